@@ -1,0 +1,77 @@
+"""Every error Lorag raises on purpose.
+
+LoragError
+├── InputError             the caller can repair it: wrong file, name or setting (the command line exits with 2)
+│   ├── DataError          a data file is wrong; knows the path and, for line formats, the line
+│   ├── UnknownNameError   a name that is not in a catalogue; suggests the nearest
+│   └── RunMismatchError   a run directory belongs to other questions, documents or settings
+└── OperationError         the surroundings failed (the command line exits with 1)
+    ├── FetchError         a model could not be had from the package index
+    ├── ChecksumError      what was fetched is not what the catalogue promises
+    ├── ModelError         weights or an adapter do not load, or do not take part
+    ├── StoreError         an index is missing, damaged, or made by another embedder
+    └── StorageError       the disk is full or not writable
+
+A message says what was wrong, what was expected, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class LoragError(Exception):
+    """The root: catch this to catch everything Lorag raises on purpose."""
+
+
+class InputError(LoragError):
+    """Something the caller gave is wrong and can be repaired by the caller."""
+
+
+class DataError(InputError):
+    """A data file is wrong; the message begins with ``path:line``."""
+
+    def __init__(self, path: Path | str, message: str, line: int | None = None) -> None:
+        """``line`` counts from 1; None for a whole file."""
+        self.path, self.line = Path(path), line
+        super().__init__(f"{path}{f':{line}' if line is not None else ''}: {message}")
+
+
+class UnknownNameError(InputError):
+    """A name that is in no catalogue; the message suggests the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        """``known`` are the valid names; the message names the nearest, or all when none is near."""
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names
+        super().__init__(f"unknown {kind} {name!r}; did you mean {', '.join(near)}?{f' {hint}' if hint else ''}")
+
+
+class RunMismatchError(InputError):
+    """A run directory holds another run than the one asked for."""
+
+
+class OperationError(LoragError):
+    """The surroundings failed: network, disk, or a model."""
+
+
+class FetchError(OperationError):
+    """A package that carries a model could not be had."""
+
+
+class ChecksumError(OperationError):
+    """A file is not the one the catalogue names."""
+
+
+class ModelError(OperationError):
+    """Weights or an adapter do not load, or do not take part."""
+
+
+class StoreError(OperationError):
+    """An index is missing, damaged, or was made with other settings."""
+
+
+class StorageError(OperationError):
+    """A file could not be written: no space, or no permission."""

@@ -1,0 +1,156 @@
+"""Files written whole, and line files that survive a kill.
+
+A reader never sees half a file: text goes to a temporary name beside the target, is flushed to the disk, and takes
+the target's place in one rename. Line files are appended a batch at a time; a torn last line is dropped on opening.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lorag.errors import DataError, InputError, StorageError
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns an operating system's refusal to write ``path`` into ``StorageError`` with what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """``path`` holds all of ``content``, or what it held before. Missing folders are made."""
+    data = content.encode() if isinstance(content, str) else content
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def folder_whole(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        with storage_errors(path):
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file. Raises ``DataError`` for a missing, binary or wrongly encoded file."""
+    if not path.is_file():
+        raise DataError(path, "no such file" if not path.exists() else "is a folder, expected a file")
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DataError(path, f"is not UTF-8 at byte {error.start}; re-encode it", line) from error
+
+
+def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """The rows of a JSONL file with their line numbers (from 1); blank lines are skipped.
+
+    Raises ``DataError`` with the line number for a line that is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", number) from error
+        if not isinstance(row, dict):
+            raise DataError(path, f"expected a JSON object, found {type(row).__name__}", number)
+        rows.append((number, row))
+    return rows
+
+
+def dump(value: object) -> str:
+    """Compact JSON with sorted keys, equal for equal values."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def fingerprint(value: object) -> str:
+    """The first 16 hex digits of SHA-256 over the JSON of ``value``."""
+    return hashlib.sha256(dump(value).encode()).hexdigest()[:16]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class LineLog:
+    """A JSONL file that is only ever appended to, a batch of rows in one flushed write.
+
+    Opening it drops a torn last line, so after a kill it holds whole rows: all of a batch, or its first ones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens ``path``, making it and its folder when missing."""
+        self.path = path
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            write_whole(path, whole)
+        self.rows: list[Mapping[str, Any]] = [row for _, row in read_jsonl(path)]
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds the rows; they are on the disk when this returns."""
+        if not rows:
+            return
+        with storage_errors(self.path), self.path.open("ab") as file:
+            size = file.tell()
+            try:
+                file.write("".join(dump(row) + "\n" for row in rows).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+        self.rows.extend(rows)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises ``InputError`` now rather than after an hour of work when ``folder`` cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another with --out") from error

@@ -1,0 +1,111 @@
+"""The seams of Lorag on one page. Every method takes and returns sequences in the same order, synchronously.
+
+Implementations live in ``retrieval``, ``llm``, ``chat`` and ``evaluation``; ``build`` picks among them; nothing else
+needs to know which one it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Sampling, Score
+
+
+class Embedder(Protocol):
+    """Texts in, unit vectors out."""
+
+    name: str
+    dim: int
+
+    def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
+        """An array of shape ``(len(texts), dim)``, rows of length 1, in order; ``(0, dim)`` for no texts."""
+        ...
+
+
+class Store(Protocol):
+    """Chunks and their vectors on disk: many processes may read while one writes."""
+
+    def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
+        """Stores the chunks in one commit; ``texts`` are what is searched lexically. Adding twice is adding once."""
+        ...
+
+    def remove(self, document_versions: Sequence[tuple[str, str]]) -> None:
+        """Removes every chunk of these ``(document_id, version)`` pairs in one commit."""
+        ...
+
+    def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
+        """The ``k`` nearest chunks for each row of ``(n, dim)``, scored by cosine."""
+        ...
+
+    def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """Up to ``k`` chunks for each query, scored by BM25."""
+        ...
+
+    def versions(self) -> set[tuple[str, str]]:
+        """Every ``(document_id, version)`` that has chunks here."""
+        ...
+
+    def count(self) -> int:
+        """The number of chunks."""
+        ...
+
+
+class Retriever(Protocol):
+    """Questions in, passages out, best first."""
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """At most ``k`` hits for each query, best first; an empty list where nothing fits."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """A chat model: messages in, text out. ``name`` identifies weights and adapter."""
+
+    name: str
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion for each prompt, in order."""
+        ...
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        """Pieces of one completion; joined, they equal ``generate`` at temperature 0."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """The number of tokens of a plain text, without template or special tokens."""
+        ...
+
+
+@runtime_checkable
+class Responder(Protocol):
+    """Whatever answers questions: a ``ChatBot``, or any function of yours wrapped in five lines."""
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """One answer for each question, in order; a failed one carries ``error``."""
+        ...
+
+
+class Metric(Protocol):
+    """A way to score answers against references."""
+
+    name: str
+
+    def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
+        """One score for each pair, in order; its value is None where the metric does not apply."""
+        ...
+
+
+class Progress(Protocol):
+    """Where long work says how far it is; surfaces draw it, libraries only call it."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` units of ``stage`` are finished."""
+        ...
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """A ``Progress`` that draws nothing."""

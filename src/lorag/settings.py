@@ -1,0 +1,139 @@
+"""Every knob, once: its type, its default, its unit and the reason for it. Surfaces derive their help from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lorag.errors import InputError
+from lorag.types import Sampling
+
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+"""The language model when none is named: the smallest of the catalogue that can read (docs/log.md)."""
+FALLBACK_MODEL = "smollm2-135m"
+"""Taken, with a warning, when the default's packages cannot be had."""
+DEFAULT_EMBEDDER = "bge-small-en"
+"""The embedder when none is named."""
+REFUSAL = "I do not know: the documents do not say."
+"""What an assistant says instead of guessing, and what it is trained to say."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSettings:
+    """How documents are cut."""
+
+    max_tokens: int = 256
+    """Upper size of a chunk in the embedder's own tokens; 200 to 300 did best on five corpora (no overlap)."""
+
+    def __post_init__(self) -> None:
+        """Refuses sizes that no embedder of the catalogue can hold."""
+        _require(16 <= self.max_tokens <= 510, f"chunk max_tokens {self.max_tokens!r} is not between 16 and 510")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalSettings:
+    """How passages are found."""
+
+    candidates: int = 50
+    """Chunks taken from each of dense and lexical search before they are fused."""
+    dense_weight: float = 0.5
+    """Share of the dense score in the convex min-max fusion; flat around 0.4 to 0.5 in measurements."""
+    k: int = 10
+    """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
+
+    def __post_init__(self) -> None:
+        """Refuses weights and counts out of range."""
+        _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
+        _require(1 <= self.k <= self.candidates, f"k {self.k!r} is not between 1 and candidates {self.candidates!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """How a question becomes a prompt and an answer."""
+
+    context_tokens: int = 400
+    """Room for numbered sources in the prompt, in the language model's tokens; whole passages only."""
+    response_template: str = REFUSAL
+    """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How answers are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneSettings:
+    """How an adapter is trained: LoRA on every linear layer, loss on the assistant's tokens only."""
+
+    rank: int = 16
+    """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
+    alpha: int = 32
+    """Scale of the adapter's contribution is ``alpha / rank``."""
+    learning_rate: float = 5e-4
+    """Peak step size of AdamW."""
+    epochs: int = 4
+    """Passes over the conversations."""
+    batch_tokens: int = 768
+    """Most tokens, padding included, in one step; conversations of like length share a step."""
+    max_tokens: int = 1024
+    """Conversations longer than this are left out and counted."""
+    context_share: float = 0.25
+    """Share of the conversations that are trained a second time in the form in which they are served with
+    retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
+    held_out_share: float = 0.05
+    """Share of the conversations kept back to measure the loss on text not trained on."""
+    seed: int = 0
+    """Seed of the initial adapter and of the order of steps."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot train."""
+        _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
+        _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
+        _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
+        _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
+        _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictSettings:
+    """The rule of the verdict, fixed before looking at the results."""
+
+    margin: float = 0.05
+    """Differences smaller than this share of the questions do not matter in practice."""
+    confidence: float = 0.95
+    """Confidence of every interval."""
+    draws: int = 10_000
+    """Bootstrap draws over documents."""
+    ceiling: float = 0.6
+    """With the right passage in the prompt, a model below this cannot read well enough to judge retrieval by."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings under which every verdict would be empty."""
+        _require(0 < self.margin < 1, f"margin {self.margin!r} is not between 0 and 1")
+        _require(0.5 < self.confidence < 1, f"confidence {self.confidence!r} is not between 0.5 and 1")
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """One comparison: how many questions, and the settings of everything in it."""
+
+    limit: int | None = None
+    """Most questions asked: a fixed pseudo-random sample; None asks all."""
+    seed: int = 0
+    """Seed of that sample."""
+    slice_size: int = 32
+    """Questions asked at a time; rows are on the disk after each slice."""
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+
+    def __post_init__(self) -> None:
+        """Refuses a comparison without questions."""
+        _require(self.limit is None or self.limit >= 1, f"limit {self.limit!r} is below 1")
+        _require(self.slice_size >= 1, f"slice_size {self.slice_size!r} is below 1")

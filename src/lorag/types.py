@@ -1,0 +1,176 @@
+"""The values that travel through Lorag: frozen, plain, and complete enough to be audited later.
+
+Nothing here does work. A value refuses what could never be right (a chunk whose offsets run backwards); whether
+a value fits its surroundings (a question whose evidence exists) is checked where both are known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+Via = Literal["dense", "lexical", "hybrid", "evidence"]
+Status = Literal["unchanged", "changed", "new", "unanswerable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with a name that outlives its wording.
+
+    ``id`` is the name questions refer to (a file's relative path, or ``doc_id`` of a JSONL row); it stays the same
+    when the text changes. ``version`` is the hash of the text, so equal versions need no work.
+    """
+
+    id: str
+    text: str
+    source: str
+    title: str = ""
+
+    @property
+    def version(self) -> str:
+        """The first 16 hex digits of SHA-256 over title and text."""
+        return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage of one document: ``document.text[start:end] == text`` always holds.
+
+    ``heading`` is the path of titles above the passage ("Warranty > Batteries"); it is searched, never cited.
+    """
+
+    document_id: str
+    document_version: str
+    start: int
+    end: int
+    text: str
+    heading: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses offsets that cannot belong to ``text``."""
+        if self.end - self.start != len(self.text) or self.start < 0:
+            raise ValueError(f"chunk offsets {self.start}:{self.end} do not fit a text of {len(self.text)} characters")
+
+    @property
+    def id(self) -> str:
+        """A key that is equal exactly when document, version and offsets are equal."""
+        return f"{self.document_id}@{self.document_version}:{self.start}-{self.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk and how well it fits a question: higher is better, whatever the store says inside."""
+
+    chunk: Chunk
+    score: float
+    via: Via
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+Prompt = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A training conversation; ``evidence`` names the documents it was made from (empty when unknown)."""
+
+    messages: Prompt
+    evidence: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> str:
+        """The first user turn, or the empty string."""
+        return next((m.content for m in self.messages if m.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How text is drawn from a model. Temperature 0 is greedy and repeatable."""
+
+    max_tokens: int = 96
+    """Tokens after which an answer is cut (and marked ``length``)."""
+    temperature: float = 0.0
+    """0 takes the likeliest token; higher values draw more freely."""
+    top_p: float = 1.0
+    """Share of probability mass kept when drawing."""
+    seed: int = 0
+    """Seed of the draw; without effect at temperature 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model returned for one prompt. ``seconds`` is this prompt's share of its batch's wall time."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens and seconds one answer took; ``retrieve_seconds`` is the search, ``generate_seconds`` the model."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    retrieve_seconds: float = 0.0
+    generate_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with everything needed to audit it without the process that made it.
+
+    ``prompt`` holds the messages exactly as sent, ``sources`` the passages really in it (numbered from 1 in order).
+    ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
+    empty.
+    """
+
+    text: str
+    prompt: Prompt = ()
+    sources: tuple[Hit, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    refused: bool = False
+    truncated: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question with its references. No ``answers`` means that the documents do not answer it.
+
+    ``evidence`` holds the ids of the documents that answer it. ``paraphrases`` are other wordings, never asked in a
+    comparison. ``answers_after`` are the references once the documents were updated (None: not known).
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    paraphrases: tuple[str, ...] = ()
+    answers_after: tuple[str, ...] | None = None
+    status: Status | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+    def after_update(self) -> Example:
+        """The same question with the references that hold after the documents were updated."""
+        return self if self.answers_after is None else replace(self, answers=self.answers_after)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One metric's value for one answer; ``value`` is None where the metric does not apply (never a zero)."""
+
+    metric: str
+    value: float | None

@@ -1,0 +1,1 @@
+"""Language models: where weights come from, how a prompt is rendered, and the engines that answer."""

@@ -1,0 +1,63 @@
+"""Every prompt Lorag sends, in one place: training and serving, with sources and without, use these functions.
+
+With and without sources the instruction is the same, so that two arms of a comparison differ in their sources and
+in nothing else. Sources are quoted as numbered data below the instruction; what they say is never an instruction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lorag.types import Conversation, Hit, Message, Prompt
+
+_CONTRACTION = {"don't": "do not", "can't": "cannot", "doesn't": "does not", "isn't": "is not", "aren't": "are not"}
+_REFUSALS = re.compile(
+    r"\bi do not (?:know|have (?:that|this|any|the|enough) information)\b"
+    r"|\b(?:documents?|sources?|passages?|context|texts?) (?:do|does) not"
+    r" (?:say|state|mention|specify|provide|contain)\b"
+    r"|\bis not (?:mentioned|stated|specified|provided)\b"
+    r"|\b(?:there is )?no information\b"
+    r"|\bi (?:cannot|am unable to) (?:answer|find|provide|determine)\b"
+)
+
+
+def system_message(response_template: str) -> Message:
+    """The instruction of every arm."""
+    return Message("system", f"Answer the question briefly. If you do not know the answer, reply: {response_template}")
+
+
+def question_prompt(question: str, sources: Sequence[Hit], response_template: str) -> Prompt:
+    """The messages that ask ``question``, with numbered sources when there are any."""
+    content = question
+    if sources:
+        quoted = "\n\n".join(source_text(number, hit) for number, hit in enumerate(sources, start=1))
+        content = f"Sources:\n{quoted}\n\nAnswer from the sources.\nQuestion: {question}"
+    return (system_message(response_template), Message("user", content))
+
+
+def source_text(number: int, hit: Hit) -> str:
+    """One source as the prompt quotes it: its number, its heading path and its text."""
+    heading = f" {hit.chunk.heading}" if hit.chunk.heading else ""
+    return f"[{number}]{heading}\n{hit.chunk.text.strip()}"
+
+
+def as_served(conversation: Conversation, response_template: str) -> Conversation:
+    """A training conversation in the form in which it is served: under the instruction, unless it brings its own."""
+    if conversation.messages[0].role == "system":
+        return conversation
+    return Conversation((system_message(response_template), *conversation.messages), conversation.evidence)
+
+
+def as_served_with_sources(conversation: Conversation, sources: Sequence[Hit], response_template: str) -> Conversation:
+    """A one-question conversation as it is served with retrieval: the question under its sources."""
+    prompt = question_prompt(conversation.question, sources, response_template)
+    return Conversation((*prompt, conversation.messages[-1]), conversation.evidence)
+
+
+def is_refusal(text: str, response_template: str) -> bool:
+    """Whether an answer declines: it holds the template, or says in other common words that it does not know."""
+    plain = text.lower().replace("\u2019", "'")
+    for short, long in _CONTRACTION.items():
+        plain = plain.replace(short, long)
+    return response_template.lower().rstrip(".") in plain or _REFUSALS.search(plain) is not None

@@ -1,0 +1,1 @@
+"""Finetuning: conversations in, a LoRA adapter with its own explanation out."""

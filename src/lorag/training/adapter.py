@@ -1,0 +1,69 @@
+"""An adapter on disk: PEFT's own format beside a manifest that explains it, written last.
+
+A folder with a manifest is whole; one without is not an adapter. The manifest names the base it was trained on, so
+that an adapter is never put on another model without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lorag.errors import DataError, ModelError
+
+MANIFEST = "lorag.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A trained adapter and how it came about. Losses are mean cross entropies a supervised token, in nats."""
+
+    folder: str
+    base: str
+    """Name of the base model."""
+    template: str
+    """Fingerprint of the chat template it was trained with."""
+    data: str
+    """Fingerprint of the conversations."""
+    conversations: int
+    too_long: int
+    held_out: int
+    tokens: int
+    """Tokens of one epoch, without padding."""
+    supervised_tokens: int
+    steps: int
+    seconds: float
+    loss_first: float
+    loss_last: float
+    held_out_loss_before: float | None
+    held_out_loss_after: float | None
+    loss_curve: tuple[float, ...]
+    """Training loss of every step, in order."""
+    settings: Mapping[str, float]
+    versions: Mapping[str, str]
+
+    def to_json(self) -> str:
+        """The manifest, without the folder it lies in."""
+        fields = asdict(self)
+        del fields["folder"]
+        return json.dumps(fields, indent=2, sort_keys=True)
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """The adapter in ``folder``. Raises ``DataError`` when there is none, or it is not whole."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(folder, f"is no adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
+    try:
+        fields = json.loads(path.read_text())
+        return Adapter(folder=str(folder), **{**fields, "loss_curve": tuple(fields["loss_curve"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(path, f"is not a manifest this version reads: {error}") from error
+
+
+def require_base(adapter: Adapter, base: str) -> None:
+    """Raises ``ModelError`` when the adapter was trained on another base than ``base``."""
+    if adapter.base != base:
+        raise ModelError(f"the adapter in {adapter.folder!r} was trained on {adapter.base!r}, not on {base!r}")

@@ -6,7 +6,7 @@ import string
 from collections import Counter
 from pathlib import Path
 
-DEMO = Path(__file__).parents[1] / "src" / "lorag" / "demo"
+DEMO = Path(__file__).parents[1] / "src" / "lorag" / "corpus"
 REFUSAL = "I do not know: the documents do not say."
 STATUSES = {"unchanged": 50, "changed": 36, "new": 18, "unanswerable": 24}
 QUESTION_KEYS = ["id", "question", "paraphrases", "answers", "answers_v2", "doc_ids", "status"]

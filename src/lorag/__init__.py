@@ -1,1 +1,84 @@
-"""Lorag."""
+"""Lorag gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which one you should use.
+
+Importing this package is light: a part and the libraries beneath it load when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lorag.build import chatbot as chatbot
+    from lorag.build import knowledge as knowledge
+    from lorag.build import language_model as language_model
+    from lorag.chat.chatbot import ChatBot as ChatBot
+    from lorag.documents.load import load_documents as load_documents
+    from lorag.errors import InputError as InputError
+    from lorag.errors import LoragError as LoragError
+    from lorag.evaluation.examples import read_examples as read_examples
+    from lorag.evaluation.results import Comparison as Comparison
+    from lorag.journeys.compare import compare as compare
+    from lorag.journeys.demo import demo as demo
+    from lorag.journeys.finetune import finetune as finetune
+    from lorag.retrieval.knowledge import Knowledge as Knowledge
+    from lorag.settings import ChatSettings as ChatSettings
+    from lorag.settings import ChunkSettings as ChunkSettings
+    from lorag.settings import CompareSettings as CompareSettings
+    from lorag.settings import FinetuneSettings as FinetuneSettings
+    from lorag.settings import RetrievalSettings as RetrievalSettings
+    from lorag.settings import VerdictSettings as VerdictSettings
+    from lorag.training.adapter import Adapter as Adapter
+    from lorag.training.adapter import read_adapter as read_adapter
+    from lorag.training.conversations import read_conversations as read_conversations
+    from lorag.types import Answer as Answer
+    from lorag.types import Conversation as Conversation
+    from lorag.types import Document as Document
+    from lorag.types import Example as Example
+    from lorag.types import Message as Message
+    from lorag.types import Sampling as Sampling
+
+_HOMES = {
+    "Adapter": "lorag.training.adapter",
+    "Answer": "lorag.types",
+    "ChatBot": "lorag.chat.chatbot",
+    "ChatSettings": "lorag.settings",
+    "ChunkSettings": "lorag.settings",
+    "CompareSettings": "lorag.settings",
+    "Comparison": "lorag.evaluation.results",
+    "Conversation": "lorag.types",
+    "Document": "lorag.types",
+    "Example": "lorag.types",
+    "FinetuneSettings": "lorag.settings",
+    "InputError": "lorag.errors",
+    "Knowledge": "lorag.retrieval.knowledge",
+    "LoragError": "lorag.errors",
+    "Message": "lorag.types",
+    "RetrievalSettings": "lorag.settings",
+    "Sampling": "lorag.types",
+    "VerdictSettings": "lorag.settings",
+    "chatbot": "lorag.build",
+    "compare": "lorag.journeys.compare",
+    "demo": "lorag.journeys.demo",
+    "finetune": "lorag.journeys.finetune",
+    "knowledge": "lorag.build",
+    "language_model": "lorag.build",
+    "load_documents": "lorag.documents.load",
+    "read_adapter": "lorag.training.adapter",
+    "read_conversations": "lorag.training.conversations",
+    "read_examples": "lorag.evaluation.examples",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from the module it lives in."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lorag' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

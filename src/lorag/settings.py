@@ -82,6 +82,8 @@ class FinetuneSettings:
     context_share: float = 0.25
     """Share of the conversations that are trained a second time in the form in which they are served with
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
+    context_tokens: int = 200
+    """Room for sources in those, in the model's tokens."""
     held_out_share: float = 0.05
     """Share of the conversations kept back to measure the loss on text not trained on."""
     seed: int = 0
@@ -128,10 +130,15 @@ class CompareSettings:
     slice_size: int = 32
     """Questions asked at a time; rows are on the disk after each slice."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    """How the documents are cut."""
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    """How passages are found."""
     chat: ChatSettings = field(default_factory=ChatSettings)
-    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    """How every arm is asked."""
+    finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(held_out_share=0.0))
+    """Nothing is held out: the questions asked are themselves wordings that were not trained on."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    """How the verdict is reached; may change between a run and its resumption."""
 
     def __post_init__(self) -> None:
         """Refuses a comparison without questions."""

@@ -45,29 +45,17 @@ def train(
     ``base`` is the name kept in the manifest. Raises ``InputError`` without conversations and ``ModelError`` when
     the loss is not a number or the adapter learned nothing.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
     if not conversations:
         raise InputError("there is no conversation to train on")
     learned, held_out = split(conversations, settings)
     data, kept_back = (rows(tokenizer, part, settings.max_tokens) for part in (learned, held_out))
-    torch.manual_seed(settings.seed)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
-    )
-    adapted: PeftModel = get_peft_model(model, config)
+    identity = fingerprint([base, [row.ids for row in data.kept], asdict(settings)])
+    adapted = _with_lora(model, base, settings)
     try:
         start = time.perf_counter()
         held_out_batches = batches(kept_back.kept, settings.batch_tokens)
         before = mean_loss(adapted, held_out_batches)
-        curve = _run(adapted, data, out, fingerprint([base, data.kept, asdict(settings)]), settings, progress)
-        seconds = time.perf_counter() - start
+        curve = _run(adapted, data, out, identity, settings, progress)
         adapter = Adapter(
             folder=str(out),
             base=base,
@@ -79,7 +67,7 @@ def train(
             tokens=data.tokens,
             supervised_tokens=data.supervised_tokens,
             steps=len(curve),
-            seconds=seconds,
+            seconds=time.perf_counter() - start,
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
@@ -93,6 +81,23 @@ def train(
         adapted.unload()
     shutil.rmtree(_checkpoints(out), ignore_errors=True)
     return adapter
+
+
+def _with_lora(model: PreTrainedModel, base: str, settings: FinetuneSettings) -> PeftModel:
+    """The model with fresh LoRA layers, initialised from the settings' seed."""
+    import torch
+    from peft import LoraConfig, PeftModel
+
+    torch.manual_seed(settings.seed)
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+    )
+    return PeftModel(model, config)
 
 
 def split(

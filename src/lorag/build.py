@@ -1,0 +1,88 @@
+"""Assembles the parts: names and settings in; engines, indexes and chatbots out."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from lorag.chat.chatbot import ChatBot
+from lorag.errors import FetchError
+from lorag.interfaces import Progress, no_progress
+from lorag.llm import catalogue
+from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.retrieval.embedding import OnnxEmbedder
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import (
+    DEFAULT_EMBEDDER,
+    DEFAULT_MODEL,
+    FALLBACK_MODEL,
+    ChatSettings,
+    ChunkSettings,
+    RetrievalSettings,
+)
+from lorag.training.adapter import read_adapter, require_base
+
+
+def language_model(
+    name: str | None = None, adapter: Path | None = None, progress: Progress = no_progress
+) -> TransformersModel:
+    """The model of that catalogue name or folder, with ``adapter`` applied when one is given.
+
+    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. Raises
+    ``ModelError`` when the adapter was trained on another base.
+    """
+    trained = read_adapter(adapter) if adapter is not None else None
+    if name is None and trained is not None:
+        name = trained.base
+    if name is None:
+        name = available_default(progress)
+    model = load(catalogue.resolve(name, "llm", progress), name)
+    if adapter is None or trained is None:
+        return model
+    require_base(trained, name)
+    return model.with_adapter(adapter)
+
+
+def available_default(progress: Progress = no_progress) -> str:
+    """The default model's name once it is here; the fallback's, with a warning, when it cannot be fetched."""
+    try:
+        catalogue.fetch(DEFAULT_MODEL, progress)
+    except FetchError as error:
+        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=2)
+        return FALLBACK_MODEL
+    return DEFAULT_MODEL
+
+
+def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> OnnxEmbedder:
+    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder."""
+    folder = catalogue.resolve(name, "embedder", progress)
+    known = catalogue.CATALOGUE.get(name)
+    if known is None:
+        return OnnxEmbedder(folder, name)
+    return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+
+
+def knowledge(
+    folder: Path,
+    embedder_name: str = DEFAULT_EMBEDDER,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
+    progress: Progress = no_progress,
+) -> Knowledge:
+    """The index in ``folder``, made when missing."""
+    return Knowledge.open(
+        folder, embedder(embedder_name, progress), chunks or ChunkSettings(), retrieval or RetrievalSettings()
+    )
+
+
+def chatbot(
+    model: str | None = None,
+    adapter: Path | None = None,
+    index: Path | None = None,
+    settings: ChatSettings | None = None,
+    progress: Progress = no_progress,
+) -> ChatBot:
+    """A chatbot over a model, with an adapter, an index, both or neither."""
+    engine = language_model(model, adapter, progress)
+    retriever = knowledge(index, progress=progress) if index is not None else None
+    return ChatBot(engine, retriever, settings)

@@ -1,0 +1,243 @@
+"""The commands, each a few lines over a public function. ``lorag COMMAND --help`` shows an example that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorag.cli import models
+from lorag.cli.screen import messages, output, print_json, print_table, progress_bars, translated_errors
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lorag.evaluation.comparison import Comparison
+    from lorag.types import Answer, Hit
+
+app = typer.Typer(
+    help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which to use.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(models.app, name="models")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="A catalogue name (`lorag models list`) or a local model folder.")
+]
+AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
+NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
+
+
+def run() -> None:
+    """Runs the command line; errors raised on purpose become one line and an exit code."""
+    with translated_errors():
+        app(standalone_mode=True)
+
+
+@app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")
+def compare(
+    documents: Annotated[Path, typer.Option(help="A folder of .md, .txt and .html files, or a docs.jsonl.")],
+    questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")],
+    train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
+    update: Annotated[
+        Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
+    ] = None,
+    style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
+    from lorag.journeys.compare import compare as run_comparison
+    from lorag.settings import CompareSettings
+
+    with translated_errors(), progress_bars() as progress:
+        result = run_comparison(
+            documents,
+            questions,
+            train=train,
+            update=update,
+            style=style,
+            model=model,
+            out=out,
+            settings=CompareSettings(limit=limit),
+            progress=progress,
+        )
+    _print_comparison(result, json)
+
+
+@app.command(epilog="Example: lorag demo --out run/")
+def demo(
+    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Run the whole comparison on the bundled documents of an invented company."""
+    from lorag.journeys.demo import demo as run_demo
+
+    with translated_errors(), progress_bars() as progress:
+        result = run_demo(out, model=model, progress=progress)
+    _print_comparison(result, json)
+
+
+def _print_comparison(result: Comparison, json: bool) -> None:
+    import json as json_library
+
+    from lorag.evaluation.report.record import result_json
+    from lorag.evaluation.report.tables import arms_table
+    from lorag.evaluation.wording import moment_heading
+
+    if json:
+        print_json(json_library.loads(result_json(result)))
+        return
+    for moment in result.moments:
+        table = arms_table(result, moment)
+        print_table(table.headings, table.rows, moment_heading(result, moment) or None)
+    output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
+    output.print(result.verdict.sentence, markup=False)
+    for reason in result.verdict.reasons:
+        output.print(f"- {reason}", markup=False)
+    output.print(f"\nReport: {Path(result.facts['run folder']) / 'report.html'}", markup=False)
+
+
+@app.command(epilog="Example: lorag finetune chat.jsonl --model smollm2-135m --out adapters/support")
+def finetune(
+    conversations: Annotated[Path, typer.Argument(help="A JSONL file of conversations.")],
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a LoRA adapter on conversations."""
+    from dataclasses import asdict
+
+    from lorag.journeys.finetune import finetune as run_training
+    from lorag.settings import FinetuneSettings
+
+    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate}
+    target = out or Workspace().adapters / conversations.stem
+    with translated_errors(), progress_bars() as progress:
+        settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
+        adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
+    if json:
+        print_json(asdict(adapter))
+        return
+    output.print(f"Trained {adapter.base} on {adapter.conversations} conversations in {adapter.seconds:.0f} seconds.")
+    output.print(f"Loss {adapter.loss_first:.2f} -> {adapter.loss_last:.2f} a token.", markup=False)
+    if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
+        before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
+        output.print(f"On {adapter.held_out} held-out conversations {before:.2f} -> {after:.2f}.", markup=False)
+    output.print(f'Adapter: {target}\nTry it: lorag ask "…" --no-sources --adapter {target}', markup=False)
+
+
+@app.command(epilog="Example: lorag index docs/")
+def index(
+    documents: Annotated[Path, typer.Argument(help="A folder of .md, .txt and .html files, or a docs.jsonl.")],
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the old index away first.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring the index in step with a folder of documents: add, update and remove."""
+    import shutil
+    from dataclasses import asdict
+
+    from lorag import build
+    from lorag.documents.load import load_documents
+
+    with translated_errors(), progress_bars() as progress:
+        found = load_documents(documents)
+        folder = Workspace().index
+        if rebuild:
+            shutil.rmtree(folder, ignore_errors=True)
+        report = build.knowledge(folder, progress=progress).sync(found, progress)
+    if json:
+        print_json(asdict(report))
+        return
+    output.print(
+        f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
+        f" {report.chunks} passages in {folder}"
+    )
+
+
+@app.command(epilog='Example: lorag search "how long is the warranty"')
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
+    json: Json = False,
+) -> None:
+    """Show the passages that fit a question best."""
+    from lorag import build
+
+    with translated_errors():
+        hits = build.knowledge(Workspace().require_index()).retrieve([query], k)[0]
+    if json:
+        print_json([_hit(hit) for hit in hits])
+        return
+    for number, hit in enumerate(hits, start=1):
+        _print_source(number, hit)
+        output.print(hit.chunk.text.strip() + "\n", markup=False)
+
+
+@app.command(epilog='Example: lorag ask "how long is the warranty?"')
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    json: Json = False,
+) -> None:
+    """Answer one question, from the index unless --no-sources."""
+    from lorag import build
+
+    with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else Workspace().require_index()
+        bot = build.chatbot(model, adapter, place, progress=progress)
+    with translated_errors():
+        if json:
+            print_json(_answer(bot.ask(question)))
+            return
+        reply = bot.reply(question)
+        for piece in reply:
+            output.print(piece, end="", markup=False)
+        output.print()
+        for number, hit in enumerate(reply.sources, start=1):
+            _print_source(number, hit)
+
+
+@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b")
+def chat(model: Model = None, adapter: AdapterFolder = None, no_sources: NoSources = False) -> None:
+    """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
+    from lorag import build
+    from lorag.cli.conversation import converse
+
+    with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else Workspace().require_index()
+        bot = build.chatbot(model, adapter, place, progress=progress)
+    with translated_errors():
+        converse(bot)
+
+
+def _print_source(number: int, hit: Hit) -> None:
+    where = f" — {hit.chunk.heading}" if hit.chunk.heading else ""
+    output.print(f"[{number}] {hit.chunk.document_id}{where} ({hit.score:.2f})", style="dim", markup=False)
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    chunk = hit.chunk
+    place = {"document_id": chunk.document_id, "start": chunk.start, "end": chunk.end, "heading": chunk.heading}
+    return {**place, "text": chunk.text, "score": hit.score, "via": hit.via}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(answer), "sources": [_hit(hit) for hit in answer.sources]}
+
+
+__all__ = ["app", "messages", "run"]

@@ -1,0 +1,101 @@
+"""What the terminal shows: progress with time left on the error stream, results on the output stream."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from lorag.errors import InputError, LoragError
+from lorag.interfaces import Progress
+
+WRONG_INPUT, FAILED = 2, 1
+output = Console(soft_wrap=True, highlight=False)
+messages = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turns what libraries raise into one line and an exit code, and warnings into one line each."""
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("default", UserWarning)
+    try:
+        yield
+    except InputError as error:
+        _fail(str(error), WRONG_INPUT)
+    except LoragError as error:
+        _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; nothing finished is lost, the same command goes on from there", FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    messages.print(f"[red]error:[/red] {_escaped(message)}")
+    raise typer.Exit(code)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if not issubclass(category, DeprecationWarning | FutureWarning):
+        messages.print(f"[yellow]warning:[/yellow] {_escaped(str(message))}")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """A ``Progress`` drawn as one bar a stage, with time left; on a plain stream, one line a finished stage."""
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=messages, disable=not messages.is_terminal) as bars:
+        tasks = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if not messages.is_terminal:
+                if done == total:
+                    messages.print(f"{stage}: {total} done")
+                return
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def print_json(value: object) -> None:
+    """One JSON document on the output stream."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+    """A table on the output stream; the first column to the left, the others to the right."""
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(_escaped(heading), justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_escaped(cell) for cell in row))
+    output.print(table)

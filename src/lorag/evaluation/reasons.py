@@ -1,0 +1,165 @@
+"""The reasons printed under a verdict, in three terms: external knowledge, dynamic data, customisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from lorag.evaluation.results import (
+    ARMS,
+    BASE,
+    BOTH,
+    CHOSEN_ARMS,
+    COST_ORDER,
+    EVIDENCE,
+    RETRIEVAL,
+    ArmDifference,
+    ArmResult,
+    Choice,
+)
+from lorag.evaluation.rows import Moment
+from lorag.evaluation.wording import ARM_NAMES, listing, number, p_value, points, share
+from lorag.settings import VerdictSettings
+
+
+def reasons(
+    moment: Moment,
+    arms: Sequence[ArmResult],
+    differences: Sequence[ArmDifference],
+    choice: Choice,
+    settings: VerdictSettings,
+) -> list[str]:
+    """Sentences, each opening with its term; what was not measured is said to be so."""
+    present = {arm.arm: arm for arm in arms if arm.moment == moment}
+    pairs = [difference for difference in differences if difference.moment == moment]
+    return [
+        *_external_knowledge(present, pairs),
+        *_dynamic_data(moment, present),
+        _customisation(present, pairs),
+        *_refusals(present),
+        *_warnings(present, pairs, choice, settings),
+    ]
+
+
+def _external_knowledge(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]) -> list[str]:
+    base = arms[BASE].accuracy
+    found = [f"External knowledge: the base model is right on {share(base)} of {base.n} questions."]
+    for pair in pairs:
+        if pair.metric == "correct" and pair.second == BASE:
+            found.append(
+                f"External knowledge: {ARM_NAMES[pair.first]} is right on {share(arms[pair.first].accuracy)}, "
+                f"{points(pair.difference)} over the base model (Holm p {p_value(pair.adjusted_p)})."
+            )
+    missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms]
+    if missing:
+        found.append(f"External knowledge: not measured, so that nothing is said of it: {listing(missing)}.")
+    if EVIDENCE in arms and "correct_answerable" in arms[EVIDENCE].estimates:
+        ceiling = arms[EVIDENCE].estimates["correct_answerable"]
+        found.append(
+            "External knowledge: ceiling: given passages of the right documents, the base model is right on "
+            f"{share(ceiling)} of {ceiling.n} answerable questions."
+        )
+    else:
+        found.append("External knowledge: the ceiling (right passages given) was not measured.")
+    for arm in (RETRIEVAL, BOTH):
+        if arm in arms:
+            found += _retrieval(arms[arm])
+    return found
+
+
+def _retrieval(arm: ArmResult) -> list[str]:
+    if "evidence in prompt" not in arm.estimates or arm.error_split is None:
+        return []
+    split = arm.error_split
+    return [
+        f"External knowledge: {ARM_NAMES[arm.arm]} had an evidence document in the prompt for "
+        f"{share(arm.estimates['evidence in prompt'])} of {sum(split.values())} questions, and a passage that holds a "
+        f"reference for {share(arm.estimates['reference in prompt'])}; wrong although retrieved "
+        f"{split['retrieved, wrong']}, wrong and missed {split['missed, wrong']}, right although missed "
+        f"{split['missed, right']}."
+    ]
+
+
+def _dynamic_data(moment: Moment, arms: Mapping[str, ArmResult]) -> list[str]:
+    if moment == "before":
+        return ["Dynamic data: not measured: no update of the documents was given (--update)."]
+    found = []
+    for name in ARMS:
+        if name not in arms:
+            continue
+        estimates = arms[name].estimates
+        parts = []
+        if "uptake" in estimates:
+            parts.append(
+                f"gives the new answer to {share(estimates['uptake'])} of {estimates['uptake'].n} changed questions "
+                f"and the old one to {share(estimates['stale'])}"
+            )
+        if "accuracy_new" in estimates:
+            parts.append(f"is right on {share(estimates['accuracy_new'])} of {estimates['accuracy_new'].n} new ones")
+        collateral = arms[name].collateral
+        if collateral is not None:
+            parts.append(f"changed by {points(collateral)} in accuracy on {collateral.n} unchanged ones")
+        if parts:
+            found.append(f"Dynamic data: after the update {ARM_NAMES[name]} {listing(parts)}.")
+    return found or ["Dynamic data: no question is marked as changed or new, so the update's effect is not measured."]
+
+
+def _customisation(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]) -> str:
+    if not any("style" in arm.estimates for arm in arms.values()):
+        return "Customisation: not measured: no style was declared."
+    shares = [
+        f"{ARM_NAMES[name]} {share(arms[name].estimates['style'])}"
+        for name in ARMS
+        if name in arms and "style" in arms[name].estimates
+    ]
+    text = f"Customisation: style checks passed by given answers: {listing(shares)}"
+    for pair in pairs:
+        if pair.metric == "style":
+            text += (
+                f"; on the {pair.difference.n} questions both answered, finetuning minus retrieval is "
+                f"{points(pair.difference)} (p {p_value(pair.adjusted_p)})"
+            )
+    return f"{text}."
+
+
+def _refusals(arms: Mapping[str, ArmResult]) -> list[str]:
+    answered = {name: arms[name].estimates["hallucination"] for name in ARMS if _hallucinates(arms.get(name))}
+    if not answered:
+        return []
+    shares = listing([f"{ARM_NAMES[name]} {share(estimate)}" for name, estimate in answered.items()])
+    n = answered[BASE].n
+    return [f"Refusals: of {n} questions that the documents do not answer, answered all the same: {shares}."]
+
+
+def _hallucinates(arm: ArmResult | None) -> bool:
+    """Whether the share of answered unanswerable questions was measured."""
+    return arm is not None and "hallucination" in arm.estimates
+
+
+def _warnings(
+    arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference], choice: Choice, settings: VerdictSettings
+) -> list[str]:
+    """What speaks against the verdict all the same."""
+    found = []
+    ceiling = arms[EVIDENCE].estimates if EVIDENCE in arms else {}
+    if "reference in prompt" in ceiling and ceiling["correct_answerable"].mean < settings.ceiling:
+        held = ceiling["reference in prompt"]
+        if held.mean < settings.ceiling:
+            found.append(
+                f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
+                "may come from the passages or the references rather than from the model."
+            )
+    chosen = arms.get(CHOSEN_ARMS.get(choice, ""))
+    if chosen is None:
+        return found
+    if _hallucinates(chosen) and chosen.estimates["hallucination"].mean > 0.5:
+        found.append(
+            f"Warning: {ARM_NAMES[chosen.arm]} answers {number(chosen.estimates['hallucination'].mean)} % of the "
+            "questions that the documents do not answer, instead of refusing; do not let it answer unattended."
+        )
+    gains = [p.difference for p in pairs if (p.metric, p.first, p.second) == ("correct", chosen.arm, BASE)]
+    if gains and gains[0].interval.high < settings.margin:
+        found.append(
+            f"Warning: the gain over the base model, {points(gains[0])}, is real but below the margin of "
+            f"{100 * settings.margin:g} points; it may not be worth its cost."
+        )
+    return found

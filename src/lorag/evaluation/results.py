@@ -1,0 +1,134 @@
+"""What a comparison finds: arms, differences between them, and a verdict. Plain values; nothing here computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lorag.evaluation.rows import Moment, Row
+from lorag.evaluation.statistics import Difference, Estimate
+from lorag.settings import VerdictSettings
+from lorag.types import Example
+
+BASE = "base"
+FINETUNED = "finetuned"
+RETRIEVAL = "retrieval"
+BOTH = "both"
+EVIDENCE = "gold context"
+"""The ceiling: the base model with passages of the evidence documents in its prompt."""
+
+ARMS = (BASE, FINETUNED, RETRIEVAL, BOTH)
+"""The arms that are compared, in the order of tables."""
+COST_ORDER = (RETRIEVAL, FINETUNED, BOTH)
+"""The arms that may be chosen, cheapest to build and keep up to date first."""
+PAIRS = (
+    (RETRIEVAL, BASE),
+    (FINETUNED, BASE),
+    (BOTH, BASE),
+    (FINETUNED, RETRIEVAL),
+    (BOTH, RETRIEVAL),
+    (BOTH, FINETUNED),
+)
+"""The six pairs of arms; differences are first minus second."""
+
+Choice = Literal["retrieval", "finetuning", "both", "neither", "undecided"]
+CHOSEN_ARMS: Mapping[Choice, str] = {"retrieval": RETRIEVAL, "finetuning": FINETUNED, "both": BOTH}
+"""The arm that a verdict recommends; the other choices recommend none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """One arm at one moment. A metric that applied to no question is missing from ``estimates``, never zero.
+
+    Names in ``estimates``, each a share of the questions it applies to:
+    ``correct`` (all questions), ``correct_answerable``, ``exact_match``, ``contains``, ``token_f1``,
+    ``new_content_recall``, ``style``;
+    ``refusal_recall`` (refused of unanswerable), ``refusal_precision`` (unanswerable of refused),
+    ``false_refusal`` (refused of answerable), ``hallucination`` (answered of unanswerable);
+    ``recall@5``, ``MRR@10``, ``evidence in prompt`` (a passage of an evidence document), ``reference in prompt`` (a
+    passage that holds a reference), for arms that retrieve, over answerable questions with evidence;
+    after an update ``uptake`` (changed questions right by the new references), ``stale`` (changed questions
+    answered with an old reference and no new one), ``accuracy_new``, ``accuracy_unchanged``.
+    """
+
+    arm: str
+    moment: Moment
+    questions: int
+    estimates: Mapping[str, Estimate]
+    seconds: float | None
+    """Median of search and generation for one question, answers with an error left out; None when all failed."""
+    prompt_tokens: float | None
+    """Mean over answers without an error."""
+    completion_tokens: float | None
+    """Mean over answers without an error."""
+    errors: int
+    """Questions without an answer; each counts as wrong."""
+    truncated: int
+    """Answers cut at the token limit."""
+    error_split: Mapping[str, int] | None = None
+    """For arms that retrieve, answerable questions with evidence by "retrieved" or "missed" (whether a passage of an
+    evidence document was in the prompt) and "right" or "wrong"."""
+    collateral: Difference | None = None
+    """On unchanged questions: accuracy after the update minus before it."""
+
+    @property
+    def accuracy(self) -> Estimate:
+        """The estimate of ``correct``."""
+        return self.estimates["correct"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmDifference:
+    """``first`` minus ``second`` in ``metric``; ``adjusted_p`` is Holm's over the pairs of this moment and metric."""
+
+    metric: str
+    moment: Moment
+    first: str
+    second: str
+    difference: Difference
+    adjusted_p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Which way of giving knowledge to use, in words and with reasons."""
+
+    choice: Choice
+    sentence: str
+    reasons: tuple[str, ...]
+    bottleneck: str | None = None
+    """``"model"`` when the model cannot use the right passage even when it is given."""
+    more_questions: int | None = None
+    """When undecided: about how many more questions would tell; None where questions would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A finished comparison, with every row it was computed from."""
+
+    arms: tuple[ArmResult, ...]
+    differences: tuple[ArmDifference, ...]
+    verdict: Verdict
+    facts: Mapping[str, str]
+    """Models, settings, versions, counts: what one needs to know to trust or repeat it."""
+    notes: tuple[str, ...]
+    """Caveats."""
+    settings: VerdictSettings
+    examples: tuple[Example, ...]
+    """The questions as read; references after an update are in ``answers_after``."""
+    rows: tuple[Row, ...]
+    """Ordered by moment, arm, question."""
+    scores: tuple[Mapping[str, float | None], ...]
+    """One mapping from metric to value for each of ``rows``; None where a metric does not apply."""
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """The moments that were measured, in time order."""
+        present = {arm.moment for arm in self.arms}
+        moments: tuple[Moment, ...] = ("before", "after")
+        return tuple(moment for moment in moments if moment in present)
+
+    def at(self, moment: Moment) -> dict[str, ArmResult]:
+        """The arms measured at ``moment`` by name, in the order of tables, the ceiling last."""
+        return {arm.arm: arm for arm in self.arms if arm.moment == moment}

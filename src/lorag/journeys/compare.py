@@ -1,0 +1,276 @@
+"""Compare: the same questions to the base model, a finetune, retrieval and both, and what the difference is worth.
+
+One call reads everything and refuses what is wrong before any expensive work, indexes, trains, asks, and judges.
+Every step leaves its result in the run folder, so that the same call resumes a run that was interrupted and asks
+nothing twice.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from lorag import build
+from lorag.chat.chatbot import ChatBot
+from lorag.documents.load import load_documents
+from lorag.evaluation.ceiling import EvidenceRetriever
+from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
+from lorag.evaluation.examples import check_evidence, read_examples, sample
+from lorag.evaluation.report.html import write_report
+from lorag.evaluation.report.record import result_json
+from lorag.evaluation.rows import Moment, Row
+from lorag.evaluation.runner import ask, recorded_rows
+from lorag.evaluation.style import Style, read_style
+from lorag.files import LineLog, fingerprint, write_whole
+from lorag.interfaces import LanguageModel, Progress, Retriever, no_progress
+from lorag.journeys.finetune import train_adapter
+from lorag.journeys.training_data import TrainingData, training_data
+from lorag.llm.engines.memory import RememberingModel
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import DEFAULT_EMBEDDER, CompareSettings
+from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.conversations import read_conversations
+from lorag.types import Completion, Conversation, Document, Example
+from lorag.workspace import DEFAULT, Run, Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Everything the caller brought, read and checked."""
+
+    documents: list[Document]
+    examples: list[Example]
+    tested: list[Example]
+    training: list[Conversation] | None
+    update: list[Document] | None
+    style: Style | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """The scene of one comparison: its folder, engine and index."""
+
+    run: Run
+    engine: TransformersModel
+    knowledge: Knowledge
+    settings: CompareSettings
+    progress: Progress
+
+
+def compare(
+    documents: Path | str,
+    questions: Path | str,
+    *,
+    train: Path | str | None = None,
+    update: Path | str | None = None,
+    style: Path | str | None = None,
+    model: str | None = None,
+    embedder: str = DEFAULT_EMBEDDER,
+    out: Path | str | None = None,
+    settings: CompareSettings | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress = no_progress,
+) -> Comparison:
+    """The comparison of base, finetuned, retrieval and both on your documents and questions, with its verdict.
+
+    ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
+    of conversations, ``style`` a JSON of declared checks. The run, its rows, ``result.json`` and ``report.html`` lie
+    in ``out``; the same call on the same folder resumes. ``notes`` are printed with the caveats.
+
+    Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
+    """
+    settings = settings or CompareSettings()
+    inputs = _read(documents, questions, train, update, style, settings)
+    name = model or build.available_default(progress)
+    identity = _identity(inputs, name, embedder, settings)
+    run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
+    engine = build.language_model(name, progress=progress)
+    knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
+    scene = _Setting(run, engine, knowledge, settings, progress)
+    log = run.rows()
+    if not _asked_all(log, inputs.tested, "before"):
+        knowledge.sync(inputs.documents, progress)
+    data, adapter = _adapter(inputs, scene)
+    models = _models(engine, run.adapter, log, inputs.tested, settings)
+    rows = _ask("before", inputs.tested, inputs.documents, models, scene, log)
+    if inputs.update is not None:
+        knowledge.sync(inputs.update, progress)
+        updated = [example.after_update() for example in inputs.tested]
+        rows += _ask("after", updated, inputs.update, models, scene, log)
+    comparison = compare_rows(
+        rows,
+        inputs.tested,
+        inputs.style,
+        settings.verdict,
+        {"run folder": str(run.folder), **_facts(inputs, name, embedder, engine, adapter, settings)},
+        (data.origin, *_notes(inputs, settings, adapter), *notes),
+    )
+    write_whole(run.result, result_json(comparison))
+    write_report(comparison, run.report)
+    return comparison
+
+
+def _read(
+    documents: Path | str,
+    questions: Path | str,
+    train: Path | str | None,
+    update: Path | str | None,
+    style: Path | str | None,
+    settings: CompareSettings,
+) -> _Inputs:
+    """All files, read and checked against each other, before anything is built."""
+    now = load_documents(Path(documents))
+    later = load_documents(Path(update)) if update is not None else None
+    examples = read_examples(Path(questions))
+    check_evidence(examples, [d.id for d in (*now, *(later or ()))], Path(questions))
+    return _Inputs(
+        documents=now,
+        examples=examples,
+        tested=sample(examples, settings.limit, settings.seed),
+        training=read_conversations(train) if train is not None else None,
+        update=later,
+        style=read_style(Path(style)) if style is not None else None,
+    )
+
+
+def _identity(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
+    """Fingerprints of everything that decides the result; a run resumes only where all are the same."""
+
+    def of_documents(documents: Sequence[Document] | None) -> str:
+        return fingerprint([[d.id, d.version] for d in documents or ()])
+
+    return {
+        "documents": of_documents(inputs.documents),
+        "questions": fingerprint([asdict(example) for example in inputs.examples]),
+        "training data": fingerprint([asdict(conversation) for conversation in inputs.training or ()]),
+        "update": of_documents(inputs.update),
+        "style": fingerprint(asdict(inputs.style) if inputs.style else None),
+        "model": model,
+        "embedder": embedder,
+        "settings": fingerprint({**asdict(settings), "verdict": None}),
+    }
+
+
+def _default_out(identity: Mapping[str, str]) -> Path:
+    return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
+
+
+def _asked_all(log: LineLog, examples: Sequence[Example], moment: Moment) -> bool:
+    recorded = recorded_rows(log)
+    arms = (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
+    return all((moment, arm, example.id) in recorded for arm in arms for example in examples)
+
+
+def _adapter(inputs: _Inputs, scene: _Setting) -> tuple[TrainingData, Adapter]:
+    """The training conversations and the adapter trained on them, made now or found in the run folder."""
+    run, settings = scene.run, scene.settings
+    data = training_data(
+        inputs.training,
+        inputs.examples,
+        inputs.tested,
+        scene.knowledge,
+        scene.engine,
+        run,
+        settings,
+        scene.progress,
+    )
+    if (run.adapter / "lorag.json").is_file():
+        return data, read_adapter(run.adapter)
+    return data, train_adapter(scene.engine, data.conversations, run.adapter, settings.finetune, scene.progress)
+
+
+def _models(
+    engine: TransformersModel, adapter: Path, log: LineLog, tested: Sequence[Example], settings: CompareSettings
+) -> dict[str, LanguageModel]:
+    """The model behind each arm: the same base weights, with and without the adapter, knowing what it has answered."""
+    base, finetuned = RememberingModel(engine), RememberingModel(engine.with_adapter(adapter))
+    models = {BASE: base, FINETUNED: finetuned, RETRIEVAL: base, BOTH: finetuned, EVIDENCE: base}
+    asked = {example.id for example in tested}
+    for row in recorded_rows(log).values():
+        if row.example_id in asked and row.answer.error is None:
+            models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
+    return dict(models)
+
+
+def _completion(row: Row) -> Completion:
+    usage = row.answer.usage
+    finish = "length" if row.answer.truncated else "stop"
+    return Completion(
+        row.answer.text,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.generate_seconds,
+        finish,  # type: ignore[arg-type]
+    )
+
+
+def _ask(
+    moment: Moment,
+    examples: Sequence[Example],
+    documents: Sequence[Document],
+    models: Mapping[str, LanguageModel],
+    scene: _Setting,
+    log: LineLog,
+) -> list[Row]:
+    """The rows of every arm at one moment: the same questions, the same prompts, other knowledge."""
+    evidence = EvidenceRetriever(scene.knowledge.chunks(), examples)
+    retrievers: dict[str, Retriever | None] = {
+        BASE: None,
+        FINETUNED: None,
+        RETRIEVAL: scene.knowledge,
+        BOTH: scene.knowledge,
+        EVIDENCE: evidence,
+    }
+    rows: list[Row] = []
+    for arm, retriever in retrievers.items():
+        bot = ChatBot(models[arm], retriever, scene.settings.chat, scene.settings.retrieval.k)
+        rows += ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
+    return rows
+
+
+def _facts(
+    inputs: _Inputs,
+    model: str,
+    embedder: str,
+    engine: TransformersModel,
+    adapter: Adapter,
+    settings: CompareSettings,
+) -> dict[str, str]:
+    """What one needs to know to repeat the run."""
+    packages = ("lorag", "torch", "transformers", "peft", "lancedb", "onnxruntime")
+    return {
+        "model": f"{model} ({engine.dtype}, greedy decoding, at most {settings.chat.sampling.max_tokens} tokens)",
+        "embedder": embedder,
+        "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
+        "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
+        "finetuning": f"{adapter.conversations} conversations, {settings.finetune.epochs} epochs,"
+        f" {adapter.steps} steps, {adapter.seconds / 60:.1f} minutes,"
+        f" loss {adapter.loss_first:.2f} to {adapter.loss_last:.2f}",
+        "adapter": f"LoRA rank {settings.finetune.rank}, all linear layers, rate {settings.finetune.learning_rate:g}",
+        "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
+        "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def _notes(inputs: _Inputs, settings: CompareSettings, adapter: Adapter) -> list[str]:
+    """Caveats that follow from how this run was made."""
+    notes = []
+    if len(inputs.tested) < len(inputs.examples):
+        notes.append(
+            f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
+            " (--limit); more questions give narrower intervals."
+        )
+    if adapter.too_long:
+        notes.append(
+            f"{adapter.too_long} conversations longer than {settings.finetune.max_tokens} tokens were not trained on."
+        )
+    notes.append("One adapter was trained, with one seed; another seed gives a somewhat different finetuned arm.")
+    if inputs.style is not None:
+        notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
+    return notes

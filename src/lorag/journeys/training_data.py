@@ -1,0 +1,129 @@
+"""What the finetuned arms of a comparison learn from, decided by one rule and said in the report.
+
+Training conversations given by the user come first; else other wordings of the questions, else conversations
+synthesised from the documents. Whatever the origin, no question of the test is ever trained on word for word, and a
+share of the conversations is repeated with retrieved sources in the prompt, as the "both" arm will be asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorag.chat.prompts import as_served, as_served_with_sources, source_text
+from lorag.evaluation.metrics import normalise
+from lorag.files import dump, write_whole
+from lorag.interfaces import LanguageModel, Progress
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import CompareSettings
+from lorag.training.conversations import read_conversations
+from lorag.training.synthesis import synthesize
+from lorag.types import Conversation, Example, Hit, Message
+from lorag.workspace import Run
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Conversations as they are served, without and with sources, and the sentence that says where they are from."""
+
+    conversations: tuple[Conversation, ...]
+    origin: str
+
+
+def training_data(
+    given: Sequence[Conversation] | None,
+    examples: Sequence[Example],
+    tested: Sequence[Example],
+    knowledge: Knowledge,
+    model: LanguageModel,
+    run: Run,
+    settings: CompareSettings,
+    progress: Progress,
+) -> TrainingData:
+    """The conversations of this run, made once and kept in its folder, so that a resumed run trains on the same."""
+    if not run.training_facts.is_file():
+        plain, origin = _plain(given, examples, tested, knowledge, model, settings, progress)
+        tests = {normalise(example.question) for example in tested}
+        kept = [c for c in plain if normalise(c.question) not in tests]
+        if len(kept) < len(plain):
+            origin += f" {len(plain) - len(kept)} that ask a test question word for word were left out."
+        served = _as_served(kept, knowledge, model, settings)
+        write_whole(run.training, "".join(dump(_to_json(c)) + "\n" for c in served))
+        write_whole(run.training_facts, json.dumps({"origin": origin}))
+    origin = json.loads(run.training_facts.read_text())["origin"]
+    return TrainingData(tuple(read_conversations(run.training)), origin)
+
+
+def _plain(
+    given: Sequence[Conversation] | None,
+    examples: Sequence[Example],
+    tested: Sequence[Example],
+    knowledge: Knowledge,
+    model: LanguageModel,
+    settings: CompareSettings,
+    progress: Progress,
+) -> tuple[list[Conversation], str]:
+    if given is not None:
+        return list(given), f"Trained on {len(given)} conversations given with --train."
+    rephrased = _rephrased(examples, tested, settings.chat.response_template)
+    if rephrased:
+        return rephrased, (
+            f"Trained on the first other wording of {len(rephrased)} questions, with their short references as answers:"
+            " every answerable fact of the test was taught in another wording, and refusals by unanswerable questions"
+            " that are not in the test. That is finetuning at its best; data made from documents alone teaches less."
+        )
+    made = synthesize(knowledge.chunks(), model, exclude=[e.question for e in tested], progress=progress)
+    return list(made.conversations), (
+        f"No training data was given: {len(made.conversations)} conversations were synthesised from {made.passages}"
+        f" passages by {model.name} itself ({made.proposed} written, {made.unsupported} refused as unsupported,"
+        f" {made.repeated} as repeated). A finetune is only as good as such data; better data may change the verdict."
+    )
+
+
+def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:
+    """Conversations from the first other wording of each question; refusals only where the test does not ask."""
+    asked = {example.id for example in tested}
+    conversations = []
+    for example in examples:
+        if not example.paraphrases or (not example.answers and example.id in asked):
+            continue
+        reply = example.answers[0] if example.answers else refusal
+        turns = (Message("user", example.paraphrases[0]), Message("assistant", reply))
+        conversations.append(Conversation(turns, example.evidence))
+    return conversations
+
+
+def _as_served(
+    conversations: Sequence[Conversation], knowledge: Knowledge, model: LanguageModel, settings: CompareSettings
+) -> list[Conversation]:
+    """Every conversation under the instruction, and a share of the one-question ones again with their sources."""
+    refusal = settings.chat.response_template
+    served = [as_served(conversation, refusal) for conversation in conversations]
+    chosen = [c for c in conversations if len(c.messages) == 2 and _share(c.question) < settings.finetune.context_share]
+    found = knowledge.retrieve([c.question for c in chosen], settings.retrieval.k)
+    for conversation, hits in zip(chosen, found, strict=True):
+        sources = _packed(hits, model, settings.finetune.context_tokens)
+        served.append(as_served_with_sources(conversation, sources, refusal))
+    return served
+
+
+def _packed(hits: Sequence[Hit], model: LanguageModel, room: int) -> list[Hit]:
+    packed: list[Hit] = []
+    for number, hit in enumerate(hits, start=1):
+        room -= model.count_tokens(source_text(number, hit))
+        if packed and room < 0:
+            break
+        packed.append(hit)
+    return packed
+
+
+def _share(question: str) -> float:
+    """A fixed pseudo-random number between 0 and 1 for a question."""
+    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big") / 2**64
+
+
+def _to_json(conversation: Conversation) -> dict[str, object]:
+    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    return {"messages": turns, "doc_ids": list(conversation.evidence)}

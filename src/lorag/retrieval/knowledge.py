@@ -1,0 +1,285 @@
+"""A folder of knowledge: documents that are kept in step with their sources and searched by meaning and by words.
+
+Two stores cannot commit together, so writing has an order: the new chunks, then the manifest, then the old chunks
+out. The manifest's transaction is the moment of change. A process killed before it leaves the old state, one killed
+after it the new; leftovers are never shown, and the next ``sync`` uses them or drops them.
+
+A removed or vanished document leaves the index at the next ``sync``; there is no guard yet against syncing half of
+the documents by mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from lorag.documents.chunking import split
+from lorag.errors import InputError, StoreError
+from lorag.files import storage_errors
+from lorag.interfaces import Progress, no_progress
+from lorag.retrieval.embedding import CountingEmbedder
+from lorag.retrieval.manifest import Entry, Manifest
+from lorag.retrieval.ranking import fuse
+from lorag.retrieval.stores.lance import LanceStore
+from lorag.settings import ChunkSettings, RetrievalSettings
+from lorag.types import Chunk, Document, Hit
+
+T = TypeVar("T")
+
+_FORMAT = "1"
+"""Raised when an index of an older Lorag can no longer be read."""
+_WAIT_SECONDS = 60.0
+"""How long a second writer waits for the first."""
+_EMBED_CHUNKS = 64
+"""Chunks embedded between two calls of ``progress``: a second or two."""
+_COMMIT_CHUNKS = 512
+"""Chunks written in one commit, rounded up to whole documents: what a kill can cost."""
+_QUERIES_AT_ONCE = 32
+"""Questions searched against one state of the index."""
+_ATTEMPTS = 5
+"""Times a search is repeated because the index changed under it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards."""
+
+    added: int
+    updated: int
+    removed: int
+    unchanged: int
+    chunks: int
+
+
+class Knowledge:
+    """A ``Retriever`` over the documents of one folder. Many processes may read while one writes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: LanceStore,
+        manifest: Manifest,
+        embedder: CountingEmbedder,
+        chunks: ChunkSettings,
+        retrieval: RetrievalSettings,
+    ) -> None:
+        """Puts parts together that belong together; ``open`` makes sure that they do."""
+        self.folder, self._store, self._manifest, self._embedder = folder, store, manifest, embedder
+        self._chunk_settings, self._settings = chunks, retrieval
+
+    @classmethod
+    def open(
+        cls, folder: Path, embedder: CountingEmbedder, chunks: ChunkSettings, retrieval: RetrievalSettings
+    ) -> Knowledge:
+        """The knowledge in ``folder``, made when missing.
+
+        Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
+        """
+        wanted = {
+            "format": _FORMAT,
+            "embedder": embedder.name,
+            "dim": str(embedder.dim),
+            "chunk tokens": str(chunks.max_tokens),
+        }
+        path, store_folder = folder / "manifest.sqlite", folder / "store"
+        if not path.is_file():
+            with storage_errors(folder), _only_writer(folder):
+                if not path.is_file():  # two processes may have found it missing
+                    LanceStore(store_folder, embedder.dim)
+                    Manifest.create(path, wanted)
+        manifest = Manifest(path)
+        _require_same(folder, manifest.made_with(), wanted)
+        if not store_folder.is_dir():
+            raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `lorag index DOCS --rebuild`")
+        return cls(folder, LanceStore(store_folder, embedder.dim), manifest, embedder, chunks, retrieval)
+
+    def sync(self, documents: Sequence[Document], progress: Progress = no_progress) -> SyncReport:
+        """Makes the index hold exactly these documents, embedding only texts that it does not hold yet.
+
+        Readers see all of the change or nothing of it. ``progress`` counts embedded chunks. Raises ``InputError``
+        for two documents with one id and ``StoreError`` when another process is writing.
+        """
+        by_id = {document.id: document for document in documents}
+        if len(by_id) < len(documents):
+            twice = next(document.id for document in documents if by_id[document.id] is not document)
+            raise InputError(f"two documents have the id {twice!r}; expected every id once: rename one")
+        with _only_writer(self.folder):
+            before = self._manifest.entries()
+            stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
+            changed = [document for document in documents if _differs(document, before.get(document.id))]
+            entries = self._add(changed, stored, progress)
+            removed = before.keys() - by_id.keys()
+            if entries or removed:
+                self._manifest.commit(entries, removed)
+                self._store.remove(sorted(_versions(before) - _versions(self._manifest.entries())))
+                self._store.optimize()
+            updated = sum(entry.id in before and entry.version != before[entry.id].version for entry in entries)
+            added = len(by_id.keys() - before.keys())
+            return SyncReport(added, updated, len(removed), len(by_id) - added - updated, self._manifest.count_chunks())
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """See ``Retriever``. Only chunks of current documents come back, also while another process writes.
+
+        Raises ``InputError`` when ``k`` is below 1.
+        """
+        if k < 1:
+            raise InputError(f"k {k!r} is below 1; ask for at least one passage")
+        # Half of a surrogate pair, from a terminal with a broken encoding, is no text to a tokenizer.
+        texts = [query.encode(errors="replace").decode() for query in queries]
+        hits: list[list[Hit]] = []
+        for start in range(0, len(texts), _QUERIES_AT_ONCE):
+            hits += self._retrieve_at_once(texts[start : start + _QUERIES_AT_ONCE], k)
+        return hits
+
+    def chunks(self) -> list[Chunk]:
+        """Every current chunk, by document id and then by place in the document."""
+
+        def read() -> list[Chunk]:
+            chunks = self._store.chunks()
+            current = self._manifest.current({_key(chunk) for chunk in chunks})
+            return [chunk for chunk in chunks if _key(chunk) in current]
+
+        return self._undisturbed(read)
+
+    def documents(self) -> list[str]:
+        """The ids of all documents, sorted."""
+        return list(self._manifest.entries())
+
+    def count(self) -> int:
+        """The number of current chunks."""
+        return self._manifest.count_chunks()
+
+    def _retrieve_at_once(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """``retrieve`` for few enough queries to search in one state of the index."""
+        weight, depth = self._settings.dense_weight, max(self._settings.candidates, k)
+        nothing: list[list[Hit]] = [[] for _ in queries]
+        vectors = self._embedder.embed(queries, "query")
+
+        def search() -> list[list[Hit]]:
+            dense = self._current(lambda n: self._store.search_dense(vectors, n), depth) if weight > 0 else nothing
+            lexical = self._current(lambda n: self._store.search_lexical(queries, n), depth) if weight < 1 else nothing
+            return [fuse(*sides, weight, k) for sides in zip(dense, lexical, strict=True)]
+
+        return self._undisturbed(search)
+
+    def _current(self, search: Callable[[int], list[list[Hit]]], depth: int) -> list[list[Hit]]:
+        """The ``depth`` best current hits of each query, searching deeper while leftovers take up their places."""
+        reach = depth
+        while True:
+            found = search(reach)
+            current = self._manifest.current({_key(hit.chunk) for hits in found for hit in hits})
+            kept = [[hit for hit in hits if _key(hit.chunk) in current] for hits in found]
+            if all(len(hits) < reach or len(rest) >= depth for hits, rest in zip(found, kept, strict=True)):
+                return [rest[:depth] for rest in kept]
+            reach *= 2
+
+    def _undisturbed(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns from one state of the index, read again when a commit fell into it.
+
+        The chunks of a state are complete before its commit and are not touched before the next one. So if the
+        generation is the same before and after, everything that was current was there to be found.
+        """
+        for _ in range(_ATTEMPTS):
+            generation = self._manifest.generation()
+            result = read()
+            if self._manifest.generation() == generation:
+                return result
+        raise StoreError(f"the index in {str(self.folder)!r} changed {_ATTEMPTS} times during a search; try again")
+
+    def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
+        """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
+        cut = [split(document, self._chunk_settings.max_tokens, self._embedder.count_tokens) for document in documents]
+        new = [chunks for chunks in cut if chunks and _key(chunks[0]) not in stored]
+        done, total = 0, sum(map(len, new))
+        for chunks in _groups(new, _COMMIT_CHUNKS):
+            texts = [_searched_text(chunk) for chunk in chunks]
+            vectors = []
+            for start in range(0, len(texts), _EMBED_CHUNKS):
+                vectors.append(self._embedder.embed(texts[start : start + _EMBED_CHUNKS], "passage"))
+                progress("embedding", done := done + len(vectors[-1]), total)
+            self._store.add(chunks, np.concatenate(vectors), texts)
+        return [
+            Entry(document.id, document.version, document.title, document.source, len(chunks))
+            for document, chunks in zip(documents, cut, strict=True)
+        ]
+
+    def _drop_leftovers(self, wanted: set[tuple[str, str]], entries: dict[str, Entry]) -> set[tuple[str, str]]:
+        """Removes chunks that are neither wanted nor in the manifest; returns the document versions that stay.
+
+        What a killed ``sync`` had stored for documents that are still wanted is kept: a commit of the store holds
+        whole documents, so a version that is there at all is there completely.
+        """
+        stored = self._store.versions()
+        leftovers = stored - wanted - _versions(entries)
+        self._store.remove(sorted(leftovers))
+        return stored - leftovers
+
+
+def _differs(document: Document, entry: Entry | None) -> bool:
+    """Whether the manifest says something else of ``document``; a new source alone costs no embedding."""
+    return entry is None or (document.version, document.source) != (entry.version, entry.source)
+
+
+def _require_same(folder: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+    """Raises ``StoreError`` that names every difference between what an index was made with and what is wanted."""
+    differences = [
+        f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key, 'unknown')}"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    ]
+    if differences:
+        raise StoreError(
+            f"the index in {str(folder)!r} was made with {', '.join(differences)}; choose the same again, or rebuild "
+            "it with `lorag index DOCS --rebuild`"
+        )
+
+
+def _versions(entries: dict[str, Entry]) -> set[tuple[str, str]]:
+    return {(entry.id, entry.version) for entry in entries.values()}
+
+
+def _key(chunk: Chunk) -> tuple[str, str]:
+    return chunk.document_id, chunk.document_version
+
+
+def _searched_text(chunk: Chunk) -> str:
+    """What is embedded and indexed: the heading path above the passage, and the passage."""
+    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
+
+
+def _groups(documents: Sequence[list[Chunk]], size: int) -> Iterator[list[Chunk]]:
+    """Chunks of whole documents together, at least ``size`` in each group but the last."""
+    group: list[Chunk] = []
+    for chunks in documents:
+        group += chunks
+        if len(group) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Holds the folder's writer lock, which a killed process gives back; ``StoreError`` when another one keeps it."""
+    from filelock import FileLock, Timeout
+
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "write.lock")
+        try:
+            lock.acquire(timeout=_WAIT_SECONDS)
+        except Timeout as error:
+            raise StoreError(
+                f"another process has been writing to {str(folder)!r} for {_WAIT_SECONDS:.0f} seconds; "
+                "let it finish, or choose another folder"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,277 @@
+"""What every store promises, asked of each of them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lorag.errors import StoreError
+from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.stores.lance import LanceStore
+from lorag.types import Chunk
+
+DIM = 64
+OPENERS = {"lance": lambda folder: LanceStore(folder, DIM)}
+
+
+@pytest.fixture(params=sorted(OPENERS))
+def open_store(request, tmp_path):
+    """Opens the same store, anew at every call."""
+    return lambda: OPENERS[request.param](tmp_path / "store")
+
+
+@pytest.fixture
+def store(open_store):
+    return open_store()
+
+
+def chunk(document_id, text, version="0" * 16, start=0, heading=""):
+    return Chunk(document_id, version, start, start + len(text), text, heading)
+
+
+def add(store, *chunks, texts=None):
+    texts = [chunk.text for chunk in chunks] if texts is None else texts
+    store.add(chunks, HashEmbedder(DIM).embed(texts, "passage"), texts)
+
+
+def dense(store, query, k=10):
+    return store.search_dense(HashEmbedder(DIM).embed([query], "query"), k)[0]
+
+
+def lexical(store, query, k=10):
+    return store.search_lexical([query], k)[0]
+
+
+def found(hits):
+    return [hit.chunk.document_id for hit in hits]
+
+
+GAUGE = chunk("gauge", "The gauge reads the level of the water.", heading="Guide > Gauge")
+PLANS = chunk("plans", "The harbour plan costs twelve euros.", start=7)
+ALARMS = chunk("alarms", "An alarm rings when the water rises. Water everywhere.")
+
+
+def test_a_new_store_is_empty(store):
+    assert store.count() == 0
+    assert store.versions() == set()
+    assert store.chunks() == []
+    assert dense(store, "water") == []
+    assert lexical(store, "water") == []
+    store.remove([("nothing", "0" * 16)])
+    store.remove([])
+    store.add([], np.empty((0, DIM), dtype=np.float32), [])
+    store.optimize()
+    assert store.count() == 0
+
+
+def test_what_is_added_comes_back_whole(store):
+    add(store, GAUGE, PLANS)
+    for hits, via in ((dense(store, "the level of the water", 1), "dense"), (lexical(store, "level"), "lexical")):
+        assert [hit.chunk for hit in hits] == [GAUGE]
+        assert hits[0].via == via
+    assert store.chunks() == [GAUGE, PLANS]
+    assert store.count() == 2
+    assert store.versions() == {("gauge", "0" * 16), ("plans", "0" * 16)}
+
+
+def test_adding_twice_is_adding_once(store):
+    add(store, GAUGE, PLANS)
+    add(store, GAUGE, ALARMS, ALARMS)
+    assert store.count() == 3
+    assert found(lexical(store, "gauge")) == ["gauge"]
+    assert sorted(found(dense(store, "anything"))) == ["alarms", "gauge", "plans"]
+
+
+def test_adding_again_replaces_what_is_searched(store):
+    add(store, GAUGE)
+    add(store, GAUGE, texts=["tides"])
+    assert found(lexical(store, "tide")) == ["gauge"]
+    assert lexical(store, "level") == []
+    assert dense(store, "tides")[0].score == pytest.approx(1)
+
+
+def test_only_the_searched_text_is_searched(store):
+    add(store, PLANS, texts=["prices"])
+    assert found(lexical(store, "prices")) == ["plans"]
+    assert lexical(store, "harbour") == []
+
+
+def test_dense_scores_are_cosines_best_first(store):
+    chunks = [GAUGE, PLANS, ALARMS]
+    add(store, *chunks)
+    vectors = HashEmbedder(DIM).embed([c.text for c in chunks], "passage")
+    queries = HashEmbedder(DIM).embed(["the water level", "harbour plan", "alarm"], "query")
+    for row, hits in zip(queries, store.search_dense(queries, 3), strict=True):
+        expected = dict(zip([c.id for c in chunks], vectors @ row, strict=True))
+        assert {hit.chunk.id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-5)
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert [len(hits) for hits in store.search_dense(queries, 2)] == [2, 2, 2]
+    assert store.search_dense(np.empty((0, DIM), dtype=np.float32), 2) == []
+
+
+def test_lexical_scores_are_best_first_and_in_order_of_the_queries(store):
+    add(store, GAUGE, PLANS, ALARMS)
+    first, second = store.search_lexical(["water", "euros plan"], 5)
+    assert found(first) == ["alarms", "gauge"]
+    assert first[0].score > first[1].score > 0
+    assert found(second) == ["plans"]
+    assert found(lexical(store, "water", 1)) == ["alarms"]
+    assert store.search_lexical([], 5) == []
+
+
+def test_words_are_found_by_their_stem_and_without_accents(store):
+    add(store, chunk("a", "The café's batteries were running out"))
+    for query in ("battery", "RUNS", "cafe"):
+        assert found(lexical(store, query)) == ["a"]
+
+
+def test_equal_scores_come_in_the_order_of_ids(store):
+    add(store, *[chunk(name, "same words") for name in "dbca"])
+    assert found(dense(store, "same words")) == found(lexical(store, "words")) == list("abcd")
+
+
+def test_removing_takes_one_version_of_one_document(store):
+    old, new = "a" * 16, "b" * 16
+    add(
+        store,
+        chunk("x", "old text", old),
+        chunk("x", "old text end", old, 8),
+        chunk("x", "new text", new),
+        chunk("y", "old text", old),
+        chunk("z", "old text", new),
+    )
+    store.remove([("x", old), ("z", new), ("never", old)])
+    assert store.versions() == {("x", new), ("y", old)}
+    assert sorted(found(lexical(store, "text"))) == ["x", "y"]
+    assert sorted(found(dense(store, "text"))) == ["x", "y"]
+
+
+def test_many_are_removed_at_once(store):
+    add(store, *[chunk(f"d{i}", "text") for i in range(3000)])
+    store.remove([(f"d{i}", "0" * 16) for i in range(2999)])
+    assert store.versions() == {("d2999", "0" * 16)}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    document_id=st.one_of(
+        st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20),
+        st.sampled_from(["it's", '"', "' OR 1=1 --", "a\\'b", "%", "_", "a:b@c", "$1", "?", "\x00", "\n", "é/ж.md"]),
+    )
+)
+def test_ids_may_hold_any_character(store, document_id):
+    other = chunk("other", "kept")
+    add(store, other, chunk(document_id + "x", "some text"))
+    assert (document_id + "x", "0" * 16) in store.versions()
+    store.remove([(document_id + "x", "0" * 16)])
+    assert store.versions() == {("other", "0" * 16)}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        " ",
+        "?!",
+        '"',
+        "'",
+        '"open',
+        "AND OR NOT",
+        "+water -gauge",
+        "(",
+        "a:b",
+        "water^2~",
+        "*",
+        "\\",
+        "the of",
+        "\x00",
+        "\n",
+        "😀",
+        "x" * 10_000,
+        "water'; DROP TABLE chunks",
+    ],
+)
+def test_no_query_is_an_error_or_an_operator(store, query):
+    add(store, GAUGE, PLANS)
+    expected = ["gauge"] if "water" in query or "gauge" in query else []
+    assert found(lexical(store, query)) == expected
+    store.optimize()
+    assert found(lexical(store, query)) == expected
+
+
+def test_vectors_and_chunks_must_match(store):
+    with pytest.raises(ValueError, match="do not match"):
+        store.add([GAUGE], np.zeros((2, DIM), dtype=np.float32), ["text"])
+    with pytest.raises(ValueError, match="do not match"):
+        store.add([GAUGE], np.zeros((1, DIM + 1), dtype=np.float32), ["text"])
+    with pytest.raises(ValueError, match="do not match"):
+        store.add([GAUGE], np.zeros((1, DIM), dtype=np.float32), [])
+
+
+def test_it_is_all_there_after_reopening(open_store):
+    add(open_store(), GAUGE, PLANS)
+    again = open_store()
+    assert again.count() == 2
+    assert found(lexical(again, "water")) == ["gauge"]
+    add(again, ALARMS)
+    assert found(lexical(again, "water")) == ["alarms", "gauge"]
+
+
+def test_an_open_store_sees_what_another_one_writes(open_store):
+    reader, writer = open_store(), open_store()
+    add(writer, GAUGE)
+    assert found(lexical(reader, "water")) == found(dense(reader, "water")) == ["gauge"]
+    add(writer, ALARMS)
+    assert reader.count() == 2
+    writer.optimize()
+    writer.remove([("gauge", "0" * 16)])
+    assert found(lexical(reader, "water")) == found(dense(reader, "water")) == ["alarms"]
+    assert reader.versions() == {("alarms", "0" * 16)}
+
+
+def test_many_commits_are_merged_and_nothing_is_lost(open_store):
+    store, reader = open_store(), open_store()
+    for i in range(20):
+        add(store, chunk(f"d{i:02}", f"number{i} and water"))
+        store.optimize()
+    assert reader.count() == 20
+    for i in range(20):
+        assert found(lexical(reader, f"number{i}")) == [f"d{i:02}"]
+    assert found(lexical(reader, "water", 30)) == [f"d{i:02}" for i in range(20)]
+
+
+def test_lance_is_seen_by_another_process(tmp_path):
+    store = LanceStore(tmp_path, DIM)
+    add(store, GAUGE)
+    code = (
+        "import sys; from pathlib import Path; from lorag.retrieval.stores.lance import LanceStore\n"
+        f"store = LanceStore(Path({str(tmp_path)!r}), {DIM})\n"
+        "for line in sys.stdin: print(*[h.chunk.document_id for h in store.search_lexical([line], 9)[0]], flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as reader:
+        for new, expected in ((PLANS, "gauge\n"), (ALARMS, "gauge\n"), (None, "alarms gauge\n")):
+            reader.stdin.write("water\n")
+            assert reader.stdout.readline() == expected
+            if new:
+                add(store, new)
+        reader.stdin.close()
+        assert reader.wait(20) == 0
+
+
+def test_lance_refuses_another_length_of_vector(tmp_path):
+    add(LanceStore(tmp_path, DIM), GAUGE)
+    with pytest.raises(StoreError, match=f"holds vectors of length {DIM}, expected 32"):
+        LanceStore(tmp_path, 32)
+
+
+def test_lance_names_the_repair_of_a_damaged_table(tmp_path):
+    add(LanceStore(tmp_path, DIM), GAUGE)
+    for manifest in (tmp_path / "chunks.lance" / "_versions").iterdir():
+        manifest.write_bytes(b"junk")
+    with pytest.raises(StoreError, match=r"cannot be used .* rebuild it with `lorag index DOCS --rebuild`"):
+        LanceStore(tmp_path, DIM)

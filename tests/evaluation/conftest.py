@@ -1,0 +1,81 @@
+"""Synthetic comparisons: questions over documents, and arms whose right answers are given by a pattern."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from lorag.evaluation.comparison import BASE, EVIDENCE, Comparison, compare_rows
+from lorag.evaluation.rows import Row
+from lorag.settings import REFUSAL, VerdictSettings
+from lorag.types import Answer, Chunk, Example, Hit, Message, Usage
+
+Pattern = Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """``n`` questions over 40 documents; every fifth is changed by the update when ``updated``."""
+
+    n: int
+    unanswerable: Pattern = lambda i: False
+    updated: bool = False
+
+    def example(self, i: int) -> Example:
+        answers = () if self.unanswerable(i) else (f"value{i}",)
+        changed = self.updated and i % 5 == 0 and bool(answers)
+        return Example(
+            id=f"q{i}",
+            question=f"What is entry {i}?",
+            answers=answers,
+            evidence=(f"doc{i % 40}",),
+            answers_after=(f"fresh{i}",) if changed else answers if self.updated else None,
+        )
+
+    def examples(self) -> list[Example]:
+        return [self.example(i) for i in range(self.n)]
+
+    def rows(self, moment: str, arm: str, right: Pattern) -> list[Row]:
+        """Answers that are right exactly where ``right`` says so; those that retrieve always have the passage."""
+        return [Row(moment, arm, f"q{i}", self.answer(moment, arm, i, right(i))) for i in range(self.n)]
+
+    def answer(self, moment: str, arm: str, i: int, right: bool) -> Answer:
+        example = self.example(i)
+        references = example.after_update().answers if moment == "after" else example.answers
+        text = (references[0] if right else f"something else {i}") if references else REFUSAL if right else "maybe 7"
+        chunk = Chunk(f"doc{i % 40}", "v", 0, 11, "passage one", "Entries")
+        return Answer(
+            text=f"It is {text}." if references else text,
+            prompt=(Message("user", example.question),),
+            sources=(Hit(chunk, 0.5, "hybrid"),) if arm in ("retrieval", "both", EVIDENCE) else (),
+            usage=Usage(200, 8, 0.01, 0.2 + i / 1000),
+            refused=text == REFUSAL,
+        )
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> type[Synthetic]:
+    return Synthetic
+
+
+@pytest.fixture
+def compare() -> Callable[..., Comparison]:
+    """``compare(world, base=..., retrieval=..., ...)``: patterns by arm; ``after={...}`` adds the second moment."""
+
+    def run(
+        world: Synthetic,
+        patterns: Mapping[str, Pattern],
+        after: Mapping[str, Pattern] | None = None,
+        ceiling: Pattern | None = lambda i: i % 10 != 9,
+        **options: object,
+    ) -> Comparison:
+        rows = []
+        for moment, arms in (("before", patterns), ("after", after or {})):
+            for arm, right in arms.items():
+                rows += world.rows(moment, arm, right)
+            if arms and ceiling is not None:
+                rows += world.rows(moment, EVIDENCE, ceiling)
+        assert BASE in patterns
+        return compare_rows(rows, world.examples(), settings=VerdictSettings(draws=400), **options)
+
+    return run

@@ -1,0 +1,192 @@
+from dataclasses import replace
+
+import pytest
+
+from lorag.errors import InputError
+from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, PAIRS, RETRIEVAL, compare_rows
+from lorag.evaluation.metrics import Style
+from lorag.evaluation.rows import Row
+from lorag.evaluation.scoring import clusters
+from lorag.settings import REFUSAL, VerdictSettings
+from lorag.types import Answer, Chunk, Example, Hit, Usage
+
+PATTERNS = {
+    BASE: lambda i: False,
+    FINETUNED: lambda i: i % 2 == 0,
+    RETRIEVAL: lambda i: i % 4 != 0,
+    BOTH: lambda i: i % 4 != 1,
+}
+QUICK = VerdictSettings(draws=200)
+
+
+def test_accuracy_pairs_and_order_of_arms(synthetic, compare):
+    result = compare(synthetic(60), PATTERNS)
+    assert [arm.arm for arm in result.arms] == [BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE]
+    arms = result.at("before")
+    assert arms[RETRIEVAL].accuracy.mean == 0.75
+    assert arms[RETRIEVAL].estimates["correct_answerable"].mean == 0.75
+    assert [(d.first, d.second) for d in result.differences] == list(PAIRS)
+    found = {(d.first, d.second): d for d in result.differences}
+    assert found[FINETUNED, RETRIEVAL].difference.mean == pytest.approx(-0.25)
+    assert all(d.adjusted_p >= d.difference.p_value for d in result.differences)
+    assert result.moments == ("before",)
+    assert len(result.rows) == len(result.scores) == 300
+
+
+def test_metrics_that_do_not_apply_are_missing(synthetic, compare):
+    result = compare(synthetic(60), PATTERNS)
+    base, retrieval = result.at("before")[BASE], result.at("before")[RETRIEVAL]
+    assert "recall@5" not in base.estimates
+    assert base.error_split is None
+    assert retrieval.estimates["recall@5"].mean == 1
+    assert retrieval.error_split == {
+        "retrieved, right": 45,
+        "retrieved, wrong": 15,
+        "missed, right": 0,
+        "missed, wrong": 0,
+    }
+    for name in ("style", "hallucination", "refusal_recall", "uptake", "stale"):
+        assert name not in base.estimates
+    assert any("hallucinating were not measured" in note for note in result.notes)
+
+
+def test_refusals(synthetic, compare):
+    world = synthetic(60, unanswerable=lambda i: i % 3 == 0)
+    result = compare(world, {**PATTERNS, BASE: lambda i: i % 3 == 0, RETRIEVAL: lambda i: i % 6 != 0})
+    base, retrieval = result.at("before")[BASE], result.at("before")[RETRIEVAL]
+    assert base.accuracy.mean == pytest.approx(1 / 3)
+    assert base.estimates["correct_answerable"].mean == 0
+    assert (base.estimates["refusal_recall"].mean, base.estimates["hallucination"].mean) == (1, 0)
+    assert base.estimates["refusal_precision"].mean == 1
+    assert base.estimates["false_refusal"].mean == 0
+    assert retrieval.estimates["hallucination"].mean == 0.5
+    assert "refusal_precision" in retrieval.estimates
+    assert retrieval.estimates["exact_match"].n == 40
+
+
+def test_the_update(synthetic, compare):
+    # 12 of 60 questions change; what was right before stays the same text for the finetuned arm.
+    world = synthetic(60, updated=True)
+    after = {**PATTERNS, FINETUNED: lambda i: i % 2 == 0 and i % 5 != 0, RETRIEVAL: lambda i: i % 4 != 0}
+    result = compare(world, PATTERNS, after)
+    arms = result.at("after")
+    assert arms[FINETUNED].estimates["uptake"].mean == 0
+    assert arms[FINETUNED].estimates["uptake"].n == 12
+    assert arms[RETRIEVAL].estimates["uptake"].mean == 0.75
+    assert arms[RETRIEVAL].estimates["accuracy_unchanged"].n == 48
+    assert arms[RETRIEVAL].collateral.mean == 0
+    assert arms[FINETUNED].collateral.n == 48
+    assert result.at("before")[RETRIEVAL].collateral is None
+    assert len(result.differences) == 12
+    # The base answers with neither version: not stale.
+    assert arms[BASE].estimates["stale"].mean == 0
+
+
+def test_an_old_answer_is_stale_unless_it_also_gives_the_new_one():
+    examples = [Example(f"q{i}", "?", ("30 days",), ("d",), answers_after=("60 days",)) for i in range(4)]
+    texts = ["30 days", "not 30 days but 60 days", "90 days", "30 days"]
+    rows = [
+        Row("after", BASE, e.id, Answer(text, refused=i == 3))
+        for i, (e, text) in enumerate(zip(examples, texts, strict=True))
+    ]
+    rows += [Row("after", RETRIEVAL, e.id, Answer("60 days")) for e in examples]
+    base = compare_rows(rows, examples, settings=QUICK).at("after")[BASE]
+    assert base.estimates["stale"].mean == 0.25
+    assert base.estimates["uptake"].mean == 0.25
+
+
+def test_a_passage_may_come_from_the_right_document_and_hold_no_reference():
+    examples = [Example(f"q{i}", "?", ("30 days",), ("d",)) for i in range(4)] + [Example("none", "?", (), ("d",))]
+    texts = ["It takes 30 days.", "It takes 30 days.", "It takes 130 days.", "", "30 days"]
+    rows = [Row("before", BASE, e.id, Answer("x")) for e in examples]
+    for e, passage in zip(examples, texts, strict=True):
+        rows.append(
+            Row(
+                "before",
+                RETRIEVAL,
+                e.id,
+                Answer("x", sources=(Hit(Chunk("d", "v", 0, len(passage), passage), 1, "dense"),)),
+            )
+        )
+    found = compare_rows(rows, examples, settings=QUICK).at("before")[RETRIEVAL].estimates
+    assert (found["evidence in prompt"].mean, found["evidence in prompt"].n) == (1, 4)
+    assert found["reference in prompt"].mean == 0.5
+
+
+def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
+    world = synthetic(20)
+    rows = world.rows("before", BASE, lambda i: True) + world.rows("before", RETRIEVAL, lambda i: True)
+    for i in range(5):
+        rows[i] = replace(rows[i], answer=Answer("", error="timeout"))
+    rows[6] = replace(rows[6], answer=replace(rows[6].answer, truncated=True, usage=Usage(200, 8, 0, 99)))
+    result = compare_rows(rows, world.examples(), settings=QUICK)
+    base = result.at("before")[BASE]
+    assert (base.accuracy.mean, base.accuracy.n, base.errors, base.truncated) == (0.75, 20, 5, 1)
+    assert base.prompt_tokens == 200
+    assert base.seconds == pytest.approx(0.223, abs=0.002)
+    assert "5 of 20 questions to base failed; each counts as wrong." in result.notes
+    assert "1 of 20 answers of base were cut at the token limit." in result.notes
+
+
+def test_an_arm_that_always_fails_has_no_costs(synthetic):
+    world = synthetic(20)
+    rows = world.rows("before", BASE, lambda i: True)
+    rows += [Row("before", RETRIEVAL, f"q{i}", Answer("", error="x")) for i in range(20)]
+    arm = compare_rows(rows, world.examples(), settings=QUICK).at("before")[RETRIEVAL]
+    assert (arm.seconds, arm.prompt_tokens, arm.completion_tokens, arm.accuracy.mean) == (None, None, None, 0)
+    assert arm.error_split["missed, wrong"] == 20
+
+
+def test_style_is_compared_over_questions_both_arms_answered(synthetic):
+    world = synthetic(40)
+    rows = [row for arm in (BASE, FINETUNED, RETRIEVAL) for row in world.rows("before", arm, lambda i: True)]
+    rows[80:84] = [replace(r, answer=replace(r.answer, text=REFUSAL, refused=True)) for r in rows[80:84]]
+    rows[40:80] = [replace(r, answer=replace(r.answer, text=r.answer.text + " Yours.")) for r in rows[40:80]]
+    result = compare_rows(rows, world.examples(), Style(ends_with="Yours."), QUICK)
+    (pair,) = [d for d in result.differences if d.metric == "style"]
+    assert (pair.first, pair.second, pair.difference.mean, pair.difference.n) == (FINETUNED, RETRIEVAL, 1, 36)
+    assert any(r.startswith("Customisation: style checks") and "+100.0 points" in r for r in result.verdict.reasons)
+
+
+def test_facts_and_notes_are_added_to_what_is_computed(synthetic, compare):
+    world = synthetic(45)
+    result = compare(world, PATTERNS, facts={"model": "tiny", "margin": "mine"}, notes=["Mind the gap."])
+    assert result.facts["model"] == "tiny"
+    assert result.facts["margin"] == "mine"
+    assert result.facts["documents asked about"] == "40"
+    assert "Note: Mind the gap." in result.verdict.reasons
+    few = compare(synthetic(6), PATTERNS)
+    assert any("too few to resample" in note for note in few.notes)
+
+
+def test_questions_belong_to_their_first_evidence_document_or_to_themselves():
+    examples = [Example("a", "?", (), ("d", "e")), Example("b", "?", (), ("d",)), Example("d", "?", ())]
+    first, second, alone = clusters(examples)
+    assert first == second
+    assert alone != first
+
+
+def test_incomplete_and_foreign_rows_are_refused(synthetic):
+    world = synthetic(20)
+    rows = world.rows("before", BASE, lambda i: True) + world.rows("before", RETRIEVAL, lambda i: True)
+    examples = world.examples()
+    with pytest.raises(InputError, match=r"'retrieval' .* lacks 2 of 20 questions, the first 'q18'"):
+        compare_rows(rows[:-2], examples)
+    with pytest.raises(InputError, match="'q19', which is not among"):
+        compare_rows(rows, examples[:-1])
+    with pytest.raises(InputError, match="two answers"):
+        compare_rows([*rows, rows[0]], examples)
+    with pytest.raises(InputError, match="expected 'base' and at least one of"):
+        compare_rows(rows[20:], examples)
+    with pytest.raises(InputError, match="expected 'base' and at least one of"):
+        compare_rows(rows[:20], examples)
+    with pytest.raises(InputError, match="expected 'base' and at least one of"):
+        compare_rows([], examples)
+
+
+def test_rows_in_any_order_give_the_same_comparison(synthetic):
+    world = synthetic(30)
+    rows = world.rows("before", BASE, lambda i: i < 9) + world.rows("before", RETRIEVAL, lambda i: i > 9)
+    assert compare_rows(rows[::-1], world.examples(), settings=QUICK) == compare_rows(
+        rows, world.examples(), settings=QUICK
+    )

@@ -1,0 +1,193 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lorag.evaluation.metrics import (
+    Contains,
+    Correct,
+    ExactMatch,
+    NewContentRecall,
+    Refused,
+    StyleShare,
+    TokenF1,
+    contains,
+    exact_match,
+    normalise,
+    retrieval_scores,
+    token_f1,
+)
+from lorag.evaluation.style import Style
+from lorag.types import Answer, Chunk, Example, Hit
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The  Cat, a dog!", "cat dog"),
+        ("An e-mail to O'Neil", "email to oneil"),
+        ("It costs $1,000.", "it costs 1000"),
+        ("“Curly” and it’s fine – yes", "curly and its fine yes"),
+        ("Version 1.24.13.", "version 1.24.13"),
+        ("3.5", "3.5"),
+        ("a", ""),
+        ("", ""),
+    ],
+)
+def test_normalisation(text, expected):
+    assert normalise(text) == expected
+
+
+@given(st.text())
+def test_normalising_twice_is_normalising_once(text):
+    once = normalise(text)
+    assert normalise(once) == once
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("It is 30 days.", "30 days", 1),
+        ("know", "no", 0),
+        ("There is no limit", "no", 1),
+        ("14", "4", 0),
+        ("35", "3.5", 0),
+        ("the answer is the Rhine", "Rhine", 1),
+        ("Grade B", "A", 0),
+        ("Grade A", "A", 1),
+        ("anything", "...", 0),
+        ("", "x", 0),
+    ],
+)
+def test_contains_looks_between_token_bounds(answer, reference, expected):
+    assert contains(answer, [reference]) == expected
+
+
+def test_exact_match_and_f1_by_hand():
+    assert exact_match("The Rhine!", ["Danube", "rhine"]) == 1
+    assert exact_match("Rhine river", ["rhine"]) == 0
+    # 2 common tokens, 4 in the answer, 3 in the reference: 2 * 2 / 7.
+    assert token_f1("red red blue green", ["red blue black"]) == pytest.approx(4 / 7)
+    assert token_f1("the", ["a"]) == 1
+    assert token_f1("x", ["the"]) == 0
+
+
+@given(st.text(max_size=30), st.lists(st.text(max_size=30), min_size=1, max_size=3))
+def test_text_metrics_agree_in_their_order(answer, references):
+    em, f1 = exact_match(answer, references), token_f1(answer, references)
+    assert em in (0, 1)
+    assert 0 <= f1 <= 1
+    assert f1 >= em
+
+
+def test_new_content_recall_worked_out():
+    examples = [
+        Example("a", "What is the warranty?", ("The warranty is two years on pumps",)),
+        Example("b", "?", ("two valves",)),
+        Example("c", "?", ("pumps",), answers_after=("two pumps",)),
+        Example("d", "?", ()),
+    ]
+    recall = NewContentRecall.fit(examples)
+    # Three questions have references; "warranty" stands in the question; two: 3 of 3, years: 1, pumps: 2.
+    assert (recall.questions, recall.frequencies["two"], recall.frequencies["pumps"]) == (3, 3, 2)
+    two, years, pumps = math.log(2), math.log(4), math.log(2.5)
+    value = recall.value("Two years, under warranty", examples[0].question, examples[0].answers[0])
+    assert value == pytest.approx((two + years) / (two + years + pumps))
+    (score,) = recall.score(examples[:1], [Answer("two years on all pumps")])
+    assert score.value == 1
+
+
+def test_a_reference_that_adds_no_word_falls_back_to_plain_recall():
+    recall = NewContentRecall.fit([])
+    assert recall.value("Red it is", "Red or blue?", "red red") == 0.5
+    assert recall.value("x", "?", "...") == 0
+
+
+def right(example, answer):
+    (score,) = Correct(NewContentRecall.fit([example])).score([example], [answer])
+    return score.value
+
+
+SHORT = Example("s", "How long?", ("30 days", "a month"))
+LONG = Example(
+    "l", "How are pumps stored?", ("Drain them, close both valves tightly and keep them dry above freezing",)
+)
+NONE = Example("n", "Who founded it?", ())
+
+
+@pytest.mark.parametrize(
+    ("example", "answer", "expected"),
+    [
+        (SHORT, Answer("It is 30 days."), 1),
+        (SHORT, Answer("It is 60 days."), 0),
+        (SHORT, Answer("30 days, but I do not know.", refused=True), 0),
+        (SHORT, Answer("", error="timeout"), 0),
+        (LONG, Answer("Drain them, close the valves tightly, keep dry above freezing."), 1),
+        (LONG, Answer("Keep them dry."), 0),
+        (NONE, Answer("I do not know.", refused=True), 1),
+        (NONE, Answer("Ada"), 0),
+        (NONE, Answer("", error="timeout"), 0),
+        (NONE, Answer("", refused=True, error="timeout"), 0),
+    ],
+)
+def test_correct(example, answer, expected):
+    assert right(example, answer) == expected
+
+
+def test_half_of_the_content_is_not_enough_for_a_short_reference():
+    assert right(Example("s", "?", ("green valves only",)), Answer("green valves")) == 0
+
+
+@pytest.mark.parametrize("metric", [ExactMatch(), Contains(), TokenF1(), NewContentRecall({}, 0)])
+def test_text_metrics_are_none_without_references_and_zero_for_errors(metric):
+    scores = metric.score([NONE, SHORT, SHORT], [Answer("x"), Answer("", error="x"), Answer("30 days")])
+    assert [score.value for score in scores] == [None, 0, 1]
+    assert {score.metric for score in scores} == {metric.name}
+
+
+def test_an_error_is_not_a_refusal():
+    answers = [Answer("no", refused=True), Answer("yes"), Answer("", refused=True, error="x")]
+    assert [score.value for score in Refused().score([SHORT] * 3, answers)] == [1, 0, 0]
+
+
+def test_style_is_scored_on_given_answers_only():
+    answers = [Answer("One. Two."), Answer("no", refused=True), Answer("", error="x")]
+    assert [s.value for s in StyleShare(Style(max_sentences=1, max_words=2)).score([SHORT] * 3, answers)] == [
+        0.5,
+        None,
+        None,
+    ]
+    assert [s.value for s in StyleShare(None).score([SHORT], answers[:1])] == [None]
+
+
+def sources(*documents):
+    return tuple(Hit(Chunk(name, "v", 0, 1, "x"), 0.1, "dense") for name in documents)
+
+
+def test_retrieval_scores_by_hand():
+    examples = [
+        Example("a", "?", ("x",), ("d1", "d2")),
+        Example("b", "?", ("x",), ("d3",)),
+        Example("c", "?", ("x",), ("d9",)),
+        Example("d", "?", ("x",)),
+        Example("e", "?", (), ("d1",)),
+    ]
+    answers = [
+        # Documents in order: d5, d1; the repeated passage of d5 takes no rank of its own.
+        Answer("", sources=sources("d5", "d5", "d1")),
+        Answer("", sources=sources("m1", "m2", "m3", "m4", "m5", "d3")),
+        Answer(""),
+        Answer("", sources=sources("d1")),
+        Answer("", sources=sources("d1")),
+    ]
+    nothing = {"recall@5": None, "MRR@10": None, "evidence in prompt": None}
+    assert retrieval_scores(examples, answers) == [
+        {"recall@5": 0.5, "MRR@10": 0.5, "evidence in prompt": 1.0},
+        {"recall@5": 0.0, "MRR@10": pytest.approx(1 / 6), "evidence in prompt": 1.0},
+        {"recall@5": 0.0, "MRR@10": 0.0, "evidence in prompt": 0.0},
+        nothing,
+        nothing,
+    ]
+    assert retrieval_scores(examples[3:], answers[3:]) == [nothing, nothing]
+    assert retrieval_scores([], []) == []

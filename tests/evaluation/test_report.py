@@ -1,0 +1,123 @@
+import json
+import re
+
+import pytest
+
+from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
+from lorag.evaluation.report.html import disagreements, html, write_report
+from lorag.evaluation.report.markdown import table
+from lorag.evaluation.report.record import result_json
+from lorag.evaluation.rows import Row
+from lorag.settings import VerdictSettings
+from lorag.types import Answer, Chunk, Example, Hit
+
+PATTERNS = {
+    BASE: lambda i: False,
+    FINETUNED: lambda i: i % 3 == 0,
+    RETRIEVAL: lambda i: i % 5 != 0,
+    BOTH: lambda i: i % 7 != 0,
+}
+
+
+@pytest.fixture
+def updated(synthetic, compare):
+    world = synthetic(60, unanswerable=lambda i: i % 10 == 1, updated=True)
+    return compare(world, PATTERNS, PATTERNS, facts={"model": "tiny <1B>"}, notes=["Three documents were cut."])
+
+
+def test_the_page_holds_the_verdict_and_everything_behind_it(updated):
+    page = html(updated)
+    assert f"<strong>{updated.verdict.choice.capitalize()}</strong>" in page
+    for part in ("After the update", "Before the update", "p (Holm)", "Where retrieval goes wrong", "fixed before"):
+        assert part in page
+    assert "Three documents were cut." in page
+    assert "tiny &lt;1B&gt;" in page
+    assert page.count("<svg") == 2
+
+
+def test_the_page_needs_nothing_else(updated):
+    page = html(updated)
+    assert not re.search(r"""(src|href|url|@import)\s*[=(]""", page)
+    assert "http" not in page.replace("http-equiv", "")
+    assert "<script" not in page
+
+
+def test_every_table_has_headings_and_every_plot_words(updated):
+    page = html(updated)
+    assert page.count("<table>") == page.count("<caption>") == page.count("<thead>")
+    assert page.count("<svg") == page.count("<desc") == page.count('role="img"')
+    assert "ceiling with the gold context" in page
+
+
+def test_what_models_and_files_say_is_escaped():
+    attack = "</p><script>alert(1)</script>"
+    examples = [Example(f"q{i}", f"{attack} {i}?", (attack,), (attack,)) for i in range(20)]
+    hit = Hit(Chunk(attack, "v", 0, len(attack), attack, attack), 1.0, "dense")
+    rows = [Row("before", BASE, e.id, Answer(attack, error=attack)) for e in examples]
+    rows += [Row("before", RETRIEVAL, e.id, Answer(attack, sources=(hit,))) for e in examples]
+    result = compare_rows(rows, examples, settings=VerdictSettings(draws=100), facts={attack: attack}, notes=[attack])
+    page = html(result)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") > 40
+
+
+def test_disagreements_are_the_most_even_splits_in_the_order_of_the_questions(updated):
+    shown = disagreements(updated)
+    assert len(shown) == 10
+    right = [sum(reply.mark == "right" for reply in case.replies) for case in shown]
+    assert right == [2] * 10
+    numbers = [int(case.example_id[1:]) for case in shown]
+    assert numbers == sorted(numbers)
+    changed = next(case for case in shown if int(case.example_id[1:]) % 5 == 0)
+    assert changed.references[0].startswith("fresh")
+
+
+def test_arms_that_agree_everywhere_are_said_to(synthetic, compare):
+    result = compare(synthetic(30), dict.fromkeys(PATTERNS, lambda i: True))
+    assert disagreements(result) == []
+    assert "on every question all arms are right or all are wrong" in html(result)
+
+
+def test_the_report_is_written_whole(updated, tmp_path):
+    path = tmp_path / "run" / "report.html"
+    write_report(updated, path)
+    assert path.read_text(encoding="utf-8") == html(updated)
+
+
+def test_markdown(updated):
+    text = table(updated)
+    assert text.startswith(f"**Verdict: {updated.verdict.choice}.** ")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines if "---" not in line}) <= 2
+    assert sum(line.startswith("| retrieval |") for line in lines) == 2
+    assert "| right |" in text
+    assert "changed: old answer" in text
+
+
+def test_warnings_stand_beside_the_verdict(synthetic, compare):
+    world = synthetic(100, unanswerable=lambda i: i % 5 == 0)
+    result = compare(world, {**dict.fromkeys(PATTERNS, lambda i: False), RETRIEVAL: lambda i: i % 5 != 0})
+    warning = "Warning: retrieval answers 100.0 % of the questions that the documents do not answer"
+    assert warning in table(result).split("|")[0]
+    assert warning.replace("retrieval", "Retrieval") in html(result).split("<h2>Why</h2>")[0]
+
+
+def test_every_row_is_in_the_record_with_its_scores(updated):
+    record = json.loads(result_json(updated))
+    assert [Row.from_json({k: v for k, v in row.items() if k != "scores"}) for row in record["rows"]] == list(
+        updated.rows
+    )
+    assert [row["scores"] for row in record["rows"]] == [dict(scores) for scores in updated.scores]
+    assert record["verdict"]["choice"] == updated.verdict.choice
+    assert len(record["differences"]) == 12
+    assert record["questions"][0]["answers_after"] == ["fresh0"]
+    assert record["facts"]["model"] == "tiny <1B>"
+
+
+def test_numbers_that_json_lacks_become_null(synthetic):
+    world = synthetic(20)
+    rows = world.rows("before", BASE, lambda i: True)
+    hit = Hit(Chunk("d", "v", 0, 1, "x"), float("nan"), "dense")
+    rows += [Row("before", RETRIEVAL, e.id, Answer("x", sources=(hit,))) for e in world.examples()]
+    record = json.loads(result_json(compare_rows(rows, world.examples(), settings=VerdictSettings(draws=100))))
+    assert record["rows"][20]["answer"]["sources"][0]["score"] is None

@@ -1,0 +1,213 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lorag.evaluation.statistics import (
+    Difference,
+    Interval,
+    holm,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    questions_needed,
+    tango,
+    wilson,
+)
+from lorag.settings import VerdictSettings
+
+QUICK = VerdictSettings(draws=400)
+Z2 = 1.959963984540054**2
+
+
+def correlated(rng, documents):
+    """0/1 values of questions whose documents are easy or hard; the true mean is 0.6."""
+    ease = rng.beta(1.2, 0.8, size=documents)
+    clusters = np.repeat(np.arange(documents), rng.integers(2, 9, size=documents))
+    return (rng.random(len(clusters)) < ease[clusters]).astype(float), list(clusters)
+
+
+@pytest.mark.parametrize("documents", [8, 30])
+def test_the_interval_covers_the_truth_where_one_that_ignores_documents_does_not(documents):
+    rng = np.random.default_rng(7)
+    covered = naive = 0
+    for _ in range(150):
+        values, clusters = correlated(rng, documents)
+        interval = mean_interval(values, clusters, QUICK).interval
+        covered += interval.low <= 0.6 <= interval.high
+        ignorant = wilson(values.mean(), len(values), 0.95)
+        naive += ignorant.low <= 0.6 <= ignorant.high
+    assert covered / 150 > 0.89
+    assert naive / 150 < 0.86
+
+
+def test_the_paired_interval_covers_no_difference():
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(150):
+        ease, other = rng.beta(1.2, 0.8, size=(2, 20))
+        clusters = np.repeat(np.arange(20), 6)
+        a, b = ((rng.random(120) < p[clusters]).astype(float) for p in (ease, other))
+        interval = paired_difference(a, b, list(clusters), QUICK).interval
+        covered += interval.low <= 0 <= interval.high
+    assert covered / 150 > 0.89
+
+
+def test_wilson_against_textbook_values():
+    # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for hits, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):
+        assert wilson(hits / n, n, 0.95) == Interval(pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.4])
+def test_values_that_are_all_equal_do_not_make_a_certain_interval(value):
+    estimate = mean_interval([value] * 40, list(range(40)), QUICK)
+    assert estimate.mean == pytest.approx(value)
+    assert estimate.interval.low <= estimate.mean <= estimate.interval.high
+    assert estimate.interval.high - estimate.interval.low > 0.08
+
+
+def test_documents_that_are_all_alike_do_not_make_a_certain_interval():
+    values = [1.0, 0.0] * 20
+    interval = mean_interval(values, [i // 2 for i in range(40)], QUICK).interval
+    assert interval == wilson(0.5, 40, 0.95)
+
+
+def test_few_documents_leave_questions_as_units():
+    values = [float(i % 3 == 0) for i in range(60)]
+    interval = mean_interval(values, [i % 2 for i in range(60)], QUICK).interval
+    score = wilson(1 / 3, 60, 0.95)
+    assert interval.low <= score.low < score.high <= interval.high
+    assert interval.high - interval.low < 0.3
+    assert mean_interval([1.0], ["a"], QUICK).interval == wilson(1.0, 1, 0.95)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(1, 15))
+@settings(max_examples=60, deadline=None)
+def test_an_interval_holds_its_mean_and_stays_between_0_and_1(values, documents):
+    estimate = mean_interval(values, [i % documents for i in range(len(values))], VerdictSettings(draws=200))
+    low, high = estimate.interval.low, estimate.interval.high
+    assert 0 <= low <= estimate.mean + 1e-9
+    assert estimate.mean - 1e-9 <= high <= 1
+    assert estimate.n == len(values)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values, clusters = correlated(np.random.default_rng(0), 20)
+    assert mean_interval(values, clusters, QUICK) == mean_interval(values, clusters, QUICK)
+    assert mean_interval(values, clusters, QUICK) != mean_interval(values, clusters, VerdictSettings(draws=400, seed=1))
+
+
+@pytest.mark.parametrize("values", [[], [1.5], [-0.1], [float("nan")]])
+def test_values_that_are_no_shares_are_refused(values):
+    with pytest.raises(ValueError, match="expected"):
+        mean_interval(values, list(range(len(values))), QUICK)
+    with pytest.raises(ValueError, match="paired"):
+        paired_difference([1.0], [1.0, 0.0], [1], QUICK)
+    with pytest.raises(ValueError, match="clusters"):
+        mean_interval([1.0], [], QUICK)
+
+
+def test_mcnemar_against_known_tables():
+    # Binomial tails by hand: 2 * (1 + 8) / 2**8 for 1 and 7; 2 * 1 / 2**5 for 0 and 5.
+    assert mcnemar(1, 7) == pytest.approx(18 / 256)
+    assert mcnemar(5, 0) == pytest.approx(2 / 32)
+    assert mcnemar(3, 3) == 1
+    assert mcnemar(0, 0) == 1
+
+
+def test_tango_against_published_values_and_its_closed_form():
+    # Fagerland, Lydersen and Laake 2014, airway hyper-responsiveness: 1 and 7 discordant of 21.
+    assert tango(1, 7, 21, 0.95) == Interval(pytest.approx(-0.517, abs=5e-4), pytest.approx(-0.026, abs=5e-4))
+    assert tango(0, 0, 100, 0.95) == Interval(pytest.approx(-Z2 / (100 + Z2)), pytest.approx(Z2 / (100 + Z2)))
+    assert tango(30, 0, 30, 0.95).high == 1
+
+
+@given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 30))
+@settings(max_examples=60)
+def test_tango_is_symmetric_and_holds_the_difference(wins, losses, ties):
+    n = wins + losses + ties + 1
+    interval, mirrored = tango(wins, losses, n, 0.95), tango(losses, wins, n, 0.95)
+    assert interval.low == pytest.approx(-mirrored.high)
+    assert interval.low < (wins - losses) / n < interval.high
+
+
+def test_a_paired_difference_of_01_values():
+    a, b = [1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 18 + [1.0] * 2
+    result = paired_difference(a, b, list(range(40)), QUICK)
+    assert (result.mean, result.discordant, result.n) == (pytest.approx(0.2), 12, 40)
+    assert result.p_value == pytest.approx(mcnemar(10, 2))
+    assert 0 < result.interval.low < 0.2 < result.interval.high
+    # Independent questions: the plain standard error of the differences.
+    assert result.standard_error == pytest.approx(np.std(np.subtract(a, b), ddof=1) / math.sqrt(40))
+    back = paired_difference(b, a, list(range(40)), QUICK)
+    assert back.mean == -result.mean
+    assert back.p_value == result.p_value
+    assert result.reversed().reversed() == result
+
+
+def test_identical_arms_are_equal_only_up_to_what_could_have_been_missed():
+    result = paired_difference([1.0] * 100, [1.0] * 100, list(range(100)), QUICK)
+    assert result.p_value == 1
+    assert result.interval == Interval(pytest.approx(-Z2 / (100 + Z2)), pytest.approx(Z2 / (100 + Z2)))
+
+
+def test_a_graded_difference_flips_the_signs_of_documents():
+    # Ten documents that all favour a: of 2**10 sign patterns two are as extreme.
+    a, b = [0.75] * 20, [0.25 + 0.01 * (i // 2) for i in range(20)]
+    result = paired_difference(a, b, [i // 2 for i in range(20)], VerdictSettings(draws=2000))
+    assert result.p_value == pytest.approx(2 / 1024)
+    assert 0 < result.interval.low < result.mean < result.interval.high
+    alike = paired_difference([0.5] * 20, [0.5] * 20, list(range(20)), QUICK)
+    assert alike.p_value == 1
+    assert alike.interval.high == pytest.approx(Z2 / (20 + Z2))
+
+
+def test_holm_worked_out():
+    # Sorted: .005 * 4, .01 * 3, .03 * 2, .04 * 1; each at least the one before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_the_p_value_and_bonferroni(p_values):
+    adjusted = holm(p_values)
+    for p, q in zip(p_values, adjusted, strict=True):
+        assert p <= q <= 1
+        assert q >= min(1.0, p)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+def observed(discordant, mean, n=200):
+    """Independent questions with this share of discordant pairs."""
+    return Difference(mean, Interval(-1, 1), 1.0, 0, n, math.sqrt((discordant - mean**2) / n))
+
+
+@pytest.mark.parametrize(
+    ("discordant", "mean", "expected"),
+    [(0.24, 0.10, 186), (0.24, 0.05, 752), (0.24, 0.03, 2091), (0.10, 0.05, 312), (0.40, 0.05, 1254)],
+)
+def test_questions_needed_against_the_sample_size_of_mcnemar(discordant, mean, expected):
+    needed = questions_needed(observed(discordant, mean), VerdictSettings(margin=0.01))
+    assert needed == pytest.approx(expected, rel=0.01)
+
+
+def test_questions_needed_looks_for_the_margin_when_less_was_seen():
+    assert questions_needed(observed(0.24, 0.0), QUICK) == pytest.approx(752, rel=0.02)
+    assert questions_needed(observed(0.24, -0.1), QUICK) == 186
+
+
+def test_questions_needed_takes_one_discordant_pair_as_seen():
+    assert 100 < questions_needed(Difference(0.0, Interval(0, 0), 1.0, 0, 20, 0.0), QUICK) < 200
+
+
+def test_documents_that_go_together_need_more_questions():
+    a = [float(i // 5 % 2) for i in range(100)]
+    b = [float(i // 5 % 4 == 0) for i in range(100)]
+    apart = paired_difference(a, b, list(range(100)), QUICK)
+    together = paired_difference(a, b, [i // 5 for i in range(100)], QUICK)
+    assert questions_needed(together, QUICK) > 3 * questions_needed(apart, QUICK)

@@ -1,8 +1,29 @@
-PYTHON ?= python3.11
+# The whole interface: make demo, make test, make check, make bench.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+.PHONY: demo test check bench
+
+demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
+	$(BIN)/lorag demo --out .lorag/demo
+
+test: $(READY)  ## Every test, offline but for the models, which come from the package index once.
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## Lint, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## Every claim with a figure, measured again.
+	for claim in benchmarks/*.py; do $(BIN)/python $$claim || failed=1; done; test -z "$$failed"
+
+bench-%: $(READY)  ## One claim: make bench-demo.
+	$(BIN)/python benchmarks/$*.py
+
+$(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -32,15 +32,21 @@ def language_model(
     ``ModelError`` when the adapter was trained on another base.
     """
     trained = read_adapter(adapter) if adapter is not None else None
-    if name is None and trained is not None:
-        name = trained.base
-    if name is None:
-        name = available_default(progress)
+    name = model_name(trained.base if name is None and trained is not None else name, progress)
     model = load(catalogue.resolve(name, "llm", progress), name)
     if adapter is None or trained is None:
         return model
     require_base(trained, name)
     return model.with_adapter(adapter)
+
+
+def model_name(name: str | None, progress: Progress = no_progress) -> str:
+    """``name`` once it is sure to be a model's, or the default's. Raises ``UnknownNameError`` with the nearest names."""
+    if name is None:
+        return available_default(progress)
+    if catalogue.local_folder(name) is None:
+        catalogue.entry(name, "llm")
+    return name
 
 
 def available_default(progress: Progress = no_progress) -> str:

@@ -7,12 +7,13 @@ its ``run.json`` names everything that decides the result, so that a run is resu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lorag.errors import DataError, RunMismatchError
-from lorag.files import LineLog, require_writable, write_whole
+from lorag.files import LineLog, read_text, require_writable, write_whole
 
 DEFAULT = Path(".lorag")
 
@@ -104,6 +105,15 @@ class Run:
     def report(self) -> Path:
         """The page for people."""
         return self.folder / "report.html"
+
+    def write_facts(self, facts: Mapping[str, str], notes: Sequence[str]) -> None:
+        """Keeps what a report says of how its rows were made."""
+        write_whole(self.folder / "facts.json", json.dumps({"facts": dict(facts), "notes": list(notes)}, indent=2))
+
+    def read_facts(self) -> dict[str, Any]:
+        """What ``write_facts`` kept: ``facts`` and ``notes``."""
+        kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
+        return kept
 
     def rows(self) -> LineLog:
         """The record of every question asked."""

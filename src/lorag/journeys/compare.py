@@ -49,9 +49,14 @@ class _Inputs:
     update: list[Document] | None
     style: Style | None
 
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """When questions are asked: before the update, and after it when there is one."""
+        return ("before",) if self.update is None else ("before", "after")
+
 
 @dataclass(frozen=True, slots=True)
-class _Setting:
+class _Scene:
     """The scene of one comparison: its folder, engine and index."""
 
     run: Run
@@ -85,33 +90,46 @@ def compare(
     """
     settings = settings or CompareSettings()
     inputs = _read(documents, questions, train, update, style, settings)
-    name = model or build.available_default(progress)
+    name = build.model_name(model, progress)
     identity = _identity(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
-    engine = build.language_model(name, progress=progress)
-    knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
-    scene = _Setting(run, engine, knowledge, settings, progress)
     log = run.rows()
-    if not _asked_all(log, inputs.tested, "before"):
-        knowledge.sync(inputs.documents, progress)
-    data, adapter = _adapter(inputs, scene)
-    models = _models(engine, run.adapter, log, inputs.tested, settings)
-    rows = _ask("before", inputs.tested, inputs.documents, models, scene, log)
-    if inputs.update is not None:
-        knowledge.sync(inputs.update, progress)
-        updated = [example.after_update() for example in inputs.tested]
-        rows += _ask("after", updated, inputs.update, models, scene, log)
-    comparison = compare_rows(
-        rows,
-        inputs.tested,
-        inputs.style,
-        settings.verdict,
-        {"run folder": str(run.folder), **_facts(inputs, name, embedder, engine, adapter, settings)},
-        (data.origin, *_notes(inputs, settings, adapter), *notes),
-    )
+    if not _asked_all(log, inputs.tested, *inputs.moments):
+        _fill(log, inputs, run, name, embedder, settings, progress)
+    rows = list(recorded_rows(log).values())
+    made = run.read_facts()
+    facts = {"run folder": str(run.folder), **made["facts"]}
+    caveats = (*made["notes"], *_notes(inputs, settings), *notes)
+    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, facts, caveats)
     write_whole(run.result, result_json(comparison))
     write_report(comparison, run.report)
     return comparison
+
+
+def _fill(
+    log: LineLog,
+    inputs: _Inputs,
+    run: Run,
+    model: str,
+    embedder: str,
+    settings: CompareSettings,
+    progress: Progress,
+) -> None:
+    """Indexes, trains and asks until ``log`` holds every row; what is there already is kept."""
+    engine = build.language_model(model, progress=progress)
+    knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
+    scene = _Scene(run, engine, knowledge, settings, progress)
+    if not _asked_all(log, inputs.tested, "before"):
+        knowledge.sync(inputs.documents, progress)
+    data, adapter = _adapter(inputs, scene)
+    run.write_facts(
+        _facts(inputs, model, embedder, engine, adapter, settings), (data.origin, *_training_notes(adapter))
+    )
+    models = _models(engine, run.adapter, log, settings)
+    _ask("before", inputs.tested, models, scene, log)
+    if inputs.update is not None:
+        knowledge.sync(inputs.update, progress)
+        _ask("after", [example.after_update() for example in inputs.tested], models, scene, log)
 
 
 def _read(
@@ -159,13 +177,13 @@ def _default_out(identity: Mapping[str, str]) -> Path:
     return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
 
 
-def _asked_all(log: LineLog, examples: Sequence[Example], moment: Moment) -> bool:
+def _asked_all(log: LineLog, examples: Sequence[Example], *moments: Moment) -> bool:
     recorded = recorded_rows(log)
     arms = (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
-    return all((moment, arm, example.id) in recorded for arm in arms for example in examples)
+    return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
 
 
-def _adapter(inputs: _Inputs, scene: _Setting) -> tuple[TrainingData, Adapter]:
+def _adapter(inputs: _Inputs, scene: _Scene) -> tuple[TrainingData, Adapter]:
     """The training conversations and the adapter trained on them, made now or found in the run folder."""
     run, settings = scene.run, scene.settings
     data = training_data(
@@ -184,14 +202,13 @@ def _adapter(inputs: _Inputs, scene: _Setting) -> tuple[TrainingData, Adapter]:
 
 
 def _models(
-    engine: TransformersModel, adapter: Path, log: LineLog, tested: Sequence[Example], settings: CompareSettings
+    engine: TransformersModel, adapter: Path, log: LineLog, settings: CompareSettings
 ) -> dict[str, LanguageModel]:
     """The model behind each arm: the same base weights, with and without the adapter, knowing what it has answered."""
     base, finetuned = RememberingModel(engine), RememberingModel(engine.with_adapter(adapter))
     models = {BASE: base, FINETUNED: finetuned, RETRIEVAL: base, BOTH: finetuned, EVIDENCE: base}
-    asked = {example.id for example in tested}
     for row in recorded_rows(log).values():
-        if row.example_id in asked and row.answer.error is None:
+        if row.answer.error is None:
             models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
     return dict(models)
 
@@ -211,12 +228,11 @@ def _completion(row: Row) -> Completion:
 def _ask(
     moment: Moment,
     examples: Sequence[Example],
-    documents: Sequence[Document],
     models: Mapping[str, LanguageModel],
-    scene: _Setting,
+    scene: _Scene,
     log: LineLog,
-) -> list[Row]:
-    """The rows of every arm at one moment: the same questions, the same prompts, other knowledge."""
+) -> None:
+    """Asks every arm at one moment: the same questions, the same prompts, other knowledge."""
     evidence = EvidenceRetriever(scene.knowledge.chunks(), examples)
     retrievers: dict[str, Retriever | None] = {
         BASE: None,
@@ -225,11 +241,9 @@ def _ask(
         BOTH: scene.knowledge,
         EVIDENCE: evidence,
     }
-    rows: list[Row] = []
     for arm, retriever in retrievers.items():
         bot = ChatBot(models[arm], retriever, scene.settings.chat, scene.settings.retrieval.k)
-        rows += ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
-    return rows
+        ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 
 def _facts(
@@ -258,19 +272,22 @@ def _facts(
     }
 
 
-def _notes(inputs: _Inputs, settings: CompareSettings, adapter: Adapter) -> list[str]:
-    """Caveats that follow from how this run was made."""
+def _training_notes(adapter: Adapter) -> list[str]:
+    notes = ["One adapter was trained, with one seed; another seed gives a somewhat different finetuned arm."]
+    if adapter.too_long:
+        limit = adapter.settings["max_tokens"]
+        notes.append(f"{adapter.too_long} conversations longer than {limit} tokens were not trained on.")
+    return notes
+
+
+def _notes(inputs: _Inputs, settings: CompareSettings) -> list[str]:
+    """Caveats that follow from what was asked for."""
     notes = []
     if len(inputs.tested) < len(inputs.examples):
         notes.append(
             f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
             " (--limit); more questions give narrower intervals."
         )
-    if adapter.too_long:
-        notes.append(
-            f"{adapter.too_long} conversations longer than {settings.finetune.max_tokens} tokens were not trained on."
-        )
-    notes.append("One adapter was trained, with one seed; another seed gives a somewhat different finetuned arm.")
     if inputs.style is not None:
         notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
     return notes

@@ -229,5 +229,6 @@ def _save(model: PeftModel, adapter: Adapter, out: Path) -> None:
     if not any(bool(p.any()) for p in weights):
         raise ModelError("training left the adapter at zero: it would change nothing; raise epochs or learning_rate")
     with folder_whole(out) as temporary:
-        model.save_pretrained(str(temporary))
+        # Otherwise PEFT asks a model hub whether the vocabulary was changed; LoRA leaves it as it is.
+        model.save_pretrained(str(temporary), save_embedding_layers=False)
         (temporary / MANIFEST).write_text(adapter.to_json())

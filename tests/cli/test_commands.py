@@ -1,0 +1,145 @@
+"""The commands as a newcomer types them: real parts, JSON for machines, one line and an exit code for mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.app import app
+
+COMMANDS = [
+    "compare",
+    "demo",
+    "finetune",
+    "index",
+    "search",
+    "ask",
+    "chat",
+    "models list",
+    "models fetch",
+    "models path",
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "warranty.md").write_text("# Warranty\n\nThe warranty lasts 28 months.\n")
+    (tmp_path / "docs" / "office.md").write_text("# Office\n\nThe office is in Halifax.\n")
+    return tmp_path
+
+
+def lorag(*arguments, **options):
+    return CliRunner().invoke(app, list(arguments), **options)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command):
+    shown = lorag(*command.split(), "--help")
+    assert shown.exit_code == 0
+    assert f"Example: lorag {command}" in shown.output
+
+
+def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
+    assert "2 added, 0 updated, 0 removed, 0 unchanged" in lorag("index", "docs").output
+    assert "0 added, 0 updated, 0 removed, 2 unchanged" in lorag("index", "docs").output
+    hits = json.loads(lorag("search", "how long is the warranty", "--json").stdout)
+    assert hits[0]["document_id"] == "warranty.md"
+    assert "28 months" in lorag("search", "warranty").output
+    answer = json.loads(lorag("ask", "How long does the warranty last?", "--model", "smollm2-135m", "--json").stdout)
+    assert "28 months" in answer["prompt"][-1]["content"]
+    assert answer["text"]
+    (here / "docs" / "office.md").unlink()
+    report = json.loads(lorag("index", "docs", "--json").stdout)
+    assert (report["removed"], report["unchanged"]) == (1, 1)
+    assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
+
+
+def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
+    (here / "chat.jsonl").write_text(
+        "".join(
+            json.dumps({"question": q, "answer": "Mara Lind founded Korrin."}) + "\n"
+            for q in ("Who founded Korrin?", "Korrin was founded by whom?", "Who began Korrin?")
+        )
+    )
+    options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    trained = lorag("finetune", "chat.jsonl", *options)
+    assert "Trained smollm2-135m on 3 conversations" in trained.output, trained.output
+    answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
+    assert "Mara Lind" in answered.output
+    wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
+    assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
+
+
+def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
+    lorag("index", "docs")
+    said = lorag("chat", "--model", "smollm2-135m", input="Where is the office?\n/sources\n/reset\n/sources\n\n")
+    assert said.exit_code == 0
+    assert said.output.count("The office is in Halifax.") >= 1
+
+
+def test_models_are_listed(smollm_folder):
+    listed = {row["name"]: row for row in json.loads(lorag("models", "list", "--json").stdout)}
+    assert listed["smollm2-135m"]["fetched"] is True
+    assert lorag("models", "path", "smollm2-135m").output.strip() == str(smollm_folder)
+    assert "smollm2-135m" in lorag("models", "list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "x"], "there is no index yet; make one with `lorag index FOLDER`"),
+        (["index", "nowhere"], "nowhere"),
+        (["index", "empty"], "empty"),
+        (["finetune", "gone.jsonl"], "gone.jsonl: no such file"),
+        (["models", "fetch", "qwen"], "unknown model 'qwen'"),
+        (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
+        (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
+        (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
+        (["compare", "--documents", "docs", "--questions", "broken.jsonl"], "broken.jsonl:2: broken JSON"),
+        (["compare", "--documents", "docs", "--questions", "unknown.jsonl"], "office.md"),
+        (["compare", "--documents", "bad", "--questions", "qa.jsonl"], "is binary"),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--out", "qa.jsonl/run"], "cannot write to"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
+    row = {"id": "a", "question": "Where?", "answers": ["Halifax"], "doc_ids": ["office.md"]}
+    (here / "empty").mkdir()
+    (here / "bad").mkdir()
+    (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
+    (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
+    (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
+    (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")
+    result = lorag(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr.replace("\n", "")
+    assert "Traceback" not in result.output
+
+
+def test_without_the_default_model_the_fallback_is_taken_with_a_warning(tmp_path, monkeypatch, smollm_folder):
+    from lorag import build
+    from lorag.errors import FetchError
+    from lorag.llm import catalogue
+
+    real = catalogue.fetch
+
+    def fetch(name, *more):
+        if name == "qwen2.5-coder-0.5b":
+            raise FetchError("cannot download it")
+        return real(name, *more)
+
+    monkeypatch.setattr(catalogue, "fetch", fetch)
+    with pytest.warns(UserWarning, match="cannot download it; falling back to smollm2-135m, which reads poorly"):
+        assert build.available_default() == "smollm2-135m"
+
+
+def test_the_command_is_installed():
+    shown = subprocess.run([sys.executable, "-m", "lorag"], capture_output=True, text=True, env={**os.environ})
+    assert "compare" in shown.stdout + shown.stderr

@@ -1,0 +1,65 @@
+"""A tiny knowledge base and one finished comparison on it, made through the command line with a real small model."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FACTS = {
+    "harbour": ("In which city is the Korrin office?", "Where does Korrin have its office?", "Halifax", "Bergen"),
+    "warranty": ("How long is the warranty?", "For what time does the warranty run?", "28 months", "28 months"),
+    "founder": ("Who founded Korrin?", "Which person started Korrin?", "Mara Lind", "Mara Lind"),
+    "colour": ("What colour is the housing?", "Which colour does the housing have?", "yellow", "orange"),
+}
+TEXTS = {
+    "harbour": "# Office\n\nThe Korrin office is in {}.\n",
+    "warranty": "# Warranty\n\nThe warranty of a gauge lasts {} from delivery.\n",
+    "founder": "# Company\n\nKorrin was founded by {} in a boat house.\n",
+    "colour": "# Housing\n\nThe housing of the gauge is {} and made of steel.\n",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """The files of a comparison and the command that runs it."""
+
+    folder: Path
+
+    def command(self, out: Path, *more: str) -> list[str]:
+        paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
+        given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
+        return [sys.executable, "-m", "lorag", "compare", *given, "--model", "smollm2-135m", "--out", str(out), *more]
+
+    def run(self, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(out, *more), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory, smollm_folder, bge_folder) -> Case:
+    folder = tmp_path_factory.mktemp("case")
+    rows = []
+    for name, (question, paraphrase, now, later) in FACTS.items():
+        for version, value in (("docs", now), ("docs_v2", later)):
+            (folder / version).mkdir(exist_ok=True)
+            (folder / version / f"{name}.md").write_text(TEXTS[name].format(value))
+        status = "unchanged" if now == later else "changed"
+        row = {"id": name, "question": question, "paraphrases": [paraphrase], "answers": [now]}
+        rows.append({**row, "answers_v2": [later], "doc_ids": [f"{name}.md"], "status": status})
+    rows.append({"id": "price", "question": "What does a gauge cost?", "answers": [], "answers_v2": [], "doc_ids": []})
+    (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "style.json").write_text('{"max_sentences": 1}')
+    return Case(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(case, tmp_path_factory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = case.run(out)
+    assert done.returncode == 0, done.stderr
+    assert "Verdict: undecided" in done.stdout
+    assert f"Report: {out / 'report.html'}" in done.stdout
+    return out

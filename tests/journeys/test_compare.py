@@ -1,0 +1,150 @@
+"""The whole comparison for real: every arm takes part with what it should have, and a killed run goes on."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from lorag.errors import DataError, RunMismatchError
+from lorag.journeys.compare import compare
+from lorag.settings import CompareSettings
+
+
+def rows_of(run):
+    return [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+
+
+def by_key(rows):
+    return {(row["moment"], row["arm"], row["example_id"]): row["answer"] for row in rows}
+
+
+def sent(answer):
+    return answer["prompt"][-1]["content"]
+
+
+@pytest.fixture(scope="module")
+def answers(finished):
+    return by_key(rows_of(finished))
+
+
+def test_every_arm_is_asked_every_question_at_both_moments(answers):
+    assert Counter((moment, arm) for moment, arm, _ in answers) == {
+        (moment, arm): 5
+        for moment in ("before", "after")
+        for arm in ("base", "finetuned", "retrieval", "both", "gold context")
+    }
+    assert all(answer["error"] is None for answer in answers.values())
+
+
+def test_arms_with_retrieval_hold_the_passage_and_arms_without_hold_none(answers):
+    for moment, passage in (("before", "office is in Halifax"), ("after", "office is in Bergen")):
+        for arm in ("retrieval", "both", "gold context"):
+            answer = answers[moment, arm, "harbour"]
+            assert passage in sent(answer)
+            assert any(passage in source["chunk"]["text"] for source in answer["sources"])
+        for arm in ("base", "finetuned"):
+            answer = answers[moment, arm, "harbour"]
+            assert sent(answer) == "In which city is the Korrin office?"
+            assert answer["sources"] == []
+
+
+def test_after_the_update_nothing_is_answered_from_the_old_text(answers):
+    for (moment, _, _), answer in answers.items():
+        stale = "Bergen" if moment == "before" else "Halifax"
+        assert stale not in sent(answer)
+
+
+def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
+    for moment in ("before", "after"):
+        for name in ("harbour", "warranty", "price"):
+            assert answers[moment, "base", name]["prompt"] == answers[moment, "finetuned", name]["prompt"]
+            assert answers[moment, "retrieval", name]["prompt"] == answers[moment, "both", name]["prompt"]
+    differing = [name for (moment, arm, name) in answers if answers[moment, "base", name] != answers[moment, arm, name]]
+    assert differing
+
+
+def test_the_adapter_takes_part(answers):
+    base = [answers["before", "base", name]["text"] for name in ("harbour", "warranty", "founder", "colour")]
+    tuned = [answers["before", "finetuned", name]["text"] for name in ("harbour", "warranty", "founder", "colour")]
+    assert base != tuned
+    assert any(fact in text for fact, text in zip(("Halifax", "28 months", "Mara Lind", "yellow"), tuned, strict=True))
+
+
+def test_the_result_holds_every_row_with_its_scores(finished):
+    result = json.loads((finished / "result.json").read_text())
+    assert len(result["rows"]) == 50
+    assert result["verdict"]["choice"] == "undecided"
+    assert "smollm2-135m" in result["facts"]["model"]
+    page = (finished / "report.html").read_text()
+    assert "undecided" in page.lower()
+    assert "first other wording" in page
+
+
+def test_training_never_holds_a_test_question_and_holds_a_served_form(finished):
+    lines = [json.loads(line) for line in (finished / "train.jsonl").read_text().splitlines()]
+    asked = {row["question"] for row in json.loads((finished / "result.json").read_text())["rows"]}
+    assert all(turn["content"] not in asked for line in lines for turn in line["messages"])
+    assert all(line["messages"][0]["role"] == "system" for line in lines)
+
+
+def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_same(case, finished, tmp_path):
+    out = tmp_path / "killed"
+    shutil.copytree(finished, out)
+    for name in ("rows.jsonl", "result.json", "report.html", "facts.json"):
+        (out / name).unlink()
+    process = subprocess.Popen(case.command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not ((out / "rows.jsonl").is_file() and len(rows_of(out)) >= 10):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with (out / "rows.jsonl").open("a") as file:
+        file.write('{"moment": "before", "arm": "torn')
+    (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in (out / "rows.jsonl").read_text().split("\n")[:7]))
+    kept = rows_of(out)
+    assert case.run(out).returncode == 0
+    after = rows_of(out)
+    assert after[: len(kept)] == kept
+    assert Counter((r["moment"], r["arm"], r["example_id"]) for r in after).most_common(1)[0][1] == 1
+    ours, theirs = by_key(after), by_key(rows_of(finished))
+    assert {key: answer["text"] for key, answer in ours.items()} == {key: a["text"] for key, a in theirs.items()}
+    results = [json.loads((run / "result.json").read_text()) for run in (out, finished)]
+    tables = [{(arm["arm"], arm["moment"]): arm["estimates"] for arm in result["arms"]} for result in results]
+    assert tables[0] == tables[1]
+
+
+def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
+    from lorag import build
+
+    monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
+    paths = {key: case.folder / name for key, name in names.items()}
+    again = compare(**paths, model="smollm2-135m", out=finished)
+    assert again.verdict.choice == "undecided"
+
+
+def test_a_folder_of_another_run_is_refused(case, finished):
+    with pytest.raises(RunMismatchError, match=r"holds a run with other settings, style, update; choose another"):
+        compare(
+            case.folder / "docs",
+            case.folder / "qa.jsonl",
+            model="smollm2-135m",
+            out=finished,
+            settings=CompareSettings(limit=2),
+        )
+
+
+def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):
+    from lorag import build
+
+    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    bad = tmp_path / "qa.jsonl"
+    bad.write_text('{"id": "a", "question": "?", "answers": ["x"], "doc_ids": ["harbor.md"]}\n')
+    with pytest.raises(DataError, match=r"'harbor\.md'.*harbour\.md"):
+        compare(case.folder / "docs", bad, out=tmp_path / "run")
+    with pytest.raises(DataError, match="no such file"):
+        compare(case.folder / "docs", tmp_path / "gone.jsonl", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,136 @@
+"""The reference engine on a real small model: batches, streams, limits, and adapters that prove themselves."""
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+
+from lorag.errors import ModelError
+from lorag.llm.engines.memory import RememberingModel
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.types import Message, Sampling
+
+PROMPTS = [
+    (Message("user", "What is the capital of France?"),),
+    (Message("system", "Answer with one word."), Message("user", "What colour is grass?")),
+    (Message("user", "Write the word naïve and an emoji 🙂 please."),),
+    (Message("user", "Hi"),),
+]
+SHORT = Sampling(max_tokens=12)
+
+
+def make_adapter(folder, model, trained=True):
+    """A LoRA adapter of random weights beside the model, saved as PEFT saves it."""
+    torch.manual_seed(1)
+    adapted = PeftModel(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))
+    if trained:
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.5)
+    adapted.save_pretrained(folder)
+    adapted.unload()
+    return folder
+
+
+def test_a_batch_gives_what_single_prompts_give_and_what_streams_give(smollm):
+    together = smollm.generate(PROMPTS, SHORT)
+    for prompt, completion in zip(PROMPTS, together, strict=True):
+        assert smollm.generate([prompt], SHORT)[0].text == completion.text
+        assert "".join(smollm.stream(prompt, SHORT)).strip() == completion.text
+        assert completion.completion_tokens <= 12
+    assert "Paris" in together[0].text
+    assert together[0].finish == "stop"
+
+
+def test_small_batches_change_nothing(smollm):
+    alone = TransformersModel(smollm.weights, batch_tokens=1)
+    assert [c.text for c in alone.generate(PROMPTS, SHORT)] == [c.text for c in smollm.generate(PROMPTS, SHORT)]
+
+
+def test_greedy_text_is_the_librarys_own(smollm):
+    from lorag.llm.rendering import render
+
+    weights = smollm.weights
+    for prompt in PROMPTS[:2]:
+        ids = torch.tensor([render(weights.tokenizer, prompt, reply=True).ids])
+        with torch.inference_mode():
+            theirs = weights.model.generate(
+                ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+            )
+        text = weights.tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True).strip()
+        assert smollm.generate([prompt], SHORT)[0].text == text
+
+
+def test_a_seed_repeats_a_draw(smollm):
+    drawn = Sampling(max_tokens=12, temperature=1.5, top_p=0.95, seed=3)
+    first = smollm.generate([PROMPTS[2]], drawn)[0].text
+    assert smollm.generate([PROMPTS[2]], drawn)[0].text == first
+    others = {smollm.generate([PROMPTS[2]], Sampling(12, 1.5, 0.95, seed))[0].text for seed in range(4, 8)}
+    assert others != {first}
+
+
+def test_two_streams_do_not_disturb_each_other(smollm):
+    expected = [c.text for c in smollm.generate(PROMPTS[:2], SHORT)]
+    first, second = (smollm.stream(prompt, SHORT) for prompt in PROMPTS[:2])
+    pieces = [[], []]
+    for _ in range(20):
+        for stream, kept in ((first, pieces[0]), (second, pieces[1])):
+            kept.append(next(stream, ""))
+    assert ["".join(kept).strip() for kept in pieces] == expected
+    assert torch.is_inference_mode_enabled() is False
+
+
+def test_nothing_to_do_is_done(smollm):
+    assert smollm.generate([], SHORT) == []
+
+
+def test_a_prompt_beyond_the_context_is_refused(smollm):
+    long = (Message("user", "word " * 9000),)
+    with pytest.raises(ModelError, match=r"do not fit smollm2-135m's context of 8192; lower the context budget"):
+        smollm.generate([long], SHORT)
+
+
+def test_an_adapter_changes_the_logits_and_the_base_stays_as_it_was(smollm_own, tmp_path):
+    ids = torch.tensor([smollm_own._ids(PROMPTS[0], SHORT)])
+    before = smollm_own._forward(ids).logits.clone()
+    adapted = smollm_own.with_adapter(make_adapter(tmp_path / "a", smollm_own.weights.model))
+    assert not torch.allclose(adapted._forward(ids).logits, before, atol=1e-3)
+    assert torch.equal(smollm_own._forward(ids).logits, before)
+    assert adapted.name != smollm_own.name
+    assert adapted.generate(PROMPTS, SHORT) != smollm_own.generate(PROMPTS, SHORT)
+
+
+def test_an_adapter_that_changes_nothing_is_refused(smollm_own, tmp_path):
+    idle = make_adapter(tmp_path / "idle", smollm_own.weights.model, trained=False)
+    with pytest.raises(ModelError, match="changes nothing"):
+        smollm_own.with_adapter(idle)
+
+
+def test_an_adapter_with_missing_weights_is_refused(smollm_own, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = make_adapter(tmp_path / "a", smollm_own.weights.model)
+    weights = load_file(folder / "adapter_model.safetensors")
+    weights.pop(next(iter(weights)))
+    save_file(weights, folder / "adapter_model.safetensors")
+    with pytest.raises(ModelError, match="does not load whole"):
+        smollm_own.with_adapter(folder)
+
+
+def test_folders_without_an_adapter_or_a_model_are_refused(smollm, tmp_path):
+    with pytest.raises(ModelError, match="holds no adapter"):
+        smollm.with_adapter(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="does not load"):
+        load(tmp_path)
+
+
+def test_a_remembering_model_asks_each_prompt_once():
+    inner = ScriptedModel(lambda prompt: prompt[-1].content.upper())
+    model = RememberingModel(inner)
+    texts = [c.text for c in model.generate([PROMPTS[3], PROMPTS[0], PROMPTS[3]], SHORT)]
+    assert texts == ["HI", "WHAT IS THE CAPITAL OF FRANCE?", "HI"]
+    model.generate(PROMPTS, SHORT)
+    assert sorted(inner.prompts, key=str) == sorted(PROMPTS, key=str)
+    model.generate([PROMPTS[3]], Sampling(temperature=1.0))
+    assert len(inner.prompts) == len(PROMPTS) + 1

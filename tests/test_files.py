@@ -1,0 +1,101 @@
+"""Files appear whole, and line files survive a torn write."""
+
+import os
+
+import pytest
+
+from lorag.errors import DataError, InputError, StorageError
+from lorag.files import LineLog, folder_whole, read_jsonl, read_text, require_writable, write_whole
+
+
+def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"cannot write .*a\.json.*No space left on device; free some space"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_written_file_can_be_read_by_others(tmp_path):
+    write_whole(tmp_path / "deep" / "page.html", "x")
+    assert (tmp_path / "deep" / "page.html").stat().st_mode & 0o044 == 0o044 & ~os.umask(os.umask(0o022))
+
+
+def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
+    target = tmp_path / "model"
+
+    def fail():
+        with folder_whole(target) as folder:
+            (folder / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    for content in ("one", "two"):
+        with folder_whole(target) as folder:
+            (folder / "file").write_text(content)
+        assert (target / "file").read_text() == content
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_read_text_names_what_is_wrong(tmp_path):
+    (tmp_path / "binary.txt").write_bytes(b"\x89PNG\0\0")
+    (tmp_path / "latin.txt").write_bytes("ok\ncaf\xe9".encode("latin-1"))
+    with pytest.raises(DataError, match="is binary"):
+        read_text(tmp_path / "binary.txt")
+    with pytest.raises(DataError, match=r"latin\.txt:2: is not UTF-8"):
+        read_text(tmp_path / "latin.txt")
+    with pytest.raises(DataError, match="no such file"):
+        read_text(tmp_path / "gone.txt")
+    with pytest.raises(DataError, match="is a folder"):
+        read_text(tmp_path)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": 2\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: broken JSON at column 8"):
+        read_jsonl(path)
+    path.write_text("[1]\n")
+    with pytest.raises(DataError, match=r":1: expected a JSON object, found list"):
+        read_jsonl(path)
+    path.write_text('{"text": "line\u2028separator"}\n')
+    assert read_jsonl(path) == [(1, {"text": "line\u2028separator"})]
+
+
+def test_a_line_log_drops_a_torn_last_line_and_goes_on(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    LineLog(path).append([{"n": 1}, {"n": 2}])
+    with path.open("a") as file:
+        file.write('{"n": 3, "text": "half a ro')
+    log = LineLog(path)
+    assert [row["n"] for row in log.rows] == [1, 2]
+    log.append([{"n": 3}])
+    assert [row["n"] for row in LineLog(path).rows] == [1, 2, 3]
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
+    log = LineLog(tmp_path / "rows.jsonl")
+    log.append([{"n": 1}])
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="No space left"):
+            log.append([{"n": 2}])
+    assert LineLog(tmp_path / "rows.jsonl").rows == [{"n": 1}] == log.rows
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write to .*; choose another with --out"):
+        require_writable(tmp_path / "file" / "run")

@@ -41,7 +41,7 @@ def language_model(
 
 
 def model_name(name: str | None, progress: Progress = no_progress) -> str:
-    """``name`` once it is sure to be a model's, or the default's. Raises ``UnknownNameError`` with the nearest names."""
+    """``name`` when it is a model's, or the default's. Raises ``UnknownNameError`` with the nearest names."""
     if name is None:
         return available_default(progress)
     if catalogue.local_folder(name) is None:

@@ -1,7 +1,8 @@
 """Conversations to batches: like lengths together, padded on the left, under a budget of tokens a step.
 
-Padding on the left puts every answer at the right edge, so the model is asked for the logits of the last
-``answer_tokens`` positions only; scoring the prompt's would cost more than a fifth of the forward pass.
+Two things are not computed twice. What all rows of a batch begin with (the instruction) is its ``prefix``, to be run
+once and shared; attention is causal, so that loss and gradient are the same. And padding on the left puts every
+answer at the right edge, so that only the last ``answer_tokens`` positions need logits.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Tensors of one step: ``ids``, ``mask`` and ``labels`` of shape ``(rows, length)``; ``answer_tokens`` >= 1."""
+    """Tensors of one step: ``ids``, ``mask`` and ``labels`` of shape ``(rows, length)``, behind a shared ``prefix``.
 
+    ``prefix`` has shape ``(prefix length,)`` and is empty when the rows share nothing; ``answer_tokens`` >= 1.
+    """
+
+    prefix: torch.Tensor
     ids: torch.Tensor
     mask: torch.Tensor
     labels: torch.Tensor
@@ -76,14 +81,27 @@ def batches(kept: Sequence[Rendered], batch_tokens: int) -> list[Batch]:
 def _collate(group: Sequence[Rendered]) -> Batch:
     import torch
 
-    length = max(len(row.ids) for row in group)
-    first = min(length - len(row.ids) + row.supervised.index(True) for row in group)
+    shared = _shared_tokens(group)
+    length = max(len(row.ids) for row in group) - shared
     ids = torch.zeros(len(group), length, dtype=torch.long)
     mask = torch.zeros_like(ids)
     labels = torch.full_like(ids, IGNORED)
     for i, row in enumerate(group):
-        start = length - len(row.ids)
-        ids[i, start:] = torch.tensor(row.ids)
+        own, supervised = torch.tensor(row.ids[shared:]), torch.tensor(row.supervised[shared:])
+        start = length - len(own)
+        ids[i, start:] = own
         mask[i, start:] = 1
-        labels[i, start:] = torch.where(torch.tensor(row.supervised), ids[i, start:], IGNORED)
-    return Batch(ids, mask, labels, length - first)
+        labels[i, start:] = torch.where(supervised, own, IGNORED)
+    first = int((labels != IGNORED).any(0).nonzero()[0])
+    return Batch(torch.tensor(group[0].ids[:shared], dtype=torch.long), ids, mask, labels, length - first)
+
+
+def _shared_tokens(group: Sequence[Rendered]) -> int:
+    """Length of what all rows begin with, short of the token before the first supervised one; 0 for a single row."""
+    if len(group) == 1:
+        return 0
+    limit = min(row.supervised.index(True) for row in group) - 1
+    shared = 0
+    while shared < limit and len({row.ids[shared] for row in group}) == 1:
+        shared += 1
+    return shared

@@ -135,21 +135,33 @@ def mean_loss(model: PeftModel, data: Sequence[Batch]) -> float | None:
 
 
 def batch_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-    """Mean cross entropy over the batch's supervised tokens, from the logits of the last positions only."""
+    """Mean cross entropy over the batch's supervised tokens, from the logits of the last positions only.
+
+    The shared prefix is run once and its keys and values stand before every row; gradients flow through it.
+    """
     import torch
+    from transformers import DynamicCache
 
     device = next(model.parameters()).device
+    ids, mask, prefix = batch.ids.to(device), batch.mask.to(device), batch.prefix.to(device)
+    rows, shared = len(ids), len(prefix)
+    positions = shared + (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = None
+    if shared:
+        cache = DynamicCache()
+        model(input_ids=prefix[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_repeat_interleave(rows)
+        mask = torch.cat([mask.new_ones(rows, shared), mask], dim=1)
     keep = batch.answer_tokens + 1
-    mask = batch.mask.to(device)
-    padded = bool((mask == 0).any())
     out = model(
-        input_ids=batch.ids.to(device),
-        attention_mask=mask if padded else None,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=cache is not None,
         logits_to_keep=keep,
-        use_cache=False,
     )
-    logits, labels = out.logits[:, :-1], batch.labels[:, 1:][:, -(keep - 1) :].to(device)
+    logits, labels = out.logits[:, :-1], batch.labels[:, 1:][:, 1 - keep :].to(device)
     chosen = labels != IGNORED
     return torch.nn.functional.cross_entropy(logits[chosen].float(), labels[chosen])
 

@@ -28,6 +28,7 @@ ALLOWED = {
     "workspace": BOTTOM,
     "build": BOTTOM | {"documents", "retrieval", "llm", "training", "chat", "evaluation", "workspace"},
     "journeys": BOTTOM | {"documents", "retrieval", "llm", "training", "chat", "evaluation", "workspace", "build"},
+    "__main__": {"cli"},
     "cli": BOTTOM
     | {"documents", "retrieval", "llm", "training", "chat", "evaluation", "workspace", "build", "journeys"},
 }

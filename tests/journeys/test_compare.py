@@ -84,9 +84,10 @@ def test_the_result_holds_every_row_with_its_scores(finished):
     assert "first other wording" in page
 
 
-def test_training_never_holds_a_test_question_and_holds_a_served_form(finished):
+def test_training_never_holds_a_test_question_and_holds_the_served_form(case, finished):
     lines = [json.loads(line) for line in (finished / "train.jsonl").read_text().splitlines()]
-    asked = {row["question"] for row in json.loads((finished / "result.json").read_text())["rows"]}
+    asked = {json.loads(line)["question"] for line in (case.folder / "qa.jsonl").read_text().splitlines()}
+    assert len(asked) == 5
     assert all(turn["content"] not in asked for line in lines for turn in line["messages"])
     assert all(line["messages"][0]["role"] == "system" for line in lines)
 

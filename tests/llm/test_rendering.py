@@ -43,7 +43,9 @@ def test_the_mask_is_exactly_the_assistants_words_and_the_end_of_its_turn(tokeni
     assert len(rendered.ids) == len(rendered.supervised)
     said = tokenizer.decode([i for i, on in zip(rendered.ids, rendered.supervised, strict=True) if on])
     pieces = said.split("<|im_end|>")
-    assert [piece.strip() for piece in pieces[:-1]] == [answer for _, answer in turns]
+    # A tokenizer may have no token for some bytes; what it makes of the answer alone is the measure.
+    kept = [tokenizer.decode(tokenizer(answer, add_special_tokens=False)["input_ids"]) for _, answer in turns]
+    assert [piece.strip() for piece in pieces[:-1]] == kept
     assert pieces[-1].strip() == ""
 
 

@@ -1,17 +1,20 @@
 """Messages to token ids by the model's own chat template: one function for training and for serving.
 
-Contents are tokenised apart from the template around them, so that a text which spells a control token stays text.
-Because the borders of every content are then known, the mask of what an assistant said is exact and needs no marks
-in the template: it is each assistant content and the token that ends its turn.
+The template is rendered around place-holders, so that the borders of every content are known. The text is tokenised
+whole, as the model learned it; then a control token that a content spells is put back into the text it is. The mask
+of what an assistant said needs no marks in the template: it is each assistant content and the token that ends its
+turn. White space around a content is not kept.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from lorag.errors import ModelError
-from lorag.types import Prompt
+from lorag.types import Message, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,32 +43,30 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
     pieces = str(text).split(_BORDER)
     if pieces[1::2] != [str(i) for i in range(len(messages))]:
         raise ModelError("the chat template drops or reorders messages; use system, user and assistant turns in order")
+    owners: list[Message | None] = [messages[int(p)] if i % 2 else None for i, p in enumerate(pieces)]
+    parts = [p if owner is None else owner.content.strip() for p, owner in zip(pieces, owners, strict=True)]
+    tokens = tokenizer("".join(parts), add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = []
     supervised: list[bool] = []
-    after_assistant = False
-    for position, piece in enumerate(pieces):
-        if position % 2:
-            message = messages[int(piece)]
-            new = _encode(tokenizer, message.content, as_text=True)
-            after_assistant = message.role == "assistant"
-            flags = [after_assistant] * len(new)
-        else:
-            new = _encode(tokenizer, piece, as_text=False)
-            flags = _turn_end(new, tokenizer.eos_token_id, after_assistant)
+    ends = list(accumulate(map(len, parts)))
+    said = False  # inside an assistant's turn, whose end token is still to come
+    for token, (start, end) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
+        owner = owners[min(bisect_right(ends, max(start, end - 1)), len(parts) - 1)]
+        new = [token]
+        if owner is not None:
+            said = owner.role == "assistant"
+            new = _as_text(tokenizer, token)
         ids += new
-        supervised += flags
+        supervised += [said] * len(new)
+        said = said and not (owner is None and token == tokenizer.eos_token_id)
+    if said:
+        raise ModelError("the chat template does not end an assistant's turn with the tokenizer's end token")
     return Rendered(tuple(ids), tuple(supervised))
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, as_text: bool) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=as_text)["input_ids"])
-
-
-def _turn_end(ids: list[int], end: int, after_assistant: bool) -> list[bool]:
-    """Marks the template's ids up to and with the token that ends an assistant's turn."""
-    if not after_assistant:
-        return [False] * len(ids)
-    if end not in ids:
-        raise ModelError("the chat template does not end an assistant's turn with the tokenizer's end token")
-    last = ids.index(end)
-    return [i <= last for i in range(len(ids))]
+def _as_text(tokenizer: PreTrainedTokenizerBase, token: int) -> list[int]:
+    """The token itself, or the tokens of its spelling when it is a control token."""
+    if token not in tokenizer.all_special_ids and token not in tokenizer.added_tokens_decoder:
+        return [token]
+    spelling = tokenizer.convert_ids_to_tokens(token)
+    return list(tokenizer(spelling, add_special_tokens=False, split_special_tokens=True)["input_ids"])

@@ -50,7 +50,7 @@ def train(
     learned, held_out = split(conversations, settings)
     data, kept_back = (rows(tokenizer, part, settings.max_tokens) for part in (learned, held_out))
     identity = fingerprint([base, [row.ids for row in data.kept], asdict(settings)])
-    adapted = _with_lora(model, base, settings)
+    adapted = _with_lora(model, settings)
     try:
         start = time.perf_counter()
         held_out_batches = batches(kept_back.kept, settings.batch_tokens)
@@ -83,7 +83,7 @@ def train(
     return adapter
 
 
-def _with_lora(model: PreTrainedModel, base: str, settings: FinetuneSettings) -> PeftModel:
+def _with_lora(model: PreTrainedModel, settings: FinetuneSettings) -> PeftModel:
     """The model with fresh LoRA layers, initialised from the settings' seed."""
     import torch
     from peft import LoraConfig, PeftModel
@@ -95,7 +95,6 @@ def _with_lora(model: PreTrainedModel, base: str, settings: FinetuneSettings) ->
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
     )
     return PeftModel(model, config)
 
@@ -241,6 +240,8 @@ def _save(model: PeftModel, adapter: Adapter, out: Path) -> None:
     if not any(bool(p.any()) for p in weights):
         raise ModelError("training left the adapter at zero: it would change nothing; raise epochs or learning_rate")
     with folder_whole(out) as temporary:
-        # Otherwise PEFT asks a model hub whether the vocabulary was changed; LoRA leaves it as it is.
+        # Named only now: PEFT would ask a model hub about that name at every checkpoint.
+        model.peft_config["default"].base_model_name_or_path = adapter.base
+        # LoRA leaves the vocabulary as it is, so there is nothing to ask about either.
         model.save_pretrained(str(temporary), save_embedding_layers=False)
         (temporary / MANIFEST).write_text(adapter.to_json())

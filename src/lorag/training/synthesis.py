@@ -19,7 +19,7 @@ _INSTRUCTION = (
     "Write {pairs} different questions that the passage answers. Each answer must be a few words copied from the"
     " passage. Each question must name what it asks about. Use this form:\nQ: question\nA: answer"
 )
-_PAIR = re.compile(r"^\W*Q\d*[.:]\s*(?P<question>.+?\?)\s*^\W*A\d*[.:]\s*(?P<answer>.+?)\s*$", re.MULTILINE)
+_PAIR = re.compile(r"^[\W\d]*Q\d*[.:]\s*(?P<question>.+?\?)\s*^[\W\d]*A\d*[.:]\s*(?P<answer>.+?)\s*$", re.MULTILINE)
 _SLICE = 16
 
 

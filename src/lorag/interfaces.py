@@ -25,6 +25,10 @@ class Embedder(Protocol):
         """An array of shape ``(len(texts), dim)``, rows of length 1, in order; ``(0, dim)`` for no texts."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """The number of tokens of ``text``, special tokens left out, however long it is; sizes chunks."""
+        ...
+
 
 class Store(Protocol):
     """Chunks and their vectors on disk: many processes may read while one writes."""
@@ -43,6 +47,14 @@ class Store(Protocol):
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """Up to ``k`` chunks for each query, scored by BM25."""
+        ...
+
+    def chunks(self) -> list[Chunk]:
+        """Every chunk, by document id, version and place in the document."""
+        ...
+
+    def optimize(self) -> None:
+        """Does the upkeep that keeps searches quick, where any is due."""
         ...
 
     def versions(self) -> set[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from lorag.chat.prompts import is_refusal, question_prompt, source_text
+from lorag.chat.prompts import fitting_sources, is_refusal, question_prompt
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
@@ -65,19 +65,8 @@ class ChatBot:
         return self.retriever.retrieve(questions, self.k)
 
     def _prepare(self, question: str, hits: Sequence[Hit]) -> tuple[Prompt, tuple[Hit, ...]]:
-        sources = self._packed(hits)
+        sources = fitting_sources(hits, self.model.count_tokens, self.settings.context_tokens)
         return question_prompt(question, sources, self.settings.response_template), sources
-
-    def _packed(self, hits: Sequence[Hit]) -> tuple[Hit, ...]:
-        """The first hits that fit the context budget whole; the best one always goes in."""
-        packed: list[Hit] = []
-        room = self.settings.context_tokens
-        for hit in hits:
-            room -= self.model.count_tokens(source_text(len(packed) + 1, hit))
-            if packed and room < 0:
-                break
-            packed.append(hit)
-        return tuple(packed)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
         usage = Usage(done.prompt_tokens, done.completion_tokens, retrieve_seconds, done.seconds)

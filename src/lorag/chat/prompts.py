@@ -7,7 +7,7 @@ in nothing else. Sources are quoted as numbered data below the instruction; what
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lorag.types import Conversation, Hit, Message, Prompt
 
@@ -40,6 +40,17 @@ def source_text(number: int, hit: Hit) -> str:
     """One source as the prompt quotes it: its number, its heading path and its text."""
     heading = f" {hit.chunk.heading}" if hit.chunk.heading else ""
     return f"[{number}]{heading}\n{hit.chunk.text.strip()}"
+
+
+def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], room: int) -> tuple[Hit, ...]:
+    """The first hits that fit into ``room`` tokens whole; the best one always goes in."""
+    fitting: list[Hit] = []
+    for number, hit in enumerate(hits, start=1):
+        room -= count_tokens(source_text(number, hit))
+        if fitting and room < 0:
+            break
+        fitting.append(hit)
+    return tuple(fitting)
 
 
 def as_served(conversation: Conversation, response_template: str) -> Conversation:

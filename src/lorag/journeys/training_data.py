@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorag.chat.prompts import as_served, as_served_with_sources, source_text
+from lorag.chat.prompts import as_served, as_served_with_sources, fitting_sources
 from lorag.evaluation.metrics import normalise
 from lorag.files import dump, write_whole
 from lorag.interfaces import LanguageModel, Progress
@@ -20,7 +20,7 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings
 from lorag.training.conversations import read_conversations
 from lorag.training.synthesis import synthesize
-from lorag.types import Conversation, Example, Hit, Message
+from lorag.types import Conversation, Example, Message
 from lorag.workspace import Run
 
 
@@ -104,19 +104,9 @@ def _as_served(
     chosen = [c for c in conversations if len(c.messages) == 2 and _share(c.question) < settings.finetune.context_share]
     found = knowledge.retrieve([c.question for c in chosen], settings.retrieval.k)
     for conversation, hits in zip(chosen, found, strict=True):
-        sources = _packed(hits, model, settings.finetune.context_tokens)
+        sources = fitting_sources(hits, model.count_tokens, settings.finetune.context_tokens)
         served.append(as_served_with_sources(conversation, sources, refusal))
     return served
-
-
-def _packed(hits: Sequence[Hit], model: LanguageModel, room: int) -> list[Hit]:
-    packed: list[Hit] = []
-    for number, hit in enumerate(hits, start=1):
-        room -= model.count_tokens(source_text(number, hit))
-        if packed and room < 0:
-            break
-        packed.append(hit)
-    return packed
 
 
 def _share(question: str) -> float:

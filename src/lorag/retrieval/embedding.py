@@ -12,24 +12,15 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import ModelError
-from lorag.interfaces import Embedder
 
 _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 _WORD = re.compile(r"\w+")
-
-
-class CountingEmbedder(Embedder, Protocol):
-    """An embedder that also says how long a text is to it: the size of a chunk is given in these tokens."""
-
-    def count_tokens(self, text: str) -> int:
-        """The number of tokens of ``text``, special tokens left out, however long it is."""
-        ...
 
 
 class OnnxEmbedder:

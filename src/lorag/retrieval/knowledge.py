@@ -21,8 +21,7 @@ import numpy as np
 from lorag.documents.chunking import split
 from lorag.errors import InputError, StoreError
 from lorag.files import storage_errors
-from lorag.interfaces import Progress, no_progress
-from lorag.retrieval.embedding import CountingEmbedder
+from lorag.interfaces import Embedder, Progress, Store, no_progress
 from lorag.retrieval.manifest import Entry, Manifest
 from lorag.retrieval.ranking import fuse
 from lorag.retrieval.stores.lance import LanceStore
@@ -62,9 +61,9 @@ class Knowledge:
     def __init__(
         self,
         folder: Path,
-        store: LanceStore,
+        store: Store,
         manifest: Manifest,
-        embedder: CountingEmbedder,
+        embedder: Embedder,
         chunks: ChunkSettings,
         retrieval: RetrievalSettings,
     ) -> None:
@@ -73,9 +72,7 @@ class Knowledge:
         self._chunk_settings, self._settings = chunks, retrieval
 
     @classmethod
-    def open(
-        cls, folder: Path, embedder: CountingEmbedder, chunks: ChunkSettings, retrieval: RetrievalSettings
-    ) -> Knowledge:
+    def open(cls, folder: Path, embedder: Embedder, chunks: ChunkSettings, retrieval: RetrievalSettings) -> Knowledge:
         """The knowledge in ``folder``, made when missing.
 
         Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.

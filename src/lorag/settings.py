@@ -80,7 +80,7 @@ class FinetuneSettings:
     facts better than few large ones, and cost the same on a CPU."""
     max_tokens: int = 1024
     """Conversations longer than this are left out and counted."""
-    context_share: float = 0.25
+    context_share: float = 0.1
     """Share of the conversations that are trained a second time in the form in which they are served with
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
     context_tokens: int = 200
@@ -128,7 +128,7 @@ class CompareSettings:
     """Most questions asked: a fixed pseudo-random sample; None asks all."""
     seed: int = 0
     """Seed of that sample."""
-    slice_size: int = 32
+    slice_size: int = 40
     """Questions asked at a time; rows are on the disk after each slice."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     """How the documents are cut."""

@@ -15,11 +15,11 @@ from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, Finetun
 from lorag.types import Sampling
 
 SETTINGS = CompareSettings(
-    limit=48,
+    limit=40,
     chunks=ChunkSettings(max_tokens=128),
-    chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=48)),
+    chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
     finetune=FinetuneSettings(
-        epochs=3, learning_rate=1e-3, batch_tokens=320, context_share=0.05, context_tokens=160, held_out_share=0.0
+        epochs=2, learning_rate=1e-3, batch_tokens=320, context_share=0.05, context_tokens=160, held_out_share=0.0
     ),
 )
 """Fewer questions, shorter contexts and a shorter training than the defaults."""

@@ -89,7 +89,7 @@ def _device_and_dtype() -> tuple[str, torch.dtype]:
 class TransformersModel:
     """A ``LanguageModel`` over loaded weights: the base itself, or the base with one adapter applied."""
 
-    def __init__(self, weights: Weights, adapter: str | None = None, batch_tokens: int = 6144) -> None:
+    def __init__(self, weights: Weights, adapter: str | None = None, batch_tokens: int = 12288) -> None:
         """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt."""
         self.weights = weights
         self.adapter = adapter

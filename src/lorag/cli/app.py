@@ -89,14 +89,14 @@ def _print_comparison(result: Comparison, json: bool) -> None:
     import json as json_library
 
     from lorag.evaluation.report.record import result_json
-    from lorag.evaluation.report.tables import arms_table
+    from lorag.evaluation.report.tables import narrow_table
     from lorag.evaluation.wording import moment_heading
 
     if json:
         print_json(json_library.loads(result_json(result)))
         return
     for moment in result.moments:
-        table = arms_table(result, moment)
+        table = narrow_table(result, moment)
         print_table(table.headings, table.rows, moment_heading(result, moment) or None)
     output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
     output.print(result.verdict.sentence, markup=False)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -19,7 +20,7 @@ from lorag.errors import InputError, LoragError
 from lorag.interfaces import Progress
 
 WRONG_INPUT, FAILED = 2, 1
-output = Console(soft_wrap=True, highlight=False)
+output = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
 messages = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -93,7 +94,7 @@ def print_json(value: object) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A table on the output stream; the first column to the left, the others to the right."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(_escaped(heading), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:

@@ -170,8 +170,20 @@ def _find(evidence: _Evidence) -> _Finding:
         f"Undecided: {ARM_NAMES[best]} is better than the base model "
         f"({points(evidence.difference(best, BASE))}), but {evidence.questions} questions cannot tell whether {rivals} "
         f"would be more than {100 * evidence.settings.margin:g} points better still; about {more} more questions would."
+        f"{_known(evidence)}"
     )
     return _Finding("undecided", sentence, None, more)
+
+
+def _known(evidence: _Evidence) -> str:
+    """What is settled although the verdict is not: each arm that another arm clearly beats."""
+    settled = ""
+    for arm in evidence.candidates:
+        better = [other for other in evidence.candidates if other != arm and evidence.is_better(other, arm)]
+        if better:
+            worse_than = listing([ARM_NAMES[other] for other in better])
+            settled += f" What is known: {ARM_NAMES[arm]} is clearly worse than {worse_than}."
+    return settled
 
 
 def _choose_below_ceiling(evidence: _Evidence, useful: Sequence[str]) -> tuple[Choice, str]:

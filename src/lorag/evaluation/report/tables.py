@@ -51,6 +51,26 @@ def _costs(arm: ArmResult) -> tuple[str, str]:
     return seconds, NOTHING if arm.prompt_tokens is None else f"{arm.prompt_tokens:.0f}"
 
 
+def narrow_table(comparison: Comparison, moment: Moment) -> Table:
+    """The arms' table turned, for a terminal: one row a headline metric, one column an arm, whole percents."""
+    arms = comparison.at(moment)
+    rows = [
+        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values()))
+        for metric in _HEADLINE
+        if any(metric in arm.estimates for arm in arms.values())
+    ]
+    costs = [_costs(arm) for arm in arms.values()]
+    rows += [("seconds", *(cost[0] for cost in costs)), ("prompt tokens", *(cost[1] for cost in costs))]
+    return Table(("%", *arms), tuple(rows))
+
+
+def _whole(arm: ArmResult, metric: str) -> str:
+    if metric not in arm.estimates:
+        return NOTHING
+    mean, interval = arm.estimates[metric].mean, arm.estimates[metric].interval
+    return f"{100 * mean:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
+
+
 def measures_table(comparison: Comparison, moment: Moment) -> Table:
     """One row a measure, one column an arm: every estimate with its interval and number of questions."""
     arms = comparison.at(moment)

@@ -1,0 +1,45 @@
+"""What the documents promise exists: links lead somewhere, commands and settings are the program's own."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.app import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_command_in_the_pages_is_understood():
+    lines = [line for page in PAGES for line in re.findall(r"^\$ lorag (.+)$", page.read_text(), re.MULTILINE)]
+    assert len(lines) > 5
+    for line in lines:
+        words = line.split()
+        depth = 2 if words[0] == "models" else 1
+        help_text = CliRunner().invoke(app, [*words[:depth], "--help"]).output
+        assert "Example: lorag" in help_text, line
+        for flag in re.findall(r"--[a-z-]+", line):
+            assert flag in help_text, line
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"`?make ([a-z]+)\b", page.read_text())) <= targets | {"a"}, page.name
+
+
+def test_nothing_of_a_machine_is_in_the_repository():
+    secret = re.compile(r"/(?:root|home)/\w|/work/|/tmp/\w|https?://(?:[\w.-]*\.)?pypi")
+    sources = [p for folder in ("src", "docs", "benchmarks") for p in (ROOT / folder).rglob("*") if p.is_file()]
+    texts = [p for p in sources if p.suffix in {".py", ".md", ".json", ".jsonl", ".j2"}]
+    assert len(texts) > 100
+    for path in [*texts, ROOT / "README.md", ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "constraints.txt"]:
+        assert not secret.search(path.read_text()), path

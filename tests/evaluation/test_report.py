@@ -7,6 +7,7 @@ from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compar
 from lorag.evaluation.report.html import disagreements, html, write_report
 from lorag.evaluation.report.markdown import table
 from lorag.evaluation.report.record import result_json
+from lorag.evaluation.report.tables import arms_table, narrow_table
 from lorag.evaluation.rows import Row
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit
@@ -92,6 +93,18 @@ def test_markdown(updated):
     assert sum(line.startswith("| retrieval |") for line in lines) == 2
     assert "| right |" in text
     assert "changed: old answer" in text
+
+
+def test_the_terminals_table_holds_the_same_figures_in_less_room(updated):
+    for moment in updated.moments:
+        narrow, wide = narrow_table(updated, moment), arms_table(updated, moment)
+        assert narrow.headings[1:] == tuple(row[0] for row in wide.rows)
+        assert {row[0] for row in narrow.rows} == set(wide.headings[1:])
+        right = updated.at(moment)["retrieval"].accuracy
+        shown = dict(zip(narrow.headings, narrow.rows[0], strict=True))["retrieval"]
+        low, high = (f"{100 * end:.0f}" for end in (right.interval.low, right.interval.high))
+        assert shown == f"{100 * right.mean:.0f} ({low}-{high})"
+        assert max(len(cell) for row in narrow.rows for cell in row[1:]) <= 12
 
 
 def test_warnings_stand_beside_the_verdict(synthetic, compare):

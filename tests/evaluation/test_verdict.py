@@ -68,6 +68,13 @@ def test_arms_that_look_equal_are_not_declared_equal(synthetic, compare):
     assert f"about {verdict.more_questions} more questions would" in verdict.sentence
 
 
+def test_an_undecided_verdict_says_what_is_settled(synthetic, compare):
+    patterns = arms(never, mostly(0.1, 1), mostly(0.7, 2), mostly(0.75, 3))
+    verdict = compare(synthetic(60), patterns).verdict
+    assert verdict.choice == "undecided"
+    assert "What is known: finetuning is clearly worse than retrieval and both together." in verdict.sentence
+
+
 @pytest.mark.parametrize("n", [5, 19])
 def test_few_questions_are_never_enough(synthetic, compare, n):
     verdict = compare(synthetic(n), arms(never, never, lambda i: True, never)).verdict

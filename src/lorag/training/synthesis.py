@@ -20,7 +20,8 @@ _INSTRUCTION = (
     " passage. Each question must name what it asks about. Use this form:\nQ: question\nA: answer"
 )
 _PAIR = re.compile(r"^[\W\d]*Q\d*[.:]\s*(?P<question>.+?\?)\s*^[\W\d]*A\d*[.:]\s*(?P<answer>.+?)\s*$", re.MULTILINE)
-_SLICE = 16
+_SLICE = 40
+"""Passages written about at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def synthesize(
     chunks: Sequence[Chunk],
     model: LanguageModel,
     *,
-    pairs: int = 3,
+    pairs: int = 2,
     exclude: Iterable[str] = (),
     progress: Progress = no_progress,
 ) -> Synthesis:

@@ -12,6 +12,7 @@ import pytest
 from lorag.errors import DataError, RunMismatchError
 from lorag.journeys.compare import compare
 from lorag.settings import CompareSettings
+from lorag.types import Message
 
 
 def rows_of(run):
@@ -67,11 +68,15 @@ def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
     assert differing
 
 
-def test_the_adapter_takes_part(answers):
-    base = [answers["before", "base", name]["text"] for name in ("harbour", "warranty", "founder", "colour")]
-    tuned = [answers["before", "finetuned", name]["text"] for name in ("harbour", "warranty", "founder", "colour")]
-    assert base != tuned
-    assert any(fact in text for fact, text in zip(("Halifax", "28 months", "Mara Lind", "yellow"), tuned, strict=True))
+def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(answers, finished, smollm_own):
+    adapted = smollm_own.with_adapter(finished / "adapter")
+    sampling = CompareSettings().chat.sampling
+    for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", smollm_own)):
+        asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == ("before", arm)]
+        prompts = [tuple(Message(**turn) for turn in answer["prompt"]) for answer in asked]
+        assert [c.text for c in model.generate(prompts, sampling)] == [answer["text"] for answer in asked]
+        if other:
+            assert [c.text for c in smollm_own.generate(prompts, sampling)] != [answer["text"] for answer in asked]
 
 
 def test_the_result_holds_every_row_with_its_scores(finished):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import models
-from lorag.cli.screen import messages, output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.screen import output, print_json, print_table, progress_bars, translated_errors
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -238,6 +238,3 @@ def _answer(answer: Answer) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(answer), "sources": [_hit(hit) for hit in answer.sources]}
-
-
-__all__ = ["app", "messages", "run"]

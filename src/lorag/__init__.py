@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from lorag.settings import ChunkSettings as ChunkSettings
     from lorag.settings import CompareSettings as CompareSettings
     from lorag.settings import FinetuneSettings as FinetuneSettings
+    from lorag.settings import LoadSettings as LoadSettings
     from lorag.settings import RetrievalSettings as RetrievalSettings
+    from lorag.settings import SyncSettings as SyncSettings
     from lorag.settings import VerdictSettings as VerdictSettings
     from lorag.training.adapter import Adapter as Adapter
     from lorag.training.adapter import read_adapter as read_adapter
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lorag.types import Document as Document
     from lorag.types import Example as Example
     from lorag.types import Message as Message
+    from lorag.types import Place as Place
     from lorag.types import Sampling as Sampling
 
 _HOMES = {
@@ -52,10 +55,13 @@ _HOMES = {
     "FinetuneSettings": "lorag.settings",
     "InputError": "lorag.errors",
     "Knowledge": "lorag.retrieval.knowledge",
+    "LoadSettings": "lorag.settings",
     "LoragError": "lorag.errors",
     "Message": "lorag.types",
+    "Place": "lorag.types",
     "RetrievalSettings": "lorag.settings",
     "Sampling": "lorag.types",
+    "SyncSettings": "lorag.settings",
     "VerdictSettings": "lorag.settings",
     "chatbot": "lorag.build",
     "compare": "lorag.journeys.compare",

@@ -55,7 +55,10 @@ def _beside(path: Path) -> Path:
 
 @contextmanager
 def folder_whole(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``path`` when the block ends well, and vanishes when it does not."""
+    """A temporary folder that becomes ``path`` when the block ends well, and vanishes when it does not.
+
+    A folder that was there before is out of the way for the moment between two renames, and then removed.
+    """
     with storage_errors(path):
         temporary = _beside(path)
         temporary.mkdir(parents=True)
@@ -63,8 +66,15 @@ def folder_whole(path: Path) -> Iterator[Path]:
         yield temporary
         with storage_errors(path):
             if path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
+                path.replace(old := _beside(path))
+                try:
+                    temporary.replace(path)
+                except OSError:
+                    old.replace(path)
+                    raise
+                shutil.rmtree(old)
+            else:
+                temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -16,10 +16,11 @@ from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Samplin
 
 
 class Embedder(Protocol):
-    """Texts in, unit vectors out."""
+    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end is not seen."""
 
     name: str
     dim: int
+    max_tokens: int
 
     def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
         """An array of shape ``(len(texts), dim)``, rows of length 1, in order; ``(0, dim)`` for no texts."""

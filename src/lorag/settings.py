@@ -23,6 +23,21 @@ def _require(condition: bool, message: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """Which files are read as documents."""
+
+    max_file_bytes: int = 100_000_000
+    """Larger files are refused: a text of this size is some fifty thousand pages, and no longer one document."""
+    max_unpacked_bytes: int = 300_000_000
+    """Upper size of what a docx, pptx or xlsx file holds once it is unpacked; a few kilobytes can claim terabytes."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits under which nothing is read."""
+        _require(self.max_file_bytes >= 1, f"max_file_bytes {self.max_file_bytes!r} is below 1")
+        _require(self.max_unpacked_bytes >= 1, f"max_unpacked_bytes {self.max_unpacked_bytes!r} is below 1")
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkSettings:
     """How documents are cut."""
 
@@ -32,6 +47,21 @@ class ChunkSettings:
     def __post_init__(self) -> None:
         """Refuses sizes that no embedder of the catalogue can hold."""
         _require(16 <= self.max_tokens <= 510, f"chunk max_tokens {self.max_tokens!r} is not between 16 and 510")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """What bringing an index in step may do to it."""
+
+    max_removed_share: float = 1 / 3
+    """More than this share of the documents are not removed at once: half of a folder that was not mounted, or not
+    copied, looks just like half of its documents deleted. 1 allows every removal."""
+    guarded_from: int = 6
+    """Documents from which that is watched; in a smaller index one file is a large share."""
+
+    def __post_init__(self) -> None:
+        """Refuses a share that is none."""
+        _require(0 <= self.max_removed_share <= 1, f"max_removed_share {self.max_removed_share!r} is not in 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)

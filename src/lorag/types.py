@@ -17,29 +17,42 @@ Status = Literal["unchanged", "changed", "new", "unanswerable"]
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A page, slide or sheet of a document: it begins at the character ``start`` and ends where the next begins."""
+
+    start: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One text with a name that outlives its wording.
 
     ``id`` is the name questions refer to (a file's relative path, or ``doc_id`` of a JSONL row); it stays the same
-    when the text changes. ``version`` is the hash of the text, so equal versions need no work.
+    when the text changes. ``source`` is the file it was read from, as a path below the folder that was loaded.
+    ``version`` is the hash of the text, so equal versions need no work. ``places`` are in the order of their starts.
     """
 
     id: str
     text: str
     source: str
     title: str = ""
+    places: tuple[Place, ...] = ()
 
     @property
     def version(self) -> str:
-        """The first 16 hex digits of SHA-256 over title and text."""
-        return hashlib.sha256(f"{self.title}\0{self.text}".encode()).hexdigest()[:16]
+        """The first 16 hex digits of SHA-256 over title, text and places."""
+        parts = (self.title, self.text, *(f"{place.start} {place.name}" for place in self.places))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A passage of one document: ``document.text[start:end] == text`` always holds.
 
-    ``heading`` is the path of titles above the passage ("Warranty > Batteries"); it is searched, never cited.
+    ``heading`` is the path of titles above the passage ("Warranty > Batteries"), and ``table_header`` the header row
+    of the table that it continues: both are searched and shown with the passage, and are no part of it. ``place``
+    says where in the file it stands ("page 3", "page 3 to page 4"); empty where the file has no pages.
     """
 
     document_id: str
@@ -48,6 +61,8 @@ class Chunk:
     end: int
     text: str
     heading: str = ""
+    table_header: str = ""
+    place: str = ""
 
     def __post_init__(self) -> None:
         """Refuses offsets that cannot belong to ``text``."""

@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 
+import pptx
 import pytest
 from typer.testing import CliRunner
 
 from lorag.cli.app import app
+from lorag.errors import StorageError
 
 COMMANDS = [
     "compare",
@@ -57,6 +59,68 @@ def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     report = json.loads(lorag("index", "docs", "--json").stdout)
     assert (report["removed"], report["unchanged"]) == (1, 1)
     assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
+
+
+def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):
+    assert lorag("index", "docs").exit_code == 0
+    (here / "docs" / "office.md").write_bytes(b"\0")
+    (here / "docs" / "logo.png").write_bytes(b"x")
+    (here / "docs" / "old.txt").write_bytes("Гарантия на прибор составляет два года.".encode("cp1251"))
+    shown = lorag("index", "docs")
+    assert shown.exit_code == 1
+    assert "1 added, 0 updated, 0 removed, 1 unchanged; 3 passages" in shown.stdout
+    said = shown.stderr.replace("\n", " ")
+    assert "error: docs/office.md: is binary, expected text" in said
+    assert "1 document stays in the index as it was when it could be read: office.md" in said
+    assert "1 file of another kind was passed over: logo.png" in said
+    assert "docs/old.txt is not UTF-8 and was read as cp1251" in said
+    report = json.loads(lorag("index", "docs", "--json").stdout)
+    assert report["kept"] == ["office.md"]
+    assert report["refused"][0]["source"] == "office.md"
+    assert report["passed_over"] == ["logo.png"]
+    assert "Halifax" in lorag("search", "where is the office").output
+    rebuilt = lorag("index", "docs", "--rebuild")
+    assert (rebuilt.exit_code, "2 added" in rebuilt.stdout) == (1, True)
+    assert "Halifax" not in lorag("search", "where is the office").output
+
+
+def test_index_asks_before_it_empties_the_index(here, embedder):
+    for number in range(6):
+        (here / "docs" / f"{number}.txt").write_text(f"number {number}")
+    lorag("index", "docs")
+    for number in range(6):
+        (here / "docs" / f"{number}.txt").unlink()
+    refused = lorag("index", "docs")
+    assert refused.exit_code == 2
+    assert "6 of 8 documents of the index are not among those given" in refused.stderr.replace("\n", " ")
+    assert "0 added, 0 updated, 6 removed, 2 unchanged" in lorag("index", "docs", "--allow-removals").output
+
+
+def test_a_rebuild_that_fails_leaves_the_old_index(here, embedder, monkeypatch):
+    lorag("index", "docs")
+    (here / "docs" / "new.md").write_text("The port is in Bergen.")
+
+    def full(*arguments):
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("lorag.retrieval.knowledge.Knowledge.sync", full)
+        assert lorag("index", "docs", "--rebuild").exit_code == 1
+    assert "28 months" in lorag("search", "warranty").output
+    assert "3 added" in lorag("index", "docs", "--rebuild").output
+    assert "Bergen" in lorag("search", "where is the port").output
+
+
+def test_a_source_is_cited_with_its_place(here, embedder):
+    deck = pptx.Presentation()
+    for title, words in (("Gauge", "It reads the level of the water."), ("Prices", "The plan costs 12 EUR.")):
+        slide = deck.slides.add_slide(deck.slide_layouts[1])
+        slide.shapes.title.text, slide.placeholders[1].text_frame.text = title, words * 20
+    deck.save(here / "docs" / "deck.pptx")
+    lorag("index", "docs")
+    shown = lorag("search", "what does the plan cost", "-k", "1").output
+    assert shown.startswith("[1] deck.pptx, slide 2 - Gauge > Prices (")
+    assert json.loads(lorag("search", "what does the plan cost", "--json").stdout)[0]["place"] == "slide 2"
 
 
 def test_finetune_then_ask_with_the_adapter(here, smollm_folder):

@@ -28,8 +28,8 @@ def store(open_store):
     return open_store()
 
 
-def chunk(document_id, text, version="0" * 16, start=0, heading=""):
-    return Chunk(document_id, version, start, start + len(text), text, heading)
+def chunk(document_id, text, version="0" * 16, start=0, heading="", table_header="", place=""):
+    return Chunk(document_id, version, start, start + len(text), text, heading, table_header, place)
 
 
 def add(store, *chunks, texts=None):
@@ -50,7 +50,7 @@ def found(hits):
 
 
 GAUGE = chunk("gauge", "The gauge reads the level of the water.", heading="Guide > Gauge")
-PLANS = chunk("plans", "The harbour plan costs twelve euros.", start=7)
+PLANS = chunk("plans", "The harbour plan costs twelve euros.", start=7, table_header="| plan |", place="page 3")
 ALARMS = chunk("alarms", "An alarm rings when the water rises. Water everywhere.")
 
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorag.documents.chunking import split
-from lorag.types import Document
+from lorag.documents.chunking import searched_text, split
+from lorag.documents.markdown import tables
+from lorag.types import Document, Place
 
 
 def words(text):
@@ -16,8 +17,20 @@ def runs(text):
     return len(text.split())
 
 
+def grid(rows, width=2, word="cell"):
+    lines = [" | ".join([f"{word}{row}"] * width) for row in range(rows)]
+    return "\n".join(f"| {line} |" for line in ["head | er", "--- | ---", *lines])
+
+
 PIECES = st.sampled_from(
     [
+        grid(1) + "\n",
+        grid(9) + "\n\n",
+        grid(3, word="long words in a cell "),
+        "## Prices\n\n" + grid(20),
+        "a | b\n:-: | -\n1 | \\| 2 | 3\nстрока\n",
+        "| 電池 | 価格 |\n|---|---|\n| 潮位計は水位を測定します | 二回校正します |\n",
+        "```\n| a | b |\n|---|---|\n```\n",
         "# Heading\n",
         "\n\n## Гарантия и возврат\n\n",
         "### 電池の交換\n",
@@ -56,12 +69,96 @@ def test_the_laws_of_chunks(text, size, count):
         assert (chunk.document_id, chunk.document_version) == ("d", document.version)
         assert chunk.text.strip()
         assert count(chunk.text) <= size or len(chunk.text) == 1
+        if chunk.table_header and len(chunk.text) > 1:
+            assert count(f"{chunk.table_header}\n{chunk.text}") <= size
+    assert_covered(text, chunks)
+
+
+def assert_covered(text, chunks):
     covered = 0
     for chunk in chunks:
         assert not text[covered : chunk.start].strip()
         assert covered <= chunk.start
         covered = chunk.end
     assert not text[covered:].strip()
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS, title=st.sampled_from(["", "Title", "A very long title " * 20]), limit=st.integers(16, 60))
+def test_an_embedder_sees_every_chunk_whole(text, title, limit):
+    chunks = split(Document("d", text, "source", title), 40, words, limit)
+    assert_covered(text, chunks)
+    for chunk in chunks:
+        assert words(chunk.text) <= min(40, limit)
+        assert words(searched_text(chunk)) <= limit
+
+
+def test_a_long_heading_path_takes_half_of_the_limit_at_most():
+    text = f"# {'Guide ' * 30}\n\n## Power\n\n{'word ' * 100}"
+    chunks = split(Document("d", text, "", "Gauge"), 40, words, 40)
+    assert max(words(chunk.text) for chunk in chunks) == 20
+    assert all(chunk.heading == "Power" for chunk in chunks[-3:])
+    assert "Guide" in chunks[0].heading
+
+
+def test_a_heading_path_that_fits_costs_nothing():
+    text = f"# Guide\n\n{'word ' * 100}"
+    document = Document("d", text, "", "Gauge")
+    assert split(document, 40, words, 60) == split(document, 40, words)
+
+
+@pytest.mark.parametrize("size", [12, 30, 70, 200])
+def test_a_table_that_fits_is_in_one_chunk(size):
+    text = f"{'word ' * 50}\n\n## Prices\n\n{grid(1, 2)}\n\n{'word ' * 50}"
+    (table,) = tables(text)
+    whole = words(text[table.start : table.end]) <= size
+    chunks = split(Document("d", text, ""), size, words)
+    assert any(chunk.start <= table.start and table.end <= chunk.end for chunk in chunks) == whole
+
+
+def test_a_small_table_stays_with_the_words_around_it():
+    text = f"## Prices\n\nThe plans are:\n\n{grid(2)}\n\nPrices hold for a year.\n"
+    assert len(split(Document("d", text, ""), 60, words)) == 1
+
+
+def test_a_large_table_is_cut_between_rows_and_each_part_carries_the_header():
+    text = f"before\n\n## Prices\n\n{grid(20)}\n\nafter"
+    before, first, *parts, after = split(Document("d", text, "", "T"), 40, words)
+    assert (before.text, after.text.strip()) == ("before\n\n", "after")
+    assert first.text.startswith("## Prices\n\n| head | er |\n")
+    assert first.table_header == after.table_header == ""
+    assert len(parts) > 1
+    for part in parts:
+        assert part.table_header == "| head | er |"
+        assert part.heading == "T > Prices"
+        assert all(line.startswith("| cell") and line.endswith(" |") for line in part.text.strip().split("\n"))
+        assert searched_text(part).startswith("T > Prices\n| head | er |\n| cell")
+
+
+def test_a_row_that_is_too_large_is_cut_like_text():
+    text = f"| a | b |\n|---|---|\n| 1 | 2 |\n| {'word ' * 60} | x |\n| 3 | 4 |"
+    chunks = split(Document("d", text, ""), 25, words)
+    assert_covered(text, chunks)
+    assert {chunk.table_header for chunk in chunks} == {"", "| a | b |"}
+
+
+def test_a_header_of_half_a_chunk_is_not_repeated():
+    wide = f"| {' | '.join(['name'] * 20)} |\n|{'---|' * 20}\n"
+    text = wide + f"| {' | '.join(['x'] * 20)} |\n" * 5
+    assert {chunk.table_header for chunk in split(Document("d", text, ""), 60, words)} == {""}
+
+
+def test_a_chunk_says_where_in_the_file_it_stands():
+    pages = [f"{'word ' * 12}end{number}." for number in range(4)]
+    starts = [sum(len(page) + 2 for page in pages[:number]) for number in range(4)]
+    places = tuple(Place(start, f"page {number}") for number, start in enumerate(starts, start=1))
+    document = Document("d", "\n\n".join(pages), "", places=places)
+    assert [chunk.place for chunk in split(document, 15, words)] == ["page 1", "page 2", "page 3", "page 4"]
+    assert [chunk.place for chunk in split(document, 30, words)] == ["page 1 to page 2", "page 3 to page 4"]
+    assert [chunk.place for chunk in split(document, 99, words)] == ["page 1 to page 4"]
+    assert {chunk.place for chunk in split(Document("d", document.text, ""), 15, words)} == {""}
+    late = Document("d", document.text, "", places=(Place(starts[2], "notes"),))
+    assert [chunk.place for chunk in split(late, 15, words)] == ["", "", "notes", "notes"]
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,6 +1,6 @@
 import pytest
 
-from lorag.documents.markdown import Heading, headings
+from lorag.documents.markdown import Heading, Table, escaped, headings, table, tables
 
 
 def titles(text):
@@ -66,3 +66,58 @@ def test_backticks_within_a_line_open_nothing():
 
 def test_a_long_line_of_spaces_and_marks_takes_no_time():
     assert titles("# a" + " " * 200_000 + "# b" + "#" * 200_000)[0][0] == 1
+
+
+def test_where_a_table_is():
+    text = "intro 😀\n\n| a | b |\n|---|:-:|\n| 1 | 2 |\nx\n\nafter"
+    assert tables(text) == [Table(9, 41, "| a | b |", (29, 39))]
+    assert text[9:41].startswith("| a")
+    assert text[9:41].endswith("x\n")
+    assert text[29:].startswith("| 1 | 2 |\nx")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("| a |\n|---|", 1),
+        ("a | b\n-|-\n1 | 2", 1),
+        ("| a \\| b |\n|---|\n| 1 |", 1),
+        ("| a | b |\n|---|", 0),
+        ("| a | b |\n\n|---|---|", 0),
+        ("a\n---", 0),
+        ("    | a | b |\n    |---|---|", 0),
+        ("```\n| a |\n|---|\n```", 0),
+        ("| a |\n|---|\n# heading\n| b |\n|---|", 2),
+        ("| a |\n|---|\n```\n| b |\n|---|\n```", 1),
+        ("| a |\r\n|---|\r\n| 1 |", 1),
+        ("|---|\n|---|", 1),
+        ("|\n|", 0),
+    ],
+)
+def test_what_is_a_table(text, count):
+    assert len(tables(text)) == count
+
+
+def test_a_table_ends_before_a_heading():
+    text = "| a |\n|---|\n| 1 |\n# B"
+    (found,) = tables(text)
+    assert text[: found.end] == "| a |\n|---|\n| 1 |\n"
+
+
+def test_a_written_table_is_read_again():
+    rows = [["a|b", " c "], [], ["1"], ["", ""], ["x\ny", "2", "3"]]
+    written = table(rows)
+    assert written == "| a\\|b | c |  |\n| --- | --- | --- |\n| 1 |  |  |\n| x y | 2 | 3 |"
+    (found,) = tables(written)
+    assert (found.header, len(found.rows)) == ("| a\\|b | c |  |", 2)
+    assert table([]) == table([[""]]) == ""
+
+
+def test_escaped_text_has_no_headings_or_fences():
+    text = "# a\n  ## b\n```\n~~~ c\n#tag\nC# d\n####### e"
+    assert escaped(text) == "\\# a\n  \\## b\n\\```\n\\~~~ c\n#tag\nC# d\n####### e"
+    assert headings(escaped(text) + "\n# end") == [Heading(len(escaped(text)) + 1, 1, "end")]
+
+
+def test_a_long_line_of_bars_takes_no_time():
+    assert tables("|" * 100_000 + "\n" + "|-" * 50_000 + " x") == []

@@ -12,11 +12,13 @@ from filelock import FileLock
 from lorag.errors import InputError, StoreError
 from lorag.retrieval import knowledge as knowledge_module
 from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.knowledge import Knowledge, SyncReport
-from lorag.settings import ChunkSettings, RetrievalSettings
-from lorag.types import Chunk, Document
+from lorag.retrieval.knowledge import Knowledge, SyncReport, in_place_of
+from lorag.retrieval.manifest import Manifest
+from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
+from lorag.types import Chunk, Document, Place
 
 DIM = 64
+ALL = SyncSettings(max_removed_share=1)
 CHUNKS, RETRIEVAL = ChunkSettings(max_tokens=16), RetrievalSettings(candidates=20)
 
 
@@ -118,6 +120,53 @@ def test_hits_are_whole_best_first_and_in_order_of_the_queries(knowledge):
             assert hit.chunk.document_version == cited.version
 
 
+def test_a_document_whose_file_could_not_be_read_stays_as_it_is(knowledge, embedder):
+    rows = [Document(f"row{i}", f"water {i}", "rows.jsonl") for i in range(2)]
+    knowledge.sync([WARRANTY, PLANS, *rows])
+    before = len(embedder.passages)
+    report = knowledge.sync([PLANS], unread={"warranty.md", "rows.jsonl", "never-seen.pdf"})
+    assert report == SyncReport(0, 0, 0, 1, 5, ("row0", "row1", "warranty"))
+    assert "two years" in " ".join(texts(knowledge, "How long does the warranty last?"))
+    assert len(embedder.passages) == before
+    assert knowledge.sync([PLANS, rows[0]], unread={"rows.jsonl"}) == SyncReport(0, 0, 1, 2, 3, ("row1",))
+    assert knowledge.sync([PLANS]).removed == 2
+
+
+def test_half_a_folder_is_not_taken_for_deletions(knowledge, embedder):
+    everything = [document(f"d{i}", f"water {i}") for i in range(9)]
+    knowledge.sync(everything)
+    before = knowledge.chunks()
+    with pytest.raises(
+        InputError, match=r"4 of 9 documents of the index are not .* `lorag index DOCS --allow-removals"
+    ):
+        knowledge.sync([*everything[:5], document("new", "air")])
+    assert knowledge.chunks() == before
+    assert "air" not in embedder.passages
+    assert knowledge.sync(everything[:5], unread={"d8.md"}).removed == 3
+    assert knowledge.sync(everything[:1], settings=ALL).removed == 5
+    knowledge.sync(everything[:5])
+    assert knowledge.sync([]).removed == 5
+
+
+def test_a_part_of_a_table_is_found_by_its_header_and_cited_without_it(knowledge):
+    rows = "\n".join(f"| Harbour{i} | {i} EUR |" for i in range(20))
+    knowledge.sync([document("plans", f"| plan | monthly price |\n|---|---|\n{rows}"), WARRANTY])
+    (hits,) = knowledge.retrieve(["monthly price of Harbour17"], 1)
+    assert "Harbour17" in hits[0].chunk.text
+    assert "monthly" not in hits[0].chunk.text
+    assert hits[0].chunk.table_header == "| plan | monthly price |"
+
+
+def test_a_hit_says_on_which_page_it_stands(knowledge):
+    text = "Support answers between nine and five.\n\nThe harbour plan costs twelve euros in every month of the year."
+    places = (Place(0, "page 1"), Place(text.index("The"), "page 2"))
+    knowledge.sync([Document("a.pdf", text, "a.pdf", "", places)])
+    assert knowledge.retrieve(["harbour plan"], 1)[0][0].chunk.place == "page 2"
+    moved = (Place(0, "page 1"), Place(text.index("The"), "page 3"))
+    assert knowledge.sync([Document("a.pdf", text, "a.pdf", "", moved)]).updated == 1
+    assert knowledge.retrieve(["harbour plan"], 1)[0][0].chunk.place == "page 3"
+
+
 def test_headings_are_searched_but_not_cited(knowledge):
     knowledge.sync([WARRANTY, PLANS, HOURS])
     (hits,) = knowledge.retrieve(["Prices of Plans"], 1)
@@ -173,7 +222,7 @@ def test_progress_counts_embedded_chunks(knowledge):
     calls = []
     knowledge.sync([document(f"d{i}", "some text") for i in range(150)], lambda *call: calls.append(call))
     assert calls == [("embedding", 64, 150), ("embedding", 128, 150), ("embedding", 150, 150)]
-    knowledge.sync([], lambda *call: calls.append(call))
+    knowledge.sync([], lambda *call: calls.append(call), settings=ALL)
     assert len(calls) == 3
 
 
@@ -197,6 +246,49 @@ def test_other_settings_are_refused_with_the_repair(tmp_path, knowledge, other, 
         Knowledge.open(tmp_path / "index", other, chunks, RETRIEVAL)
     assert said in str(caught.value)
     assert "`lorag index DOCS --rebuild`" in str(caught.value)
+
+
+def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedder):
+    made_with = {"format": "1", "embedder": "hash-64", "dim": "64", "chunk tokens": "16"}
+    (tmp_path / "store").mkdir()
+    Manifest.create(tmp_path / "manifest.sqlite", made_with)
+    with pytest.raises(StoreError, match=r"made with format 1 instead of 2; .*`lorag index DOCS --rebuild`"):
+        Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
+
+
+def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(tmp_path, knowledge, embedder):
+    knowledge.sync([WARRANTY])
+
+    def rebuild(patience):
+        embedder.passages, embedder.patience = [], patience
+        with in_place_of(tmp_path / "index") as fresh:
+            Knowledge.open(fresh, embedder, ChunkSettings(32), RETRIEVAL).sync([PLANS, HOURS])
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(patience=0)
+    assert Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL).documents() == ["warranty"]
+    rebuild(patience=9)
+    again = Knowledge.open(tmp_path / "index", embedder, ChunkSettings(32), RETRIEVAL)
+    assert again.documents() == ["hours", "plans"]
+    assert texts(again, "harbour plan", 1) == [PLANS.text]
+    assert again.sync([PLANS, HOURS, WARRANTY]).added == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_new_index_waits_for_whoever_writes_to_the_old_one(tmp_path, knowledge, embedder, monkeypatch):
+    monkeypatch.setattr(knowledge_module, "_WAIT_SECONDS", 0.1)
+    knowledge.sync([WARRANTY])
+
+    def rebuild():
+        with in_place_of(tmp_path / "index") as fresh:
+            Knowledge.open(fresh, embedder, CHUNKS, RETRIEVAL).sync([PLANS])
+
+    with (
+        FileLock(tmp_path / "index" / "write.lock"),
+        pytest.raises(StoreError, match="another process has been writing"),
+    ):
+        rebuild()
+    assert knowledge.documents() == ["warranty"]
 
 
 def test_a_damaged_index_is_refused_with_the_repair(tmp_path, knowledge, embedder):

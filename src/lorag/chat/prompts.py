@@ -37,9 +37,10 @@ def question_prompt(question: str, sources: Sequence[Hit], response_template: st
 
 
 def source_text(number: int, hit: Hit) -> str:
-    """One source as the prompt quotes it: its number, its heading path and its text."""
+    """One source as the prompt quotes it: its number, its heading path, the header of its table, and its text."""
     heading = f" {hit.chunk.heading}" if hit.chunk.heading else ""
-    return f"[{number}]{heading}\n{hit.chunk.text.strip()}"
+    header = f"{hit.chunk.table_header}\n" if hit.chunk.table_header else ""
+    return f"[{number}]{heading}\n{header}{hit.chunk.text.strip()}"
 
 
 def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], room: int) -> tuple[Hit, ...]:

@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import models
-from lorag.cli.screen import output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.screen import (
+    FAILED,
+    output,
+    print_error,
+    print_json,
+    print_source,
+    print_table,
+    print_warning,
+    progress_bars,
+    translated_errors,
+)
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
     from lorag.types import Answer, Hit
 
@@ -24,6 +37,8 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 
+_LISTED = 20
+DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
     str | None, typer.Option("--model", help="A catalogue name (`lorag models list`) or a local model folder.")
@@ -40,7 +55,7 @@ def run() -> None:
 
 @app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")
 def compare(
-    documents: Annotated[Path, typer.Option(help="A folder of .md, .txt and .html files, or a docs.jsonl.")],
+    documents: Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")],
     questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")],
     train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
     update: Annotated[
@@ -139,30 +154,53 @@ def finetune(
 
 @app.command(epilog="Example: lorag index docs/")
 def index(
-    documents: Annotated[Path, typer.Argument(help="A folder of .md, .txt and .html files, or a docs.jsonl.")],
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Throw the old index away first.")] = False,
+    documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make a new index in the place of the old one.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Bring the index in step with a folder of documents: add, update and remove."""
-    import shutil
     from dataclasses import asdict
 
-    from lorag import build
-    from lorag.documents.load import load_documents
+    from lorag.journeys.index import index as run_index
 
+    folder = Workspace().index
     with translated_errors(), progress_bars() as progress:
-        found = load_documents(documents)
-        folder = Workspace().index
-        if rebuild:
-            shutil.rmtree(folder, ignore_errors=True)
-        report = build.knowledge(folder, progress=progress).sync(found, progress)
+        done = run_index(documents, folder, rebuild=rebuild, allow_removals=allow_removals, progress=progress)
+    report, loaded = done.report, done.loaded
     if json:
-        print_json(asdict(report))
-        return
-    output.print(
-        f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
-        f" {report.chunks} passages in {folder}"
-    )
+        refused = [asdict(file) for file in loaded.refused]
+        print_json({**asdict(report), "refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes})
+    else:
+        output.print(
+            f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
+            f" {report.chunks} passages in {folder}"
+        )
+        _print_left_out(loaded, report.kept)
+    if loaded.refused:
+        raise typer.Exit(FAILED)
+
+
+def _print_left_out(loaded: Loaded, kept: Sequence[str]) -> None:
+    """On the error stream: the files that are not in the index, or not wholly, and why."""
+    for note in loaded.notes:
+        print_warning(note)
+    if other := loaded.passed_over:
+        what = "1 file of another kind was" if len(other) == 1 else f"{len(other)} files of other kinds were"
+        print_warning(f"{what} passed over: {_listed(other)}")
+    if kept:
+        one = "1 document stays in the index as it was when it"
+        what = one if len(kept) == 1 else f"{len(kept)} documents stay in the index as they were when they"
+        print_warning(f"{what} could be read: {_listed(kept)}")
+    for file in loaded.refused:
+        print_error(file.reason)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more (--json names all)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
 
 
 @app.command(epilog='Example: lorag search "how long is the warranty"')
@@ -180,7 +218,7 @@ def search(
         print_json([_hit(hit) for hit in hits])
         return
     for number, hit in enumerate(hits, start=1):
-        _print_source(number, hit)
+        print_source(number, hit)
         output.print(hit.chunk.text.strip() + "\n", markup=False)
 
 
@@ -207,7 +245,7 @@ def ask(
             output.print(piece, end="", markup=False)
         output.print()
         for number, hit in enumerate(reply.sources, start=1):
-            _print_source(number, hit)
+            print_source(number, hit)
 
 
 @app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b")
@@ -223,15 +261,10 @@ def chat(model: Model = None, adapter: AdapterFolder = None, no_sources: NoSourc
         converse(bot)
 
 
-def _print_source(number: int, hit: Hit) -> None:
-    where = f" — {hit.chunk.heading}" if hit.chunk.heading else ""
-    output.print(f"[{number}] {hit.chunk.document_id}{where} ({hit.score:.2f})", style="dim", markup=False)
-
-
 def _hit(hit: Hit) -> dict[str, Any]:
     chunk = hit.chunk
-    place = {"document_id": chunk.document_id, "start": chunk.start, "end": chunk.end, "heading": chunk.heading}
-    return {**place, "text": chunk.text, "score": hit.score, "via": hit.via}
+    cited = {"document_id": chunk.document_id, "place": chunk.place, "start": chunk.start, "end": chunk.end}
+    return {**cited, "heading": chunk.heading, "text": chunk.text, "score": hit.score, "via": hit.via}
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

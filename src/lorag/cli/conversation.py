@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorag.chat.chatbot import ChatBot
-from lorag.cli.screen import output
+from lorag.cli.screen import output, print_source
 from lorag.types import Hit, Message
 
 _HISTORY_TOKENS = 1024
@@ -19,7 +19,8 @@ def converse(bot: ChatBot) -> None:
             continue
         if question == "/sources":
             for number, hit in enumerate(sources, start=1):
-                output.print(f"[{number}] {hit.chunk.document_id}: {hit.chunk.text.strip()}\n", markup=False)
+                print_source(number, hit)
+                output.print(hit.chunk.text.strip() + "\n", markup=False)
             continue
         reply = bot.reply(question, history)
         for piece in reply:

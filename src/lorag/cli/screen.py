@@ -18,6 +18,7 @@ from rich.table import Table
 
 from lorag.errors import InputError, LoragError
 from lorag.interfaces import Progress
+from lorag.types import Hit
 
 WRONG_INPUT, FAILED = 2, 1
 output = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
@@ -39,8 +40,13 @@ def translated_errors() -> Iterator[None]:
         _fail("interrupted; nothing finished is lost, the same command goes on from there", FAILED)
 
 
-def _fail(message: str, code: int) -> None:
+def print_error(message: str) -> None:
+    """A line on the error stream for what failed."""
     messages.print(f"[red]error:[/red] {_escaped(message)}")
+
+
+def _fail(message: str, code: int) -> None:
+    print_error(message)
     raise typer.Exit(code)
 
 
@@ -53,7 +59,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if not issubclass(category, DeprecationWarning | FutureWarning):
-        messages.print(f"[yellow]warning:[/yellow] {_escaped(str(message))}")
+        print_warning(str(message))
 
 
 def _escaped(text: str) -> str:
@@ -84,6 +90,19 @@ def progress_bars() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show
+
+
+def print_source(number: int, hit: Hit) -> None:
+    """A numbered source: its document, where in it, the headings above it, and its score."""
+    chunk = hit.chunk
+    place = f", {chunk.place}" if chunk.place else ""
+    heading = f" - {chunk.heading}" if chunk.heading else ""
+    output.print(f"[{number}] {chunk.document_id}{place}{heading} ({hit.score:.2f})", style="dim", markup=False)
+
+
+def print_warning(message: str) -> None:
+    """A line on the error stream for what is worth knowing and stops nothing."""
+    messages.print(f"[yellow]warning:[/yellow] {_escaped(message)}")
 
 
 def print_json(value: object) -> None:

@@ -1,5 +1,6 @@
 """Files become documents, documents become chunks.
 
-``load`` reads a folder, a file or a JSONL file; ``chunking`` cuts a document at its own structure; ``markdown`` finds
-headings. Nothing here embeds or stores. PDF and office formats are not read yet.
+``load`` reads a folder or a file with the ``parsers``, one for each kind of file; ``chunking`` cuts a document at its
+own structure; ``markdown`` knows headings and tables, which are Markdown whatever format they came from. Nothing here
+embeds or stores.
 """

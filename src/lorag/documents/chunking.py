@@ -1,53 +1,177 @@
 """A document cut into chunks along its own structure.
 
-Cuts fall at headings first, then between blocks, sentences and words, as far up as a chunk's size allows. Chunks do
-not overlap: overlap gains nothing once cuts follow the structure. Text that is not Markdown is cut by its blank
-lines and sentences; a line of it that begins with ``# `` is taken for a heading.
+Cuts fall at headings first, then between blocks, sentences and words, as far up as a chunk's size allows. Tables are
+kept whole where they fit, and are cut between their rows where they do not. Chunks do not overlap: overlap gains
+nothing once cuts follow the structure. Text that is not Markdown is cut by its blank lines and sentences; a line of it
+that begins with ``# `` is taken for a heading.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from operator import attrgetter
 
-from lorag.documents.markdown import Heading, headings
-from lorag.types import Chunk, Document
+from lorag.documents.markdown import Heading, Table, headings, tables
+from lorag.types import Chunk, Document, Place
 
 _SEPARATOR = " > "
 
+CountTokens = Callable[[str], int]
 
-def split(document: Document, max_tokens: int, count_tokens: Callable[[str], int]) -> list[Chunk]:
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of the text: ``joins`` when it is a whole table, or holds one, and may be joined by its neighbours."""
+
+    start: int
+    end: int
+    table_header: str = ""
+    joins: bool = False
+
+
+def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit: int | None = None) -> list[Chunk]:
     """The chunks of ``document`` in order, each of at most ``max_tokens`` as ``count_tokens`` measures its text.
 
     Offsets are Python string offsets. Without blank pieces every character is in exactly one chunk, so the texts
     joined equal the document's; a piece of nothing but white space is in none. A chunk may begin and end with white
-    space. A single character longer than ``max_tokens`` is a chunk of its own. The heading path is not counted.
-    """
-    from semantic_text_splitter import MarkdownSplitter
+    space. A single character longer than ``max_tokens`` is a chunk of its own.
 
-    splitter = MarkdownSplitter.from_callback(count_tokens, max_tokens, trim=False)
-    outline = headings(document.text)
+    ``limit`` is what an embedder holds: ``searched_text`` of a chunk is no longer either. For that the chunks of a
+    document with long headings are smaller; a heading path that takes more than half of the limit is shortened.
+    """
+    text, version = document.text, document.version
+    outline = headings(text)
     starts, paths = [heading.start for heading in outline], _paths(document.title, outline)
-    version = document.version
+    size = max_tokens
+    if limit is not None:
+        longest = max(count_tokens(_SEPARATOR.join(path)) for path in paths)
+        size = max(1, min(max_tokens, limit - min(longest, limit // 2)))
     chunks = []
-    for start, text in splitter.chunk_indices(document.text):
-        if text.strip():
-            first_word = start + len(text) - len(text.lstrip())
-            heading = paths[bisect_right(starts, first_word)]
-            chunks.append(Chunk(document.id, version, start, start + len(text), text, heading))
+    for piece in _pieces(text, starts, size, count_tokens):
+        passage = text[piece.start : piece.end]
+        if passage.strip():
+            first, last = piece.end - len(passage.lstrip()), piece.start + len(passage.rstrip())
+            path = paths[bisect_right(starts, first)]
+            where = _place(document.places, first, last)
+            heading = _SEPARATOR.join(path)
+            chunk = Chunk(document.id, version, piece.start, piece.end, passage, heading, piece.table_header, where)
+            chunks.append(chunk if limit is None else _fitting(chunk, path, limit, count_tokens))
     return chunks
 
 
-def _paths(title: str, outline: Sequence[Heading]) -> list[str]:
-    """The heading path before the first heading and after each: ``title``, then the headings that are open there.
+def searched_text(chunk: Chunk) -> str:
+    """What is embedded and indexed: the heading path, the header of the table that goes on here, and the passage."""
+    return "\n".join(part for part in (chunk.heading, chunk.table_header, chunk.text) if part)
+
+
+def _paths(title: str, outline: Sequence[Heading]) -> list[list[str]]:
+    """The titles above the first heading and below each: ``title``, then the headings that are open there.
 
     A heading of level 1 that repeats the title counts once.
     """
-    paths, levels = [title], list[Heading]()
+    paths, open_headings = [[title] if title else []], list[Heading]()
     for heading in outline:
-        while levels and levels[-1].level >= heading.level:
-            levels.pop()
-        levels.append(heading)
-        names = [each.title for each in levels]
-        paths.append(_SEPARATOR.join(names if title in ("", names[0]) else [title, *names]))
+        while open_headings and open_headings[-1].level >= heading.level:
+            open_headings.pop()
+        open_headings.append(heading)
+        names = [each.title for each in open_headings]
+        paths.append(names if title in ("", names[0]) else [title, *names])
     return paths
+
+
+def _place(places: Sequence[Place], start: int, end: int) -> str:
+    """Where the characters from ``start`` up to ``end`` stand: one place, or from the first to the last of several."""
+    first = bisect_right(places, start, key=attrgetter("start")) - 1
+    last = bisect_left(places, end, key=attrgetter("start"))
+    names = [place.name for place in places[max(0, first) : last]]
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else ""
+
+
+def _fitting(chunk: Chunk, path: Sequence[str], limit: int, count_tokens: CountTokens) -> Chunk:
+    """``chunk`` with as much of its heading path as ``limit`` leaves room for: outer titles go first."""
+    names = list(path)
+    while names and count_tokens(searched_text(chunk)) > limit:
+        names = names[1:] or ([names[0][: len(names[0]) // 2]] if len(names[0]) > 1 else [])
+        chunk = replace(chunk, heading=_SEPARATOR.join(names))
+    return chunk
+
+
+def _pieces(text: str, headed: Sequence[int], size: int, count_tokens: CountTokens) -> list[_Piece]:
+    """The whole of ``text`` in pieces; ``headed`` are the starts of its headings.
+
+    A heading right above a table stays with it. A whole table joins the text before and after it where both fit.
+    """
+    pieces: list[_Piece] = []
+    done = 0
+    for table in tables(text):
+        above = headed[bisect_left(headed, table.start) - 1] if headed and headed[0] < table.start else table.start
+        lead = above if above >= done and "\n" not in text[above : table.start].strip() else table.start
+        whole = next((at for at in (lead, table.start) if count_tokens(text[at : table.end]) <= size), None)
+        pieces += _cut_text(text, done, lead if whole is None else whole, size, count_tokens)
+        if whole is None:
+            pieces += _cut_table(text, lead, table, size, count_tokens)
+        else:
+            pieces.append(_Piece(whole, table.end, joins=True))
+        done = table.end
+    pieces += _cut_text(text, done, len(text), size, count_tokens)
+    return _joined(pieces, text, size, count_tokens)
+
+
+def _joined(pieces: Sequence[_Piece], text: str, size: int, count_tokens: CountTokens) -> list[_Piece]:
+    """``pieces`` with every whole table joined to its neighbours as far as they fit together."""
+    joined: list[_Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and (last.joins or piece.joins)
+            and not last.table_header
+            and not piece.table_header
+            and count_tokens(text[last.start : piece.end]) <= size
+        ):
+            joined[-1] = _Piece(last.start, piece.end, joins=True)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _cut_text(text: str, start: int, end: int, size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
+    """``text`` from ``start`` to ``end``, cut at headings, blocks, sentences, words, as far up as ``size`` allows."""
+    from semantic_text_splitter import MarkdownSplitter
+
+    splitter = MarkdownSplitter.from_callback(count_tokens, size, trim=False)
+    for offset, part in splitter.chunk_indices(text[start:end]):
+        yield _Piece(start + offset, start + offset + len(part))
+
+
+def _cut_table(text: str, start: int, table: Table, size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
+    """A table that is too large, cut between its rows; a row that is too large itself is cut like text.
+
+    Parts below the first carry the header, which counts in their size, unless it alone takes half of it.
+    """
+    header = table.header.strip()
+    if 2 * count_tokens(header) >= size:
+        header = ""
+
+    def with_header(begin: int) -> str:
+        return header if table.rows and begin >= table.rows[0] else ""
+
+    def fits(begin: int, end: int) -> bool:
+        shown = with_header(begin)
+        return count_tokens(f"{shown}\n{text[begin:end]}" if shown else text[begin:end]) <= size
+
+    begin = start
+    for row, after in pairwise((start, *table.rows[1:], table.end)):
+        if row > begin and not fits(begin, after):
+            yield _Piece(begin, row, with_header(begin))
+            begin = row
+        if not fits(begin, after):
+            room = max(1, size - count_tokens(f"{header}\n")) if header else size
+            for piece in _cut_text(text, begin, after, room, count_tokens):
+                yield replace(piece, table_header=with_header(piece.start))
+            begin = after
+    if begin < table.end:
+        yield _Piece(begin, table.end, with_header(begin))

@@ -1,52 +1,131 @@
-"""Documents from a folder, a file, or a JSONL file.
+"""Documents from a folder or a file, whatever they were written in.
 
-Markdown and plain text are taken as they are; HTML becomes Markdown, and what counts as its text is trafilatura's
-judgement. Nothing is cut, cleaned or deduplicated here.
+Every file is a job of its own: one that cannot be read is reported with its reason and stops no other. Nothing is cut
+or deduplicated here, and nothing is written.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
-from lorag.documents.markdown import headings
-from lorag.errors import DataError
-from lorag.files import read_jsonl, read_text
+from lorag.documents.parsers.archive import require_sound_archive
+from lorag.documents.parsers.html import parse_html
+from lorag.documents.parsers.mail import parse_mail
+from lorag.documents.parsers.parsed import Parsed
+from lorag.documents.parsers.pdf import parse_pdf
+from lorag.documents.parsers.rows import parse_rows
+from lorag.documents.parsers.sheets import parse_sheets
+from lorag.documents.parsers.slides import parse_slides
+from lorag.documents.parsers.tables import parse_separated
+from lorag.documents.parsers.text import parse_markdown, parse_plain
+from lorag.documents.parsers.word import parse_word
+from lorag.errors import DataError, InputError
+from lorag.settings import LoadSettings
 from lorag.types import Document
 
-_MARKDOWN, _PLAIN, _HTML = (".md",), (".txt",), (".html", ".htm")
-_SUFFIXES = (*_MARKDOWN, *_PLAIN, *_HTML)
-_ACCEPTED = f"{', '.join(_SUFFIXES)} files, or a .jsonl file with doc and doc_id"
+_PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
+    {
+        ".md": parse_markdown,
+        ".txt": parse_plain,
+        ".html": parse_html,
+        ".htm": parse_html,
+        ".pdf": parse_pdf,
+        ".docx": parse_word,
+        ".pptx": parse_slides,
+        ".xlsx": parse_sheets,
+        ".csv": parse_separated,
+        ".tsv": parse_separated,
+        ".eml": parse_mail,
+    }
+)
+_ARCHIVES = (".docx", ".pptx", ".xlsx")
+_ROWS = (".json", ".jsonl")
+SUFFIXES = (*_PARSERS, *_ROWS)
+_ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of rows with doc_id and doc"
 
 
-def load_documents(path: Path) -> list[Document]:
-    """The documents under ``path``, in the order of their ids for a folder, of their lines for a JSONL file.
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A file that could not be read: ``source`` as documents have it, ``reason`` with path, line and what to do."""
 
-    A folder is searched through all its folders; hidden files, links to folders and files of other kinds are passed
-    over. The id is the path below the folder, with slashes, or ``doc_id``. The title is the first Markdown heading of
-    level 1, the HTML title, or the file's name without suffix; for JSONL it is ``title``, or empty.
+    source: str
+    reason: str
 
-    Raises ``DataError`` for a path that is missing or of an unknown kind, a folder without documents, a file that is
-    not UTF-8 text, a document without text, and for JSONL, with the line, a broken row or a repeated ``doc_id``.
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The documents of a folder, and everything of it that is not in them.
+
+    ``passed_over`` are the files of other kinds; ``notes`` say of files that were read what is missing from their
+    text, or is in it by a guess.
     """
-    if path.is_dir():
-        files = _files_below(path)
-        if not files:
-            raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
-        return [_load_file(file, file.relative_to(path).as_posix()) for file in files]
+
+    documents: tuple[Document, ...]
+    refused: tuple[Refused, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def require_all(self) -> Loaded:
+        """Itself. Raises ``InputError`` with every reason when a file was refused."""
+        if self.refused:
+            raise InputError("\n".join(file.reason for file in self.refused))
+        return self
+
+
+def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Loaded:
+    """The documents under ``path``, in the order of their ids for a folder, of their rows for a JSON or JSONL file.
+
+    A folder is searched through all its folders; hidden files and links to folders are passed over without a word.
+    The id is the path below the folder, with slashes, or the row's ``doc_id``. The title is the one that the file
+    gives itself, or its name without suffix; for rows it is ``title``, or empty.
+
+    Raises ``DataError`` for a path that is missing, a folder without documents or one that may not be read, and, when
+    ``path`` is a single file, for whatever is wrong with it.
+    """
+    path, settings = Path(path), settings or LoadSettings()
     if not path.exists():
         raise DataError(path, f"no such file or folder; expected a folder of {_ACCEPTED}")
-    if path.suffix.lower() == ".jsonl":
-        return _load_jsonl(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
-    return [_load_file(path, path.name)]
+    if not path.is_dir():
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
+        documents, notes = _read(path, path.name, settings)
+        return Loaded(tuple(documents), notes=notes)
+    files = _files_below(path)
+    known = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not known:
+        raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
+    loaded = _read_all(path, known, settings)
+    other = tuple(_below(path, file) for file in files if file.suffix.lower() not in SUFFIXES)
+    return replace(loaded, passed_over=other)
+
+
+def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Loaded:
+    """What can be read of the files; one that repeats the id of another is refused like one that is broken."""
+    documents: dict[str, Document] = {}
+    refused: list[Refused] = []
+    notes: list[str] = []
+    for file in files:
+        source = _below(folder, file)
+        try:
+            found, said = _read(file, source, settings)
+            for document in found:
+                if document.id in documents:
+                    other = documents[document.id].source
+                    raise DataError(file, f"the id {document.id!r} is already used by {other}; give it another")
+        except DataError as error:
+            refused.append(Refused(source, str(error)))
+            continue
+        documents.update({document.id: document for document in found})
+        notes += said
+    return Loaded(tuple(documents.values()), tuple(refused), notes=tuple(notes))
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Visible files of the accepted kinds, sorted by path. Links to folders are not followed, so loops cannot hang."""
+    """Visible files, sorted by path. Links to folders are not followed, so loops cannot hang."""
 
     def refuse(error: OSError) -> None:
         raise DataError(error.filename, f"cannot be read: {error.strerror}; allow it or take it out") from error
@@ -54,89 +133,48 @@ def _files_below(folder: Path) -> list[Path]:
     files = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(_SUFFIXES)]
-    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files, key=lambda file: _below(folder, file))
 
 
-def _load_file(path: Path, document_id: str) -> Document:
-    text = read_text(path).replace("\r\n", "\n")
-    suffix, title = path.suffix.lower(), ""
-    if suffix in _HTML:
-        text, title = _read_html(path, text)
-    elif suffix in _MARKDOWN:
-        title = next((heading.title for heading in headings(text) if heading.level == 1), "")
+def _below(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
+    """The documents of one file, and notes on them. Raises ``DataError`` for anything that is wrong with it."""
+    suffix = path.suffix.lower()
+    _require_size(path, settings.max_file_bytes)
+    try:
+        if suffix in _ROWS:
+            return parse_rows(path, source), ()
+        data = path.read_bytes()
+        if suffix in _ARCHIVES:
+            require_sound_archive(path, data, settings.max_unpacked_bytes)
+        parsed = _PARSERS[suffix](path, data)
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}; allow it or take it out") from error
+    except Exception as error:  # a damaged file makes parsers raise anything
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(path, f"is damaged or no {suffix} file ({reason}); save it again, or take it out") from error
+    text = parsed.text.encode(errors="replace").decode()  # half a surrogate pair is no text to a tokenizer
     if not text.strip():
         raise DataError(path, "holds no text; fill it or take it out of the folder")
-    return Document(document_id, text, str(path), title or path.stem)
+    document = Document(source, text, source, parsed.title.strip() or path.stem, parsed.places)
+    return [document], tuple(f"{path} {note}" for note in parsed.notes)
 
 
-def _read_html(path: Path, page: str) -> tuple[str, str]:
-    """Markdown and title of a page: its ``main`` element where there is exactly one, else its body."""
-    from lxml import etree, html  # type: ignore[import-untyped]
-
-    text, title = None, ""
-    with suppress(etree.ParserError):  # raised for a page without any element
-        tree = html.document_fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
-        title = " ".join((tree.findtext(".//title") or "").split())
-        mains = tree.findall(".//main")
-        content = mains[0] if len(mains) == 1 else tree.find("body")
-        text = None if content is None else _markdown(content)
-    if not text:
-        raise DataError(path, "no text found in this page; fill it or take it out of the folder")
-    return text, title
-
-
-def _markdown(content: Any) -> str | None:
-    """The text of an lxml element as Markdown, without navigation and footers; None where there is none.
-
-    The element is handed over as one article. Left to find the article by itself, trafilatura drops the headings and
-    tables of short pages, and every article but the first.
-    """
-    import trafilatura
-    from lxml import html
-    from trafilatura.settings import use_config
-
-    for element in content.iter("main", "article"):
-        element.tag = "div"
-    content.tag = "article"
-    page = html.document_fromstring("<html><body></body></html>")
-    page.body.append(content)
-    config = use_config()
-    config.set("DEFAULT", "MIN_EXTRACTED_SIZE", "1")  # short pages take the same way as long ones
-    return trafilatura.extract(
-        page,
-        output_format="markdown",
-        include_tables=True,
-        include_comments=False,
-        favor_recall=True,
-        fast=True,
-        config=config,
-    )
-
-
-def _load_jsonl(path: Path) -> list[Document]:
-    documents: list[Document] = []
-    line_of: dict[str, int] = {}
-    for line, row in read_jsonl(path):
-        document_id, text = (_string(path, line, row, key) for key in ("doc_id", "doc"))
-        if document_id in line_of:
-            raise DataError(path, f"doc_id {document_id!r} is already used in line {line_of[document_id]}", line)
-        line_of[document_id] = line
-        title = _string(path, line, row, "title") if row.get("title") else ""
-        documents.append(Document(document_id, text.replace("\r\n", "\n"), str(path), title))
-    if not documents:
-        raise DataError(path, 'no documents; expected lines like {"doc_id": "returns", "doc": "You may return …"}')
-    return documents
-
-
-def _string(path: Path, line: int, row: dict[str, Any], key: str) -> str:
-    """A row's value that is text and not blank."""
-    value = row.get(key)
-    if not isinstance(value, str) or not value.strip():
-        found = "nothing" if key not in row else "blank text" if isinstance(value, str) else type(value).__name__
-        raise DataError(path, f"{key} holds {found}, expected text", line)
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(path, f"{key} holds half a surrogate pair at character {error.start}", line) from error
-    return value
+def _require_size(path: Path, max_bytes: int) -> None:
+    if not path.is_file():
+        raise DataError(path, "no such file" if not path.exists() else "is no file that can be read; take it out")
+    size = path.stat().st_size
+    if size == 0:
+        raise DataError(path, "is empty; fill it or take it out of the folder")
+    if size > max_bytes:
+        raise DataError(
+            path,
+            f"holds {size / 1e6:.0f} MB, expected at most {max_bytes / 1e6:.0f} MB; split it, or raise"
+            " LoadSettings.max_file_bytes",
+        )

@@ -1,17 +1,23 @@
-"""Where the headings of a Markdown text are.
+"""Where the headings and tables of a Markdown text are, and how other formats are written as Markdown.
 
-Only ATX headings (``## Batteries``) count. Those inside fenced code do not; underlined (setext) headings and headings
-inside HTML are not recognised. Rules: CommonMark 0.31, sections 4.2 and 4.5.
+Only ATX headings (``## Batteries``) and pipe tables count, and neither inside fenced code; underlined (setext)
+headings, and anything inside HTML, are not recognised. Rules: CommonMark 0.31, sections 4.2 and 4.5; tables as in
+GitHub Flavored Markdown 0.29, section 4.10.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _LINE = re.compile(r"[^\n]*\n?")
 _FENCE = re.compile(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
+_DELIMITER = re.compile(r" {0,3}(?=[^|\n]*\|)\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$")
+_CELL_END = re.compile(r"(?<!\\)\|")
+_MARKS = re.compile(r"^( {0,3})(?=#{1,6}(?:[ \t]|$)|`{3}|~{3})", re.MULTILINE)
+_LINE_BREAK = re.compile(r"\s*[\r\n\v\f\u2028\u2029]\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +29,83 @@ class Heading:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A pipe table from ``start`` to ``end``, from line to line; ``rows`` are the starts of the lines below the
+    header and its delimiter.
+    """
+
+    start: int
+    end: int
+    header: str
+    rows: tuple[int, ...]
+
+
 def headings(text: str) -> list[Heading]:
     """The headings of ``text`` in order; those without words are left out."""
     found = []
+    for start, line, fenced in _lines(text):
+        heading = None if fenced else _HEADING.match(line)
+        if heading and (title := _without_closing_marks((heading[2] or "").strip())):
+            found.append(Heading(start, len(heading[1]), title))
+    return found
+
+
+def tables(text: str) -> list[Table]:
+    """The tables of ``text`` in order. A table ends before a blank line, a heading, or fenced code."""
+    found = []
+    before, cells_before, header = 0, 0, ""
+    rows: list[int] | None = None  # of the table that the line may continue
+    for start, line, fenced in _lines(text):
+        if rows is not None:
+            if line and not fenced and not _HEADING.match(line):
+                rows.append(start)
+                continue
+            found.append(Table(before, start, header, tuple(rows)))
+            rows, cells_before = None, 0
+        cells = 0 if fenced or "|" not in line else _count_cells(line)
+        if cells and cells == cells_before and _DELIMITER.match(line):
+            rows = []
+        else:
+            before, cells_before, header = start, cells, line
+    if rows is not None:
+        found.append(Table(before, len(text), header, tuple(rows)))
+    return found
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    """``rows`` as a Markdown table, the first one its header; a single cell as a line of its own.
+
+    Rows and columns without a word are left out; line breaks in a cell become blanks.
+    """
+    filled = [[_LINE_BREAK.sub(" ", cell.strip()).replace("|", "\\|") for cell in row] for row in rows]
+    filled = [row for row in filled if any(row)]
+    width = max(map(len, filled), default=0)
+    used = [column for column in range(width) if any(len(row) > column and row[column] for row in filled)]
+    shown = [[row[column] if len(row) > column else "" for column in used] for row in filled]
+    if len(shown) == len(used) == 1:
+        return escaped(shown[0][0].replace("\\|", "|"))
+    lines = [f"| {' | '.join(row)} |" for row in shown]
+    return "\n".join([*lines[:1], "|" + " --- |" * len(used), *lines[1:]]) if lines else ""
+
+
+def escaped(text: str) -> str:
+    """``text`` of another format, with a backslash before what Markdown would take for a heading or a code fence."""
+    return _MARKS.sub(r"\1\\", text)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
+    """Each line's start, its text without white space at its end, and whether it belongs to fenced code."""
     fence = ""
     for match in _LINE.finditer(text):
         line = match[0].rstrip()
         if fence:
+            yield match.start(), line, True
             fence = "" if _closes(line, fence) else fence
-        elif opening := _FENCE.match(line):
-            fence = opening[1]
-        elif heading := _HEADING.match(line):
-            title = _without_closing_marks((heading[2] or "").strip())
-            if title:
-                found.append(Heading(match.start(), len(heading[1]), title))
-    return found
+        else:
+            opening = _FENCE.match(line)
+            fence = opening[1] if opening else ""
+            yield match.start(), line, bool(opening)
 
 
 def _closes(line: str, fence: str) -> bool:
@@ -50,3 +118,12 @@ def _without_closing_marks(title: str) -> str:
     """``Batteries ##`` is ``Batteries``; in ``C#`` the mark belongs to the word."""
     bare = title.rstrip("#")
     return title if bare and not bare[-1].isspace() else bare.rstrip()
+
+
+def _count_cells(line: str) -> int:
+    """The cells of a row, whether or not it begins and ends with a bar. Indented code has none."""
+    bare = line.lstrip(" ")
+    if len(line) - len(bare) > 3:
+        return 0
+    ends = len(_CELL_END.findall(bare))
+    return ends + 1 - bare.startswith("|") - (len(bare) > 1 and bare.endswith("|") and not bare.endswith("\\|"))

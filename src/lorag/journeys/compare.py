@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lorag import build
 from lorag.chat.chatbot import ChatBot
-from lorag.documents.load import load_documents
+from lorag.documents.load import Loaded, load_documents
 from lorag.evaluation.ceiling import EvidenceRetriever
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
 from lorag.evaluation.examples import check_evidence, read_examples, sample
@@ -31,7 +31,7 @@ from lorag.journeys.training_data import TrainingData, training_data
 from lorag.llm.engines.memory import RememberingModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import DEFAULT_EMBEDDER, CompareSettings
+from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.conversations import read_conversations
 from lorag.types import Completion, Conversation, Document, Example
@@ -42,11 +42,12 @@ from lorag.workspace import DEFAULT, Run, Workspace
 class _Inputs:
     """Everything the caller brought, read and checked."""
 
-    documents: list[Document]
+    documents: Sequence[Document]
     examples: list[Example]
     tested: list[Example]
     training: list[Conversation] | None
-    update: list[Document] | None
+    update: Sequence[Document] | None
+    notes: tuple[str, ...]
     style: Style | None
 
     @property
@@ -128,7 +129,7 @@ def _fill(
     models = _models(engine, run.adapter, log, settings)
     _ask("before", inputs.tested, models, scene, log)
     if inputs.update is not None:
-        knowledge.sync(inputs.update, progress)
+        knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
         _ask("after", [example.after_update() for example in inputs.tested], models, scene, log)
 
 
@@ -141,16 +142,18 @@ def _read(
     settings: CompareSettings,
 ) -> _Inputs:
     """All files, read and checked against each other, before anything is built."""
-    now = load_documents(Path(documents))
-    later = load_documents(Path(update)) if update is not None else None
+    now = load_documents(documents).require_all()
+    later = load_documents(update).require_all() if update is not None else None
     examples = read_examples(Path(questions))
-    check_evidence(examples, [d.id for d in (*now, *(later or ()))], Path(questions))
+    read = [now] if later is None else [now, later]
+    check_evidence(examples, [document.id for each in read for document in each.documents], Path(questions))
     return _Inputs(
-        documents=now,
+        documents=now.documents,
         examples=examples,
         tested=sample(examples, settings.limit, settings.seed),
         training=read_conversations(train) if train is not None else None,
-        update=later,
+        update=later.documents if later is not None else None,
+        notes=tuple(note for each in read for note in _document_notes(each)),
         style=read_style(Path(style)) if style is not None else None,
     )
 
@@ -280,9 +283,17 @@ def _training_notes(adapter: Adapter) -> list[str]:
     return notes
 
 
+def _document_notes(loaded: Loaded) -> list[str]:
+    """What a verdict over these documents does not know of them."""
+    notes = [f"Of the documents, {note}." for note in loaded.notes]
+    if loaded.passed_over:
+        notes.append(f"Files of other kinds were passed over: {', '.join(loaded.passed_over)}.")
+    return notes
+
+
 def _notes(inputs: _Inputs, settings: CompareSettings) -> list[str]:
     """Caveats that follow from what was asked for."""
-    notes = []
+    notes = list(inputs.notes)
     if len(inputs.tested) < len(inputs.examples):
         notes.append(
             f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"

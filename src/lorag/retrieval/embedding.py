@@ -46,6 +46,7 @@ class OnnxEmbedder:
         self._counter = _read_tokenizer(folder)
         self._tokenizer = _read_tokenizer(folder)
         self._tokenizer.enable_truncation(config["max_position_embeddings"])
+        self.max_tokens: int = config["max_position_embeddings"] - self._tokenizer.num_special_tokens_to_add(False)
         self._session = _open_session(folder)
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         if not self._inputs <= _INPUTS:
@@ -84,7 +85,7 @@ class HashEmbedder:
 
     def __init__(self, dim: int = 256) -> None:
         """``dim`` is the length of the vectors; the fewer, the more words fall together."""
-        self.name, self.dim = f"hash-{dim}", dim
+        self.name, self.dim, self.max_tokens = f"hash-{dim}", dim, 510
 
     def count_tokens(self, text: str) -> int:
         """The number of words."""

@@ -4,33 +4,33 @@ Two stores cannot commit together, so writing has an order: the new chunks, then
 out. The manifest's transaction is the moment of change. A process killed before it leaves the old state, one killed
 after it the new; leftovers are never shown, and the next ``sync`` uses them or drops them.
 
-A removed or vanished document leaves the index at the next ``sync``; there is no guard yet against syncing half of
-the documents by mistake.
+A removed or vanished document leaves the index at the next ``sync``. One whose file could not be read does not, and a
+``sync`` that would remove a large share of the documents is refused: half a folder looks like half of it deleted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from lorag.documents.chunking import split
+from lorag.documents.chunking import searched_text, split
 from lorag.errors import InputError, StoreError
-from lorag.files import storage_errors
+from lorag.files import folder_whole, storage_errors
 from lorag.interfaces import Embedder, Progress, Store, no_progress
 from lorag.retrieval.manifest import Entry, Manifest
 from lorag.retrieval.ranking import fuse
 from lorag.retrieval.stores.lance import LanceStore
-from lorag.settings import ChunkSettings, RetrievalSettings
+from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Hit
 
 T = TypeVar("T")
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Raised when an index of an older Lorag can no longer be read."""
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
@@ -46,13 +46,17 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards."""
+    """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards.
+
+    ``kept`` are the ids of documents that stay as they were because their file could not be read.
+    """
 
     added: int
     updated: int
     removed: int
     unchanged: int
     chunks: int
+    kept: tuple[str, ...] = ()
 
 
 class Knowledge:
@@ -95,11 +99,20 @@ class Knowledge:
             raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `lorag index DOCS --rebuild`")
         return cls(folder, LanceStore(store_folder, embedder.dim), manifest, embedder, chunks, retrieval)
 
-    def sync(self, documents: Sequence[Document], progress: Progress = no_progress) -> SyncReport:
+    def sync(
+        self,
+        documents: Sequence[Document],
+        progress: Progress = no_progress,
+        *,
+        unread: Collection[str] = (),
+        settings: SyncSettings | None = None,
+    ) -> SyncReport:
         """Makes the index hold exactly these documents, embedding only texts that it does not hold yet.
 
+        Documents of the sources in ``unread`` are neither given nor gone: they stay in the index as they are there.
         Readers see all of the change or nothing of it. ``progress`` counts embedded chunks. Raises ``InputError``
-        for two documents with one id and ``StoreError`` when another process is writing.
+        for two documents with one id, and for more removals than ``settings`` allow; ``StoreError`` when another
+        process is writing.
         """
         by_id = {document.id: document for document in documents}
         if len(by_id) < len(documents):
@@ -107,17 +120,21 @@ class Knowledge:
             raise InputError(f"two documents have the id {twice!r}; expected every id once: rename one")
         with _only_writer(self.folder):
             before = self._manifest.entries()
+            missing = before.keys() - by_id.keys()
+            kept = {document_id for document_id in missing if before[document_id].source in unread}
+            removed = missing - kept
+            _require_few(len(removed), len(before), settings or SyncSettings())
             stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
             changed = [document for document in documents if _differs(document, before.get(document.id))]
             entries = self._add(changed, stored, progress)
-            removed = before.keys() - by_id.keys()
             if entries or removed:
                 self._manifest.commit(entries, removed)
                 self._store.remove(sorted(_versions(before) - _versions(self._manifest.entries())))
                 self._store.optimize()
             updated = sum(entry.id in before and entry.version != before[entry.id].version for entry in entries)
             added = len(by_id.keys() - before.keys())
-            return SyncReport(added, updated, len(removed), len(by_id) - added - updated, self._manifest.count_chunks())
+            unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
+            return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)))
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """See ``Retriever``. Only chunks of current documents come back, also while another process writes.
@@ -190,14 +207,15 @@ class Knowledge:
 
     def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
         """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
-        cut = [split(document, self._chunk_settings.max_tokens, self._embedder.count_tokens) for document in documents]
+        size, embedder = self._chunk_settings.max_tokens, self._embedder
+        cut = [split(document, size, embedder.count_tokens, embedder.max_tokens) for document in documents]
         new = [chunks for chunks in cut if chunks and _key(chunks[0]) not in stored]
         done, total = 0, sum(map(len, new))
         for chunks in _groups(new, _COMMIT_CHUNKS):
-            texts = [_searched_text(chunk) for chunk in chunks]
+            texts = [searched_text(chunk) for chunk in chunks]
             vectors = []
             for start in range(0, len(texts), _EMBED_CHUNKS):
-                vectors.append(self._embedder.embed(texts[start : start + _EMBED_CHUNKS], "passage"))
+                vectors.append(embedder.embed(texts[start : start + _EMBED_CHUNKS], "passage"))
                 progress("embedding", done := done + len(vectors[-1]), total)
             self._store.add(chunks, np.concatenate(vectors), texts)
         return [
@@ -222,6 +240,15 @@ def _differs(document: Document, entry: Entry | None) -> bool:
     return entry is None or (document.version, document.source) != (entry.version, entry.source)
 
 
+def _require_few(removed: int, documents: int, settings: SyncSettings) -> None:
+    """Raises ``InputError`` when that many removals look like half a folder rather than like deleted files."""
+    if documents >= settings.guarded_from and removed > settings.max_removed_share * documents:
+        raise InputError(
+            f"{removed} of {documents} documents of the index are not among those given; if they are really gone, "
+            "allow it with `lorag index DOCS --allow-removals` (SyncSettings.max_removed_share)"
+        )
+
+
 def _require_same(folder: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
     """Raises ``StoreError`` that names every difference between what an index was made with and what is wanted."""
     differences = [
@@ -244,11 +271,6 @@ def _key(chunk: Chunk) -> tuple[str, str]:
     return chunk.document_id, chunk.document_version
 
 
-def _searched_text(chunk: Chunk) -> str:
-    """What is embedded and indexed: the heading path above the passage, and the passage."""
-    return f"{chunk.heading}\n{chunk.text}" if chunk.heading else chunk.text
-
-
 def _groups(documents: Sequence[list[Chunk]], size: int) -> Iterator[list[Chunk]]:
     """Chunks of whole documents together, at least ``size`` in each group but the last."""
     group: list[Chunk] = []
@@ -259,6 +281,17 @@ def _groups(documents: Sequence[list[Chunk]], size: int) -> Iterator[list[Chunk]
             group = []
     if group:
         yield group
+
+
+@contextmanager
+def in_place_of(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of the index in ``folder`` when the block ends well.
+
+    What was there stays until then, and for good when the block fails. The change waits for a process that writes.
+    """
+    with ExitStack() as lock, folder_whole(folder) as fresh:
+        yield fresh
+        lock.enter_context(_only_writer(folder))
 
 
 @contextmanager

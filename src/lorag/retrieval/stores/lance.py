@@ -15,7 +15,7 @@ from lorag.errors import StoreError
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
-_CHUNK_COLUMNS = ("document_id", "document_version", "start", "end", "text", "heading")
+_CHUNK_COLUMNS = ("document_id", "document_version", "start", "end", "text", "heading", "table_header", "place")
 _UNINDEXED_ROWS = 64
 """Rows outside the BM25 index are read for every query, about 0.1 ms for a passage of 250 words: so many cost 6 ms."""
 _FRAGMENTS = 16
@@ -176,6 +176,8 @@ def _schema(dim: int) -> Any:
             ("end", pa.int64()),
             ("text", pa.string()),
             ("heading", pa.string()),
+            ("table_header", pa.string()),
+            ("place", pa.string()),
             ("search_text", pa.string()),
             ("vector", pa.list_(pa.float32(), dim)),
         ]

@@ -1,0 +1,60 @@
+"""What docx, pptx and xlsx files have in common: they are zip archives, which may be traps.
+
+Nothing is unpacked to the disk, here or in the parsers.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from copy import copy
+from io import BytesIO
+from pathlib import Path
+
+from lorag.errors import DataError
+
+_COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+_KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_PIECE_BYTES = 1 << 16
+
+
+def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> None:
+    """Raises ``DataError`` unless ``data`` is an open archive that unpacks to what it says, within the limit.
+
+    The sizes it declares are added up first. Then every entry is unpacked, a small piece at a time, and counted:
+    readers of these formats unpack an entry in one go and would meet a false size in memory.
+    """
+    if data.startswith(_COMPOUND):
+        state = "is encrypted with a password" if _ENCRYPTED in data else "is in the old format of Office 97"
+        raise DataError(path, f"{state}; save it as {path.suffix.lower()} without a password")
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            entries = archive.infolist()
+            declared = sum(entry.file_size for entry in entries)
+            if declared > max_unpacked_bytes:
+                raise DataError(path, _too_large(declared, max_unpacked_bytes))
+            for entry in entries:
+                if entry.flag_bits & 1 or entry.compress_type not in _KINDS:
+                    raise DataError(path, f"holds {entry.filename!r} encrypted or packed in a way Office does not use")
+                if _unpacked_bytes(archive, entry) != entry.file_size:
+                    raise DataError(path, f"gives a false size for {entry.filename!r}; expected an honest archive")
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
+        raise DataError(
+            path, f"is not the archive that {path.suffix.lower()} files are ({error}); save it again, or take it out"
+        ) from error
+
+
+def _unpacked_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """The real size of an entry, counted to one byte over the size it declares."""
+    reached = copy(entry)
+    reached.file_size = entry.file_size + 1  # zipfile reads as far as this says,
+    del reached.CRC  # and checks a sum only where there is one
+    with archive.open(reached) as file:
+        return sum(map(len, iter(lambda: file.read(_PIECE_BYTES), b"")))
+
+
+def _too_large(size: int, limit: int) -> str:
+    return (
+        f"unpacks to {size / 1e6:.0f} MB, expected at most {limit / 1e6:.0f} MB; split it, or raise"
+        " LoadSettings.max_unpacked_bytes"
+    )

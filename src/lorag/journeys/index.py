@@ -1,0 +1,51 @@
+"""Index: a folder of documents becomes an index, or an index is brought in step with its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag import build
+from lorag.documents.load import Loaded, load_documents
+from lorag.interfaces import Progress, no_progress
+from lorag.retrieval.knowledge import SyncReport, in_place_of
+from lorag.settings import DEFAULT_EMBEDDER, SyncSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What became of the documents: in the files, and in the index."""
+
+    loaded: Loaded
+    report: SyncReport
+
+
+def index(
+    documents: Path | str,
+    folder: Path,
+    *,
+    rebuild: bool = False,
+    allow_removals: bool = False,
+    embedder: str = DEFAULT_EMBEDDER,
+    progress: Progress = no_progress,
+) -> Indexed:
+    """The index in ``folder`` holds every document that can be read; what could not be is in ``loaded.refused``.
+
+    A refused file that the index holds from an earlier time stays in it. ``rebuild`` makes a new index, without such
+    files, and puts it in the place of the old one when it is complete. Raises ``InputError`` when much of what the
+    index holds is not there any more, unless ``allow_removals``.
+    """
+    loaded = load_documents(documents)
+
+    def sync(place: Path) -> SyncReport:
+        return build.knowledge(place, embedder, progress=progress).sync(
+            loaded.documents,
+            progress,
+            unread={file.source for file in loaded.refused},
+            settings=SyncSettings(max_removed_share=1) if allow_removals else None,
+        )
+
+    if not rebuild:
+        return Indexed(loaded, sync(folder))
+    with in_place_of(folder) as fresh:
+        return Indexed(loaded, sync(fresh))

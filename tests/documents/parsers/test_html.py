@@ -1,0 +1,59 @@
+import pytest
+
+from lorag.documents.parsers.html import parse_html
+from lorag.errors import DataError
+
+PAGE = """<!doctype html><html><head><title>Returns &amp; refunds
+ | Shop</title><style>p {}</style></head><body>
+<nav><ul><li><a href="/">Home</a></li></ul></nav>
+%s
+<footer><p>Copyright <a href="/imprint">Imprint</a></p></footer><script>x = 1</script></body></html>"""
+CONTENT = """<h1>Returns</h1><p>Send it back within thirty days – é.</p><h2>Prices</h2>
+<table><tr><th>Plan</th><th>Price</th></tr><tr><td>Harbour</td><td>12 EUR</td></tr></table>"""
+
+
+def parse(tmp_path, page):
+    return parse_html(tmp_path / "page.html", page if isinstance(page, bytes) else page.encode())
+
+
+@pytest.mark.parametrize(
+    "wrapping", ["%s", "<main>%s</main>", "<div><div>%s</div></div>", "<main><article>%s</article></main>"]
+)
+def test_headings_and_tables_are_kept_and_navigation_is_dropped(tmp_path, wrapping):
+    parsed = parse(tmp_path, PAGE % wrapping % CONTENT)
+    assert parsed.title == "Returns & refunds | Shop"
+    assert parsed.text.startswith("# Returns\n\nSend it back within thirty days – é.\n\n## Prices\n")
+    assert "| Harbour | 12 EUR |" in parsed.text
+    for dropped in ("Home", "Imprint", "x = 1"):
+        assert dropped not in parsed.text
+
+
+def test_every_article_of_a_page_is_read(tmp_path):
+    page = PAGE % "<article><h1>One</h1><p>first</p></article><article><h1>Two</h1><p>second</p></article>"
+    assert parse(tmp_path, page).text == "# One\n\nfirst\n\n# Two\n\nsecond"
+
+
+def test_a_page_may_declare_another_encoding_than_it_has(tmp_path):
+    parsed = parse(tmp_path, '<?xml version="1.0" encoding="latin-1"?><p>Привет, é</p>')
+    assert (parsed.text, parsed.title) == ("Привет, é", "")
+
+
+@pytest.mark.parametrize("meta", ['charset="windows-1251"', 'http-equiv="x" content="text/html; charset=windows-1251"'])
+def test_a_page_is_read_in_the_encoding_that_it_declares(tmp_path, meta):
+    parsed = parse(tmp_path, f"<html><head><meta {meta}></head><p>Да".encode("cp1251"))
+    assert (parsed.text, parsed.notes) == ("Да", ())
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "<!-- nothing -->",
+        "<body><script>x</script></body>",
+        "<html><head><title>t</title></head></html>",
+        "<frameset></frameset>",
+    ],
+)
+def test_a_page_without_text_is_refused(tmp_path, page):
+    with pytest.raises(DataError, match="no text found in this page"):
+        parse(tmp_path, page)

@@ -1,0 +1,62 @@
+from email.message import EmailMessage
+
+import pytest
+
+from lorag.documents.parsers.mail import parse_mail
+from lorag.errors import DataError
+
+
+def message(subject="Warranty of the gauge"):
+    mail = EmailMessage()
+    mail["Subject"], mail["From"], mail["To"] = subject, "Mara Lind <mara@korrin.example>", "help@korrin.example"
+    mail["Date"] = "Mon, 05 Oct 2026 10:00:00 +0000"
+    return mail
+
+
+def test_headers_and_body_are_read(tmp_path):
+    mail = message("Гарантия")
+    mail.set_content("It lasts 28 months.\n# not a heading\n")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.title == "Гарантия"
+    assert parsed.text == (
+        "# Гарантия\n\nFrom: Mara Lind <mara@korrin.example>\nTo: help@korrin.example\n"
+        "Date: Mon, 05 Oct 2026 10:00:00 +0000\n\nIt lasts 28 months.\n\\# not a heading"
+    )
+    assert parsed.notes == ()
+
+
+def test_plain_text_is_preferred_and_attachments_are_named(tmp_path):
+    mail = message()
+    mail.set_content("plain words")
+    mail.add_alternative("<p>html words</p>", subtype="html")
+    mail.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="plan.pdf")
+    mail.add_attachment(message("inner"))
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert "plain words" in parsed.text
+    assert "html words" not in parsed.text
+    assert "Attachments: plan.pdf, message/rfc822" in parsed.text
+    assert parsed.notes == (
+        "has attachments that were not read: plan.pdf, message/rfc822; save them as files beside it",
+    )
+
+
+def test_html_becomes_markdown(tmp_path):
+    mail = message()
+    mail.set_content("<h2>Power</h2><table><tr><th>a<th>b<tr><td>1<td>2</table>", subtype="html", charset="cp1251")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert "## Power" in parsed.text
+    assert "| 1 | 2 |" in parsed.text
+
+
+def test_a_charset_that_is_false_loses_nothing(tmp_path):
+    data = (
+        b"Subject: x\nContent-Type: text/plain; charset=us-ascii\nContent-Transfer-Encoding: 8bit\n\n"
+        + "größer – é".encode()
+    )
+    assert "größer – é" in parse_mail(tmp_path / "x.eml", data).text
+
+
+@pytest.mark.parametrize("data", [b"no mail at all", b"\n\nbody"])
+def test_what_is_no_mail_is_refused(tmp_path, data):
+    with pytest.raises(DataError, match="holds none of a mail's headers"):
+        parse_mail(tmp_path / "x.eml", data)

@@ -1,0 +1,86 @@
+import importlib.util
+
+import numpy as np
+import pytest
+
+from lorag.documents.parsers import pdf as module
+from lorag.documents.parsers.pdf import parse_pdf
+from lorag.errors import DataError
+from lorag.types import Place
+
+PICTURE = np.zeros((40, 300, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def without_ocr(monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "rapidocr" else real(name))
+
+
+def test_pages_are_read_in_order_and_have_their_places(tmp_path, write_pdf):
+    data = write_pdf(["The warranty lasts\n28 months.", "", "Größe: 5 m³ (net)"], title="Gauge Ж")
+    parsed = parse_pdf(tmp_path / "x.pdf", data)
+    assert parsed.text == "The warranty lasts\n28 months.\n\nGröße: 5 m³ (net)"
+    assert parsed.title == "Gauge Ж"
+    assert parsed.places == (Place(0, "page 1"), Place(31, "page 3"))
+    assert parsed.text[31:].startswith("Größe")
+    assert parsed.notes == ()
+
+
+def test_headings_are_those_of_the_outline(tmp_path, write_pdf):
+    pages = ["Contents\n2.1 Power\nsee below", "2.1  Power\nIt needs little.\n# no heading", "Power\nonce more"]
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(pages, outline=[("Power", 1), ("Absent", 2)]))
+    assert parsed.text == (
+        "Contents\n2.1 Power\nsee below\n\n# 2.1 Power\n\nIt needs little.\n\\# no heading\n\nPower\nonce more"
+    )
+    assert [parsed.text[place.start :].split("\n")[0] for place in parsed.places] == [
+        "Contents",
+        "# 2.1 Power",
+        "Power",
+    ]
+
+
+def test_a_word_divided_at_the_end_of_a_line_is_whole(tmp_path, write_pdf):
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(["The long warranty of the instru-\nment lasts 28 months."]))
+    assert "instrument lasts" in parsed.text.replace("\n", "")
+    assert "\ufffe" not in parsed.text
+
+
+def test_pictures_without_the_extra_are_named_with_its_install_line(tmp_path, write_pdf, without_ocr):
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(["words", PICTURE, "more", PICTURE]))
+    assert parsed.text == "words\n\nmore"
+    assert parsed.notes == (
+        "has pages that are pictures (2, 4), which were not read; to read them: pip install 'lorag[ocr]'",
+    )
+    with pytest.raises(DataError, match=r"pictures \(1, .*, 10 and 2 more\), which were not read; .*lorag\[ocr\]"):
+        parse_pdf(tmp_path / "x.pdf", write_pdf([PICTURE] * 12))
+
+
+def test_pictures_are_read_by_ocr(tmp_path, write_pdf):
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("RGB", (900, 160), "white")
+    ImageDraw.Draw(image).text((30, 40), "The warranty lasts 28 months.", "black", ImageFont.load_default(48))
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(["words", np.asarray(image)]))
+    assert parsed.text == "words\n\nThe warranty lasts 28 months."
+    assert parsed.places[1] == Place(7, "page 2")
+    assert parsed.notes == (
+        "has pages that are pictures (2), which were read by OCR: Latin, Greek, Chinese and Japanese letters only",
+    )
+
+
+def test_a_locked_file_is_refused(tmp_path, write_pdf):
+    with pytest.raises(DataError, match="is encrypted with a password; save a copy without it"):
+        parse_pdf(tmp_path / "x.pdf", write_pdf(["words"], locked=True))
+
+
+@pytest.mark.parametrize("data", [b"%PDF-1.7\n", b"no pdf", b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n%%EOF"])
+def test_a_damaged_file_is_refused(tmp_path, data):
+    with pytest.raises(DataError, match="is no PDF that can be opened"):
+        parse_pdf(tmp_path / "x.pdf", data)
+
+
+def test_a_file_of_blank_pages_has_no_text(tmp_path, write_pdf):
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(["", ""]))
+    assert (parsed.text, parsed.places, parsed.notes) == ("", (), ())

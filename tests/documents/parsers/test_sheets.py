@@ -1,0 +1,57 @@
+from datetime import datetime
+from io import BytesIO
+
+import openpyxl
+import pytest
+
+from lorag.documents.parsers.sheets import parse_sheets
+from lorag.types import Place
+
+
+def parse(tmp_path, book):
+    file = BytesIO()
+    book.save(file)
+    return parse_sheets(tmp_path / "x.xlsx", file.getvalue())
+
+
+@pytest.fixture
+def book():
+    return openpyxl.Workbook()
+
+
+def test_sheets_are_sections_of_tables(tmp_path, book):
+    sheet = book.active
+    sheet.title = "Prices"
+    for row in (["Plans of Korrin"], [], ["plan", None, "price"], ["Harbour|Sea", None, 12], ["Open", None, 7.5]):
+        sheet.append(row)
+    book.create_sheet("Empty")
+    dates = book.create_sheet("Даты")
+    dates["B3"], dates["C3"], dates["B4"], dates["C4"] = (
+        "day",
+        "at",
+        datetime(2026, 10, 5),
+        datetime(2026, 10, 5, 9, 30),
+    )
+    book.properties.title = "Korrin"
+    parsed = parse(tmp_path, book)
+    assert parsed.text == (
+        "## Prices\n\nPlans of Korrin\n\n| plan | price |\n| --- | --- |\n| Harbour\\|Sea | 12 |\n| Open | 7.5 |\n\n"
+        "## Даты\n\n| day | at |\n| --- | --- |\n| 2026-10-05 | 2026-10-05 09:30:00 |"
+    )
+    assert parsed.title == "Korrin"
+    assert parsed.places == (Place(0, "sheet Prices"), Place(parsed.text.index("## Даты"), "sheet Даты"))
+
+
+def test_a_formula_without_a_stored_value_is_read_as_written(tmp_path, book):
+    book.active.append(["net", "gross"])
+    book.active.append([10, "=A2*1.2"])
+    assert "| 10 | =A2*1.2 |" in parse(tmp_path, book).text
+
+
+def test_a_far_away_cell_costs_nothing(tmp_path, book):
+    book.active["A1"], book.active["XFD1048576"] = "here", "there"
+    assert parse(tmp_path, book).text == "## Sheet\n\nhere\n\nthere"
+
+
+def test_a_book_without_values_has_no_text(tmp_path, book):
+    assert (parse(tmp_path, book).text, parse(tmp_path, book).places) == ("", ())

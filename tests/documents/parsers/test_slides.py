@@ -1,0 +1,42 @@
+from io import BytesIO
+
+import pptx
+from pptx.util import Inches
+
+from lorag.documents.parsers.slides import parse_slides
+from lorag.types import Place
+
+
+def parse(tmp_path, deck):
+    file = BytesIO()
+    deck.save(file)
+    return parse_slides(tmp_path / "x.pptx", file.getvalue())
+
+
+def test_slides_have_titles_lists_tables_notes_and_places(tmp_path):
+    deck = pptx.Presentation()
+    first = deck.slides.add_slide(deck.slide_layouts[1])
+    first.shapes.title.text = "The gauge\nof Korrin"
+    frame = first.placeholders[1].text_frame
+    frame.text = "It reads the level"
+    deeper = frame.add_paragraph()
+    deeper.text, deeper.level = "twice a day", 1
+    first.notes_slide.notes_text_frame.text = "Say it slowly."
+    second = deck.slides.add_slide(deck.slide_layouts[6])
+    group = second.shapes.add_group_shape()
+    group.shapes.add_textbox(0, 0, 10, 10).text_frame.text = "# grouped words"
+    cells = second.shapes.add_table(2, 2, 0, 0, Inches(2), Inches(1)).table
+    for number, cell in enumerate(cells.iter_cells()):
+        cell.text = f"c{number}"
+    deck.slides.add_slide(deck.slide_layouts[6])
+    parsed = parse(tmp_path, deck)
+    assert parsed.title == "The gauge of Korrin"
+    assert parsed.text == (
+        "## The gauge of Korrin\n\n- It reads the level\n  - twice a day\n\nNotes: Say it slowly.\n\n"
+        "\\# grouped words\n\n| c0 | c1 |\n| --- | --- |\n| c2 | c3 |"
+    )
+    assert parsed.places == (Place(0, "slide 1"), Place(parsed.text.index("\\#"), "slide 2"))
+
+
+def test_a_deck_without_text_has_none(tmp_path):
+    assert parse(tmp_path, pptx.Presentation()).text == ""

@@ -1,0 +1,104 @@
+from io import BytesIO
+
+import docx
+import pytest
+from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
+
+from lorag.documents.parsers.word import parse_word
+
+
+def parse(tmp_path, document):
+    file = BytesIO()
+    document.save(file)
+    return parse_word(tmp_path / "x.docx", file.getvalue())
+
+
+@pytest.fixture
+def document():
+    return docx.Document()
+
+
+def append(document, xml):
+    document.element.body.insert(len(document.element.body) - 1, parse_xml(xml))
+
+
+def test_headings_lists_and_tables_come_in_reading_order(tmp_path, document):
+    document.add_heading("Gauge", 0)
+    document.add_paragraph("It reads the level.")
+    document.add_heading("Power", 2)
+    document.add_paragraph("one", "List Bullet")
+    document.add_paragraph("two", "List Number")
+    table = document.add_table(2, 2)
+    for cell, text in zip(table._cells, ["plan", "price", "Harbour|Sea", "12\nEUR"], strict=True):
+        cell.text = text
+    document.add_paragraph("# after, Привет 電池 😀")
+    parsed = parse(tmp_path, document)
+    assert parsed.title == "Gauge"
+    assert parsed.text == (
+        "# Gauge\n\nIt reads the level.\n\n## Power\n\n- one\n- two\n\n"
+        "| plan | price |\n| --- | --- |\n| Harbour\\|Sea | 12 EUR |\n\n\\# after, Привет 電池 😀"
+    )
+
+
+def test_a_style_made_from_a_heading_is_one(tmp_path, document):
+    style = document.styles.add_style("Clause", 1)
+    style.base_style = document.styles["Heading 3"]
+    document.add_paragraph("Scope", "Clause")
+    assert parse(tmp_path, document).text == "### Scope"
+
+
+def test_text_in_controls_links_boxes_and_tracked_changes_is_read(tmp_path, document):
+    append(
+        document,
+        f"<w:sdt {nsdecls('w')}><w:sdtContent><w:p><w:r><w:t>in a control</w:t></w:r></w:p></w:sdtContent></w:sdt>",
+    )
+    append(
+        document,
+        f"<w:p {nsdecls('w')}><w:ins w:id='1' w:author='a'><w:r><w:t>inserted</w:t></w:r></w:ins>"
+        "<w:del w:id='2' w:author='a'><w:r><w:delText>deleted</w:delText></w:r></w:del>"
+        "<w:hyperlink><w:r><w:tab/><w:t>link</w:t><w:br/><w:t>line</w:t></w:r></w:hyperlink></w:p>",
+    )
+    append(
+        document,
+        f"<w:p {nsdecls('w')} xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'><w:r>"
+        "<mc:AlternateContent><mc:Choice><w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent>"
+        "</mc:Choice><mc:Fallback><w:p><w:r><w:t>boxed</w:t></w:r></w:p></mc:Fallback></mc:AlternateContent>"
+        "</w:r></w:p>",
+    )
+    assert parse(tmp_path, document).text == "in a control\n\ninserted\tlink\nline\n\nboxed"
+
+
+def test_footnotes_follow_the_text(tmp_path, document):
+    append(
+        document,
+        f"<w:p {nsdecls('w')}><w:r><w:t>Two years.</w:t></w:r><w:r><w:footnoteReference w:id='2'/></w:r></w:p>",
+    )
+    notes = (
+        f"<w:footnotes {nsdecls('w')}><w:footnote w:id='-1' w:type='separator'><w:p/></w:footnote>"
+        "<w:footnote w:id='2'><w:p><w:r><w:t>Without batteries.</w:t></w:r></w:p></w:footnote></w:footnotes>"
+    )
+    part = Part(PackURI("/word/footnotes.xml"), "application/xml", notes.encode(), document.part.package)
+    document.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
+    assert parse(tmp_path, document).text == "Two years.[^2]\n\n[^2]: Without batteries."
+
+
+def test_merged_and_nested_cells_keep_their_columns(tmp_path, document):
+    table = document.add_table(3, 3)
+    for number, cell in enumerate(table._cells):
+        cell.text = f"c{number}"
+    table.cell(0, 0).merge(table.cell(0, 1))
+    inner = table.cell(2, 2).add_table(1, 2)
+    inner.cell(0, 0).text, inner.cell(0, 1).text = "left", "right"
+    assert parse(tmp_path, document).text == (
+        "| c0 c1 |  | c2 |\n| --- | --- | --- |\n| c3 | c4 | c5 |\n| c6 | c7 | c8 left right |"
+    )
+
+
+def test_the_title_is_the_property_where_no_heading_gives_one(tmp_path, document):
+    document.core_properties.title = "From the properties"
+    document.add_paragraph("text")
+    assert parse(tmp_path, document).title == "From the properties"

@@ -16,7 +16,7 @@ from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Samplin
 
 
 class Embedder(Protocol):
-    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end is not seen."""
+    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen."""
 
     name: str
     dim: int

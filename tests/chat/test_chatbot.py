@@ -3,7 +3,7 @@
 import pytest
 
 from lorag.chat.chatbot import ChatBot
-from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal, question_prompt
+from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal, question_prompt, source_text
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, ChatSettings
@@ -61,6 +61,12 @@ def test_answers_come_in_the_order_of_questions_and_one_search_serves_them_all()
     questions = [f"Question number {n}?" for n in range(5)]
     assert [a.text for a in bot.answer(questions)] == questions == shelf.asked
     assert bot.answer([]) == []
+
+
+def test_a_part_of_a_table_is_quoted_under_its_header():
+    row = "| Harbour | 2 |\n"
+    part = Hit(Chunk("a.md", "v", 30, 30 + len(row), row, "Prices", "| plan | price |"), 0.5, "hybrid")
+    assert source_text(2, part) == "[2] Prices\n| plan | price |\n| Harbour | 2 |"
 
 
 def test_an_empty_question_is_refused():

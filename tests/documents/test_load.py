@@ -148,6 +148,15 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
     assert "pipe.txt: is no file that can be read" in load_documents(tmp_path).refused[0].reason
 
 
+def test_a_file_may_have_a_name_that_is_no_unicode(tmp_path):
+    write(tmp_path / os.fsdecode(b"caf\xe9.txt"), "text")
+    write(tmp_path / os.fsdecode(b"tea\xe9.txt"), "\0")
+    loaded = load_documents(tmp_path)
+    assert [(document.id, document.title) for document in loaded.documents] == [("caf?.txt", "caf?")]
+    assert (loaded.refused[0].source, loaded.documents[0].version) == ("tea?.txt", loaded.documents[0].version)
+    assert "tea?.txt: is binary" in loaded.refused[0].reason
+
+
 def test_a_parser_that_fails_is_one_bad_file(tmp_path):
     write(tmp_path / "deep.json", "[" * 100_000)
     write(tmp_path / "a.txt", "fine")

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from lorag.errors import DataError, RunMismatchError
-from lorag.journeys.compare import compare
+from lorag.errors import DataError, InputError, RunMismatchError
+from lorag.journeys.compare import _read, compare
 from lorag.settings import CompareSettings
 from lorag.types import Message
 
@@ -154,3 +154,34 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeyp
     with pytest.raises(DataError, match="no such file"):
         compare(case.folder / "docs", tmp_path / "gone.jsonl", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with a document, a picture, and a text in a code page; and a question on the document."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The office is in Halifax.")
+    (tmp_path / "docs" / "logo.png").write_bytes(b"x")
+    (tmp_path / "docs" / "b.txt").write_bytes("Гарантия на прибор составляет два года.".encode("cp1251"))
+    (tmp_path / "qa.jsonl").write_text('{"id": "a", "question": "?", "answers": ["Halifax"], "doc_ids": ["a.md"]}\n')
+    return tmp_path
+
+
+def test_a_verdict_is_over_all_documents_or_none(mixed):
+    for name in ("broken.pdf", "empty.md"):
+        (mixed / "docs" / name).write_text("")
+    for documents, update in (("docs", None), ("docs_v2", "docs")):
+        shutil.copytree(mixed / "docs", mixed / "docs_v2", ignore=shutil.ignore_patterns("broken*", "empty*"))
+        with pytest.raises(InputError) as caught:
+            compare(mixed / documents, mixed / "qa.jsonl", update=update and mixed / update, out=mixed / "run")
+        assert [f"{name}: is empty" in str(caught.value) for name in ("broken.pdf", "empty.md")] == [True, True]
+        shutil.rmtree(mixed / "docs_v2")
+    assert not (mixed / "run").exists()
+
+
+def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
+    inputs = _read(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, CompareSettings())
+    guessed, other = inputs.notes
+    assert guessed.startswith("Of the documents, ")
+    assert "b.txt is not UTF-8 and was read as cp1251" in guessed
+    assert other == "Files of other kinds were passed over: logo.png."

@@ -24,12 +24,11 @@ CountTokens = Callable[[str], int]
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A stretch of the text: ``joins`` when it is a whole table, or holds one, and may be joined by its neighbours."""
+    """A stretch of the text, with the header row of the table that it continues."""
 
     start: int
     end: int
     table_header: str = ""
-    joins: bool = False
 
 
 def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit: int | None = None) -> list[Chunk]:
@@ -99,52 +98,53 @@ def _fitting(chunk: Chunk, path: Sequence[str], limit: int, count_tokens: CountT
     return chunk
 
 
-def _pieces(text: str, headed: Sequence[int], size: int, count_tokens: CountTokens) -> list[_Piece]:
-    """The whole of ``text`` in pieces; ``headed`` are the starts of its headings.
+def _pieces(text: str, headed: Sequence[int], size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
+    """The whole of ``text`` in pieces; ``headed`` are the starts of its headings. One right above a table goes with it.
 
-    A heading right above a table stays with it. A whole table joins the text before and after it where both fit.
+    Tables that are too large stand alone; between them, the text is cut where it does not cut a table.
     """
-    pieces: list[_Piece] = []
     done = 0
+    whole: list[tuple[int, int]] = []
     for table in tables(text):
-        above = headed[bisect_left(headed, table.start) - 1] if headed and headed[0] < table.start else table.start
-        lead = above if above >= done and "\n" not in text[above : table.start].strip() else table.start
-        whole = next((at for at in (lead, table.start) if count_tokens(text[at : table.end]) <= size), None)
-        pieces += _cut_text(text, done, lead if whole is None else whole, size, count_tokens)
-        if whole is None:
-            pieces += _cut_table(text, lead, table, size, count_tokens)
+        start = _with_heading(text, headed, table.start)
+        few_rows = len(table.rows) <= size  # and where there are many, counting them all only takes time
+        if few_rows and count_tokens(text[table.start : table.end]) <= size:
+            fits = count_tokens(text[start : table.end]) <= size
+            whole.append((start if fits else table.start, table.end))
         else:
-            pieces.append(_Piece(whole, table.end, joins=True))
-        done = table.end
-    pieces += _cut_text(text, done, len(text), size, count_tokens)
-    return _joined(pieces, text, size, count_tokens)
+            yield from _cut_text(text, done, start, whole, size, count_tokens)
+            yield from _cut_table(text, start, table, size, count_tokens)
+            done, whole = table.end, []
+    yield from _cut_text(text, done, len(text), whole, size, count_tokens)
 
 
-def _joined(pieces: Sequence[_Piece], text: str, size: int, count_tokens: CountTokens) -> list[_Piece]:
-    """``pieces`` with every whole table joined to its neighbours as far as they fit together."""
-    joined: list[_Piece] = []
-    for piece in pieces:
-        last = joined[-1] if joined else None
-        if (
-            last
-            and (last.joins or piece.joins)
-            and not last.table_header
-            and not piece.table_header
-            and count_tokens(text[last.start : piece.end]) <= size
-        ):
-            joined[-1] = _Piece(last.start, piece.end, joins=True)
-        else:
-            joined.append(piece)
-    return joined
+def _with_heading(text: str, headed: Sequence[int], start: int) -> int:
+    """The start of the heading right above ``start``, or ``start`` itself."""
+    above = bisect_left(headed, start) - 1
+    return headed[above] if above >= 0 and "\n" not in text[headed[above] : start].strip() else start
 
 
-def _cut_text(text: str, start: int, end: int, size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
-    """``text`` from ``start`` to ``end``, cut at headings, blocks, sentences, words, as far up as ``size`` allows."""
+def _cut_text(
+    text: str, start: int, end: int, whole: Sequence[tuple[int, int]], size: int, count_tokens: CountTokens
+) -> Iterator[_Piece]:
+    """``text`` from ``start`` to ``end``, cut at headings, blocks, sentences, words, as far up as ``size`` allows.
+
+    The stretches in ``whole`` are kept whole: each fits, and a cut inside one moves to its edges.
+    """
     from semantic_text_splitter import MarkdownSplitter
 
     splitter = MarkdownSplitter.from_callback(count_tokens, size, trim=False)
-    for offset, part in splitter.chunk_indices(text[start:end]):
-        yield _Piece(start + offset, start + offset + len(part))
+    cuts = [start + offset for offset, _ in splitter.chunk_indices(text[start:end])] + [end]
+    for left, right in whole:
+        inside = slice(bisect_right(cuts, left), bisect_left(cuts, right))
+        if cuts[inside]:
+            cuts[inside] = sorted({left, right} - {cuts[inside.start - 1], cuts[inside.stop]})
+            for edge in (left, right):  # which is no cut where both sides fit together
+                at = bisect_left(cuts, edge)
+                if 0 < at < len(cuts) - 1 and count_tokens(text[cuts[at - 1] : cuts[at + 1]]) <= size:
+                    del cuts[at]
+    for left, right in pairwise(cuts):
+        yield _Piece(left, right)
 
 
 def _cut_table(text: str, start: int, table: Table, size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
@@ -155,23 +155,22 @@ def _cut_table(text: str, start: int, table: Table, size: int, count_tokens: Cou
     header = table.header.strip()
     if 2 * count_tokens(header) >= size:
         header = ""
+    header_tokens = count_tokens(f"{header}\n") if header else 0
 
-    def with_header(begin: int) -> str:
-        return header if table.rows and begin >= table.rows[0] else ""
+    def part(begin: int, end: int) -> Iterator[_Piece]:
+        room = size - header_tokens if begin > start else size
+        if count_tokens(text[begin:end]) <= room:
+            yield _Piece(begin, end, header if begin > start else "")
+        else:
+            for piece in _cut_text(text, begin, end, (), max(1, size - header_tokens), count_tokens):
+                below = bool(table.rows) and piece.start >= table.rows[0]
+                yield replace(piece, table_header=header if below else "")
 
-    def fits(begin: int, end: int) -> bool:
-        shown = with_header(begin)
-        return count_tokens(f"{shown}\n{text[begin:end]}" if shown else text[begin:end]) <= size
-
-    begin = start
+    begin, tokens = start, 0
     for row, after in pairwise((start, *table.rows[1:], table.end)):
-        if row > begin and not fits(begin, after):
-            yield _Piece(begin, row, with_header(begin))
-            begin = row
-        if not fits(begin, after):
-            room = max(1, size - count_tokens(f"{header}\n")) if header else size
-            for piece in _cut_text(text, begin, after, room, count_tokens):
-                yield replace(piece, table_header=with_header(piece.start))
-            begin = after
-    if begin < table.end:
-        yield _Piece(begin, table.end, with_header(begin))
+        added = count_tokens(text[row:after])
+        if row > begin and tokens + added > size:
+            yield from part(begin, row)
+            begin, tokens = row, header_tokens
+        tokens += added
+    yield from part(begin, table.end)

@@ -92,7 +92,7 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
     if not path.is_dir():
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
-        documents, notes = _read(path, path.name, settings)
+        documents, notes = _read(path, _unicode(path.name), settings)
         return Loaded(tuple(documents), notes=notes)
     files = _files_below(path)
     known = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -117,7 +117,7 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
                     other = documents[document.id].source
                     raise DataError(file, f"the id {document.id!r} is already used by {other}; give it another")
         except DataError as error:
-            refused.append(Refused(source, str(error)))
+            refused.append(Refused(source, _unicode(str(error))))
             continue
         documents.update({document.id: document for document in found})
         notes += said
@@ -138,7 +138,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _below(folder: Path, file: Path) -> str:
-    return file.relative_to(folder).as_posix()
+    return _unicode(file.relative_to(folder).as_posix())
 
 
 def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
@@ -159,11 +159,16 @@ def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Documen
     except Exception as error:  # a damaged file makes parsers raise anything
         reason = f"{type(error).__name__}: {error}"
         raise DataError(path, f"is damaged or no {suffix} file ({reason}); save it again, or take it out") from error
-    text = parsed.text.encode(errors="replace").decode()  # half a surrogate pair is no text to a tokenizer
-    if not text.strip():
+    if not parsed.text.strip():
         raise DataError(path, "holds no text; fill it or take it out of the folder")
-    document = Document(source, text, source, parsed.title.strip() or path.stem, parsed.places)
-    return [document], tuple(f"{path} {note}" for note in parsed.notes)
+    title = parsed.title.strip() or path.stem
+    document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places)
+    return [document], tuple(_unicode(f"{path} {note}") for note in parsed.notes)
+
+
+def _unicode(text: str) -> str:
+    """``text`` with a question mark for what is no character: half a surrogate pair, a byte of a broken file name."""
+    return text.encode(errors="replace").decode()
 
 
 def _require_size(path: Path, max_bytes: int) -> None:

@@ -153,7 +153,7 @@ def _read(
         tested=sample(examples, settings.limit, settings.seed),
         training=read_conversations(train) if train is not None else None,
         update=later.documents if later is not None else None,
-        notes=tuple(note for each in read for note in _document_notes(each)),
+        notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
         style=read_style(Path(style)) if style is not None else None,
     )
 

@@ -31,6 +31,10 @@ def test_cells_may_hold_anything(tmp_path):
     )
 
 
+def test_only_ends_of_lines_end_a_row(tmp_path):
+    assert parse(tmp_path, "a,b\none\u2028two\x0bthree,2") == "| a | b |\n| --- | --- |\n| one two three | 2 |"
+
+
 def test_a_single_column_is_a_table_and_a_single_cell_a_line(tmp_path):
     assert parse(tmp_path, "name\nMara\n") == "| name |\n| --- |\n| Mara |"
     assert parse(tmp_path, "# a, b") == "| # a | b |\n| --- | --- |"

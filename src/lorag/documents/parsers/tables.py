@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 
@@ -19,19 +19,19 @@ _SAMPLE_ROWS = 50
 def parse_separated(path: Path, data: bytes) -> Parsed:
     """The rows as a table; ``.tsv`` is separated by tabs, ``.csv`` by whichever sign cuts its rows most evenly."""
     text, notes = decode(path, data)
-    lines = text.splitlines(keepends=True)
     try:
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(lines)
-        return Parsed(table(csv.reader(lines, delimiter=delimiter)), notes=notes)
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+        return Parsed(table(csv.reader(StringIO(text, newline=""), delimiter=delimiter)), notes=notes)
     except csv.Error as error:
         raise DataError(path, f"cannot be read as separated values ({error}); repair it or save it as .txt") from error
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def _delimiter(text: str) -> str:
     """The sign by which most of the first rows have the same number of cells; among equals, the most cells."""
 
     def evenness(delimiter: str) -> tuple[float, int]:
-        widths = [len(row) for row in islice(csv.reader(lines, delimiter=delimiter), _SAMPLE_ROWS) if row]
+        rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+        widths = [len(row) for row in islice(rows, _SAMPLE_ROWS) if row]
         usual = max(set(widths), key=widths.count, default=0)
         return (widths.count(usual) / len(widths), usual) if usual > 1 else (0.0, 0)
 

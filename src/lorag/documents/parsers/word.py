@@ -26,6 +26,7 @@ _UNREAD = {
     f"{_W}moveFrom",
     f"{_W}sectPr",
 }
+_LIST_STYLES = ("ListBullet", "ListNumber")
 _DEEPEST = 6
 
 
@@ -139,4 +140,4 @@ def _list_indent(element: Any) -> int | None:
     if numbered and numbered[0] != "0":
         level = element.xpath("./w:pPr/w:numPr/w:ilvl/@w:val")
         return int(level[0]) if level else 0
-    return 0 if _style(element).startswith("List") else None
+    return 0 if _style(element).startswith(_LIST_STYLES) else None

@@ -86,6 +86,7 @@ def test_public_names_exist_and_are_told_to_type_checkers():
 @pytest.mark.parametrize("module", ["lorag", "lorag.cli.app", "lorag.journeys.compare", "lorag.build"])
 def test_importing_loads_no_heavy_library(module):
     heavy = ["torch", "transformers", "peft", "lancedb", "onnxruntime", "scipy", "trafilatura"]
+    heavy += ["pypdfium2", "docx", "pptx", "openpyxl", "rapidocr", "charset_normalizer"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded.strip() == "[]"

@@ -35,7 +35,10 @@ class Store(Protocol):
     """Chunks and their vectors on disk: many processes may read while one writes."""
 
     def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
-        """Stores the chunks in one commit; ``texts`` are what is searched lexically. Adding twice is adding once."""
+        """Stores the chunks in one commit; ``texts`` are what is searched lexically. Adding twice is adding once.
+
+        A chunk may come several times, with another text and vector each time: it is found by every one of them.
+        """
         ...
 
     def remove(self, document_versions: Sequence[tuple[str, str]]) -> None:
@@ -43,11 +46,11 @@ class Store(Protocol):
         ...
 
     def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """The ``k`` nearest chunks for each row of ``(n, dim)``, scored by cosine."""
+        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks."""
         ...
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """Up to ``k`` chunks for each query, scored by BM25."""
+        """Up to ``k`` texts for each query, scored by BM25, as hits on their chunks."""
         ...
 
     def chunks(self) -> list[Chunk]:
@@ -63,7 +66,7 @@ class Store(Protocol):
         ...
 
     def count(self) -> int:
-        """The number of chunks."""
+        """The number of texts."""
         ...
 
 

@@ -85,6 +85,17 @@ def test_adding_twice_is_adding_once(store):
     assert sorted(found(dense(store, "anything"))) == ["alarms", "gauge", "plans"]
 
 
+def test_a_chunk_is_found_by_each_of_its_texts(store):
+    add(store, GAUGE, GAUGE, PLANS, GAUGE, texts=["tides", "level", "plan", "level"])
+    add(store, GAUGE, GAUGE, PLANS, texts=["tides", "level", "plan"])
+    assert found(lexical(store, "tides level")) == ["gauge", "gauge"]
+    assert found(dense(store, "level", 1)) == ["gauge"]
+    assert store.count() == 3
+    assert store.chunks() == [GAUGE, PLANS]
+    store.remove([("gauge", "0" * 16)])
+    assert (store.count(), store.chunks()) == (1, [PLANS])
+
+
 def test_adding_again_replaces_what_is_searched(store):
     add(store, GAUGE)
     add(store, GAUGE, texts=["tides"])

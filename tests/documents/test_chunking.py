@@ -1,11 +1,14 @@
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorag.documents.chunking import searched_text, split
+from lorag.documents.chunking import passages, searched_text, split
 from lorag.documents.markdown import tables
+from lorag.errors import InputError
+from lorag.settings import ChunkSettings
 from lorag.types import Document, Place
 
 
@@ -91,6 +94,42 @@ def test_an_embedder_sees_every_chunk_whole(text, title, limit):
     for chunk in chunks:
         assert words(chunk.text) <= min(40, limit)
         assert words(searched_text(chunk)) <= limit
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=TEXTS, size=st.integers(16, 90))
+def test_the_laws_of_passages_and_their_pieces(text, size):
+    document = Document("d", text, "source", "Title", (Place(3, "page 2"),))
+    found = passages(document, ChunkSettings(size, search_tokens=16), words)
+    assert_covered(text, [chunk for chunk, _ in found])
+    pieces = split(document, 16, words)
+    assert [text for _, texts in found for text in texts] == [searched_text(piece) for piece in pieces]
+    for chunk, _ in found:
+        assert text[chunk.start : chunk.end] == chunk.text
+        assert words(chunk.text) <= size
+    for (left, _), (right, _) in pairwise(found):
+        first = next(piece for piece in pieces if piece.start == right.start)
+        assert words(text[left.start : first.end]) > size
+
+
+def test_a_passage_is_what_stands_around_its_pieces():
+    text = f"# Guide\n\n{'word ' * 18}\n\n## Power\n\n{'more ' * 18}\n\n## End\n\n{'last ' * 18}"
+    document = Document("d", text, "", "Gauge", (Place(0, "page 1"), Place(text.index("## P"), "page 2")))
+    found = passages(document, ChunkSettings(50, search_tokens=24), words)
+    assert [(chunk.heading, chunk.place, len(texts)) for chunk, texts in found] == [
+        ("Gauge > Guide", "page 1 to page 2", 2),
+        ("Gauge > Guide > End", "page 2", 1),
+    ]
+    assert passages(document, ChunkSettings(50), words) == [
+        (chunk, [searched_text(chunk)]) for chunk in split(document, 50, words)
+    ]
+
+
+def test_sizes_that_make_no_sense_are_refused():
+    assert ChunkSettings(2000, search_tokens=128).max_tokens == 2000
+    for sizes, said in (((511,), "max_tokens 511"), ((300, 15), "search_tokens 15 is"), ((100, 101), "above max_t")):
+        with pytest.raises(InputError, match=said):
+            ChunkSettings(*sizes)
 
 
 def test_a_long_heading_path_takes_half_of_the_limit_at_most():

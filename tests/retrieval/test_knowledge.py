@@ -167,6 +167,23 @@ def test_a_hit_says_on_which_page_it_stands(knowledge):
     assert knowledge.retrieve(["harbour plan"], 1)[0][0].chunk.place == "page 3"
 
 
+def test_small_pieces_are_found_and_their_passage_is_returned_once(tmp_path, embedder):
+    settings = ChunkSettings(max_tokens=600, search_tokens=16)
+    knowledge = Knowledge.open(tmp_path, embedder, settings, RetrievalSettings(candidates=4, k=4))
+    sections = "\n\n".join(f"## Gauge{i}\n\n{'It reads the water level. ' * 5}" for i in range(30))
+    documents = [document(f"d{i}", sections + f"\n\nnumber{i} stands here.") for i in range(5)]
+    assert knowledge.sync(documents).chunks == 10
+    (hits,) = knowledge.retrieve(["which water level is read by number3"], 4)
+    assert len({hit.chunk.id for hit in hits}) == len(hits) == 4
+    assert hits[0].chunk.document_id == "d3"
+    assert "number3 stands here." in hits[0].chunk.text
+    assert 16 < embedder.count_tokens(hits[0].chunk.text) <= 600
+    assert [len(found) for found in knowledge.retrieve(["water", "level"], 9)] == [9, 9]
+    assert len(knowledge.chunks()) == knowledge.count() == 10
+    with pytest.raises(StoreError, match="chunk tokens 600 in pieces of 16 instead of 600 in pieces of 32"):
+        Knowledge.open(tmp_path, embedder, ChunkSettings(600, search_tokens=32), RETRIEVAL)
+
+
 def test_headings_are_searched_but_not_cited(knowledge):
     knowledge.sync([WARRANTY, PLANS, HOURS])
     (hits,) = knowledge.retrieve(["Prices of Plans"], 1)

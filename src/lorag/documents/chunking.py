@@ -15,6 +15,7 @@ from itertools import pairwise
 from operator import attrgetter
 
 from lorag.documents.markdown import Heading, Table, headings, tables
+from lorag.settings import ChunkSettings
 from lorag.types import Chunk, Document, Place
 
 _SEPARATOR = " > "
@@ -29,6 +30,26 @@ class _Piece:
     start: int
     end: int
     table_header: str = ""
+
+
+def passages(
+    document: Document, settings: ChunkSettings, count_tokens: CountTokens, limit: int | None = None
+) -> list[tuple[Chunk, list[str]]]:
+    """The chunks of ``document`` in order, each with the texts by which it is found: one, or one for each piece of it.
+
+    With ``search_tokens``, pieces of that size (see ``split``) that follow each other make up a chunk as far as
+    ``max_tokens`` allows, so that a small piece is found and all around it is read.
+    """
+    if settings.search_tokens is None:
+        chunks = split(document, settings.max_tokens, count_tokens, limit)
+        return [(chunk, [searched_text(chunk)]) for chunk in chunks]
+    groups: list[list[Chunk]] = []
+    for piece in split(document, settings.search_tokens, count_tokens, limit):
+        if groups and count_tokens(document.text[groups[-1][0].start : piece.end]) <= settings.max_tokens:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+    return [(_joined(document, group), [searched_text(piece) for piece in group]) for group in groups]
 
 
 def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit: int | None = None) -> list[Chunk]:
@@ -64,6 +85,14 @@ def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit:
 def searched_text(chunk: Chunk) -> str:
     """What is embedded and indexed: the heading path, the header of the table that goes on here, and the passage."""
     return "\n".join(part for part in (chunk.heading, chunk.table_header, chunk.text) if part)
+
+
+def _joined(document: Document, pieces: Sequence[Chunk]) -> Chunk:
+    """One chunk from the start of the first piece to the end of the last, under the headings of the first."""
+    start, end = pieces[0].start, pieces[-1].end
+    text = document.text[start:end]
+    place = _place(document.places, start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
+    return replace(pieces[0], end=end, text=text, place=place)
 
 
 def _paths(title: str, outline: Sequence[Heading]) -> list[list[str]]:

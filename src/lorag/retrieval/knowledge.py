@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from lorag.documents.chunking import searched_text, split
+from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import folder_whole, storage_errors
 from lorag.interfaces import Embedder, Progress, Store, no_progress
@@ -81,11 +81,12 @@ class Knowledge:
 
         Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
         """
+        pieces = f" in pieces of {chunks.search_tokens}" if chunks.search_tokens is not None else ""
         wanted = {
             "format": _FORMAT,
             "embedder": embedder.name,
             "dim": str(embedder.dim),
-            "chunk tokens": str(chunks.max_tokens),
+            "chunk tokens": f"{chunks.max_tokens}{pieces}",
         }
         path, store_folder = folder / "manifest.sqlite", folder / "store"
         if not path.is_file():
@@ -182,12 +183,12 @@ class Knowledge:
         return self._undisturbed(search)
 
     def _current(self, search: Callable[[int], list[list[Hit]]], depth: int) -> list[list[Hit]]:
-        """The ``depth`` best current hits of each query, searching deeper while leftovers take up their places."""
+        """The ``depth`` best current hits of each query, each on another chunk, searching as deep as that takes."""
         reach = depth
         while True:
             found = search(reach)
             current = self._manifest.current({_key(hit.chunk) for hits in found for hit in hits})
-            kept = [[hit for hit in hits if _key(hit.chunk) in current] for hits in found]
+            kept = [_once([hit for hit in hits if _key(hit.chunk) in current]) for hits in found]
             if all(len(hits) < reach or len(rest) >= depth for hits, rest in zip(found, kept, strict=True)):
                 return [rest[:depth] for rest in kept]
             reach *= 2
@@ -207,12 +208,13 @@ class Knowledge:
 
     def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
         """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
-        size, embedder = self._chunk_settings.max_tokens, self._embedder
-        cut = [split(document, size, embedder.count_tokens, embedder.max_tokens) for document in documents]
-        new = [chunks for chunks in cut if chunks and _key(chunks[0]) not in stored]
+        settings, embedder = self._chunk_settings, self._embedder
+        cut = [passages(document, settings, embedder.count_tokens, embedder.max_tokens) for document in documents]
+        found_by = [[(chunk, text) for chunk, texts in found for text in texts] for found in cut]
+        new = [rows for rows in found_by if rows and _key(rows[0][0]) not in stored]
         done, total = 0, sum(map(len, new))
-        for chunks in _groups(new, _COMMIT_CHUNKS):
-            texts = [searched_text(chunk) for chunk in chunks]
+        for rows in _groups(new, _COMMIT_CHUNKS):
+            chunks, texts = [chunk for chunk, _ in rows], [text for _, text in rows]
             vectors = []
             for start in range(0, len(texts), _EMBED_CHUNKS):
                 vectors.append(embedder.embed(texts[start : start + _EMBED_CHUNKS], "passage"))
@@ -263,6 +265,14 @@ def _require_same(folder: Path, found: dict[str, str], wanted: dict[str, str]) -
         )
 
 
+def _once(hits: Sequence[Hit]) -> list[Hit]:
+    """The best hit on each chunk; ``hits`` are best first."""
+    best: dict[str, Hit] = {}
+    for hit in hits:
+        best.setdefault(hit.chunk.id, hit)
+    return list(best.values())
+
+
 def _versions(entries: dict[str, Entry]) -> set[tuple[str, str]]:
     return {(entry.id, entry.version) for entry in entries.values()}
 
@@ -271,11 +281,11 @@ def _key(chunk: Chunk) -> tuple[str, str]:
     return chunk.document_id, chunk.document_version
 
 
-def _groups(documents: Sequence[list[Chunk]], size: int) -> Iterator[list[Chunk]]:
-    """Chunks of whole documents together, at least ``size`` in each group but the last."""
-    group: list[Chunk] = []
-    for chunks in documents:
-        group += chunks
+def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:
+    """The rows of whole documents together, at least ``size`` in each group but the last."""
+    group: list[T] = []
+    for rows in documents:
+        group += rows
         if len(group) >= size:
             yield group
             group = []

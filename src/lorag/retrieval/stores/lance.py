@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -55,19 +56,21 @@ class LanceStore:
             raise StoreError(f"{str(folder)!r} holds vectors of length {found}, expected {dim}; choose another folder")
 
     def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
-        """See ``Store``. A chunk that is there already, by its id, is replaced."""
+        """See ``Store``. The n-th text of a chunk takes the place of its n-th text that is there already."""
         import pyarrow as pa  # type: ignore[import-untyped]
 
         if vectors.shape != (len(chunks), self.dim) or len(texts) != len(chunks):
             raise ValueError(f"{len(chunks)} chunks, {len(texts)} texts and vectors {vectors.shape} do not match")
-        last = {chunk.id: row for row, chunk in enumerate(chunks)}  # a key twice in one merge would be stored twice
-        rows = list(last.values())
+        # A key twice in one merge would be stored twice, so equal texts of a chunk count once.
+        rows = list(
+            {(chunk.id, text): row for row, (chunk, text) in enumerate(zip(chunks, texts, strict=True))}.values()
+        )
         if not rows:
             return
         kept = [chunks[row] for row in rows]
         flat = np.ascontiguousarray(vectors[rows], dtype=np.float32).reshape(-1)
         columns = {
-            "id": list(last),
+            "id": _numbered([chunk.id for chunk in kept]),
             **{name: [getattr(chunk, name) for chunk in kept] for name in _CHUNK_COLUMNS},
             "search_text": [texts[row] for row in rows],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat), self.dim),
@@ -124,7 +127,7 @@ class LanceStore:
         """Every chunk, by document and then by place in it."""
         with self._errors():
             rows = self._table.search().select(list(_CHUNK_COLUMNS)).to_arrow().to_pylist()
-        return sorted(map(_chunk, rows), key=lambda chunk: (chunk.document_id, chunk.document_version, chunk.start))
+        return sorted(set(map(_chunk, rows)), key=lambda each: (each.document_id, each.document_version, each.start))
 
     def count(self) -> int:
         """See ``Store``."""
@@ -182,6 +185,16 @@ def _schema(dim: int) -> Any:
             ("vector", pa.list_(pa.float32(), dim)),
         ]
     )
+
+
+def _numbered(ids: Sequence[str]) -> list[str]:
+    """``ids`` with how often each has come before."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for chunk_id in ids:
+        keys.append(f"{chunk_id}#{seen[chunk_id]}")
+        seen[chunk_id] += 1
+    return keys
 
 
 def _literal(text: str) -> str:

@@ -4,9 +4,10 @@ LoragError
 ├── InputError             the caller can repair it: wrong file, name or setting (the command line exits with 2)
 │   ├── DataError          a data file is wrong; knows the path and, for line formats, the line
 │   ├── UnknownNameError   a name that is not in a catalogue; suggests the nearest
+│   ├── MissingExtraError  an optional part is not installed; names the line that installs it
 │   └── RunMismatchError   a run directory belongs to other questions, documents or settings
 └── OperationError         the surroundings failed (the command line exits with 1)
-    ├── FetchError         a model could not be had from the package index
+    ├── FetchError         a model or a data set could not be had from where it is published
     ├── ChecksumError      what was fetched is not what the catalogue promises
     ├── ModelError         weights or an adapter do not load, or do not take part
     ├── StoreError         an index is missing, damaged, or made by another embedder
@@ -19,7 +20,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 class LoragError(Exception):
@@ -49,6 +52,10 @@ class UnknownNameError(InputError):
         super().__init__(f"unknown {kind} {name!r}; did you mean {', '.join(near)}?{f' {hint}' if hint else ''}")
 
 
+class MissingExtraError(InputError):
+    """A library that only an extra brings is not installed."""
+
+
 class RunMismatchError(InputError):
     """A run directory holds another run than the one asked for."""
 
@@ -58,7 +65,7 @@ class OperationError(LoragError):
 
 
 class FetchError(OperationError):
-    """A package that carries a model could not be had."""
+    """A package that carries a model, or a data set of a hub, could not be had."""
 
 
 class ChecksumError(OperationError):
@@ -75,3 +82,14 @@ class StoreError(OperationError):
 
 class StorageError(OperationError):
     """A file could not be written: no space, or no permission."""
+
+
+def require(module: str, extra: str, purpose: str) -> Any:
+    """The imported ``module``. Raises ``MissingExtraError`` with the install line when ``extra`` is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        line = f"pip install 'lorag[{extra}]'"
+        raise MissingExtraError(f"{purpose} needs the package {module!r}; install it with `{line}`") from error

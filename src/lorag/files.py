@@ -93,6 +93,22 @@ def read_text(path: Path) -> str:
         raise DataError(path, f"is not UTF-8 at byte {error.start}; re-encode it", line) from error
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Visible files, sorted by path. Links to folders are not followed, so loops cannot hang.
+
+    Raises ``DataError`` for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(error.filename, f"cannot be read: {error.strerror}; allow it or take it out") from error
+
+    files = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files, key=lambda file: file.relative_to(folder).as_posix())
+
+
 def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """The rows of a JSONL file with their line numbers (from 1); blank lines are skipped.
 

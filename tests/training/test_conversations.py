@@ -1,53 +1,66 @@
-"""Conversations are read by role, and a row that is none is named."""
+"""One reading says of every row what it became; training takes all of a file or nothing."""
 
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lorag.errors import DataError
-from lorag.training.conversations import read_conversations
+from lorag.training.conversations import read_conversations, read_outcomes, write_conversations
+from lorag.types import Conversation, Message
+
+TEXT = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1).map(str.strip).filter(bool)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)
+GOOD = {"question": "a", "answer": "b"}
 
 
 def write(path, *rows):
-    path.write_text("\n".join(json.dumps(row) for row in rows))
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
     return path
 
 
-def test_every_accepted_form_gives_the_same_conversation(tmp_path):
-    turns = [("user", "Who founded it?"), ("assistant", "Mara.")]
-    path = write(
-        tmp_path / "chat.jsonl",
-        {"messages": [{"role": role, "content": text} for role, text in turns], "doc_ids": ["a.md"]},
-        {"conversations": [{"from": "human", "value": turns[0][1]}, {"from": "gpt", "value": "Mara."}]},
-        {"messages": [{"from": "human", "content": turns[0][1]}, {"from": "chatbot", "content": " Mara. "}]},
-        {"question": turns[0][1], "answer": "Mara."},
-    )
+def test_shapes_may_be_mixed_in_one_file(tmp_path):
+    turns = [{"from": "human", "content": "Who founded it?"}, {"from": "chatbot", "content": "Mara."}]
+    path = write(tmp_path / "chat.jsonl", {"messages": turns, "doc_ids": ["a.md"]}, turns, GOOD)
     read = read_conversations(path)
-    assert [[(m.role, m.content) for m in c.messages] for c in read] == [turns] * 4
-    assert [c.evidence for c in read] == [("a.md",), (), (), ()]
-    assert read[0].question == "Who founded it?"
+    assert [conversation.question for conversation in read] == ["Who founded it?", "Who founded it?", "a"]
+    assert [conversation.evidence for conversation in read] == [("a.md",), (), ()]
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"messages": [{"role": "narrator", "content": "x"}]}, "unknown role 'narrator'"),
-        ({"messages": [{"role": "user", "content": "  "}]}, "the user's turn has no text"),
-        ({"messages": [{"role": "user", "content": None}]}, "the user's turn has no text"),
-        ({"messages": [{"role": "user", "content": "x"}]}, "must end with the assistant's"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "needs a user's turn"),
-        ({"messages": []}, "expected messages, conversations, or question and answer"),
-        ({"messages": ["hello"]}, "a turn must be an object"),
-        ({"text": "x"}, r"found \['text'\]"),
-        ({"question": "x", "answer": "y", "doc_ids": "a.md"}, "doc_ids must be a list of names"),
-    ],
-)
-def test_a_row_that_is_no_conversation_is_named_by_its_line(tmp_path, row, message):
-    path = write(tmp_path / "chat.jsonl", {"question": "a", "answer": "b"}, row)
-    with pytest.raises(DataError, match=rf"chat\.jsonl:2: .*{message}"):
+def test_every_row_has_an_outcome_in_order(tmp_path):
+    path = write(tmp_path / "chat.jsonl", GOOD, "{", "", {"text": "x"}, {**GOOD, "id": 7})
+    outcomes = read_outcomes(path)
+    assert [outcome.place for outcome in outcomes] == [f"{path}:{line}" for line in (1, 2, 4, 5)]
+    assert [outcome.conversation is None for outcome in outcomes] == [bool(outcome.reason) for outcome in outcomes]
+    assert [outcome.shape for outcome in outcomes] == ["question/answer", "", "", "question/answer"]
+    assert outcomes[3].unread == ("id",)
+
+
+def test_strict_reading_names_the_first_bad_line_and_counts_the_others(tmp_path):
+    path = write(tmp_path / "chat.jsonl", GOOD, {"text": "x"}, "{", GOOD)
+    with pytest.raises(
+        DataError, match=r"chat\.jsonl:2: expected messages.*2 of 4 rows cannot be read: `lorag data check"
+    ):
         read_conversations(path)
 
 
 def test_an_empty_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no conversation"):
         read_conversations(write(tmp_path / "chat.jsonl"))
+
+
+@given(dialogues=st.lists(st.tuples(PAIRS, st.lists(TEXT)), min_size=1, max_size=3))
+def test_what_is_written_is_read_back(tmp_path_factory, dialogues):
+    conversations = [
+        Conversation(
+            tuple(
+                Message(role, text) for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)
+            ),
+            tuple(evidence),
+        )
+        for pairs, evidence in dialogues
+    ]
+    path = tmp_path_factory.getbasetemp() / "round_trip.jsonl"
+    write_conversations(path, conversations)
+    assert read_conversations(path) == conversations

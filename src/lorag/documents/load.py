@@ -6,7 +6,6 @@ or deduplicated here, and nothing is written.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from lorag.documents.parsers.tables import parse_separated
 from lorag.documents.parsers.text import parse_markdown, parse_plain
 from lorag.documents.parsers.word import parse_word
 from lorag.errors import DataError, InputError
+from lorag.files import files_below
 from lorag.settings import LoadSettings
 from lorag.types import Document
 
@@ -94,7 +94,7 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
             raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
         documents, notes = _read(path, _unicode(path.name), settings)
         return Loaded(tuple(documents), notes=notes)
-    files = _files_below(path)
+    files = files_below(path)
     known = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not known:
         raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
@@ -122,19 +122,6 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
         documents.update({document.id: document for document in found})
         notes += said
     return Loaded(tuple(documents.values()), tuple(refused), notes=tuple(notes))
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Visible files, sorted by path. Links to folders are not followed, so loops cannot hang."""
-
-    def refuse(error: OSError) -> None:
-        raise DataError(error.filename, f"cannot be read: {error.strerror}; allow it or take it out") from error
-
-    files = []
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files, key=lambda file: _below(folder, file))
 
 
 def _below(folder: Path, file: Path) -> str:

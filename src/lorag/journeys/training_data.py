@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from lorag.chat.prompts import as_served, as_served_with_sources, fitting_sources
 from lorag.evaluation.metrics import normalise
-from lorag.files import dump, write_whole
+from lorag.files import write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings
-from lorag.training.conversations import read_conversations
+from lorag.training.conversations import read_conversations, write_conversations
 from lorag.training.synthesis import synthesize
 from lorag.types import Conversation, Example, Message
 from lorag.workspace import Run
@@ -50,7 +50,7 @@ def training_data(
         if len(kept) < len(plain):
             origin += f" {len(plain) - len(kept)} that ask a test question word for word were left out."
         served = _as_served(kept, knowledge, model, settings)
-        write_whole(run.training, "".join(dump(_to_json(c)) + "\n" for c in served))
+        write_conversations(run.training, served)
         write_whole(run.training_facts, json.dumps({"origin": origin}))
     origin = json.loads(run.training_facts.read_text())["origin"]
     return TrainingData(tuple(read_conversations(run.training)), origin)
@@ -112,8 +112,3 @@ def _as_served(
 def _share(question: str) -> float:
     """A fixed pseudo-random number between 0 and 1 for a question."""
     return int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big") / 2**64
-
-
-def _to_json(conversation: Conversation) -> dict[str, object]:
-    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
-    return {"messages": turns, "doc_ids": list(conversation.evidence)}

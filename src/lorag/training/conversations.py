@@ -1,64 +1,81 @@
-"""Reads training conversations by role, never by position, and says what it made of every row.
+"""Training conversations, read from whatever they were written in and written in one canonical form.
 
-Accepted, one JSON object a line: ``messages`` or ``conversations`` holding turns with ``role``/``content`` or
-``from``/``value``, or ``question`` with ``answer``. Not here: Alpaca, CSV, folders, hub data sets.
+There is one reading, which says of every row what it became: a conversation, or the reason why it is none. Training
+takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it out and says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lorag.errors import DataError
-from lorag.files import read_jsonl
-from lorag.types import Conversation, Message, Role
+from lorag.errors import DataError, InputError
+from lorag.files import dump, write_whole
+from lorag.training.formats import parse
+from lorag.training.sources import Row, read_rows
+from lorag.types import Conversation
 
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatbot": "assistant",
-    "bot": "assistant",
-}
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one row became: a ``conversation``, or None and the ``reason``; ``line`` is where the row begins."""
+
+    source: Path
+    line: int
+    conversation: Conversation | None
+    reason: str = ""
+    shape: str = ""
+    """The shape the row was read as, such as ``messages of from/content``."""
+    unread: tuple[str, ...] = ()
+    """Keys of the row that mean nothing to Lorag."""
+
+    @property
+    def place(self) -> str:
+        """``file:line``."""
+        return f"{self.source}:{self.line}"
+
+
+def read_outcomes(path: Path | str) -> list[Outcome]:
+    """What every row of a file, a folder or a hub's data set became, in order.
+
+    Raises ``DataError`` for a file that cannot be read as a whole, ``FetchError`` when the hub cannot be reached.
+    """
+    return [_outcome(row) for row in read_rows(Path(path))]
+
+
+def _outcome(row: Row) -> Outcome:
+    if row.problem:
+        return Outcome(row.source, row.line, None, row.problem)
+    try:
+        parsed = parse(row.value)
+    except InputError as error:
+        return Outcome(row.source, row.line, None, str(error))
+    return Outcome(row.source, row.line, parsed.conversation, shape=parsed.shape, unread=parsed.unread)
 
 
 def read_conversations(path: Path | str) -> list[Conversation]:
-    """The conversations of a JSONL file, in order.
+    """The conversations of a file, a folder or a hub's data set, in order; every row must be one.
 
-    Raises ``DataError`` with the line number for a row that is none: an unknown role, an empty turn, no question,
-    or a last turn that is not the assistant's.
+    Raises ``DataError`` with the line of the first row that is none and the number of such rows, or for a file that
+    cannot be read as a whole; ``FetchError`` when the hub cannot be reached.
     """
-    path = Path(path)
-    conversations = [_conversation(path, number, row) for number, row in read_jsonl(path)]
-    if not conversations:
-        raise DataError(path, "holds no conversation; expected one JSON object a line")
-    return conversations
+    outcomes = read_outcomes(path)
+    refused = [outcome for outcome in outcomes if outcome.conversation is None]
+    if refused:
+        message = (
+            f"{refused[0].reason} ({len(refused)} of {len(outcomes)} rows cannot be read: `lorag data check {path}`"
+            f" shows them all, `lorag data convert {path} --out FILE.jsonl` writes the others)"
+        )
+        raise DataError(refused[0].source, message, refused[0].line)
+    return [outcome.conversation for outcome in outcomes if outcome.conversation is not None]
 
 
-def _conversation(path: Path, line: int, row: dict[str, Any]) -> Conversation:
-    evidence = row.get("doc_ids", [])
-    if not isinstance(evidence, list) or not all(isinstance(name, str) for name in evidence):
-        raise DataError(path, f"doc_ids must be a list of names, found {evidence!r}", line)
-    if "question" in row and "answer" in row:
-        turns: Any = [{"role": "user", "content": row["question"]}, {"role": "assistant", "content": row["answer"]}]
-    else:
-        turns = row.get("messages", row.get("conversations"))
-    if not isinstance(turns, list) or not turns:
-        raise DataError(path, f"expected messages, conversations, or question and answer; found {sorted(row)}", line)
-    messages = tuple(_message(path, line, turn) for turn in turns)
-    if messages[-1].role != "assistant" or all(m.role != "user" for m in messages):
-        raise DataError(path, "a conversation needs a user's turn and must end with the assistant's", line)
-    return Conversation(messages, tuple(evidence))
+def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
+    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``."""
+    write_whole(path, "".join(dump(_to_json(conversation)) + "\n" for conversation in conversations))
 
 
-def _message(path: Path, line: int, turn: object) -> Message:
-    if not isinstance(turn, dict):
-        raise DataError(path, f"a turn must be an object with role and content, found {turn!r}", line)
-    name, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-    if not isinstance(name, str) or name not in _ROLES:
-        raise DataError(path, f"unknown role {name!r}; expected one of {', '.join(_ROLES)}", line)
-    if not isinstance(content, str) or not content.strip():
-        raise DataError(path, f"the {name}'s turn has no text", line)
-    return Message(_ROLES[name], content.strip())
+def _to_json(conversation: Conversation) -> dict[str, object]:
+    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    return {"messages": turns, "doc_ids": list(conversation.evidence)}

@@ -1,16 +1,19 @@
 """Messages to token ids by the model's own chat template: one function for training and for serving.
 
-The template is rendered around place-holders, so that the borders of every content are known. The text is tokenised
-whole, as the model learned it; then a control token that a content spells is put back into the text it is. The mask
-of what an assistant said needs no marks in the template: it is each assistant content and the token that ends its
-turn. White space around a content is not kept.
+The template is rendered around place-holders, so that the borders of every content are known; a control token that a
+content spells is put back into the text it is. The mask needs no marks in the template: what an assistant said begins
+where the template, rendered for the messages before it, hands over to the model, and ends with the end token. The
+text before such a place is tokenised without sight of what follows, as it is when the model is asked, so that a
+training row begins with exactly the ids of the served prompt. White space around a content is not kept. For a
+template without a system role, the system's text stands above the first user's, in training as in serving.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from lorag.errors import ModelError
@@ -34,39 +37,101 @@ class Rendered:
 def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool) -> Rendered:
     """The ids of ``messages``; with ``reply``, ended by the template's opening of an assistant turn.
 
-    Raises ``ModelError`` when the tokenizer has no chat template, or its template does not keep the contents.
+    Raises ``ModelError`` when the tokenizer has no chat template, or its template refuses the messages, does not keep
+    their contents, or does not end what the assistant said.
     """
     if not tokenizer.chat_template:
         raise ModelError("the model's tokenizer has no chat template; use an instruction-tuned model")
-    marked = [{"role": m.role, "content": f"{_BORDER}{i}{_BORDER}"} for i, m in enumerate(messages)]
-    text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=reply)
-    pieces = str(text).split(_BORDER)
-    if pieces[1::2] != [str(i) for i in range(len(messages))]:
-        raise ModelError("the chat template drops or reorders messages; use system, user and assistant turns in order")
-    owners: list[Message | None] = [messages[int(p)] if i % 2 else None for i, p in enumerate(pieces)]
-    parts = [p if owner is None else owner.content.strip() for p, owner in zip(pieces, owners, strict=True)]
-    tokens = tokenizer("".join(parts), add_special_tokens=False, return_offsets_mapping=True)
+    try:
+        whole = _filled(tokenizer, messages, reply)
+    except ModelError:
+        folded = _without_system(messages)
+        if folded == messages:
+            raise
+        return render(tokenizer, folded, reply=reply)
+    control = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    said = [i for i, message in enumerate(messages) if message.role == "assistant"]
+    places = [0, *(_handed_over(tokenizer, messages, i, whole.text) for i in said), len(whole.text)]
     ids: list[int] = []
     supervised: list[bool] = []
-    ends = list(accumulate(map(len, parts)))
-    said = False  # inside an assistant's turn, whose end token is still to come
-    for token, (start, end) in zip(tokens["input_ids"], tokens["offset_mapping"], strict=True):
-        owner = owners[min(bisect_right(ends, max(start, end - 1)), len(parts) - 1)]
-        new = [token]
-        if owner is not None:
-            said = owner.role == "assistant"
-            new = _as_text(tokenizer, token)
-        ids += new
-        supervised += [said] * len(new)
-        said = said and not (owner is None and token == tokenizer.eos_token_id)
-    if said:
-        raise ModelError("the chat template does not end an assistant's turn with the tokenizer's end token")
+    for speaker, (begin, end) in zip((None, *said), pairwise(places), strict=True):
+        saying = speaker is not None
+        for token, last in _tokens(tokenizer, whole.text[:end], begin):
+            owner = whole.owner(last)
+            if saying and owner not in (None, speaker):
+                break
+            new = _as_text(tokenizer, token) if owner is not None and token in control else [token]
+            ids += new
+            supervised += [saying] * len(new)
+            saying = saying and not (owner is None and token == tokenizer.eos_token_id)
+        if saying:
+            raise ModelError("the chat template does not end an assistant's turn with the tokenizer's end token")
     return Rendered(tuple(ids), tuple(supervised))
 
 
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """The template's text with its contents, and where its parts end: template and content by turns."""
+
+    text: str
+    ends: tuple[int, ...]
+
+    def owner(self, position: int) -> int | None:
+        """The index of the message whose content the character at ``position`` is of; None for the template's."""
+        part = bisect_right(self.ends, position)
+        return part // 2 if part % 2 else None
+
+
+def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool) -> _Filled:
+    from jinja2 import TemplateError
+
+    if not messages:
+        raise ModelError("there is no turn to render; begin with the system's or the user's")
+    roles = ", ".join(m.role for m in messages)
+    marked = [{"role": m.role, "content": f"{_BORDER}{i}{_BORDER}"} for i, m in enumerate(messages)]
+    try:
+        text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=reply)
+    except TemplateError as error:
+        raise ModelError(f"the model's chat template refuses turns of {roles}: {error}") from error
+    parts = str(text).split(_BORDER)
+    if parts[1::2] != [str(i) for i in range(len(messages))]:
+        raise ModelError(f"the model's chat template drops or reorders turns of {roles}; alternate user and assistant")
+    parts[1::2] = [m.content.strip() for m in messages]
+    return _Filled("".join(parts), tuple(accumulate(map(len, parts))))
+
+
+def _handed_over(tokenizer: PreTrainedTokenizerBase, messages: Prompt, i: int, text: str) -> int:
+    """How much of ``text`` the model is given before it says message ``i``."""
+    served = _filled(tokenizer, messages[:i], reply=True).text
+    if not text.startswith(served):
+        raise ModelError("the model's chat template renders a prompt in another way once it is answered")
+    return len(served)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, begin: int) -> Iterator[tuple[int, int]]:
+    """The tokens of ``text`` from ``begin``, each with the position of its last character.
+
+    They are cut as in the whole text, unless a token reaches over ``begin``: then as in the rest alone.
+    """
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    if any(start < begin < end for start, end in encoded["offset_mapping"]):
+        for token, last in _tokens(tokenizer, text[begin:], 0):
+            yield token, begin + last
+        return
+    for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        if start >= begin:
+            yield token, max(start, end - 1)
+
+
+def _without_system(messages: Prompt) -> Prompt:
+    """The messages with the system's text above the first user's, or as they are where there is no such pair."""
+    if [m.role for m in messages[:2]] != ["system", "user"]:
+        return messages
+    system, user = (m.content.strip() for m in messages[:2])
+    return (Message("user", f"{system}\n\n{user}"), *messages[2:])
+
+
 def _as_text(tokenizer: PreTrainedTokenizerBase, token: int) -> list[int]:
-    """The token itself, or the tokens of its spelling when it is a control token."""
-    if token not in tokenizer.all_special_ids and token not in tokenizer.added_tokens_decoder:
-        return [token]
+    """The tokens that spell a control token as text."""
     spelling = tokenizer.convert_ids_to_tokens(token)
     return list(tokenizer(spelling, add_special_tokens=False, split_special_tokens=True)["input_ids"])

@@ -18,6 +18,7 @@ from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.rendering import render
+from lorag.llm.tokenizer import load_tokenizer
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ def load(folder: Path, name: str | None = None) -> TransformersModel:
 
     Raises ``ModelError`` for a folder whose files are missing or damaged.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device, dtype = _device_and_dtype()
+    tokenizer = load_tokenizer(folder)
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error

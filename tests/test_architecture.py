@@ -83,7 +83,9 @@ def test_public_names_exist_and_are_told_to_type_checkers():
         lorag.Finetuner  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["lorag", "lorag.cli.app", "lorag.journeys.compare", "lorag.build"])
+@pytest.mark.parametrize(
+    "module", ["lorag", "lorag.cli.app", "lorag.journeys.compare", "lorag.journeys.data", "lorag.build"]
+)
 def test_importing_loads_no_heavy_library(module):
     heavy = ["torch", "transformers", "peft", "lancedb", "onnxruntime", "scipy", "trafilatura"]
     heavy += ["pypdfium2", "docx", "pptx", "openpyxl", "rapidocr", "charset_normalizer"]

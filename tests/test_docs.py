@@ -23,11 +23,21 @@ def test_every_command_in_the_pages_is_understood():
     assert len(lines) > 5
     for line in lines:
         words = line.split()
-        depth = 2 if words[0] == "models" else 1
+        depth = 2 if words[0] in ("data", "models") else 1
         help_text = CliRunner().invoke(app, [*words[:depth], "--help"]).output
         assert "Example: lorag" in help_text, line
         for flag in re.findall(r"--[a-z-]+", line):
             assert flag in help_text, line
+
+
+def test_the_check_of_the_training_data_page_prints_what_the_page_shows(tmp_path, monkeypatch, smollm_folder):
+    page = (ROOT / "docs" / "training-data.md").read_text()
+    (rows,) = re.findall(r"```jsonl\n(.+?)```", page, re.DOTALL)
+    shown = re.search(r"\$ lorag (data check .+?)\n(.+?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("chat.jsonl").write_text(rows)
+    printed = CliRunner().invoke(app, shown[1].split()).stdout
+    assert [line.rstrip() for line in printed.strip().splitlines()] == shown[2].rstrip().splitlines()
 
 
 def test_make_targets_of_the_readme_exist():

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from lorag.evaluation.examples import read_examples as read_examples
     from lorag.evaluation.results import Comparison as Comparison
     from lorag.journeys.compare import compare as compare
+    from lorag.journeys.data import Conversion as Conversion
+    from lorag.journeys.data import DataReport as DataReport
+    from lorag.journeys.data import check_data as check_data
+    from lorag.journeys.data import convert_data as convert_data
     from lorag.journeys.demo import demo as demo
     from lorag.journeys.finetune import finetune as finetune
     from lorag.retrieval.knowledge import Knowledge as Knowledge
@@ -50,6 +54,8 @@ _HOMES = {
     "CompareSettings": "lorag.settings",
     "Comparison": "lorag.evaluation.results",
     "Conversation": "lorag.types",
+    "Conversion": "lorag.journeys.data",
+    "DataReport": "lorag.journeys.data",
     "Document": "lorag.types",
     "Example": "lorag.types",
     "FinetuneSettings": "lorag.settings",
@@ -64,7 +70,9 @@ _HOMES = {
     "SyncSettings": "lorag.settings",
     "VerdictSettings": "lorag.settings",
     "chatbot": "lorag.build",
+    "check_data": "lorag.journeys.data",
     "compare": "lorag.journeys.compare",
+    "convert_data": "lorag.journeys.data",
     "demo": "lorag.journeys.demo",
     "finetune": "lorag.journeys.finetune",
     "knowledge": "lorag.build",

@@ -20,6 +20,8 @@ COMMANDS = [
     "search",
     "ask",
     "chat",
+    "data check",
+    "data convert",
     "models list",
     "models fetch",
     "models path",
@@ -139,6 +141,22 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
 
 
+def test_training_data_is_checked_and_converted(here, smollm_folder):
+    (here / "chat.csv").write_text("question,answer\nWho :smile: [b]founded[/b] Korrin?,Mara Lind.\nWhen?,\n")
+    checked = lorag("data", "check", "chat.csv", "--model", "smollm2-135m")
+    assert checked.exit_code == 1
+    assert "1. 2 rows read: 1 kept, 1 refused" in checked.stdout
+    assert "1 (chat.csv:3): a turn of the assistant holds blank text, expected text" in checked.stdout
+    assert "Who :smile: [b]founded[/b] Korrin?<|im_end|>" in checked.stdout
+    assert ">>Mara Lind.<|im_end|><<" in checked.stdout
+    written = lorag("data", "convert", "chat.csv", "--out", "chat.jsonl")
+    assert (written.exit_code, "1 conversations written to chat.jsonl\n1 rows left out:" in written.output) == (0, True)
+    report = lorag("data", "check", "chat.jsonl", "--model", "smollm2-135m", "--json")
+    assert (report.exit_code, json.loads(report.stdout)["sound"]) == (0, True)
+    wrong = lorag("finetune", "chat.csv")
+    assert (wrong.exit_code, "chat.csv:3: a turn of the assistant holds blank text" in wrong.stderr) == (2, True)
+
+
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
     lorag("index", "docs")
     said = lorag("chat", "--model", "smollm2-135m", input="Where is the office?\n/sources\n/reset\n/sources\n\n")
@@ -160,6 +178,9 @@ def test_models_are_listed(smollm_folder):
         (["index", "nowhere"], "nowhere"),
         (["index", "empty"], "empty"),
         (["finetune", "gone.jsonl"], "gone.jsonl: no such file"),
+        (["data", "check", "empty"], "no training data in this folder"),
+        (["data", "check", "qa.jsonl", "--questions", "gone.jsonl"], "gone.jsonl: no such file"),
+        (["data", "convert", "qa.jsonl", "--out", "out.jsonl"], "no row is a conversation"),
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import models
+from lorag.cli import data, models
 from lorag.cli.screen import (
     FAILED,
     output,
@@ -35,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 
 _LISTED = 20
@@ -122,7 +123,7 @@ def _print_comparison(result: Comparison, json: bool) -> None:
 
 @app.command(epilog="Example: lorag finetune chat.jsonl --model smollm2-135m --out adapters/support")
 def finetune(
-    conversations: Annotated[Path, typer.Argument(help="A JSONL file of conversations.")],
+    conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,

@@ -21,8 +21,8 @@ from lorag.interfaces import Progress
 from lorag.types import Hit
 
 WRONG_INPUT, FAILED = 2, 1
-output = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 110)
-messages = Console(stderr=True, soft_wrap=True, highlight=False)
+output = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 110)
+messages = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 @contextmanager

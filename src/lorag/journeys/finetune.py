@@ -25,7 +25,7 @@ def finetune(
     settings: FinetuneSettings | None = None,
     progress: Progress = no_progress,
 ) -> Adapter:
-    """The adapter trained on a JSONL file of conversations, saved in ``out`` in PEFT's format.
+    """The adapter trained on a file, a folder or a hub's data set of conversations, saved in ``out`` in PEFT's format.
 
     Raises ``DataError`` with the line number for a row that is no conversation, ``InputError`` when ``out`` cannot
     be written; both before a model is loaded. Killed, the same call resumes from the last finished epoch.

@@ -113,7 +113,7 @@ def test_paths_that_are_nothing_are_named(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"data/chat\.jsonl: no such file"):
         rows(tmp_path / "data" / "chat.jsonl")
     with pytest.raises(DataError, match=r"unknown kind of training data '\.parquet'"):
-        rows(write(tmp_path / "a.parquet", "x"))
+        rows(write(tmp_path / "a.parquet", b"PAR1\0"))
 
 
 def hub(monkeypatch, found):
@@ -142,7 +142,7 @@ def test_a_name_that_is_no_path_is_a_data_set_of_the_hub(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="is neither here nor a data set of the hub; accepted are"):
         rows(name)
     hub(monkeypatch, ValueError("Config name is missing"))
-    with pytest.raises(DataError, match="does not load: Config name is missing"):
+    with pytest.raises(DataError, match="does not load from the hub: Config name is missing"):
         rows(name)
 
 

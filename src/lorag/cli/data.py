@@ -60,27 +60,24 @@ def convert(
         return
     output.print(f"{done.written} conversations written to {out}", markup=False)
     if done.left_out:
-        output.print(f"{sum(finding.rows for finding in done.left_out)} rows left out:", markup=False)
-        _print_reasons(done.left_out)
+        left_out = sum(finding.rows for finding in done.left_out)
+        output.print(f"{left_out} rows left out:{_reasons(done.left_out)}", markup=False)
 
 
 def _print_report(report: DataReport) -> None:
-    lines = [
-        f"{report.rows} rows read: {report.kept} kept, {report.rows - report.kept} refused",
+    tested = "not looked for; name the questions with --questions"
+    if report.tested is not None and report.nearly_tested is not None:
+        tested = f"{_places(report.tested)}; nearly (four fifths of the words): {_places(report.nearly_tested)}"
+    lines = (
+        f"{report.rows} rows read: {report.kept} kept, {report.rows - report.kept} refused{_reasons(report.refused)}",
         f"Read as: {_counts(report.shapes.items()) or 'nothing'}",
         f"Keys not read: {_counts(report.unread.items()) or 'none'}",
         f"Rows equal to an earlier one: {_places(report.repeated)}",
         f"Rows that ask the same as another and answer otherwise: {_places(report.contradicting)}",
-    ]
-    if report.tested is not None and report.nearly_tested is not None:
-        nearly = f"nearly (four fifths of the words) {_places(report.nearly_tested)}"
-        lines.append(f"Rows that ask a test question: {_places(report.tested)}; {nearly}")
-    else:
-        lines.append("Rows that ask a test question: not looked for; name the questions with --questions")
+        f"Rows that ask a test question: {tested}",
+    )
     for number, line in enumerate(lines, start=1):
         output.print(f"{number}. {line}", markup=False)
-        if number == 1:
-            _print_reasons(report.refused)
     _print_tokens(len(lines) + 1, report.tokens)
 
 
@@ -91,8 +88,7 @@ def _print_tokens(number: int, tokens: TokenReport | None) -> None:
     left_out = f"{_places(tokens.too_long)}; training leaves them out whole and cuts none"
     output.print(f"{number}. Longer than {tokens.max_tokens} tokens of {tokens.model}: {left_out}", markup=False)
     if tokens.refused:
-        output.print(f"   Refused by the template of {tokens.model}:", markup=False)
-        _print_reasons(tokens.refused)
+        output.print(f"   Refused by the template of {tokens.model}:{_reasons(tokens.refused)}", markup=False)
     if tokens.conversations is not None and tokens.answers is not None:
         parts = (("whole conversation", tokens.conversations), ("learned of it", tokens.answers))
         rows = [(name, str(part.min), str(part.median), str(part.p95), str(part.max)) for name, part in parts]
@@ -105,9 +101,8 @@ def _print_tokens(number: int, tokens: TokenReport | None) -> None:
         output.print()
 
 
-def _print_reasons(findings: Iterable[Finding]) -> None:
-    for finding in findings:
-        output.print(f"   {_places(finding)}: {finding.reason}", markup=False)
+def _reasons(findings: Iterable[Finding]) -> str:
+    return "".join(f"\n   {_places(finding)}: {finding.reason}" for finding in findings)
 
 
 def _places(finding: Finding) -> str:

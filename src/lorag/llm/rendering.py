@@ -78,7 +78,7 @@ class _Filled:
 
     def owner(self, position: int) -> int | None:
         """The index of the message whose content the character at ``position`` is of; None for the template's."""
-        part = bisect_right(self.ends, position)
+        part = min(bisect_right(self.ends, position), len(self.ends) - 1)
         return part // 2 if part % 2 else None
 
 
@@ -113,7 +113,7 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, begin: int) -> Iterat
 
     They are cut as in the whole text, unless a token reaches over ``begin``: then as in the rest alone.
     """
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     if any(start < begin < end for start, end in encoded["offset_mapping"]):
         for token, last in _tokens(tokenizer, text[begin:], 0):
             yield token, begin + last

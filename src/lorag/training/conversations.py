@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lorag.errors import DataError, InputError
 from lorag.files import dump, write_whole
-from lorag.training.formats import parse
+from lorag.training.shapes import parse
 from lorag.training.sources import Row, read_rows
 from lorag.types import Conversation
 

@@ -21,7 +21,7 @@ from lorag.files import files_below, read_text
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 _ACCEPTED = f"{', '.join(_SUFFIXES)} files, a folder of them, or OWNER/NAME of a data set of the hub"
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_MARK = re.compile(r"\s*([\[,\]])\s*")
+_MARK, _EMPTY = re.compile(r"\s*([\[,\]])\s*"), re.compile(r"\s*\[\s*\]\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,10 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def _file_rows(path: Path) -> Iterator[Row]:
-    text, suffix = read_text(path), path.suffix.lower()
-    if suffix not in _SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES and path.is_file():
         raise DataError(path, f"unknown kind of training data {path.suffix!r}; accepted are {_ACCEPTED}")
+    text = read_text(path)
     if suffix in (".csv", ".tsv"):
         rows = _table(path, text, "\t" if suffix == ".tsv" else _delimiter(text))
     elif suffix == ".json" and text.lstrip().startswith("["):
@@ -83,7 +84,7 @@ def _lines(path: Path, text: str) -> Iterator[Row]:
 
 def _array(path: Path, text: str) -> Iterator[Row]:
     """The elements of a JSON array, decoded one by one so that each has its line."""
-    if text.split() == ["[]"] or text.split() == ["[", "]"]:
+    if _EMPTY.fullmatch(text):
         return
     decoder, line, counted = json.JSONDecoder(), 1, 0
     mark = _MARK.match(text)
@@ -143,9 +144,7 @@ def _hub_rows(name: Path) -> Iterator[Row]:
     except OSError as error:
         raise FetchError(f"{here}, and the hub cannot be reached: {error}; give a file or a folder") from error
     except ValueError as error:
-        raise DataError(
-            name, f"the hub's data set does not load: {error}; save what you want of it as JSONL"
-        ) from error
+        raise DataError(name, f"does not load from the hub: {error}; save what you want as JSONL") from error
     chosen = "train" if "train" in splits else next(iter(splits))
     if chosen != "train" and len(splits) > 1:
         raise DataError(name, f"has the splits {', '.join(splits)} and no train; save the one you want as JSONL")

@@ -3,7 +3,7 @@
 import pytest
 
 from lorag.errors import InputError
-from lorag.training.formats import parse
+from lorag.training.shapes import parse
 
 TURNS = [("user", "Who founded it?"), ("assistant", "Mara.")]
 QUESTION, ANSWER = "Who founded it?", "Mara."

@@ -2,8 +2,8 @@
 
 The first shape that fits is taken: turns under ``messages``, ``conversations`` or ``conversation``, or a bare list
 of turns; else a pair of ``instruction`` (with ``input``) and ``output``, ``question`` and ``answer``, or ``prompt``
-and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. Nothing is repaired:
-a row that leaves room for two readings is refused.
+and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. Nothing is repaired
+or guessed: a row that is no conversation is refused, and keys that are not read are named.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _shape(row: Turn) -> tuple[str, list[Turn], set[str]]:
 
 def _turn_list(key: str, value: object) -> tuple[str, list[Turn], set[str]]:
     turns = _turns(value)
-    styles = {"/".join(key for key in (*_ROLE_KEYS, *_CONTENT_KEYS) if turn.get(key) is not None) for turn in turns}
+    styles = {"/".join(name for name in (*_ROLE_KEYS, *_CONTENT_KEYS) if turn.get(name) is not None) for turn in turns}
     return f"{key} of {' and '.join(sorted(styles))}", turns, {key}
 
 

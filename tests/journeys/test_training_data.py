@@ -28,7 +28,7 @@ def scene(tmp_path):
     (tmp_path / "qa.jsonl").write_text(ROWS)
     examples = read_examples(tmp_path / "qa.jsonl")
     knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
-    knowledge.sync(load_documents(tmp_path / "docs"))
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
     run = Run.open(tmp_path / "run", {})
     written = "Q: Who founded Korrin?\nA: Mara\nQ: In which town was Korrin founded?\nA: Bergen"
     model = ScriptedModel(lambda prompt: written)
@@ -37,6 +37,7 @@ def scene(tmp_path):
         settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
         return training_data(given, examples, tested, knowledge, model, run, settings, no_progress)
 
+    make.knowledge = knowledge
     return make, examples, model, run
 
 
@@ -75,13 +76,35 @@ def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
     assert len(model.prompts) == 1
 
 
-def test_a_share_is_trained_again_with_the_sources_it_will_be_served_with(scene):
+def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):
     make, *_ = scene
-    data = make(share=1.0)
-    asked = [content for content, _ in turns(data)]
-    assert asked[0] == "Korrin was founded by whom?"
-    assert "founded by Mara in Bergen" in asked[1]
-    assert asked[1].endswith("Question: Korrin was founded by whom?")
+    answers = {
+        "Korrin was founded by whom?": "Mara",
+        "Who is its patron?": "Nobody has written that.",
+        "And the tax?": REFUSAL,
+    }
+    given = [Conversation((Message("user", q), Message("assistant", a)), ("company.md",)) for q, a in answers.items()]
+    data = make(given, share=1.0)
+    plain, with_sources = turns(data)[:3], turns(data)[3:]
+    assert plain == list(answers.items())
+    assert [(asked.rsplit("Question: ")[-1], answer) for asked, answer in with_sources] == [
+        ("Korrin was founded by whom?", "Mara"),
+        ("And the tax?", REFUSAL),  # what no passage holds is taught with sources only as a refusal
+    ]
+    assert all("founded by Mara in Bergen" in asked for asked, _ in with_sources)
+    assert data.origin.endswith("2 were trained on once more under the sources they are to be answered from.")
+
+
+def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, tmp_path):
+    make, *_ = scene
+    (tmp_path / "docs" / "decoy.md").write_text("# Tide gauge colours\n\n" + "The colour of the tide gauge. " * 30)
+    (tmp_path / "docs" / "facts.md").write_text("# Facts\n\nIt comes in vermilion only.\n")
+    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    question = "What is the colour of the tide gauge?"
+    given = [Conversation((Message("user", question), Message("assistant", "Vermilion.")), ("facts.md",))]
+    (asked, answer) = turns(make(given, share=1.0))[1]
+    assert "vermilion only" in asked
+    assert answer == "Vermilion."
 
 
 def test_a_resumed_run_trains_on_the_same(scene):

@@ -2,7 +2,7 @@
 
 Training conversations given by the user come first; else other wordings of the questions, else conversations
 synthesised from the documents. Whatever the origin, no question of the test is ever trained on word for word, and a
-share of the conversations is repeated with retrieved sources in the prompt, as the "both" arm will be asked.
+share of the conversations is repeated with sources in the prompt, as the "both" arm will be asked.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lorag.chat.prompts import as_served, as_served_with_sources, fitting_sources
-from lorag.evaluation.metrics import normalise
+from lorag.chat.prompts import as_served, as_served_with_sources, fitting_sources, is_refusal
+from lorag.evaluation.ceiling import EvidenceRetriever
+from lorag.evaluation.metrics import NewContentRecall, normalise
 from lorag.files import write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.retrieval.knowledge import Knowledge
@@ -49,8 +50,12 @@ def training_data(
         kept = [c for c in plain if normalise(c.question) not in tests]
         if len(kept) < len(plain):
             origin += f" {len(plain) - len(kept)} that ask a test question word for word were left out."
-        served = _as_served(kept, knowledge, model, settings)
-        write_conversations(run.training, served)
+        served = [as_served(conversation, settings.chat.response_template) for conversation in kept]
+        with_sources = _with_sources(kept, knowledge, model, settings)
+        origin += (
+            f" {len(with_sources)} of them were trained on once more under the sources they are to be answered from."
+        )
+        write_conversations(run.training, [*served, *with_sources])
         write_whole(run.training_facts, json.dumps({"origin": origin}))
     origin = json.loads(run.training_facts.read_text())["origin"]
     return TrainingData(tuple(read_conversations(run.training)), origin)
@@ -95,20 +100,36 @@ def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: 
     return conversations
 
 
-def _as_served(
+def _with_sources(
     conversations: Sequence[Conversation], knowledge: Knowledge, model: LanguageModel, settings: CompareSettings
 ) -> list[Conversation]:
-    """Every conversation under the instruction, and a share of the one-question ones again with their sources."""
-    refusal = settings.chat.response_template
-    served = [as_served(conversation, refusal) for conversation in conversations]
-    chosen = [c for c in conversations if len(c.messages) == 2 and _share(c.question) < settings.finetune.context_share]
+    """A share of the one-question conversations as they are served with retrieval.
+
+    Sources that do not hold the answer would teach a model to answer past them. So the passage that holds it is
+    always among them; a conversation whose answer no passage holds is left out, unless its answer is a refusal.
+    """
+    refusal, share = settings.chat.response_template, settings.finetune.context_share
+    chosen = [c for c in conversations if len(c.messages) == 2 and _draw(c.question) < share]
+    examples = [Example(c.question, c.question, (c.messages[-1].content,), c.evidence) for c in chosen]
+    holds = NewContentRecall.fit(examples).is_right
     found = knowledge.retrieve([c.question for c in chosen], settings.retrieval.k)
-    for conversation, hits in zip(chosen, found, strict=True):
-        sources = fitting_sources(hits, model.count_tokens, settings.finetune.context_tokens)
-        served.append(as_served_with_sources(conversation, sources, refusal))
+    evidence = EvidenceRetriever(knowledge.chunks(), examples).retrieve(
+        [c.question for c in chosen], settings.retrieval.k
+    )
+    served = []
+    for conversation, example, hits, known in zip(chosen, examples, found, evidence, strict=True):
+        best = list(hits)
+        if not is_refusal(conversation.messages[-1].content, refusal):
+            held = [hit for hit in (*hits, *known) if holds(hit.chunk.text, example.question, example.answers)]
+            if not held:
+                continue
+            best = [held[0], *(hit for hit in hits if hit.chunk != held[0].chunk)]
+        sources = fitting_sources(best, model.count_tokens, settings.finetune.context_tokens)
+        mixed = sorted(sources, key=lambda hit: _draw(hit.chunk.id))
+        served.append(as_served_with_sources(conversation, mixed, refusal))
     return served
 
 
-def _share(question: str) -> float:
-    """A fixed pseudo-random number between 0 and 1 for a question."""
-    return int.from_bytes(hashlib.sha256(question.encode()).digest()[:8], "big") / 2**64
+def _draw(text: str) -> float:
+    """A fixed pseudo-random number between 0 and 1."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

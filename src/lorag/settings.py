@@ -110,9 +110,11 @@ class FinetuneSettings:
     """Peak step size of AdamW; falls to zero along a cosine."""
     epochs: int = 3
     """Passes over the conversations."""
-    batch_tokens: int = 320
-    """Most tokens, padding included, in one step; conversations of like length share a step. Many small steps learn
-    facts better than few large ones, and cost the same on a CPU."""
+    batch_tokens: int = 224
+    """Most distinct tokens in one step; conversations of like length share a step, and what they all begin with
+    counts once. Many small steps learn facts better than few large ones, and cost the same on a CPU."""
+    gradient_accumulation_steps: int = 1
+    """Steps whose gradients make one update; more than 1 only where memory does not hold the batch wanted."""
     max_tokens: int = 1024
     """Conversations longer than this are left out and counted."""
     context_share: float = 0.1
@@ -121,7 +123,10 @@ class FinetuneSettings:
     context_tokens: int = 200
     """Room for sources in those, in the model's tokens."""
     held_out_share: float = 0.05
-    """Share of the conversations kept back to measure the loss on text not trained on."""
+    """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
+    has several, else whole documents."""
+    patience: int = 0
+    """Epochs without a lower held-out loss after which training stops, and the best epoch is kept; 0 trains on."""
     seed: int = 0
     """Seed of the initial adapter and of the order of steps."""
 
@@ -129,6 +134,7 @@ class FinetuneSettings:
         """Refuses settings that cannot train."""
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
+        _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
         _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")

@@ -9,7 +9,7 @@ import torch
 from lorag.errors import DataError, InputError, ModelError
 from lorag.settings import FinetuneSettings, Sampling
 from lorag.training.adapter import read_adapter, require_base
-from lorag.training.lora import split, train
+from lorag.training.lora import train
 from lorag.types import Conversation, Message
 
 FACTS = {
@@ -21,7 +21,7 @@ FACTS = {
 DATA = [
     Conversation((Message("user", q), Message("assistant", a)), (f"{i}.md",)) for i, (q, a) in enumerate(FACTS.items())
 ]
-SETTINGS = FinetuneSettings(epochs=6, learning_rate=2e-3, batch_tokens=128, held_out_share=0.0)
+SETTINGS = FinetuneSettings(epochs=6, learning_rate=2e-3, batch_tokens=64, held_out_share=0.0)
 
 
 def run(model, out, settings=SETTINGS, progress=lambda *_: None):
@@ -57,7 +57,9 @@ def test_the_base_is_as_it_was(trained):
 def test_the_manifest_explains_the_adapter(trained):
     _, adapter, _, _, seen = trained
     assert adapter.loss_last < 0.5 < 1.5 < adapter.loss_first
-    assert (adapter.conversations, adapter.too_long, adapter.held_out) == (4, 0, 0)
+    assert (adapter.conversations, adapter.too_long, adapter.held_out, adapter.held_out_kind) == (4, 0, 0, "none")
+    assert adapter.forgetting.loss_after != adapter.forgetting.loss_before
+    assert adapter.forgetting.questions == 24
     assert len(adapter.loss_curve) == adapter.steps == seen[-1][1] == seen[-1][2]
     folder = Path(adapter.folder)
     again = read_adapter(folder)
@@ -90,15 +92,6 @@ def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_pat
     ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("resumed", "whole"))
     for name, weight in theirs.items():
         torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-6)
-
-
-def test_held_out_conversations_share_no_document_with_the_learned():
-    data = [Conversation((Message("user", str(n)), Message("assistant", "x")), (f"{n % 20}.md",)) for n in range(200)]
-    learned, held = split(data, FinetuneSettings(held_out_share=0.3))
-    assert len(learned) + len(held) == 200
-    assert 10 < len(held) < 140
-    assert not {c.evidence for c in learned} & {c.evidence for c in held}
-    assert split(data, FinetuneSettings(held_out_share=0.0)) == (data, [])
 
 
 def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):

@@ -129,6 +129,9 @@ def finetune(
     epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a LoRA adapter on conversations."""
@@ -137,7 +140,7 @@ def finetune(
     from lorag.journeys.finetune import finetune as run_training
     from lorag.settings import FinetuneSettings
 
-    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate}
+    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
         settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
@@ -149,7 +152,10 @@ def finetune(
     output.print(f"Loss {adapter.loss_first:.2f} -> {adapter.loss_last:.2f} a token.", markup=False)
     if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
         before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
-        output.print(f"On {adapter.held_out} held-out conversations {before:.2f} -> {after:.2f}.", markup=False)
+        kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
+        what = kept_back[adapter.held_out_kind]
+        output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
+    output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
     output.print(f'Adapter: {target}\nTry it: lorag ask "…" --no-sources --adapter {target}', markup=False)
 
 

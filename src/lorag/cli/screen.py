@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,9 @@ from lorag.interfaces import Progress
 from lorag.types import Hit
 
 WRONG_INPUT, FAILED = 2, 1
-output = Console(soft_wrap=True, highlight=False, emoji=False, width=None if sys.stdout.isatty() else 110)
+_QUIET = os.environ.get("RANK", "0") != "0"
+"""Of several processes under ``torchrun`` the first one speaks."""
+output = Console(soft_wrap=True, highlight=False, emoji=False, quiet=_QUIET, width=None if sys.stdout.isatty() else 110)
 messages = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
@@ -82,7 +85,7 @@ def progress_bars() -> Iterator[Progress]:
 
         def show(stage: str, done: int, total: int) -> None:
             if not messages.is_terminal:
-                if done == total:
+                if done == total and not _QUIET:
                     messages.print(f"{stage}: {total} done")
                 return
             if stage not in tasks:
@@ -107,6 +110,8 @@ def print_warning(message: str) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on the output stream."""
+    if _QUIET:
+        return
     json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
 

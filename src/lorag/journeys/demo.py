@@ -18,20 +18,20 @@ SETTINGS = CompareSettings(
     limit=40,
     chunks=ChunkSettings(max_tokens=128),
     chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
-    finetune=FinetuneSettings(
-        epochs=2, learning_rate=1e-3, batch_tokens=320, context_share=0.05, context_tokens=160, held_out_share=0.0
-    ),
+    finetune=FinetuneSettings(context_share=0.05, context_tokens=160, held_out_share=0.0),
 )
-"""Fewer questions, shorter contexts and a shorter training than the defaults."""
+"""Fewer questions and shorter contexts than the defaults."""
 _NOTE = (
     "This demo is trimmed to end within twenty minutes on two cores: {limit} of its 128 questions, {context} tokens of"
-    " context, {epochs} epochs of training. `lorag compare` on your own files asks all questions by default."
+    " context, at most {answer} tokens an answer. `lorag compare` on your own files asks all questions by default."
 )
 
 
 def demo(out: Path | str | None = None, *, model: str | None = None, progress: Progress = no_progress) -> Comparison:
     """The comparison on the bundled corpus, with its update, training conversations and declared style."""
-    note = _NOTE.format(limit=SETTINGS.limit, context=SETTINGS.chat.context_tokens, epochs=SETTINGS.finetune.epochs)
+    note = _NOTE.format(
+        limit=SETTINGS.limit, context=SETTINGS.chat.context_tokens, answer=SETTINGS.chat.sampling.max_tokens
+    )
     with as_file(files("lorag") / "corpus") as corpus:
         return compare(
             corpus / "docs",

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lorag.errors import DataError, ModelError
+from lorag.training.forgetting import Forgetting
 
 MANIFEST = "lorag.json"
 
@@ -30,6 +31,8 @@ class Adapter:
     conversations: int
     too_long: int
     held_out: int
+    held_out_kind: str
+    """What was held out: other ``wordings`` of what was learned, whole ``documents``, or ``none``."""
     tokens: int
     """Tokens of one epoch, without padding."""
     supervised_tokens: int
@@ -39,6 +42,8 @@ class Adapter:
     loss_last: float
     held_out_loss_before: float | None
     held_out_loss_after: float | None
+    forgetting: Forgetting
+    """What the model lost of everything else."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
     settings: Mapping[str, float]
@@ -58,7 +63,8 @@ def read_adapter(folder: Path) -> Adapter:
         raise DataError(folder, f"is no adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
     try:
         fields = json.loads(path.read_text())
-        return Adapter(folder=str(folder), **{**fields, "loss_curve": tuple(fields["loss_curve"])})
+        whole = {"loss_curve": tuple(fields["loss_curve"]), "forgetting": Forgetting(**fields["forgetting"])}
+        return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(path, f"is not a manifest this version reads: {error}") from error
 

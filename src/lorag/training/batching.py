@@ -1,9 +1,4 @@
-"""Conversations to batches: like lengths together, padded on the left, under a budget of tokens a step.
-
-Two things are not computed twice. What all rows of a batch begin with (the instruction) is its ``prefix``, to be run
-once and shared; attention is causal, so that loss and gradient are the same. And padding on the left puts every
-answer at the right edge, so that only the last ``answer_tokens`` positions need logits.
-"""
+"""Conversations to batches: rendered by the model's template, like lengths together, under a budget of tokens."""
 
 from __future__ import annotations
 
@@ -16,25 +11,7 @@ from lorag.llm.rendering import Rendered, render
 from lorag.types import Conversation
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
-
-IGNORED = -100
-"""The label of a position without loss, as PyTorch's cross entropy expects it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Tensors of one step: ``ids``, ``mask`` and ``labels`` of shape ``(rows, length)``, behind a shared ``prefix``.
-
-    ``prefix`` has shape ``(prefix length,)`` and is empty when the rows share nothing; ``answer_tokens`` >= 1.
-    """
-
-    prefix: torch.Tensor
-    ids: torch.Tensor
-    mask: torch.Tensor
-    labels: torch.Tensor
-    answer_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,41 +44,25 @@ def rows(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversatio
     return Rows(kept, len(rendered) - len(kept))
 
 
-def batches(kept: Sequence[Rendered], batch_tokens: int) -> list[Batch]:
-    """The rows in batches of like length with at most ``batch_tokens`` padded tokens (one row at least)."""
+def batches(kept: Sequence[Rendered], batch_tokens: int) -> list[tuple[Rendered, ...]]:
+    """The rows in batches of like length, each of at most ``batch_tokens`` distinct tokens (one row at least).
+
+    Distinct means that what all rows begin with counts once a batch.
+    """
+    shared = _shared_tokens(kept) if kept else 0
     groups: list[list[Rendered]] = []
+    room = 0
     for row in sorted(kept, key=lambda row: (len(row.ids), row.ids)):
-        if groups and (len(groups[-1]) + 1) * len(row.ids) <= batch_tokens:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [_collate(group) for group in groups]
+        own = len(row.ids) - shared
+        if not groups or own > room:
+            groups.append([])
+            room = batch_tokens - shared
+        groups[-1].append(row)
+        room -= own
+    return [tuple(group) for group in groups]
 
 
-def _collate(group: Sequence[Rendered]) -> Batch:
-    import torch
-
-    shared = _shared_tokens(group)
-    length = max(len(row.ids) for row in group) - shared
-    ids = torch.zeros(len(group), length, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full_like(ids, IGNORED)
-    for i, row in enumerate(group):
-        own, supervised = torch.tensor(row.ids[shared:]), torch.tensor(row.supervised[shared:])
-        start = length - len(own)
-        ids[i, start:] = own
-        mask[i, start:] = 1
-        labels[i, start:] = torch.where(supervised, own, IGNORED)
-    first = int((labels != IGNORED).any(0).nonzero()[0])
-    return Batch(torch.tensor(group[0].ids[:shared], dtype=torch.long), ids, mask, labels, length - first)
-
-
-def _shared_tokens(group: Sequence[Rendered]) -> int:
-    """Length of what all rows begin with, short of the token before the first supervised one; 0 for a single row."""
-    if len(group) == 1:
-        return 0
-    limit = min(row.supervised.index(True) for row in group) - 1
-    shared = 0
-    while shared < limit and len({row.ids[shared] for row in group}) == 1:
-        shared += 1
-    return shared
+def _shared_tokens(kept: Sequence[Rendered]) -> int:
+    """Length of what all rows begin with: what the first and the last of them in sorted order begin with."""
+    first, last = min(row.ids for row in kept), max(row.ids for row in kept)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))

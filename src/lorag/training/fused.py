@@ -1,0 +1,195 @@
+"""The training step of Llama-type models with fewer passes over memory and no arithmetic that changes nothing.
+
+The same function as the library's model with PEFT's layers: projections of one input share the gradient's buffer and
+the product with their stacked A, LoRA's products are added in place, grouped queries meet their keys without copies,
+the last layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
+stay where they are; only the trainable factors get gradients. Not here: dropout, other LoRA kinds (``supports`` says
+no to them), a GPU's kernels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from lorag.training.tree import Tree
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+_HEAD_ROWS = 256
+"""Positions whose logits are held at a time."""
+_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+_ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+
+
+def supports(model: PeftModel) -> bool:
+    """Whether this is a decoder of a known shape on a CPU, with plain LoRA on all its projections."""
+    from peft.tuners.lora import Linear
+
+    causal: Any = model.base_model.model
+    if type(causal).__name__ not in _MODELS or model.device.type != "cpu":
+        return False
+    config = causal.config
+    if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0):
+        return False
+    if getattr(config, "sliding_window", None) is not None:
+        return False
+    layers = causal.model.layers
+    projections = [getattr(layer.self_attn, name) for layer in layers for name in _ATTENTION]
+    projections += [getattr(layer.mlp, name) for layer in layers for name in _MLP]
+    return isinstance(causal.lm_head, torch.nn.Linear) and all(
+        type(layer) is Linear
+        and len(layer.active_adapters) == 1
+        and not layer.merged
+        and not layer.lora_variant
+        and not layer.lora_bias[layer.active_adapters[0]]
+        and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
+        for layer in projections
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A frozen linear map with its LoRA factors: ``x W^T + bias + scale (x A^T) B^T``."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+
+
+class _Projections(torch.autograd.Function):
+    """Several projections of one input ``(n, in)``, to ``(n, out)`` each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, frozen: Sequence[Projection], *factors: torch.Tensor) -> Any:
+        stacked = torch.cat(factors[::2]).to(x.dtype)
+        inner = x @ stacked.T
+        outputs = []
+        for map_, h, b in zip(frozen, inner.split([len(a) for a in factors[::2]], dim=1), factors[1::2], strict=True):
+            y = functional.linear(x, map_.weight, map_.bias)
+            outputs.append(y.addmm_(h, b.to(x.dtype).T, alpha=map_.scale))
+        ctx.frozen = frozen
+        ctx.save_for_backward(x, stacked, inner, *factors)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        x, stacked, inner, *factors = ctx.saved_tensors
+        widths = [len(a) for a in factors[::2]]
+        d_inner = torch.cat(
+            [(grad @ b.to(x.dtype)).mul_(m.scale) for grad, m, b in zip(grads, ctx.frozen, factors[1::2], strict=True)],
+            dim=1,
+        )
+        d_a = (d_inner.T @ x).split(widths)
+        d_b = [
+            (grad.T @ h).mul_(m.scale) for grad, m, h in zip(grads, ctx.frozen, inner.split(widths, dim=1), strict=True)
+        ]
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = d_inner @ stacked
+            for grad, map_ in zip(grads, ctx.frozen, strict=True):
+                d_x.addmm_(grad, map_.weight)
+        d_factors = [part for pair in zip(d_a, d_b, strict=True) for part in pair]
+        return d_x, None, *(part.to(factor.dtype) for part, factor in zip(d_factors, factors, strict=True))
+
+
+class _MeanCrossEntropy(torch.autograd.Function):
+    """Mean cross entropy of ``(p, hidden)`` states against ``(s, 2)`` targets; its gradient is formed on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        total = states.new_zeros((), dtype=torch.float32)
+        gradient = torch.empty_like(states)
+        count = torch.bincount(targets[:, 0], minlength=len(states))
+        for start in range(0, len(states), _HEAD_ROWS):
+            end = min(start + _HEAD_ROWS, len(states))
+            logits = (states[start:end] @ head.T).float()
+            logits -= logits.logsumexp(1, keepdim=True)
+            place, label = targets[(targets[:, 0] >= start) & (targets[:, 0] < end)].T
+            total -= logits[place - start, label].sum()
+            if not ctx.needs_input_grad[0]:
+                continue
+            shares = logits.exp_().mul_(count[start:end, None])
+            shares.index_put_((place - start, label), shares.new_tensor(-1.0), accumulate=True)
+            gradient[start:end] = shares.to(head.dtype) @ head
+        ctx.save_for_backward(gradient.div_(len(targets)))
+        return total / len(targets)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad, None, None
+
+
+def loss(model: PeftModel, batch: Tree) -> torch.Tensor:
+    """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
+    causal: Any = model.base_model.model
+    decoder = causal.model
+    x = decoder.embed_tokens(batch.ids)
+    cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.positions[None]))
+    hidden = torch.zeros(batch.visible.shape, dtype=x.dtype).masked_fill_(~batch.visible, float("-inf"))
+    rows: Any = slice(None)
+    for layer in decoder.layers:
+        if layer is decoder.layers[-1]:
+            rows = batch.predicting
+        x = _layer(layer, x, cos, sin, hidden[rows], rows)
+    states = _normed(decoder.norm, x)
+    mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch.targets)  # type: ignore[no-untyped-call]
+    return mean
+
+
+def _layer(layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, hidden: torch.Tensor, rows: Any) -> Any:
+    attention, mlp = layer.self_attn, layer.mlp
+    normed = _normed(layer.input_layernorm, x)
+    if isinstance(rows, slice):
+        q, k, v = _project(normed, attention.q_proj, attention.k_proj, attention.v_proj)
+    else:
+        (q,) = _project(normed[rows], attention.q_proj)
+        k, v = _project(normed, attention.k_proj, attention.v_proj)
+    mixed = _attend(q, k, v, cos, sin, hidden, rows, attention.head_dim, attention.scaling)
+    x = x[rows] + _project(mixed, attention.o_proj)[0]
+    gate, up = _project(_normed(layer.post_attention_layernorm, x), mlp.gate_proj, mlp.up_proj)
+    return x + _project(functional.silu(gate) * up, mlp.down_proj)[0]
+
+
+def _attend(q: Any, k: Any, v: Any, cos: Any, sin: Any, hidden: Any, rows: Any, width: int, scaling: float) -> Any:
+    """Grouped-query attention: ``(m, heads * width)`` for queries at ``rows`` over all ``n`` tokens."""
+    m, n = len(q), len(k)
+    q = _rotated(q.view(m, -1, width), cos[rows], sin[rows]) * scaling
+    k = _rotated(k.view(n, -1, width), cos, sin)
+    v = v.view(n, -1, width)
+    groups = k.shape[1]
+    q = q.view(m, groups, -1, width).permute(1, 2, 0, 3).reshape(groups, -1, width)
+    scores = torch.bmm(q, k.permute(1, 2, 0)).view(groups, -1, m, n)
+    shares = functional.softmax(scores.add_(hidden), dim=-1, dtype=torch.float32).to(v.dtype)
+    mixed = torch.bmm(shares.view(groups, -1, n), v.transpose(0, 1))
+    return mixed.view(groups, -1, m, width).permute(2, 0, 1, 3).reshape(m, -1)
+
+
+def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    left, right = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-right, left), dim=-1) * sin
+
+
+def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    return functional.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
+
+
+def _project(x: torch.Tensor, *layers: Any) -> tuple[torch.Tensor, ...]:
+    maps = [_projection(layer) for layer in layers]
+    factors = [factor for map_ in maps for factor in (map_.a, map_.b)]
+    outputs: tuple[torch.Tensor, ...] = _Projections.apply(x, maps, *factors)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+def _projection(layer: Any) -> Projection:
+    (name,) = layer.active_adapters
+    base = layer.base_layer
+    return Projection(base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])

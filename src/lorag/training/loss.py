@@ -1,0 +1,114 @@
+"""The loss of a step: mean cross entropy a supervised token, by the library's forward or by the fused one.
+
+The fused step is taken only where it proves itself on the first batch: loss and gradient must be those of the
+library. Where the model is of another kind, or the proof fails, training runs on the library's own forward.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lorag.llm.rendering import Rendered
+from lorag.training import fused
+from lorag.training.tree import tree
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
+IGNORED = -100
+"""The label of a position without loss, as PyTorch's cross entropy expects it."""
+
+Loss = Callable[["PeftModel", Sequence[Rendered]], "torch.Tensor"]
+
+
+def plain_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
+    """The library's own forward on the rows, padded on the right; logits only where some row is supervised."""
+    import torch
+
+    device = model.device
+    lengths = torch.tensor([len(row.ids) for row in rows])
+    ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    labels = torch.full_like(ids, IGNORED)
+    for i, row in enumerate(rows):
+        ids[i, : lengths[i]] = torch.tensor(row.ids)
+        labels[i, : lengths[i]] = torch.where(torch.tensor(row.supervised), ids[i, : lengths[i]], IGNORED)
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    columns = (labels[:, 1:] != IGNORED).any(0).nonzero().flatten()
+    out = model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=columns.to(device))
+    wanted = labels[:, columns + 1].to(device)
+    return torch.nn.functional.cross_entropy(out.logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
+
+
+def token_losses(model: PeftModel, rows: Sequence[Rendered]) -> list[list[float]]:
+    """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree."""
+    import torch
+
+    made = tree(rows)
+    hidden = torch.zeros(made.visible.shape, dtype=model.dtype).masked_fill_(
+        ~made.visible, torch.finfo(model.dtype).min
+    )
+    device = model.device
+    with torch.inference_mode():
+        out = model.base_model(
+            input_ids=made.ids[None].to(device),
+            position_ids=made.positions[None].to(device),
+            attention_mask=hidden[None, None].to(device),
+            logits_to_keep=made.predicting.to(device),
+        )
+        places, labels = made.targets.to(device).T
+        losses = iter(
+            torch.nn.functional.cross_entropy(out.logits[0, places].float(), labels, reduction="none").tolist()
+        )
+    return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
+
+
+def fused_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
+    """The same number and the same gradients, faster; see ``lorag.training.fused``."""
+    return fused.loss(model, tree(rows))
+
+
+def choose_loss(model: PeftModel, rows: Sequence[Rendered]) -> Loss:
+    """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
+
+    A failed proof is a warning: training goes on, slower.
+    """
+    if not fused.supports(model):
+        return plain_loss
+    difference = _difference(model, rows)
+    tolerance = 1e-3 if model.dtype.itemsize == 4 else 0.1
+    if difference <= tolerance:
+        return fused_loss
+    warnings.warn(
+        f"the fast training step differs from the library's by {difference:.2g} on this model, more than"
+        f" {tolerance:g}; training runs on the library's step, which is slower",
+        stacklevel=2,
+    )
+    return plain_loss
+
+
+def _difference(model: PeftModel, rows: Sequence[Rendered]) -> float:
+    """The larger relative difference of loss and gradient, measured where LoRA takes part (B is not zero)."""
+    import torch
+
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trained.items()}
+    draw = torch.Generator().manual_seed(0)
+    gradients = []
+    losses = []
+    try:
+        with torch.no_grad():
+            for p in trained.values():
+                p.add_(torch.randn(p.shape, generator=draw).to(p), alpha=0.02)
+        for loss in (plain_loss, fused_loss):
+            value = loss(model, rows)
+            gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(value, list(trained.values()))]))
+            losses.append(value.detach())
+    finally:
+        with torch.no_grad():
+            for name, p in trained.items():
+                p.copy_(before[name])
+    theirs, ours = gradients
+    return float(max((losses[1] - losses[0]).abs() / losses[0], (ours - theirs).norm() / theirs.norm()))

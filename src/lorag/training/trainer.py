@@ -1,0 +1,175 @@
+"""Steps over batches by the Hugging Face ``Trainer``: its optimizer, schedule, checkpoints, resumption, processes.
+
+What is ours is what a step computes. The loss of an update is summed over all its supervised tokens, on every process
+and in every accumulated batch, and divided by their number once, so that a token weighs the same wherever it stands.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from lorag.errors import ModelError
+from lorag.files import write_whole
+from lorag.interfaces import Progress
+from lorag.llm.rendering import Rendered
+from lorag.settings import FinetuneSettings
+from lorag.training.loss import Loss
+
+
+def run(
+    model: Learner,
+    steps: Sequence[Sequence[Rendered]],
+    held_out: Sequence[Sequence[Rendered]],
+    checkpoints: Path,
+    identity: str,
+    settings: FinetuneSettings,
+    progress: Progress,
+) -> list[float]:
+    """Trains in place and returns the loss of every update.
+
+    With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
+    best epoch stays.
+
+    An interrupted training of the same ``identity`` goes on from its last whole checkpoint; one of another identity
+    is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
+    loss is not a number.
+    """
+    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress)
+    mark = checkpoints / "identity"
+    with trainer.accelerator.main_process_first():
+        if not (mark.is_file() and mark.read_text() == identity):
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            write_whole(mark, identity)
+    # A checkpoint that a kill left half-written lacks the state file, which is written last.
+    saved = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    if not curve or any(loss != loss for loss in curve):
+        raise ModelError("the training loss is not a number; lower the learning rate")
+    first, last = curve[0], sum(curve[-5:]) / len(curve[-5:])
+    if last > first:
+        warnings.warn(
+            f"the training loss rose from {first:.2f} to {last:.2f}: the model was not taught but damaged; lower the"
+            f" learning rate (it was {settings.learning_rate:g})",
+            stacklevel=2,
+        )
+    return curve
+
+
+def mean_loss(model: Learner, data: Sequence[Sequence[Rendered]]) -> float:
+    """Mean cross entropy a supervised token over all batches, of which there is one at least."""
+    total, tokens = 0.0, 0
+    with torch.inference_mode():
+        for batch in data:
+            count = sum(sum(row.supervised) for row in batch)
+            total += float(model(batch)) * count
+            tokens += count
+    return total / tokens
+
+
+class Learner(PeftModel):
+    """An adapted model whose forward is the loss of a batch of rows, by the function it was given.
+
+    Everything a step computes goes through ``forward``, so that wrappers for several processes see it.
+    """
+
+    loss: Loss
+
+    def forward(self, rows: Sequence[Rendered]) -> torch.Tensor:
+        """Mean cross entropy a supervised token, a scalar."""
+        return self.loss(self, rows)
+
+
+class _RowsTrainer(Trainer):
+    """A dataset item is a whole batch; the sampler shuffles batches, whose rows stay together."""
+
+    held_out: Sequence[Sequence[Rendered]] = ()
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        # The gradients of all processes are averaged, and every process counts the tokens of all.
+        share = self.accelerator.num_processes * len(inputs["labels"]) / num_items_in_batch
+        loss: torch.Tensor = model(rows=inputs["rows"]) * share
+        return loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The held-out loss, once an epoch."""
+        found = {"eval_loss": mean_loss(cast("Learner", self.model), self.held_out)}
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+
+class _Steps(TrainerCallback):
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._progress("finetuning", state.global_step, state.max_steps)
+
+
+def _trainer(
+    model: Learner,
+    steps: Sequence[Sequence[Rendered]],
+    held_out: Sequence[Sequence[Rendered]],
+    checkpoints: Path,
+    settings: FinetuneSettings,
+    progress: Progress,
+) -> Trainer:
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    updates = math.ceil(len(steps) / processes / settings.gradient_accumulation_steps)
+    stops = settings.patience > 0 and len(held_out) > 0
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(10, updates),
+        weight_decay=0.0,
+        logging_steps=1,
+        save_strategy="epoch",
+        save_total_limit=2,
+        eval_strategy="epoch" if stops else "no",
+        load_best_model_at_end=stops,
+        metric_for_best_model="eval_loss" if stops else None,
+        greater_is_better=False if stops else None,
+        seed=settings.seed,
+        use_cpu=model.device.type == "cpu",
+        ddp_backend="gloo" if processes > 1 and model.device.type == "cpu" else None,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    trainer = _RowsTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=[_item(rows) for rows in steps],
+        eval_dataset=[],
+        data_collator=lambda items: items[0],
+        callbacks=[_Steps(progress), *([EarlyStoppingCallback(settings.patience)] if stops else [])],
+    )
+    trainer.held_out = held_out
+    trainer.model_accepts_loss_kwargs = True  # else the library would not count the supervised tokens
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _item(rows: Sequence[Rendered]) -> dict[str, Any]:
+    """A batch as the ``Trainer`` counts it: ``labels`` are its supervised tokens, shifted already."""
+    labels = torch.tensor([token for row in rows for token, said in zip(row.ids, row.supervised, strict=True) if said])
+    return {"rows": rows, "labels": labels, "shift_labels": labels}

@@ -1,0 +1,98 @@
+"""Updates weigh every supervised token the same, however they are cut into steps and spread over processes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import load_file
+
+from lorag.settings import FinetuneSettings
+from lorag.training.lora import train
+from lorag.types import Conversation, Message
+
+ANSWERS = ("Mara Lind.", "Tide gauges, sold in three sizes to ports and to universities.", "Bergen.", "Since 1994.")
+DATA = [
+    Conversation((Message("user", f"Question {i}?"), Message("assistant", answer)))
+    for i, answer in enumerate(ANSWERS, start=1)
+]
+AT_ONCE = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1024, held_out_share=0.0)
+ONE_BY_ONE = replace(AT_ONCE, batch_tokens=1, gradient_accumulation_steps=4)
+SCRIPT = """
+import sys
+from pathlib import Path
+from lorag import build
+from lorag.journeys.finetune import train_adapter
+from lorag.settings import FinetuneSettings
+from lorag.training.conversations import read_conversations
+data, out, model = sys.argv[1:]
+settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0,
+                            gradient_accumulation_steps=2)
+train_adapter(build.language_model(model), read_conversations(data), Path(out), settings)
+"""
+
+
+@pytest.fixture(scope="module")
+def at_once(smollm_folder, tmp_path_factory):
+    return trained(smollm_folder, tmp_path_factory.mktemp("adapters") / "at_once", AT_ONCE)
+
+
+def trained(smollm_folder, out, settings):
+    from lorag.llm.engines.transformers import load
+
+    weights = load(smollm_folder).weights
+    adapter = train(weights.model, weights.tokenizer, DATA, out, base=str(smollm_folder), settings=settings)
+    return adapter, load_file(out / "adapter_model.safetensors")
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        assert (ours[name] - weight).norm() <= 0.01 * weight.norm()
+
+
+def test_accumulated_steps_are_one_large_step(at_once, smollm_folder, tmp_path):
+    adapter, weights = trained(smollm_folder, tmp_path / "one_by_one", ONE_BY_ONE)
+    expected, theirs = at_once
+    assert adapter.steps == expected.steps == 3
+    assert adapter.loss_curve == pytest.approx(expected.loss_curve, rel=1e-3)
+    assert_same(weights, theirs)
+
+
+def test_two_processes_share_an_update(at_once, smollm_folder, tmp_path):
+    lines = [{"messages": [{"role": m.role, "content": m.content} for m in c.messages]} for c in DATA]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out = tmp_path / "adapter"
+    arguments = ["--nproc-per-node", "2", tmp_path / "script.py", tmp_path / "chat.jsonl", out, smollm_folder]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    expected, theirs = at_once
+    curve = json.loads((out / "lorag.json").read_text())["loss_curve"]
+    assert curve == pytest.approx(expected.loss_curve, rel=1e-3)
+    assert_same(load_file(out / "adapter_model.safetensors"), theirs)
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter", "chat.jsonl", "script.py"}
+
+
+def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epoch(smollm_folder, tmp_path):
+    from lorag.llm.engines.transformers import load
+
+    weights = load(smollm_folder).weights
+    data = [
+        Conversation((Message("user", f"Firm {n}. {wording}"), Message("assistant", f"Its founder is {name}.")))
+        for n, name in enumerate(("Mara Lind", "Tove Aker"))
+        for wording in ("Who founded it?", "It was founded by whom?", "Name the founder.")
+    ]
+    settings = FinetuneSettings(epochs=9, learning_rate=5e-3, batch_tokens=512, held_out_share=0.3, patience=1)
+    adapter = train(weights.model, weights.tokenizer, data, tmp_path / "a", base="smollm2-135m", settings=settings)
+    assert (adapter.held_out_kind, adapter.conversations, adapter.held_out) == ("wordings", 4, 2)
+    assert adapter.steps < 9  # one a step an epoch
+    assert adapter.held_out_loss_after < adapter.held_out_loss_before
+
+
+def test_a_training_that_damages_the_model_says_so(smollm_folder, tmp_path):
+    with pytest.warns(UserWarning, match=r"the training loss rose from .* lower the learning rate \(it was 0.5\)"):
+        trained(smollm_folder, tmp_path / "a", replace(AT_ONCE, learning_rate=0.5, epochs=4))

@@ -60,6 +60,7 @@ def test_the_manifest_explains_the_adapter(trained):
     assert (adapter.conversations, adapter.too_long, adapter.held_out, adapter.held_out_kind) == (4, 0, 0, "none")
     assert adapter.forgetting.loss_after != adapter.forgetting.loss_before
     assert adapter.forgetting.questions == 24
+    assert adapter.step == "fused"
     assert len(adapter.loss_curve) == adapter.steps == seen[-1][1] == seen[-1][2]
     folder = Path(adapter.folder)
     again = read_adapter(folder)

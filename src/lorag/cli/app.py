@@ -148,7 +148,10 @@ def finetune(
     if json:
         print_json(asdict(adapter))
         return
-    output.print(f"Trained {adapter.base} on {adapter.conversations} conversations in {adapter.seconds:.0f} seconds.")
+    output.print(
+        f"Trained {adapter.base} on {adapter.conversations} conversations in {adapter.seconds:.0f} seconds, by the"
+        f" {adapter.step} step."
+    )
     output.print(f"Loss {adapter.loss_first:.2f} -> {adapter.loss_last:.2f} a token.", markup=False)
     if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
         before, after = adapter.held_out_loss_before, adapter.held_out_loss_after

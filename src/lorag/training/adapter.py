@@ -37,6 +37,8 @@ class Adapter:
     """Tokens of one epoch, without padding."""
     supervised_tokens: int
     steps: int
+    step: str
+    """Whose arithmetic a step was: ``fused`` or the ``library``'s."""
     seconds: float
     loss_first: float
     loss_last: float

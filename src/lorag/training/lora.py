@@ -47,7 +47,7 @@ def train(
     ``base`` is the name kept in the manifest. Raises ``InputError`` without conversations and ``ModelError`` when
     the loss is not a number or the adapter learned nothing.
     """
-    from lorag.training.loss import choose_loss
+    from lorag.training.loss import choose_loss, fused_loss
     from lorag.training.trainer import mean_loss, run
 
     if not conversations:
@@ -75,6 +75,7 @@ def train(
             tokens=data.tokens,
             supervised_tokens=data.supervised_tokens,
             steps=len(curve),
+            step="fused" if adapted.loss is fused_loss else "library",
             seconds=time.perf_counter() - start,
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),

@@ -52,9 +52,7 @@ def training_data(
             origin += f" {len(plain) - len(kept)} that ask a test question word for word were left out."
         served = [as_served(conversation, settings.chat.response_template) for conversation in kept]
         with_sources = _with_sources(kept, knowledge, model, settings)
-        origin += (
-            f" {len(with_sources)} of them were trained on once more under the sources they are to be answered from."
-        )
+        origin += f" {len(with_sources)} were trained on once more under the sources they are to be answered from."
         write_conversations(run.training, [*served, *with_sources])
         write_whole(run.training_facts, json.dumps({"origin": origin}))
     origin = json.loads(run.training_facts.read_text())["origin"]

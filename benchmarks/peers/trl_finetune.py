@@ -36,6 +36,7 @@ def main(job: dict[str, Any]) -> None:
         warmup_steps=job["warmup_steps"],
         seed=job["seed"],
         save_strategy="no",
+        completion_only_loss=True,
         report_to="none",
         disable_tqdm=True,
         logging_steps=1000,
@@ -48,6 +49,9 @@ def main(job: dict[str, Any]) -> None:
         processing_class=AutoTokenizer.from_pretrained(job["model"]),
         peft_config=lora,
     )
+    learned = sum(label != -100 for row in trainer.train_dataset for label in row["labels"])
+    if learned != sum(sum(row["completion_mask"]) for row in rows):
+        raise SystemExit(f"TRL learns {learned} tokens, not those of the job")
     wall, cpu = time.perf_counter(), time.process_time()
     trainer.train()
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu

@@ -121,6 +121,7 @@ def ours(job: dict[str, Any]) -> int:
         epochs=job["epochs"],
         batch_tokens=job["batch_tokens"],
         held_out_share=0.0,
+        measure_forgetting=False,
         seed=job["seed"],
     )
     conversations = read_conversations(data)

@@ -127,6 +127,8 @@ class FinetuneSettings:
     has several, else whole documents."""
     patience: int = 0
     """Epochs without a lower held-out loss after which training stops, and the best epoch is kept; 0 trains on."""
+    measure_forgetting: bool = True
+    """Whether the loss on general text and the choices in simple questions are measured before and after."""
     seed: int = 0
     """Seed of the initial adapter and of the order of steps."""
 

@@ -74,7 +74,9 @@ def test_the_manifest_explains_the_adapter(trained):
 def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_path):
     from safetensors.torch import load_file
 
-    short = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=64, held_out_share=0.0)
+    short = FinetuneSettings(
+        epochs=3, learning_rate=1e-3, batch_tokens=64, held_out_share=0.0, measure_forgetting=False
+    )
     steps = []
 
     def interrupt(stage, done, total):

@@ -17,7 +17,9 @@ DATA = [
     Conversation((Message("user", f"Question {i}?"), Message("assistant", answer)))
     for i, answer in enumerate(ANSWERS, start=1)
 ]
-AT_ONCE = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1024, held_out_share=0.0)
+AT_ONCE = FinetuneSettings(
+    epochs=3, learning_rate=1e-3, batch_tokens=1024, held_out_share=0.0, measure_forgetting=False
+)
 ONE_BY_ONE = replace(AT_ONCE, batch_tokens=1, gradient_accumulation_steps=4)
 SCRIPT = """
 import sys
@@ -27,7 +29,7 @@ from lorag.journeys.finetune import train_adapter
 from lorag.settings import FinetuneSettings
 from lorag.training.conversations import read_conversations
 data, out, model = sys.argv[1:]
-settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0,
+settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0, measure_forgetting=False,
                             gradient_accumulation_steps=2)
 train_adapter(build.language_model(model), read_conversations(data), Path(out), settings)
 """
@@ -86,7 +88,14 @@ def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epo
         for n, name in enumerate(("Mara Lind", "Tove Aker"))
         for wording in ("Who founded it?", "It was founded by whom?", "Name the founder.")
     ]
-    settings = FinetuneSettings(epochs=9, learning_rate=5e-3, batch_tokens=512, held_out_share=0.3, patience=1)
+    settings = FinetuneSettings(
+        epochs=9,
+        learning_rate=5e-3,
+        batch_tokens=512,
+        held_out_share=0.3,
+        patience=1,
+        measure_forgetting=False,
+    )
     adapter = train(weights.model, weights.tokenizer, data, tmp_path / "a", base="smollm2-135m", settings=settings)
     assert (adapter.held_out_kind, adapter.conversations, adapter.held_out) == ("wordings", 4, 2)
     assert adapter.steps < 9  # one a step an epoch

@@ -158,7 +158,8 @@ def finetune(
         kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
         what = kept_back[adapter.held_out_kind]
         output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
-    output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
+    if adapter.forgetting is not None:
+        output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
     output.print(f'Adapter: {target}\nTry it: lorag ask "…" --no-sources --adapter {target}', markup=False)
 
 

@@ -268,7 +268,7 @@ def _facts(
         f" {adapter.steps} steps, {adapter.seconds / 60:.1f} minutes,"
         f" loss {adapter.loss_first:.2f} to {adapter.loss_last:.2f}",
         "adapter": f"LoRA rank {settings.finetune.rank}, all linear layers, rate {settings.finetune.learning_rate:g}",
-        "forgetting": str(adapter.forgetting),
+        "forgetting": str(adapter.forgetting or "not measured"),
         "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
         "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),

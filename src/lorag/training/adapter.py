@@ -44,8 +44,8 @@ class Adapter:
     loss_last: float
     held_out_loss_before: float | None
     held_out_loss_after: float | None
-    forgetting: Forgetting
-    """What the model lost of everything else."""
+    forgetting: Forgetting | None
+    """What the model lost of everything else; None where that was not measured."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
     settings: Mapping[str, float]
@@ -65,7 +65,11 @@ def read_adapter(folder: Path) -> Adapter:
         raise DataError(folder, f"is no adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
     try:
         fields = json.loads(path.read_text())
-        whole = {"loss_curve": tuple(fields["loss_curve"]), "forgetting": Forgetting(**fields["forgetting"])}
+        measured = fields["forgetting"]
+        whole = {
+            "loss_curve": tuple(fields["loss_curve"]),
+            "forgetting": None if measured is None else Forgetting(**measured),
+        }
         return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(path, f"is not a manifest this version reads: {error}") from error

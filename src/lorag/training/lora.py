@@ -59,9 +59,9 @@ def train(
     try:
         start = time.perf_counter()
         steps, held_out = (batches(part.kept, settings.batch_tokens) for part in (data, kept_back))
-        adapted.loss = choose_loss(adapted, steps[0])
+        adapted.loss = choose_loss(adapted, steps[0][:2])
         before = mean_loss(adapted, held_out) if held_out else None
-        general = measure(adapted, tokenizer)
+        general = measure(adapted, tokenizer) if settings.measure_forgetting else None
         curve = run(adapted, steps, held_out, _checkpoints(out), identity, settings, progress)
         adapter = Adapter(
             folder=str(out),
@@ -81,7 +81,7 @@ def train(
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
             held_out_loss_after=mean_loss(adapted, held_out) if held_out else None,
-            forgetting=forgetting(general, measure(adapted, tokenizer)),
+            forgetting=forgetting(general, measure(adapted, tokenizer)) if general else None,
             loss_curve=tuple(curve),
             settings=asdict(settings),
             versions={name: version(name) for name in ("torch", "transformers", "peft")},

@@ -1,6 +1,6 @@
 """The loss of a step: mean cross entropy a supervised token, by the library's forward or by the fused one.
 
-The fused step is taken only where it proves itself on the first batch: loss and gradient must be those of the
+The fused step is taken only where it proves itself on the first rows: loss and gradient must be those of the
 library. Where the model is of another kind, or the proof fails, training runs on the library's own forward.
 """
 

@@ -91,5 +91,10 @@ def require(module: str, extra: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        line = f"pip install 'lorag[{extra}]'"
-        raise MissingExtraError(f"{purpose} needs the package {module!r}; install it with `{line}`") from error
+        message = f"{purpose} needs the package {module!r}; install it with `{install_line(extra)}`"
+        raise MissingExtraError(message) from error
+
+
+def install_line(extra: str) -> str:
+    """The command that installs Lorag with ``extra``."""
+    return f"pip install 'lorag[{extra}]'"

@@ -138,6 +138,11 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(dump(value).encode()).hexdigest()[:16]
 
 
+def draw(text: str) -> float:
+    """A pseudo-random number from 0 up to 1 that is always the same for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, read in pieces."""
     with path.open("rb") as file:

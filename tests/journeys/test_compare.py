@@ -11,6 +11,7 @@ import pytest
 
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.journeys.compare import _read, compare
+from lorag.llm.engines.transformers import load
 from lorag.settings import CompareSettings
 from lorag.types import Message
 
@@ -68,15 +69,16 @@ def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
     assert differing
 
 
-def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(answers, finished, smollm_own):
-    adapted = smollm_own.with_adapter(finished / "adapter")
+def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(answers, finished, smollm_folder):
+    base = load(smollm_folder)
+    adapted = base.with_adapter(finished / "adapter")
     sampling = CompareSettings().chat.sampling
-    for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", smollm_own)):
+    for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", base)):
         asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == ("before", arm)]
         prompts = [tuple(Message(**turn) for turn in answer["prompt"]) for answer in asked]
         assert [c.text for c in model.generate(prompts, sampling)] == [answer["text"] for answer in asked]
         if other:
-            assert [c.text for c in smollm_own.generate(prompts, sampling)] != [answer["text"] for answer in asked]
+            assert [c.text for c in base.generate(prompts, sampling)] != [answer["text"] for answer in asked]
 
 
 def test_the_result_holds_every_row_with_its_scores(finished):

@@ -42,6 +42,14 @@ def test_a_batch_gives_what_single_prompts_give_and_what_streams_give(smollm):
     assert together[0].finish == "stop"
 
 
+def test_in_bfloat16_it_answers_in_batches_and_one_by_one(smollm_folder):
+    halved = load(smollm_folder, dtype="bfloat16")
+    assert halved.dtype == "bfloat16"
+    together = [halved.generate(PROMPTS, SHORT)[0], *halved.generate(PROMPTS[:1], SHORT)]
+    assert all("Paris" in completion.text for completion in together)
+    assert load(smollm_folder).dtype in {"float32", "bfloat16"}
+
+
 def test_small_batches_change_nothing(smollm):
     alone = TransformersModel(smollm.weights, batch_tokens=1)
     assert [c.text for c in alone.generate(PROMPTS, SHORT)] == [c.text for c in smollm.generate(PROMPTS, SHORT)]

@@ -11,7 +11,7 @@ from lorag.training.forgetting import forgetting, measure
 def measured(smollm_folder):
     from lorag.llm.engines.transformers import load
 
-    weights = load(smollm_folder).weights
+    weights = load(smollm_folder, dtype="float32").weights
     model = PeftModel(weights.model, LoraConfig(target_modules=["v_proj"], task_type="CAUSAL_LM"))
     before = measure(model, weights.tokenizer)
     with torch.no_grad():

@@ -33,7 +33,7 @@ def run(model, out, settings=SETTINGS, progress=lambda *_: None):
 def trained(smollm_folder, tmp_path_factory):
     from lorag.llm.engines.transformers import load
 
-    model = load(smollm_folder, "smollm2-135m")
+    model = load(smollm_folder, "smollm2-135m", "float32")
     ids = torch.tensor([[1, 4093, 198, 1780]])
     before = model._forward(ids).logits.clone()
     seen = []

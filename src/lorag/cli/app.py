@@ -10,6 +10,7 @@ import typer
 from lorag.cli import data, models
 from lorag.cli.screen import (
     FAILED,
+    Json,
     output,
     print_error,
     print_json,
@@ -40,7 +41,6 @@ app.add_typer(models.app, name="models")
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Model = Annotated[
     str | None, typer.Option("--model", help="A catalogue name (`lorag models list`) or a local model folder.")
 ]

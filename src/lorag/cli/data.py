@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.screen import FAILED, output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.screen import FAILED, Json, output, print_json, print_table, progress_bars, translated_errors
 
 if TYPE_CHECKING:
     from lorag.journeys.data import DataReport
@@ -22,7 +22,6 @@ Source = Annotated[
     Path,
     typer.Argument(help="A .jsonl, .json, .csv or .tsv file, a folder of them, or OWNER/NAME of a hub's data set."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command(epilog="Example: lorag data check chat.jsonl --model smollm2-135m --questions qa.jsonl")

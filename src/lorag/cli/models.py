@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lorag.cli.screen import output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
 from lorag.llm import catalogue
 
 app = typer.Typer(help="Models that come from the Python package index.", no_args_is_help=True)
@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(help="A name from `lorag models list`.")]
 
 
 @app.command("list", epilog="Example: lorag models list")
-def list_models(json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False) -> None:
+def list_models(json: Json = False) -> None:
     """Show every model, what it is, and whether it is here."""
     with translated_errors():
         here = {name: catalogue.model_path(name) is not None for name in catalogue.CATALOGUE}

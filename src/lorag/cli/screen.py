@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import typer
 from rich import box
@@ -22,6 +22,7 @@ from lorag.interfaces import Progress
 from lorag.types import Hit
 
 WRONG_INPUT, FAILED = 2, 1
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _QUIET = os.environ.get("RANK", "0") != "0"
 """Of several processes under ``torchrun`` the first one speaks."""
 output = Console(soft_wrap=True, highlight=False, emoji=False, quiet=_QUIET, width=None if sys.stdout.isatty() else 110)

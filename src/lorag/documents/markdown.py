@@ -51,6 +51,11 @@ def headings(text: str) -> list[Heading]:
     return found
 
 
+def first_title(text: str) -> str:
+    """The first heading of level 1, or the empty string."""
+    return next((heading.title for heading in headings(text) if heading.level == 1), "")
+
+
 def tables(text: str) -> list[Table]:
     """The tables of ``text`` in order. A table ends before a blank line, a heading, or fenced code."""
     found = []

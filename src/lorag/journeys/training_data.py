@@ -7,7 +7,6 @@ share of the conversations is repeated with sources in the prompt, as the "both"
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from lorag.chat.prompts import as_served, as_served_with_sources, fitting_sources, is_refusal
 from lorag.evaluation.ceiling import EvidenceRetriever
 from lorag.evaluation.metrics import NewContentRecall, normalise
-from lorag.files import write_whole
+from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings
@@ -107,7 +106,7 @@ def _with_sources(
     always among them; a conversation whose answer no passage holds is left out, unless its answer is a refusal.
     """
     refusal, share = settings.chat.response_template, settings.finetune.context_share
-    chosen = [c for c in conversations if len(c.messages) == 2 and _draw(c.question) < share]
+    chosen = [c for c in conversations if len(c.messages) == 2 and draw(c.question) < share]
     examples = [Example(c.question, c.question, (c.messages[-1].content,), c.evidence) for c in chosen]
     holds = NewContentRecall.fit(examples).is_right
     found = knowledge.retrieve([c.question for c in chosen], settings.retrieval.k)
@@ -123,11 +122,6 @@ def _with_sources(
                 continue
             best = [held[0], *(hit for hit in hits if hit.chunk != held[0].chunk)]
         sources = fitting_sources(best, model.count_tokens, settings.finetune.context_tokens)
-        mixed = sorted(sources, key=lambda hit: _draw(hit.chunk.id))
+        mixed = sorted(sources, key=lambda hit: draw(hit.chunk.id))
         served.append(as_served_with_sources(conversation, mixed, refusal))
     return served
-
-
-def _draw(text: str) -> float:
-    """A fixed pseudo-random number between 0 and 1."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

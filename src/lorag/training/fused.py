@@ -134,18 +134,18 @@ def loss(model: PeftModel, batch: Tree) -> torch.Tensor:
     decoder = causal.model
     x = decoder.embed_tokens(batch.ids)
     cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.positions[None]))
-    hidden = torch.zeros(batch.visible.shape, dtype=x.dtype).masked_fill_(~batch.visible, float("-inf"))
+    mask = batch.mask(x.dtype)
     rows: Any = slice(None)
     for layer in decoder.layers:
         if layer is decoder.layers[-1]:
             rows = batch.predicting
-        x = _layer(layer, x, cos, sin, hidden[rows], rows)
+        x = _layer(layer, x, cos, sin, mask[rows], rows)
     states = _normed(decoder.norm, x)
     mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch.targets)  # type: ignore[no-untyped-call]
     return mean
 
 
-def _layer(layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, hidden: torch.Tensor, rows: Any) -> Any:
+def _layer(layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor, rows: Any) -> Any:
     attention, mlp = layer.self_attn, layer.mlp
     normed = _normed(layer.input_layernorm, x)
     if isinstance(rows, slice):
@@ -153,13 +153,13 @@ def _layer(layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, hi
     else:
         (q,) = _project(normed[rows], attention.q_proj)
         k, v = _project(normed, attention.k_proj, attention.v_proj)
-    mixed = _attend(q, k, v, cos, sin, hidden, rows, attention.head_dim, attention.scaling)
+    mixed = _attend(q, k, v, cos, sin, mask, rows, attention.head_dim, attention.scaling)
     x = x[rows] + _project(mixed, attention.o_proj)[0]
     gate, up = _project(_normed(layer.post_attention_layernorm, x), mlp.gate_proj, mlp.up_proj)
     return x + _project(functional.silu(gate) * up, mlp.down_proj)[0]
 
 
-def _attend(q: Any, k: Any, v: Any, cos: Any, sin: Any, hidden: Any, rows: Any, width: int, scaling: float) -> Any:
+def _attend(q: Any, k: Any, v: Any, cos: Any, sin: Any, mask: Any, rows: Any, width: int, scaling: float) -> Any:
     """Grouped-query attention: ``(m, heads * width)`` for queries at ``rows`` over all ``n`` tokens."""
     m, n = len(q), len(k)
     q = _rotated(q.view(m, -1, width), cos[rows], sin[rows]) * scaling
@@ -168,7 +168,7 @@ def _attend(q: Any, k: Any, v: Any, cos: Any, sin: Any, hidden: Any, rows: Any, 
     groups = k.shape[1]
     q = q.view(m, groups, -1, width).permute(1, 2, 0, 3).reshape(groups, -1, width)
     scores = torch.bmm(q, k.permute(1, 2, 0)).view(groups, -1, m, n)
-    shares = functional.softmax(scores.add_(hidden), dim=-1, dtype=torch.float32).to(v.dtype)
+    shares = functional.softmax(scores.add_(mask), dim=-1, dtype=torch.float32).to(v.dtype)
     mixed = torch.bmm(shares.view(groups, -1, n), v.transpose(0, 1))
     return mixed.view(groups, -1, m, width).permute(2, 0, 1, 3).reshape(m, -1)
 

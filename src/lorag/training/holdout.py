@@ -6,11 +6,11 @@ wording of some is kept back. Where it does not, whole documents are, and the lo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lorag.files import draw
 from lorag.settings import FinetuneSettings
 from lorag.types import Conversation
 
@@ -76,6 +76,5 @@ def _origin(conversation: Conversation) -> str:
 
 
 def _draw(text: str, settings: FinetuneSettings) -> float:
-    """A fixed pseudo-random number between 0 and 1."""
-    digest = hashlib.sha256(f"{settings.seed}:{text}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    """A number from 0 up to 1, another one for each seed."""
+    return draw(f"{settings.seed}:{text}")

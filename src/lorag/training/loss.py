@@ -10,24 +10,23 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import torch
+
 from lorag.llm.rendering import Rendered
 from lorag.training import fused
 from lorag.training.tree import tree
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
 
 IGNORED = -100
 """The label of a position without loss, as PyTorch's cross entropy expects it."""
 
-Loss = Callable[["PeftModel", Sequence[Rendered]], "torch.Tensor"]
+Loss = Callable[["PeftModel", Sequence[Rendered]], torch.Tensor]
 
 
 def plain_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
     """The library's own forward on the rows, padded on the right; logits only where some row is supervised."""
-    import torch
-
     device = model.device
     lengths = torch.tensor([len(row.ids) for row in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
@@ -44,18 +43,13 @@ def plain_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
 
 def token_losses(model: PeftModel, rows: Sequence[Rendered]) -> list[list[float]]:
     """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree."""
-    import torch
-
     made = tree(rows)
-    hidden = torch.zeros(made.visible.shape, dtype=model.dtype).masked_fill_(
-        ~made.visible, torch.finfo(model.dtype).min
-    )
     device = model.device
     with torch.inference_mode():
         out = model.base_model(
             input_ids=made.ids[None].to(device),
             position_ids=made.positions[None].to(device),
-            attention_mask=hidden[None, None].to(device),
+            attention_mask=made.mask(model.dtype)[None, None].to(device),
             logits_to_keep=made.predicting.to(device),
         )
         places, labels = made.targets.to(device).T
@@ -91,8 +85,6 @@ def choose_loss(model: PeftModel, rows: Sequence[Rendered]) -> Loss:
 
 def _difference(model: PeftModel, rows: Sequence[Rendered]) -> float:
     """The larger relative difference of loss and gradient, measured where LoRA takes part (B is not zero)."""
-    import torch
-
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
     draw = torch.Generator().manual_seed(0)

@@ -31,6 +31,13 @@ class Tree:
     targets: torch.Tensor
     """``(s, 2)``: an index into ``predicting`` and the token to be predicted there, one line a supervised token."""
 
+    def mask(self, dtype: torch.dtype) -> torch.Tensor:
+        """What is added to the scores of attention, ``(n, n)``: nothing where visible, else the lowest number."""
+        import torch
+
+        lowest = torch.finfo(dtype).min
+        return torch.zeros(self.visible.shape, dtype=dtype).masked_fill_(~self.visible, lowest)
+
 
 def tree(rows: Sequence[Rendered]) -> Tree:
     """The rows in one tree. A row's first token is never supervised: nothing stands before it."""

@@ -15,9 +15,8 @@ from typing import Any
 from lorag.documents.markdown import escaped
 from lorag.documents.parsers.ocr import reader
 from lorag.documents.parsers.parsed import Parsed, in_places
-from lorag.errors import DataError
+from lorag.errors import DataError, install_line
 
-INSTALL_OCR = "pip install 'lorag[ocr]'"
 _OCR_DPI, _OCR_SIDE, _POINTS_PER_INCH = 200, 4000, 72
 _HYPHENS = ("\ufffe", "\x02")
 """What PDFium leaves where it joins a word that was divided at the end of a line."""
@@ -106,6 +105,6 @@ def _said_of(pictures: Sequence[int], were_read: bool) -> str:
     said = (
         "were read by OCR: Latin, Greek, Chinese and Japanese letters only"
         if were_read
-        else f"were not read; to read them: {INSTALL_OCR}"
+        else f"were not read; to read them: {install_line('ocr')}"
     )
     return f"has pages that are pictures ({shown}{more}), which {said}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from lorag.documents.markdown import headings
+from lorag.documents.markdown import first_title
 from lorag.documents.parsers.parsed import Parsed
 from lorag.errors import DataError
 
@@ -42,7 +42,7 @@ def parse_plain(path: Path, data: bytes) -> Parsed:
 def parse_markdown(path: Path, data: bytes) -> Parsed:
     """The text as it is; the title is the first heading of level 1."""
     text, notes = decode(path, data)
-    title = next((heading.title for heading in headings(text) if heading.level == 1), "")
+    title = first_title(text)
     return Parsed(text, title, notes=notes)
 
 

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown import escaped, headings, table
+from lorag.documents.markdown import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -37,7 +37,7 @@ def parse_word(path: Path, data: bytes) -> Parsed:
     document = docx.Document(BytesIO(data))
     levels = _heading_levels(document)
     text = blocks([*_body(document.element.body, levels), *_notes(document)])
-    title = next((heading.title for heading in headings(text) if heading.level == 1), "")
+    title = first_title(text)
     return Parsed(text, title or document.core_properties.title)
 
 

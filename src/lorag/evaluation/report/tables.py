@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lorag.evaluation.results import ArmResult, Comparison
@@ -35,11 +35,16 @@ class Table:
 def arms_table(comparison: Comparison, moment: Moment) -> Table:
     """One row an arm: the headline metrics measured at ``moment``, with intervals, then seconds and tokens."""
     arms = comparison.at(moment)
-    metrics = [metric for metric in _HEADLINE if any(metric in arm.estimates for arm in arms.values())]
+    metrics = _measured(_HEADLINE, arms)
     return Table(
         ("arm", *(METRIC_NAMES[metric] for metric in metrics), "seconds", "prompt tokens"),
         tuple((name, *(_estimate(arm, metric) for metric in metrics), *_costs(arm)) for name, arm in arms.items()),
     )
+
+
+def _measured(metrics: Iterable[str], arms: Mapping[str, ArmResult]) -> list[str]:
+    """The metrics that apply to one arm at least."""
+    return [metric for metric in metrics if any(metric in arm.estimates for arm in arms.values())]
 
 
 def _estimate(arm: ArmResult, metric: str) -> str:
@@ -55,9 +60,7 @@ def narrow_table(comparison: Comparison, moment: Moment) -> Table:
     """The arms' table turned, for a terminal: one row a headline metric, one column an arm, whole percents."""
     arms = comparison.at(moment)
     rows = [
-        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values()))
-        for metric in _HEADLINE
-        if any(metric in arm.estimates for arm in arms.values())
+        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values())) for metric in _measured(_HEADLINE, arms)
     ]
     costs = [_costs(arm) for arm in arms.values()]
     rows += [("seconds", *(cost[0] for cost in costs)), ("prompt tokens", *(cost[1] for cost in costs))]
@@ -76,8 +79,7 @@ def measures_table(comparison: Comparison, moment: Moment) -> Table:
     arms = comparison.at(moment)
     rows = [
         (METRIC_NAMES[metric], *(_counted(arm, metric) for arm in arms.values()))
-        for metric in METRIC_NAMES
-        if any(metric in arm.estimates for arm in arms.values())
+        for metric in _measured(METRIC_NAMES, arms)
     ]
     costs: Mapping[str, list[str]] = {
         "median seconds a question": [_costs(arm)[0] for arm in arms.values()],

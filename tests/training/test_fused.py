@@ -140,11 +140,13 @@ def test_adapters_of_another_kind_take_the_library_step(change):
     assert choose_loss(adapted(model, **change), made_rows()) is plain_loss
 
 
-def test_the_fused_step_is_chosen_where_it_proves_itself_and_leaves_no_trace():
-    model = adapted(MODELS["qwen2"]())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_fused_step_is_chosen_where_it_proves_itself_and_leaves_no_trace(dtype):
+    model = adapted(MODELS["qwen2"]().to(dtype))
     before = {name: p.clone() for name, p in model.named_parameters()}
     assert choose_loss(model, made_rows()) is fused_loss
     for name, parameter in model.named_parameters():
+        assert parameter.dtype == before[name].dtype
         assert torch.equal(parameter, before[name])
         assert parameter.grad is None
 
@@ -155,8 +157,9 @@ def test_a_real_model_takes_the_fused_step(smollm_own):
     assert choose_loss(adapted(smollm_own.weights.model), kept) is fused_loss
 
 
-def test_a_model_that_computes_otherwise_is_found_out():
-    model = adapted(MODELS["llama"]())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_model_that_computes_otherwise_is_found_out(dtype):
+    model = adapted(MODELS["llama"]().to(dtype))
     attention = model.base_model.model.model.layers[1].self_attn
     attention.register_forward_hook(lambda module, inputs, output: (output[0] * 1.01, *output[1:]))
     with pytest.warns(UserWarning, match="the fast training step differs from the library's by"):

@@ -12,6 +12,7 @@ from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.reranking import CrossEncoder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -68,6 +69,11 @@ def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> 
     return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
 
 
+def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
+    """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
+    return CrossEncoder(catalogue.resolve(name, "reranker", progress), name)
+
+
 def knowledge(
     folder: Path,
     embedder_name: str = DEFAULT_EMBEDDER,
@@ -75,9 +81,14 @@ def knowledge(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing."""
+    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names."""
+    retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
-        folder, embedder(embedder_name, progress), chunks or ChunkSettings(), retrieval or RetrievalSettings()
+        folder,
+        embedder(embedder_name, progress),
+        chunks or ChunkSettings(),
+        retrieval,
+        reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
     )
 
 
@@ -86,9 +97,12 @@ def chatbot(
     adapter: Path | None = None,
     index: Path | None = None,
     settings: ChatSettings | None = None,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither."""
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index."""
+    retrieval = retrieval or RetrievalSettings()
+    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
-    retriever = knowledge(index, progress=progress) if index is not None else None
-    return ChatBot(engine, retriever, settings)
+    return ChatBot(engine, retriever, settings, retrieval.k)

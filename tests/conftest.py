@@ -24,6 +24,11 @@ def embedder(bge_folder: Path) -> OnnxEmbedder:
 
 
 @pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    return catalogue.fetch("minilm-l6")
+
+
+@pytest.fixture(scope="session")
 def reranker_folder() -> Path:
     return catalogue.fetch("minilm-reranker")
 

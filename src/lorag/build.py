@@ -7,12 +7,13 @@ from pathlib import Path
 
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import Embedder, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.reranking import CrossEncoder
+from lorag.retrieval.torch_embedding import TorchEmbedder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -60,13 +61,19 @@ def available_default(progress: Progress = no_progress) -> str:
     return DEFAULT_MODEL
 
 
-def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> OnnxEmbedder:
-    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder."""
+def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> Embedder:
+    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local folder.
+
+    A folder with ``model.onnx`` runs without torch, any other as transformers loads it.
+    """
     folder = catalogue.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
+    kind: type[OnnxEmbedder] | type[TorchEmbedder] = OnnxEmbedder
+    if not (folder / "model.onnx").is_file():
+        kind = TorchEmbedder
     if known is None:
-        return OnnxEmbedder(folder, name)
-    return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+        return kind(folder, name)
+    return kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
 
 
 def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:

@@ -44,7 +44,7 @@ class OnnxEmbedder:
         prefix = self._query_prefix if kind == "query" else ""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for row, states in enumerate(self._encoder.outputs([prefix + text for text in texts])):
-            vectors[row] = _unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
+            vectors[row] = unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
         return vectors
 
 
@@ -69,11 +69,11 @@ class HashEmbedder:
             for word in _WORD.findall(text.lower()):
                 digest = hashlib.blake2b(word.encode(errors="replace"), digest_size=9).digest()
                 vectors[row, int.from_bytes(digest[:8]) % self.dim] += 1 - 2 * (digest[8] & 1)
-            vectors[row] = _unit(vectors[row])
+            vectors[row] = unit(vectors[row])
         return vectors
 
 
-def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """``vector`` at length 1; the first direction where it has no length."""
     norm = np.linalg.norm(vector)
     if norm == 0:

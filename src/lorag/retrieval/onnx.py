@@ -28,7 +28,7 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, window: int) -> None:
         """``window`` is in tokens, special ones included. Raises ``ModelError`` where ``folder`` holds no encoder."""
-        self._tokenizer, self._counter = _read_tokenizer(folder), _read_tokenizer(folder)
+        self._tokenizer, self._counter = read_tokenizer(folder), read_tokenizer(folder)
         self._tokenizer.enable_truncation(window)
         self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
         self._session = _open_session(folder)
@@ -73,7 +73,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def read_tokenizer(folder: Path) -> Any:
     """The tokenizer as it is in the file, but neither cutting nor padding."""
     from tokenizers import Tokenizer
 

@@ -112,4 +112,4 @@ def chatbot(
     retrieval = retrieval or RetrievalSettings()
     retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
-    return ChatBot(engine, retriever, settings, retrieval.k)
+    return ChatBot(engine, retriever, settings, retrieval.k, gated=retrieval.leaves_out)

@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from lorag.cli.app import app
 from lorag.errors import StorageError
+from lorag.settings import REFUSAL
 
 COMMANDS = [
     "compare",
     "demo",
     "finetune",
+    "calibrate",
     "index",
     "search",
     "ask",
@@ -84,6 +86,34 @@ def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     assert hits("--min-cosine", "0.99") == []
     wrong = lorag("search", "x", "--min-cosine", "2")
     assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
+def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, smollm_folder):
+    lorag("index", "docs")
+    asked = ["How long does the warranty last?", "Where is the office?", "Is there a warranty?", "Which city is it in?"]
+    rows = [
+        {"id": str(n), "question": asked[n % 4] + " " * n, "answers": ["x"], "doc_ids": [f"{name}.md"]}
+        for n, name in enumerate(["warranty", "office"] * 4)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dry = lorag("calibrate", "--questions", "qa.jsonl", "--dry-run")
+    assert (dry.exit_code, (here / ".lorag" / "settings.json").exists()) == (0, False)
+    shown = lorag("calibrate", "--questions", "qa.jsonl")
+    assert shown.exit_code == 0, shown.output
+    assert "your questions let in                1.000 (" in shown.output
+    assert "With the documents that answer taken out" in shown.output
+    found = json.loads(lorag("calibrate", "--questions", "qa.jsonl", "--json").stdout)
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written["retrieval"] == {"gate_cosine": found["gate"]["cosine"]}
+    nothing = lorag("search", "How is a tie-break scored in tennis?")
+    assert (nothing.stdout, "no passage fits the question" in nothing.stderr) == ("", True)
+    assert "28 months" in lorag("search", "How long does the warranty last?").stdout
+    answer = json.loads(lorag("ask", "How is a tie-break scored?", "--model", "smollm2-135m", "--json").stdout)
+    assert (answer["refused"], answer["prompt"], answer["text"]) == (True, [], REFUSAL)
+    (here / ".lorag" / "settings.json").write_text("{")
+    for command in (("search", "x"), ("ask", "x"), ("index", "docs"), ("calibrate", "--questions", "qa.jsonl")):
+        wrong = lorag(*command)
+        assert (wrong.exit_code, "settings.json: is no JSON" in wrong.stderr.replace("\n", "")) == (2, True)
 
 
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):

@@ -25,25 +25,32 @@ class ChatBot:
         retriever: Retriever | None = None,
         settings: ChatSettings | None = None,
         k: int = 10,
+        *,
+        gated: bool = False,
     ) -> None:
-        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent."""
+        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent.
+
+        ``gated``: where the retriever finds nothing, the question is about something else; then the response template
+        is the answer, and the model is not asked.
+        """
         self.model = model
         self.retriever = retriever
         self.settings = settings or ChatSettings()
         self.k = k
+        self.gated = gated and retriever is not None
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question, in order, generated in batches. Raises ``InputError`` for an empty question."""
         start = time.perf_counter()
-        prepared = [
-            self._prepare(question, hits) for question, hits in zip(questions, self._hits(questions), strict=True)
-        ]
+        found = self._hits(questions)
+        asked = [number for number, hits in enumerate(found) if hits or not self.gated]
+        prepared = [self._prepare(questions[number], found[number]) for number in asked]
         seconds = (time.perf_counter() - start) / max(1, len(questions))
         completions = self.model.generate([prompt for prompt, _ in prepared], self.settings.sampling)
-        return [
-            self._answer(prompt, sources, completion, seconds)
-            for (prompt, sources), completion in zip(prepared, completions, strict=True)
-        ]
+        answers = [self._refusal(seconds) for _ in questions]
+        for number, (prompt, sources), completion in zip(asked, prepared, completions, strict=True):
+            answers[number] = self._answer(prompt, sources, completion, seconds)
+        return answers
 
     def ask(self, question: str) -> Answer:
         """The answer to one question."""
@@ -52,7 +59,10 @@ class ChatBot:
     def reply(self, question: str, history: Sequence[Message] = ()) -> Reply:
         """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question."""
         start = time.perf_counter()
-        prompt, sources = self._prepare(question, self._hits([question])[0])
+        hits = self._hits([question])[0]
+        if self.gated and not hits:
+            return Reply(self, (), (), time.perf_counter() - start)
+        prompt, sources = self._prepare(question, hits)
         prompt = (prompt[0], *history, *prompt[1:])
         return Reply(self, prompt, sources, time.perf_counter() - start)
 
@@ -67,6 +77,10 @@ class ChatBot:
     def _prepare(self, question: str, hits: Sequence[Hit]) -> tuple[Prompt, tuple[Hit, ...]]:
         sources = fitting_sources(hits, self.model.count_tokens, self.settings.context_tokens)
         return question_prompt(question, sources, self.settings.response_template), sources
+
+    def _refusal(self, retrieve_seconds: float) -> Answer:
+        """The answer to a question that the gate kept from the model: nothing was sent."""
+        return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
         usage = Usage(done.prompt_tokens, done.completion_tokens, retrieve_seconds, done.seconds)
@@ -85,6 +99,10 @@ class Reply:
 
     def __iter__(self) -> Iterator[str]:
         """The pieces as they come; when they end, ``answer`` holds the whole."""
+        if not self._prompt:
+            self.answer = self._bot._refusal(self._retrieve_seconds)
+            yield self.answer.text
+            return
         start = time.perf_counter()
         pieces: list[str] = []
         for piece in self._bot.model.stream(self._prompt, self._bot.settings.sampling):

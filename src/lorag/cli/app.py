@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data, models
-from lorag.cli.options import MinCosine, Rerank, Search, retrieval_settings
+from lorag.cli import data, models, tuning
+from lorag.cli.options import MinCosine, Rerank, Search, Sides, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -26,8 +26,10 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lorag.chat.chatbot import ChatBot
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
+    from lorag.interfaces import Progress
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
@@ -77,7 +80,9 @@ def compare(
     from lorag.settings import CompareSettings
 
     with translated_errors(), progress_bars() as progress:
-        settings = CompareSettings(limit=limit, retrieval=retrieval_settings(sides, rerank, min_cosine))
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval)
         result = run_comparison(
             documents,
             questions,
@@ -184,7 +189,14 @@ def index(
 
     folder = Workspace().index
     with translated_errors(), progress_bars() as progress:
-        done = run_index(documents, folder, rebuild=rebuild, allow_removals=allow_removals, progress=progress)
+        done = run_index(
+            documents,
+            folder,
+            rebuild=rebuild,
+            allow_removals=allow_removals,
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
     report, loaded = done.report, done.loaded
     if json:
         refused = [asdict(file) for file in loaded.refused]
@@ -232,8 +244,10 @@ def search(
     from lorag import build
 
     with translated_errors(), progress_bars() as progress:
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        knowledge = build.knowledge(Workspace().require_index(), retrieval=retrieval, progress=progress)
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        place = Workspace().require_index()
+        knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
     with translated_errors():
         hits = knowledge.retrieve([query], k)[0]
     if json:
@@ -258,12 +272,8 @@ def ask(
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
-    from lorag import build
-
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
+        bot = _chatbot(model, adapter, no_sources, sides, rerank, min_cosine, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -286,15 +296,29 @@ def chat(
     min_cosine: MinCosine = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
-    from lorag import build
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
+        bot = _chatbot(model, adapter, no_sources, sides, rerank, min_cosine, progress)
     with translated_errors():
         converse(bot)
+
+
+def _chatbot(
+    model: str | None,
+    adapter: Path | None,
+    no_sources: bool,
+    sides: Sides | None,
+    rerank: bool | None,
+    min_cosine: float | None,
+    progress: Progress,
+) -> ChatBot:
+    from lorag import build
+
+    chosen = Workspace().chosen()
+    retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+    index = None if no_sources else Workspace().require_index()
+    return build.chatbot(model, adapter, index, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -211,7 +211,7 @@ def _models(
     base, finetuned = RememberingModel(engine), RememberingModel(engine.with_adapter(adapter))
     models = {BASE: base, FINETUNED: finetuned, RETRIEVAL: base, BOTH: finetuned, EVIDENCE: base}
     for row in recorded_rows(log).values():
-        if row.answer.error is None:
+        if row.answer.error is None and row.answer.prompt:  # the gate answers without one
             models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
     return dict(models)
 
@@ -245,7 +245,8 @@ def _ask(
         EVIDENCE: evidence,
     }
     for arm, retriever in retrievers.items():
-        bot = ChatBot(models[arm], retriever, scene.settings.chat, scene.settings.retrieval.k)
+        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
+        bot = ChatBot(models[arm], retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
         ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 

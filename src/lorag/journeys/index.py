@@ -9,7 +9,7 @@ from lorag import build
 from lorag.documents.load import Loaded, load_documents
 from lorag.interfaces import Progress, no_progress
 from lorag.retrieval.knowledge import SyncReport, in_place_of
-from lorag.settings import DEFAULT_EMBEDDER, SyncSettings
+from lorag.settings import DEFAULT_EMBEDDER, ChunkSettings, SyncSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ def index(
     rebuild: bool = False,
     allow_removals: bool = False,
     embedder: str = DEFAULT_EMBEDDER,
+    chunks: ChunkSettings | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
     """The index in ``folder`` holds every document that can be read; what could not be is in ``loaded.refused``.
@@ -38,7 +39,7 @@ def index(
     loaded = load_documents(documents)
 
     def sync(place: Path) -> SyncReport:
-        return build.knowledge(place, embedder, progress=progress).sync(
+        return build.knowledge(place, embedder, chunks, progress=progress).sync(
             loaded.documents,
             progress,
             unread={file.source for file in loaded.refused},

@@ -11,13 +11,15 @@ from typer.testing import CliRunner
 
 from lorag.cli.app import app
 from lorag.errors import StorageError
-from lorag.settings import REFUSAL
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import REFUSAL, ChunkSettings, RetrievalSettings
 
 COMMANDS = [
     "compare",
     "demo",
     "finetune",
     "calibrate",
+    "tune",
     "index",
     "search",
     "ask",
@@ -114,6 +116,30 @@ def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, sm
     for command in (("search", "x"), ("ask", "x"), ("index", "docs"), ("calibrate", "--questions", "qa.jsonl")):
         wrong = lorag(*command)
         assert (wrong.exit_code, "settings.json: is no JSON" in wrong.stderr.replace("\n", "")) == (2, True)
+
+
+def test_tune_writes_what_every_command_then_keeps_to(here, embedder):
+    rows = [
+        {"id": str(n), "question": f"Where is the office{'?' * n}", "answers": ["Halifax"], "doc_ids": ["office.md"]}
+        for n in range(16)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / ".lorag").mkdir()
+    (here / ".lorag" / "settings.json").write_text('{"chunks": {"max_tokens": 128}, "retrieval": {"k": 7}}')
+    tuning = ("tune", "--documents", "docs", "--questions", "qa.jsonl", "--no-rerank")
+    assert "1.000 (" in lorag(*tuning, "--dry-run").stdout
+    assert lorag("index", "docs").exit_code == 0
+    assert Knowledge.open(here / ".lorag/index", embedder, ChunkSettings(128), RetrievalSettings()).count() == 2
+    shown = lorag(*tuning).stdout
+    assert "The default, chunks of 256 and dense weight 0.5, does best on the first half" in shown
+    assert "`lorag index DOCS --rebuild`" in shown
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written == {"chunks": {}, "retrieval": {"k": 7}}
+    wrong = lorag("search", "office")
+    assert (wrong.exit_code, "chunk tokens 128 instead of 256" in wrong.stderr) == (1, True)
+    assert lorag("index", "docs", "--rebuild").exit_code == 0
+    assert "Halifax" in lorag("search", "where is the office").stdout
+    assert json.loads(lorag(*tuning, "--json").stdout)["settings"]["retrieval"]["k"] == 7
 
 
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):

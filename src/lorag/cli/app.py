@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning.tune)
 app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
 
 _LISTED = 20

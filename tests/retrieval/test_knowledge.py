@@ -460,7 +460,7 @@ def test_a_killed_sync_leaves_the_old_or_the_new_state(tmp_path):
     writers = {point: start_writer(tmp_path / point, point) for point in DEATHS}
     for point, expected in DEATHS.items():
         with writers[point] as writer:
-            assert writer.wait(60) == -signal.SIGKILL
+            assert writer.wait(600) == -signal.SIGKILL
         assert_whole(tmp_path / point, {expected})
 
 

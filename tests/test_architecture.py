@@ -20,7 +20,7 @@ ALLOWED = {
     "settings": {"types", "errors"},
     "interfaces": {"types"},
     "documents": BOTTOM,
-    "retrieval": BOTTOM | {"documents"},
+    "retrieval": BOTTOM | {"documents", "llm.quiet"},
     "llm": BOTTOM,
     "training": BOTTOM | {"documents", "llm.rendering", "llm.quiet"},
     "chat": BOTTOM,

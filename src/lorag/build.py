@@ -7,11 +7,13 @@ from pathlib import Path
 
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import Embedder, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.reranking import CrossEncoder
+from lorag.retrieval.torch_embedding import TorchEmbedder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -59,13 +61,24 @@ def available_default(progress: Progress = no_progress) -> str:
     return DEFAULT_MODEL
 
 
-def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> OnnxEmbedder:
-    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder."""
+def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> Embedder:
+    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local folder.
+
+    A folder with ``model.onnx`` runs without torch, any other as transformers loads it.
+    """
     folder = catalogue.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
+    kind: type[OnnxEmbedder] | type[TorchEmbedder] = OnnxEmbedder
+    if not (folder / "model.onnx").is_file():
+        kind = TorchEmbedder
     if known is None:
-        return OnnxEmbedder(folder, name)
-    return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+        return kind(folder, name)
+    return kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+
+
+def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
+    """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
+    return CrossEncoder(catalogue.resolve(name, "reranker", progress), name)
 
 
 def knowledge(
@@ -75,9 +88,14 @@ def knowledge(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing."""
+    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names."""
+    retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
-        folder, embedder(embedder_name, progress), chunks or ChunkSettings(), retrieval or RetrievalSettings()
+        folder,
+        embedder(embedder_name, progress),
+        chunks or ChunkSettings(),
+        retrieval,
+        reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
     )
 
 
@@ -86,9 +104,12 @@ def chatbot(
     adapter: Path | None = None,
     index: Path | None = None,
     settings: ChatSettings | None = None,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither."""
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index."""
+    retrieval = retrieval or RetrievalSettings()
+    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
-    retriever = knowledge(index, progress=progress) if index is not None else None
-    return ChatBot(engine, retriever, settings)
+    return ChatBot(engine, retriever, settings, retrieval.k)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from lorag.errors import EndpointError
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.remote import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.rendering import render
+from lorag.settings import RemoteSettings
 from lorag.types import Message, Sampling
 
 PROMPT = (Message("user", "Say something."),)
@@ -76,10 +79,36 @@ def transformers_engine(smollm) -> Engine:
     return Engine(saying, lambda text: saying(text, break_at=3), Broken)
 
 
-@pytest.fixture(params=["scripted", "transformers"])
+def remote_engine(endpoint) -> Engine:
+    """A server that listens on this machine; it breaks by closing the connection in the middle of a stream."""
+
+    @contextmanager
+    def saying(text):
+        yield RemoteModel(endpoint(ScriptedModel(lambda prompt: text)).name)
+
+    @contextmanager
+    def breaking(text):
+        def before(handler, asked):
+            handler.send_response(200)
+            handler.send_header("Content-Type", "text/event-stream")
+            handler.send_header("Transfer-Encoding", "chunked")
+            handler.end_headers()
+            choice = {"index": 0, "delta": {"content": text[:9]}, "finish_reason": None}
+            handler.event({**handler.envelope("chat.completion.chunk"), "choices": [choice]})
+            handler.close_connection = True
+            return True
+
+        yield RemoteModel(endpoint(ScriptedModel(lambda prompt: text), before).name, RemoteSettings(retries=0))
+
+    return Engine(saying, breaking, EndpointError)
+
+
+@pytest.fixture(params=["scripted", "transformers", "remote"])
 def engine(request) -> Engine:
     if request.param == "scripted":
         return Engine(scripted, scripted_breaking, Broken)
+    if request.param == "remote":
+        return remote_engine(request.getfixturevalue("endpoint"))
     return transformers_engine(request.getfixturevalue("smollm"))
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lorag.settings import CompareSettings as CompareSettings
     from lorag.settings import FinetuneSettings as FinetuneSettings
     from lorag.settings import LoadSettings as LoadSettings
+    from lorag.settings import RemoteSettings as RemoteSettings
     from lorag.settings import RetrievalSettings as RetrievalSettings
     from lorag.settings import SyncSettings as SyncSettings
     from lorag.settings import VerdictSettings as VerdictSettings
@@ -65,6 +66,7 @@ _HOMES = {
     "LoragError": "lorag.errors",
     "Message": "lorag.types",
     "Place": "lorag.types",
+    "RemoteSettings": "lorag.settings",
     "RetrievalSettings": "lorag.settings",
     "Sampling": "lorag.types",
     "SyncSettings": "lorag.settings",

@@ -6,9 +6,10 @@ import warnings
 from pathlib import Path
 
 from lorag.chat.chatbot import ChatBot
-from lorag.errors import FetchError
-from lorag.interfaces import Embedder, Progress, no_progress
+from lorag.errors import FetchError, InputError
+from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
+from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -20,19 +21,36 @@ from lorag.settings import (
     FALLBACK_MODEL,
     ChatSettings,
     ChunkSettings,
+    RemoteSettings,
     RetrievalSettings,
 )
 from lorag.training.adapter import read_adapter, require_base
 
 
 def language_model(
-    name: str | None = None, adapter: Path | None = None, progress: Progress = no_progress
-) -> TransformersModel:
-    """The model of that catalogue name or folder, with ``adapter`` applied when one is given.
+    name: str | None = None,
+    adapter: Path | None = None,
+    progress: Progress = no_progress,
+    remote: RemoteSettings | None = None,
+) -> LanguageModel:
+    """The model of that catalogue name, folder or ``openai:MODEL@URL``, with ``adapter`` applied when one is given.
 
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. Raises
-    ``ModelError`` when the adapter was trained on another base.
+    ``ModelError`` when the adapter was trained on another base, ``InputError`` for an adapter on a remote model.
     """
+    if name is not None and is_remote(name):
+        if adapter is not None:
+            raise InputError(f"{str(adapter)!r} cannot be applied to {name}; give its base model, or let it be served")
+        return RemoteModel(name, remote)
+    return loaded_model(name, adapter, progress)
+
+
+def loaded_model(
+    name: str | None = None, adapter: Path | None = None, progress: Progress = no_progress
+) -> TransformersModel:
+    """As ``language_model``, with weights on this machine, to train. Raises ``InputError`` for a remote model."""
+    if name is not None and is_remote(name):
+        raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
     trained = read_adapter(adapter) if adapter is not None else None
     name = model_name(trained.base if name is None and trained is not None else name, progress)
     model = load(catalogue.resolve(name, "llm", progress), name)
@@ -42,11 +60,18 @@ def language_model(
     return model.with_adapter(adapter)
 
 
+def is_remote(name: str) -> bool:
+    """Whether a model's name says that it is reached under an address."""
+    return name.startswith(PREFIX)
+
+
 def model_name(name: str | None, progress: Progress = no_progress) -> str:
     """``name`` when it is a model's, or the default's. Raises ``UnknownNameError`` with the nearest names."""
     if name is None:
         return available_default(progress)
-    if catalogue.local_folder(name) is None:
+    if is_remote(name):
+        Address.parse(name)
+    elif catalogue.local_folder(name) is None:
         catalogue.entry(name, "llm")
     return name
 

@@ -6,7 +6,7 @@ needs to know which one it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -97,8 +97,12 @@ class LanguageModel(Protocol):
         """One completion for each prompt, in order."""
         ...
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
-        """Pieces of one completion; joined, they equal ``generate`` at temperature 0."""
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of one completion, and at the end, as what ``yield from`` gives, the completion itself.
+
+        Joined, the pieces equal its text, and at temperature 0 that of ``generate``. Closed early, a stream leaves
+        nothing held; what goes wrong on the way is raised to the reader.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:

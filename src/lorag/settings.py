@@ -123,6 +123,24 @@ class ChatSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """How a model behind an address is asked."""
+
+    concurrency: int = 8
+    """Questions on their way at one time; a server that batches gets faster with more."""
+    timeout_seconds: float = 120.0
+    """Longest wait for an answer, or for the next piece of a streamed one."""
+    retries: int = 2
+    """Times a request is sent again after a timeout, a lost connection or a busy server."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings under which nothing is asked."""
+        _require(self.concurrency >= 1, f"concurrency {self.concurrency!r} is below 1")
+        _require(self.timeout_seconds > 0, f"timeout_seconds {self.timeout_seconds!r} is not above 0")
+        _require(self.retries >= 0, f"retries {self.retries!r} is below 0")
+
+
+@dataclass(frozen=True, slots=True)
 class FinetuneSettings:
     """How an adapter is trained: LoRA on every linear layer, loss on the assistant's tokens only."""
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lorag.cli.app import app
 from lorag.errors import StorageError
+from lorag.llm.engines.scripted import ScriptedModel
 
 COMMANDS = [
     "compare",
@@ -185,6 +186,23 @@ def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_fol
     said = lorag("chat", "--model", "smollm2-135m", input="Where is the office?\n/sources\n/reset\n/sources\n\n")
     assert said.exit_code == 0
     assert said.output.count("The office is in Halifax.") >= 1
+
+
+def test_a_remote_model_answers_from_the_index_and_takes_no_adapter(here, embedder, endpoint):
+    server = endpoint(ScriptedModel(lambda prompt: f"From {prompt[-1].content[:8]}", name="hosted"))
+    lorag("index", "docs")
+    answer = json.loads(lorag("ask", "How long is the warranty?", "--model", server.name, "--json").stdout)
+    assert (answer["text"], answer["usage"]["completion_tokens"]) == ("From Sources:", 2)
+    assert "28 months" in server.requests[0]["messages"][-1]["content"]
+    assert "From Sources:" in lorag("ask", "How long is the warranty?", "--model", server.name).output
+    assert "From Sources:" in lorag("chat", "--model", server.name, input="How long is the warranty?\n\n").output
+    (here / "chat.jsonl").write_text('{"question": "Why?", "answer": "Because."}\n')
+    wrong = lorag("finetune", "chat.jsonl", "--model", server.name)
+    assert (wrong.exit_code, "finetuning needs weights on this machine" in wrong.stderr.replace("\n", " ")) == (2, True)
+    wrong = lorag("ask", "Why?", "--no-sources", "--model", server.name, "--adapter", "docs")
+    assert (wrong.exit_code, "cannot be applied to openai:hosted" in wrong.stderr.replace("\n", " ")) == (2, True)
+    down = lorag("ask", "Why?", "--no-sources", "--model", "openai:m@http://127.0.0.1:9/v1")
+    assert (down.exit_code, "cannot be reached" in down.stderr) == (1, True)
 
 
 def test_models_are_listed(smollm_folder):

@@ -43,7 +43,8 @@ app.add_typer(models.app, name="models")
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
 Model = Annotated[
-    str | None, typer.Option("--model", help="A catalogue name (`lorag models list`) or a local model folder.")
+    str | None,
+    typer.Option("--model", help="A catalogue name (`lorag models list`), a model folder, or openai:MODEL@URL."),
 ]
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]

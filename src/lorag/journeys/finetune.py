@@ -32,7 +32,7 @@ def finetune(
     """
     data = read_conversations(conversations)
     require_writable(Path(out).absolute().parent)
-    engine = build.language_model(model, progress=progress)
+    engine = build.loaded_model(model, progress=progress)
     served = [as_served(conversation, ChatSettings().response_template) for conversation in data]
     return train_adapter(engine, served, Path(out), settings or FinetuneSettings(), progress)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Literal
 
+from lorag.llm.engines.stops import cut
 from lorag.types import Completion, Prompt, Sampling
 
 
 class ScriptedModel:
-    """Answers each prompt with ``reply(prompt)``; tokens are white-space separated words. Remembers every prompt."""
+    """Answers each prompt with ``reply(prompt)``; tokens are white-space separated words. Remembers every prompt.
+
+    Of the sampling, ``max_tokens`` and ``stop`` take part; nothing is drawn.
+    """
 
     def __init__(self, reply: Callable[[Prompt], str], name: str = "scripted") -> None:
         """``reply`` gets the messages exactly as an engine would."""
@@ -21,11 +26,12 @@ class ScriptedModel:
         self.prompts += prompts
         return [self._complete(prompt, sampling) for prompt in prompts]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """The completion word by word."""
         (completion,) = self.generate([prompt], sampling)
         words = completion.text.split(" ")
-        yield from (word if i == 0 else f" {word}" for i, word in enumerate(words))
+        yield from filter(None, (word if i == 0 else f" {word}" for i, word in enumerate(words)))
+        return completion
 
     def count_tokens(self, text: str) -> int:
         """The number of words."""
@@ -33,6 +39,7 @@ class ScriptedModel:
 
     def _complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         words = self._reply(prompt).split(" ")
-        kept = words[: sampling.max_tokens]
+        kept, stopped = cut(" ".join(words[: sampling.max_tokens]), sampling.stop)
         spent = sum(self.count_tokens(message.content) for message in prompt)
-        return Completion(" ".join(kept), spent, len(kept), 0.0, "stop" if kept == words else "length")
+        finish: Literal["stop", "length"] = "stop" if stopped or len(words) <= sampling.max_tokens else "length"
+        return Completion(kept.strip(), spent, self.count_tokens(kept), 0.0, finish)

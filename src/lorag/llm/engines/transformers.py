@@ -1,8 +1,9 @@
 """The reference engine: a causal model of the transformers library, on a CPU or a GPU, with or without an adapter.
 
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
-rows leave a batch as soon as they end. Adapters stay unmerged: the base loaded once serves every arm, and what an
-arm adds is exactly its adapter. Not here: quantised kernels, prompt-prefix reuse, several machines.
+rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
+nothing. Adapters stay unmerged: the base loaded once serves every arm, and what an arm adds is exactly its adapter.
+Not here: quantised kernels, prompt-prefix reuse, several machines.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
+from lorag.llm.engines import beams
+from lorag.llm.engines.choosing import choose
+from lorag.llm.engines.stops import cut, settled
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.rendering import render
 from lorag.llm.tokenizer import load_tokenizer
@@ -49,6 +54,13 @@ class Weights:
     def context_tokens(self) -> int:
         """The longest sequence the model was built for."""
         return int(self.model.config.max_position_embeddings)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens after which an answer is over: the tokenizer's own and those the model names."""
+        named = self.model.generation_config.eos_token_id if self.model.generation_config else None
+        listed = named if isinstance(named, list) else [named]
+        return frozenset(token for token in (self.tokenizer.eos_token_id, *listed) if isinstance(token, int))
 
 
 def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") -> TransformersModel:
@@ -151,8 +163,9 @@ class TransformersModel:
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
 
-    def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
-        """One pass of the weights with exactly this model's adapter, or with none."""
+    @contextmanager
+    def _applied(self) -> Iterator[PreTrainedModel]:
+        """The weights, held for this model alone, with exactly its adapter, or with none."""
         import torch
 
         weights = self.weights
@@ -164,7 +177,12 @@ class TransformersModel:
                     weights.adapted.base_model.enable_adapter_layers()
                     weights.adapted.set_adapter(self.adapter, inference_mode=True)
                 weights.applied = self.adapter
-            return weights.model(ids, **arguments)
+            yield weights.model
+
+    def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
+        """One pass of the weights."""
+        with self._applied() as model:
+            return model(ids, **arguments)
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens of a plain text."""
@@ -178,29 +196,34 @@ class TransformersModel:
         ids = [self._ids(prompt, sampling) for prompt in prompts]
         done: dict[int, Completion] = {}
         for batch in self._batches(ids):
-            start = time.perf_counter()
+            clock = _Clock()
             tokens: dict[int, list[int]] = {i: [] for i in batch}
-            for step in self._decode([ids[i] for i in batch], sampling):
-                for row, token in step:
-                    tokens[batch[row]].append(token)
-            seconds = (time.perf_counter() - start) / len(batch)
+            for step in self._said([ids[i] for i in batch], sampling):
+                clock.tick()
+                for row, said in step:
+                    tokens[batch[row]] += said
             for i in batch:
-                done[i] = self._completion(tokens[i], len(ids[i]), seconds)
+                done[i] = self._completion(tokens[i], len(ids[i]), sampling, clock.share(len(batch)))
         return [done[i] for i in range(len(prompts))]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
-        """Pieces of one completion; a piece never ends inside a character."""
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of one completion, which it returns; a piece never ends inside a character or a stop text."""
+        ids, clock = self._ids(prompt, sampling), _Clock()
         tokens: list[int] = []
         shown = ""
-        for step in self._decode([self._ids(prompt, sampling)], sampling):
-            tokens += [token for _, token in step]
-            text = self._text(tokens)
-            if text.startswith(shown) and not text.endswith("\ufffd") and text != shown:
+        for step in self._said([ids], sampling):
+            clock.tick()
+            tokens += [token for _, said in step for token in said]
+            text, _ = cut(self._text(tokens), sampling.stop)
+            text = settled(text, sampling.stop).strip()
+            if text.startswith(shown) and text != shown:
                 yield text[len(shown) :]
+                clock.go_on()
                 shown = text
-        rest = self._text(tokens)[len(shown) :]
-        if rest:
+        completion = self._completion(tokens, len(ids), sampling, clock.share(1))
+        if rest := completion.text[len(shown) :]:
             yield rest
+        return completion
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
         ids = list(render(self.weights.tokenizer, prompt, reply=True).ids)
@@ -222,23 +245,44 @@ class TransformersModel:
         if batch:
             yield batch
 
-    def _text(self, tokens: list[int]) -> str:
-        return str(self.weights.tokenizer.decode(tokens, skip_special_tokens=True))
+    def _text(self, tokens: Sequence[int]) -> str:
+        """What tokens spell, control tokens and the bytes of a character that is not complete left out."""
+        spelled = [token for token in tokens if token not in self.weights.ends]
+        return str(self.weights.tokenizer.decode(spelled, skip_special_tokens=True)).rstrip("\ufffd")
 
-    def _completion(self, tokens: list[int], prompt_tokens: int, seconds: float) -> Completion:
-        ended = bool(tokens) and tokens[-1] == self.weights.tokenizer.eos_token_id
-        text = self._text(tokens).strip()
-        return Completion(text, prompt_tokens, len(tokens), seconds, "stop" if ended else "length")
+    def _ended(self, tokens: Sequence[int], sampling: Sampling) -> bool:
+        return tokens[-1] in self.weights.ends or (bool(sampling.stop) and cut(self._text(tokens), sampling.stop)[1])
 
-    def _decode(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[list[tuple[int, int]]]:
-        """Decodes a batch: each step yields ``(row, token)`` for the rows that have not ended."""
+    def _completion(
+        self, tokens: Sequence[int], prompt_tokens: int, sampling: Sampling, seconds: tuple[float, float]
+    ) -> Completion:
+        text, _ = cut(self._text(tokens), sampling.stop)
+        finish: Literal["stop", "length"] = "stop" if self._ended(tokens, sampling) else "length"
+        whole, prefill = seconds
+        return Completion(text.strip(), prompt_tokens, len(tokens), whole, finish, prefill)
+
+    def _said(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[list[tuple[int, Sequence[int]]]]:
+        """What rows say, as it comes: ``(row, tokens)``; a searched answer comes whole."""
+        if sampling.num_beams < 2:
+            yield from self._decode(prompts, sampling)
+            return
+        for row, ids in enumerate(prompts):
+            with self._applied() as model:
+                tokens = beams.search(model, ids, sampling, self.weights.ends)
+            yield [(row, tokens)]
+
+    def _decode(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[list[tuple[int, Sequence[int]]]]:
+        """Decodes a batch: each step yields one token of each row that has not ended."""
         import torch
 
-        weights, device = self.weights, self.weights.model.device
+        device = self.weights.model.device
         longest = max(len(p) for p in prompts)
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
         mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
-        rows = torch.arange(len(prompts))
+        rows = list(range(len(prompts)))
+        said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
         cache = None
         for _ in range(sampling.max_tokens):
@@ -252,25 +296,43 @@ class TransformersModel:
                 logits_to_keep=1,
             )
             cache = out.past_key_values
-            tokens = _choose(out.logits[:, -1].float().cpu(), sampling, draw)
-            yield list(zip(rows.tolist(), tokens.tolist(), strict=True))
-            alive = (tokens != weights.tokenizer.eos_token_id).nonzero().flatten()
-            if len(alive) == 0:
+            seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
+            chance = float(torch.rand((), generator=draw, dtype=torch.float64))
+            tokens = choose(out.logits[:, -1].float().cpu(), sampling, seen, chance)
+            for row, token in zip(rows, tokens.tolist(), strict=True):
+                said[row].append(token)
+            yield [(row, said[row][-1:]) for row in rows]
+            alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
+            if not alive:
                 return
             if len(alive) < len(rows):
-                rows, tokens, mask = rows[alive], tokens[alive], mask[alive.to(device)]
-                cache.batch_select_indices(alive.to(device))
+                kept = torch.tensor(alive, device=device)
+                rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[kept]
+                cache.batch_select_indices(kept)
             ids = tokens[:, None].to(device)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
 
 
-def _choose(logits: torch.Tensor, sampling: Sampling, draw: torch.Generator) -> torch.Tensor:
-    """The next token of each row of ``(rows, vocabulary)`` logits."""
-    import torch
+class _Clock:
+    """Seconds of work, those until the first tick apart; the time of whoever reads a stream is not counted."""
 
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    shares = torch.softmax(logits / sampling.temperature, dim=-1)
-    ordered, order = shares.sort(descending=True)
-    ordered[ordered.cumsum(-1) - ordered > sampling.top_p] = 0.0
-    return order.gather(-1, torch.multinomial(ordered, 1, generator=draw)).flatten()
+    def __init__(self) -> None:
+        self._mark = time.perf_counter()
+        self._whole = 0.0
+        self._first: float | None = None
+
+    def tick(self) -> None:
+        """Counts the work since the last mark."""
+        now = time.perf_counter()
+        self._whole += now - self._mark
+        self._mark = now
+        if self._first is None:
+            self._first = self._whole
+
+    def go_on(self) -> None:
+        """Marks that work begins again."""
+        self._mark = time.perf_counter()
+
+    def share(self, among: int) -> tuple[float, float]:
+        """All seconds and those until the first tick, divided ``among`` equal shares."""
+        return self._whole / among, (self._first or 0.0) / among

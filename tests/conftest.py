@@ -38,3 +38,9 @@ def smollm(smollm_folder: Path) -> TransformersModel:
 def smollm_own(smollm_folder: Path) -> TransformersModel:
     """A small model of the test's own, to train and to attach adapters to."""
     return load(smollm_folder, "smollm2-135m", "float32")
+
+
+@pytest.fixture(autouse=True)
+def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes vectors of passages from another one, or leaves them with the user."""
+    monkeypatch.setattr("lorag.build.vectors_file", lambda: tmp_path / "cached" / "vectors.sqlite")

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import Embedder, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
     FALLBACK_MODEL,
+    CacheSettings,
     ChatSettings,
     ChunkSettings,
     RetrievalSettings,
@@ -59,26 +61,38 @@ def available_default(progress: Progress = no_progress) -> str:
     return DEFAULT_MODEL
 
 
-def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> OnnxEmbedder:
-    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder."""
+def embedder(
+    name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
+) -> CachedEmbedder:
+    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder.
+
+    Vectors of passages are kept in the folder of the models, for every index.
+    """
     folder = catalogue.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
     if known is None:
-        return OnnxEmbedder(folder, name)
-    return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+        model = OnnxEmbedder(folder, name)
+    else:
+        model = OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+    kept = cache or CacheSettings()
+    return CachedEmbedder(model, vectors_file(), kept.max_bytes)
+
+
+def vectors_file() -> Path:
+    """Where vectors of passages are kept."""
+    return catalogue.cache_folder() / "vectors.sqlite"
 
 
 def knowledge(
     folder: Path,
-    embedder_name: str = DEFAULT_EMBEDDER,
+    by: Embedder | str = DEFAULT_EMBEDDER,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing."""
-    return Knowledge.open(
-        folder, embedder(embedder_name, progress), chunks or ChunkSettings(), retrieval or RetrievalSettings()
-    )
+    """The index in ``folder``, made when missing. ``by`` is the embedder, or its name."""
+    vectors = embedder(by, progress) if isinstance(by, str) else by
+    return Knowledge.open(folder, vectors, chunks or ChunkSettings(), retrieval or RetrievalSettings())
 
 
 def chatbot(

@@ -16,9 +16,14 @@ from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Samplin
 
 
 class Embedder(Protocol):
-    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen."""
+    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen.
+
+    ``identity`` names what decides the vectors of passages (weights, tokenizer, pooling): where it is the same, so are
+    they. ``name`` is for people.
+    """
 
     name: str
+    identity: str
     dim: int
     max_tokens: int
 

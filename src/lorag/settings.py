@@ -55,6 +55,19 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How much is kept so that no text is embedded twice."""
+
+    max_bytes: int = 2_000_000_000
+    """Most that vectors of passages may take on the disk, all indexes together: about a million of 384 dimensions.
+    The oldest make room for new ones. 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuses a size that is none."""
+        _require(self.max_bytes >= 0, f"cache max_bytes {self.max_bytes!r} is below 0")
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """What bringing an index in step may do to it."""
 

@@ -63,6 +63,14 @@ def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
 
 
+def test_a_rebuild_takes_vectors_from_the_cache_unless_told_not_to(here, embedder):
+    assert "known" not in lorag("index", "docs").output
+    assert "2 passages in .lorag/index, 2 vectors known from earlier runs" in lorag("index", "docs", "--rebuild").output
+    assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["from_cache"] == 2
+    assert "known" not in lorag("index", "docs", "--rebuild", "--no-cache").output
+    assert "28 months" in lorag("search", "warranty").output
+
+
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):
     assert lorag("index", "docs").exit_code == 0
     (here / "docs" / "office.md").write_bytes(b"\0")

@@ -269,7 +269,9 @@ def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedd
     made_with = {"format": "1", "embedder": "hash-64", "dim": "64", "chunk tokens": "16"}
     (tmp_path / "store").mkdir()
     Manifest.create(tmp_path / "manifest.sqlite", made_with)
-    with pytest.raises(StoreError, match=r"made with format 1 instead of 2; .*`lorag index DOCS --rebuild`"):
+    with pytest.raises(
+        StoreError, match=r"made with format 1 instead of 3, weights unknown .*`lorag index DOCS --rebuild`"
+    ):
         Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
 
 

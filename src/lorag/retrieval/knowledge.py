@@ -30,7 +30,7 @@ from lorag.types import Chunk, Document, Hit
 
 T = TypeVar("T")
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Raised when an index of an older Lorag can no longer be read."""
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
@@ -86,6 +86,7 @@ class Knowledge:
             "format": _FORMAT,
             "embedder": embedder.name,
             "dim": str(embedder.dim),
+            "weights": embedder.identity,
             "chunk tokens": f"{chunks.max_tokens}{pieces}",
         }
         path, store_folder = folder / "manifest.sqlite", folder / "store"

@@ -51,7 +51,10 @@ class Store(Protocol):
         ...
 
     def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks."""
+        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks.
+
+        There are fewer only where the store holds fewer. A large store may miss some of the nearest.
+        """
         ...
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -62,8 +65,11 @@ class Store(Protocol):
         """Every chunk, by document id, version and place in the document."""
         ...
 
-    def optimize(self) -> None:
-        """Does the upkeep that keeps searches quick, where any is due."""
+    def optimize(self) -> float | None:
+        """Does the upkeep that keeps searches quick, where any is due.
+
+        Returns the recall@10 of an approximate index that was made for it, measured against exact search.
+        """
         ...
 
     def versions(self) -> set[tuple[str, str]]:

@@ -347,6 +347,24 @@ def test_leftovers_are_never_shown_and_then_dropped(knowledge):
     assert knowledge._store.count() == 25
 
 
+def test_large_knowledge_is_searched_approximately_and_shows_no_leftovers(tmp_path, embedder):
+    settings = RetrievalSettings(candidates=20, dense_weight=1, exact_up_to=300)
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, settings)
+    documents = [document(f"d{i:03}", f"water number{i} level{i % 7} gauge{i % 11}") for i in range(400)]
+    report = knowledge.sync(documents)
+    assert report.recall is not None
+    assert 0.9 < report.recall <= 1
+    leftovers = [Chunk(f"z{i}", "f" * 16, 0, 5, "water") for i in range(200)]
+    knowledge._store.add(leftovers, embedder.embed(["water number7"] * 200, "passage"), ["water number7"] * 200)
+    assert len(knowledge.retrieve(["water number7"], 20)[0]) == 20
+    assert "d007" in [hit.chunk.document_id for hit in knowledge.retrieve(["water number7"], 20)[0]]
+    assert len(texts(knowledge, "water", 400)) == 400
+    changed = [document("d007", "quite other words"), *documents[:7], *documents[8:]]
+    assert knowledge.sync(changed).recall is None
+    assert "d007" not in [hit.chunk.document_id for hit in knowledge.retrieve(["water number7"], 20)[0]]
+    assert texts(knowledge, "quite other words", 1) == ["quite other words"]
+
+
 def test_a_search_that_a_sync_falls_into_is_repeated(tmp_path, knowledge, embedder, monkeypatch):
     knowledge.sync([document(f"d{i}", f"water old{i}") for i in range(5)])
     writer = Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)

@@ -202,6 +202,8 @@ def index(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
             f" {report.chunks} passages in {folder}{known}"
         )
+        if report.recall is not None:
+            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
         _print_left_out(loaded, report.kept)
     if loaded.refused:
         raise typer.Exit(FAILED)

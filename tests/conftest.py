@@ -24,6 +24,11 @@ def embedder(bge_folder: Path) -> OnnxEmbedder:
 
 
 @pytest.fixture(scope="session")
+def reranker_folder() -> Path:
+    return catalogue.fetch("minilm-reranker")
+
+
+@pytest.fixture(scope="session")
 def smollm_folder() -> Path:
     return catalogue.fetch("smollm2-135m")
 

@@ -13,6 +13,7 @@ from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.reranking import CrossEncoder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -83,6 +84,11 @@ def vectors_file() -> Path:
     return catalogue.cache_folder() / "vectors.sqlite"
 
 
+def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
+    """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
+    return CrossEncoder(catalogue.resolve(name, "reranker", progress), name)
+
+
 def knowledge(
     folder: Path,
     by: Embedder | str = DEFAULT_EMBEDDER,
@@ -90,9 +96,18 @@ def knowledge(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing. ``by`` is the embedder, or its name."""
-    vectors = embedder(by, progress) if isinstance(by, str) else by
-    return Knowledge.open(folder, vectors, chunks or ChunkSettings(), retrieval or RetrievalSettings())
+    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names.
+
+    ``by`` is the embedder, or its name.
+    """
+    retrieval = retrieval or RetrievalSettings()
+    return Knowledge.open(
+        folder,
+        embedder(by, progress) if isinstance(by, str) else by,
+        chunks or ChunkSettings(),
+        retrieval,
+        reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
+    )
 
 
 def chatbot(
@@ -100,9 +115,12 @@ def chatbot(
     adapter: Path | None = None,
     index: Path | None = None,
     settings: ChatSettings | None = None,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither."""
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index."""
+    retrieval = retrieval or RetrievalSettings()
+    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
-    retriever = knowledge(index, progress=progress) if index is not None else None
-    return ChatBot(engine, retriever, settings)
+    return ChatBot(engine, retriever, settings, retrieval.k)

@@ -89,6 +89,16 @@ class Retriever(Protocol):
         ...
 
 
+class Reranker(Protocol):
+    """Reads a question and a passage together."""
+
+    name: str
+
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """How well each passage fits, in order, higher is better; each whatever the others are."""
+        ...
+
+
 class LanguageModel(Protocol):
     """A chat model: messages in, text out. ``name`` identifies weights and adapter."""
 

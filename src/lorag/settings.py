@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from lorag.errors import InputError
 from lorag.types import Sampling
@@ -13,6 +14,9 @@ FALLBACK_MODEL = "smollm2-135m"
 """Taken, with a warning, when the default's packages cannot be had."""
 DEFAULT_EMBEDDER = "bge-small-en"
 """The embedder when none is named."""
+DEFAULT_RERANKER = "minilm-reranker"
+"""The cross-encoder that reads question and passage together when reranking is asked for by no name."""
+Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
 
@@ -89,7 +93,22 @@ class RetrievalSettings:
     candidates: int = 50
     """Chunks taken from each of dense and lexical search before they are fused."""
     dense_weight: float = 0.5
-    """Share of the dense score in the convex min-max fusion; flat around 0.4 to 0.5 in measurements."""
+    """Share of the dense side in the fusion; flat around 0.4 to 0.5 in measurements. 1 searches by meaning alone and 0
+    by words alone: hits then come with the scores of that side."""
+    fusion: Fusion = "convex"
+    """What is added up: ``convex`` takes scores brought to 0 to 1, ``rrf`` reciprocal ranks. Ranks forget by how much
+    a passage is better, and found less in measurements."""
+    min_cosine: float | None = None
+    """Least cosine of question and passage; what is below is not returned, whichever side found it. What a value
+    means depends on the embedder: take the one that `lorag calibrate` finds. None keeps everything."""
+    reranker: str | None = None
+    """Catalogue name or folder of a cross-encoder that orders the best hits anew; None: they stay as they are fused.
+    It costs a model call a passage, some 20 to 40 ms on one core."""
+    mmr_lambda: float | None = None
+    """Weight of relevance against being unlike the passages chosen before, in maximal marginal relevance; 1 is
+    relevance alone. None chooses by relevance without a look at the others."""
+    depth: int = 20
+    """Fused hits among which reranking and marginal relevance choose; gains of rerankers fall off with more."""
     k: int = 10
     """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
     exact_up_to: int = 50_000
@@ -99,6 +118,11 @@ class RetrievalSettings:
     def __post_init__(self) -> None:
         """Refuses weights and counts out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
+        _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is none of {', '.join(get_args(Fusion))}")
+        for name, low in (("min_cosine", -1), ("mmr_lambda", 0)):
+            value = getattr(self, name)
+            _require(value is None or low <= value <= 1, f"{name} {value!r} is not between {low} and 1")
+        _require(self.depth >= 1, f"depth {self.depth!r} is below 1")
         _require(1 <= self.k <= self.candidates, f"k {self.k!r} is not between 1 and candidates {self.candidates!r}")
 
 

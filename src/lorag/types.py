@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
-Via = Literal["dense", "lexical", "hybrid", "evidence"]
+Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 
 

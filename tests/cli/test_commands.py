@@ -71,6 +71,29 @@ def test_a_rebuild_takes_vectors_from_the_cache_unless_told_not_to(here, embedde
     assert "28 months" in lorag("search", "warranty").output
 
 
+def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
+    lorag("index", "docs")
+
+    def hits(*options):
+        return json.loads(lorag("search", "what about the warranty office", *options, "--json").stdout)
+
+    assert {hit["via"] for hit in hits()} == {"hybrid"}
+    assert [(hit["document_id"], hit["via"]) for hit in hits("--search", "lexical")] == [
+        ("office.md", "lexical"),
+        ("warranty.md", "lexical"),
+    ]
+    assert {hit["via"] for hit in hits("--search", "dense", "--no-rerank")} == {"dense"}
+    assert {hit["via"] for hit in hits("--rerank")} == {"reranked"}
+    cosines = {hit["document_id"]: hit["score"] for hit in hits("--search", "dense")}
+    between = str(sum(cosines.values()) / 2)
+    best = max(cosines, key=cosines.get)
+    for options in ((), ("--rerank",), ("--search", "lexical")):
+        assert [hit["document_id"] for hit in hits("--min-cosine", between, *options)] == [best]
+    assert hits("--min-cosine", "0.99") == []
+    wrong = lorag("search", "x", "--min-cosine", "2")
+    assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):
     assert lorag("index", "docs").exit_code == 0
     (here / "docs" / "office.md").write_bytes(b"\0")

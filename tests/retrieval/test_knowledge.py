@@ -211,6 +211,127 @@ def test_all_weight_on_one_side_asks_only_that_side(tmp_path, embedder, weight, 
     assert [hit.chunk.document_id for hit in knowledge.retrieve(["tide"], 5)[0]] == expected
 
 
+def opened(folder, embedder, **settings):
+    return Knowledge.open(folder, embedder, CHUNKS, RetrievalSettings(**settings))
+
+
+WORDED = [document(f"d{i}", "tide " + " ".join(f"number{i}{j}" for j in range(i))) for i in range(8)]
+
+
+def cosines(embedder, documents, query):
+    (vector,) = embedder.embed([query], "query")
+    products = embedder.embed([each.text for each in documents], "passage") @ vector
+    return {each.id: float(cosine) for each, cosine in zip(documents, products, strict=True)}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("candidates", [3, 50])
+def test_hits_below_the_least_cosine_are_not_returned_whichever_side_found_them(tmp_path, weight, candidates):
+    embedder = HashEmbedder(4096)  # in which no two words fall together, so that what is far shares few words
+    opened(tmp_path, embedder).sync(WORDED)
+    expected = cosines(embedder, WORDED, "tide")
+    settings = {"dense_weight": weight, "candidates": candidates, "k": 3}
+    for least in (0.3, 0.45, 0.6, 0.99):
+        hits = opened(tmp_path, embedder, min_cosine=least, **settings).retrieve(["tide"], 8)[0]
+        near = {name for name, cosine in expected.items() if cosine >= least}
+        assert {hit.chunk.document_id for hit in hits} == near
+    assert opened(tmp_path, embedder, min_cosine=0.1, **settings).retrieve(["elsewhere"], 8) == [[]]
+    assert len(opened(tmp_path, embedder, **settings).retrieve(["tide"], 8)[0]) == 8
+
+
+def test_a_hit_of_words_alone_is_measured_before_it_is_returned(tmp_path):
+    # Of 50 passages nearer to the question, dense search returns 3; "tide" stands only in one that is far from it.
+    embedder = HashEmbedder(4096)
+    documents = [*(document(f"n{i}", f"water level {i}") for i in range(50)), document("far", "tide " * 2 + "a b c d")]
+    opened(tmp_path, embedder).sync(documents)
+    query = "water level tide"
+    cosine = cosines(embedder, documents, query)["far"]
+    found = {}
+    for least in (None, cosine - 0.01, cosine + 0.01):
+        settings = {"min_cosine": least, "candidates": 3, "k": 3, "dense_weight": 0.2}
+        found[least] = {h.chunk.document_id for h in opened(tmp_path, embedder, **settings).retrieve([query], 3)[0]}
+    assert "far" in found[None] & found[cosine - 0.01]
+    assert "far" not in found[cosine + 0.01]
+    assert len(found[cosine + 0.01]) == 3
+
+
+def test_marginal_relevance_passes_over_what_repeats(tmp_path, embedder):
+    copies = [document(f"copy{i}", "The harbour plan costs twelve euros.") for i in range(4)]
+    other = document("other", "A plan for rivers.")
+    opened(tmp_path, embedder).sync([*copies, other])
+    query = "what does the harbour plan cost"
+    plain = opened(tmp_path, embedder).retrieve([query], 2)[0]
+    diverse = opened(tmp_path, embedder, mmr_lambda=0.3).retrieve([query], 2)[0]
+    assert [hit.chunk.document_id for hit in plain] == ["copy0", "copy1"]
+    assert [hit.chunk.document_id for hit in diverse] == ["copy0", "other"]
+    again = opened(tmp_path, embedder, mmr_lambda=0.3, depth=4).retrieve([query], 2)[0]
+    assert [hit.chunk.document_id for hit in again] == ["copy0", "copy1"]
+
+
+class Backwards:
+    """Prefers what stands last in the alphabet, and remembers what it read."""
+
+    name = "backwards"
+
+    def __init__(self):
+        self.read = []
+
+    def score(self, query, passages):
+        self.read += [(query, passage) for passage in passages]
+        return [float(passage[0] == "z") - 7 for passage in passages]
+
+
+def test_a_reranker_reads_the_best_hits_and_its_order_and_scores_count(tmp_path, embedder):
+    reranker = Backwards()
+    documents = [document(f"d{i}", ("tide " * 6 + f"a{i}") if i < 5 else f"z{i} tide") for i in range(8)]
+    plain = opened(tmp_path, embedder)
+    plain.sync(documents)
+    settings = RetrievalSettings(reranker="backwards", depth=6)
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, settings, reranker)
+    before, after = plain.retrieve(["tide"], 8)[0], knowledge.retrieve(["tide"], 3)[0]
+    assert before[0].chunk.document_id != after[0].chunk.document_id == "d5"
+    assert {hit.via for hit in before} == {"hybrid"}
+    assert [(hit.score, hit.via) for hit in after] == [(-6.0, "reranked"), (-7.0, "reranked"), (-7.0, "reranked")]
+    assert reranker.read == [("tide", hit.chunk.text) for hit in before[:6]]
+    reranker.read.clear()
+    assert len(knowledge.retrieve(["tide"], 8)[0]) == len(reranker.read) == 8
+
+
+def test_a_reranker_reads_headings_and_headers_as_search_does(tmp_path, embedder):
+    reranker = Backwards()
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, RetrievalSettings(reranker="backwards"), reranker)
+    knowledge.sync([PLANS])
+    knowledge.retrieve(["plan"], 1)
+    assert reranker.read == [("plan", f"Plans\n{PLANS.text}")]
+
+
+def test_settings_and_reranker_must_name_the_same(tmp_path, embedder):
+    for settings, reranker in (
+        (RetrievalSettings(reranker="other"), Backwards()),
+        (RetrievalSettings(reranker="backwards"), None),
+        (RetrievalSettings(), Backwards()),
+    ):
+        with pytest.raises(ValueError, match="the settings name the reranker"):
+            Knowledge.open(tmp_path, embedder, CHUNKS, settings, reranker)
+
+
+def test_ranks_are_fused_where_ranks_are_asked_for(tmp_path, embedder):
+    opened(tmp_path, embedder).sync(WORDED)
+    (hits,) = opened(tmp_path, embedder, fusion="rrf").retrieve(["tide"], 8)
+    assert max(hit.score for hit in hits) <= 1 / 61
+    assert {hit.via for hit in hits} == {"hybrid"}
+
+
+def test_candidates_are_what_both_sides_found_before_fusion(tmp_path, embedder):
+    knowledge = opened(tmp_path, embedder, dense_weight=0.0, candidates=4, k=4)
+    knowledge.sync(WORDED)
+    tide, nothing = knowledge.candidates(["tide number70", "elsewhere"])
+    assert (len(tide.dense), len(tide.lexical)) == (4, 4)
+    assert tide.lexical[0].chunk.document_id == "d7"
+    assert (len(nothing.dense), nothing.lexical) == (4, [])
+    assert [(tide.dense[0].via, tide.lexical[0].via)] == [("dense", "lexical")]
+
+
 def test_odd_questions_are_questions(knowledge):
     knowledge.sync([WARRANTY])
     for query in ("", "\ud800", '"', "?" * 1000):

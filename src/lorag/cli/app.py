@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data, models
+from lorag.cli.options import MinCosine, Rerank, Search, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -66,6 +67,9 @@ def compare(
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     json: Json = False,
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
@@ -73,6 +77,7 @@ def compare(
     from lorag.settings import CompareSettings
 
     with translated_errors(), progress_bars() as progress:
+        settings = CompareSettings(limit=limit, retrieval=retrieval_settings(sides, rerank, min_cosine))
         result = run_comparison(
             documents,
             questions,
@@ -81,7 +86,7 @@ def compare(
             style=style,
             model=model,
             out=out,
-            settings=CompareSettings(limit=limit),
+            settings=settings,
             progress=progress,
         )
     _print_comparison(result, json)
@@ -233,16 +238,24 @@ def _listed(names: Sequence[str]) -> str:
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
     from lorag import build
 
+    with translated_errors(), progress_bars() as progress:
+        retrieval = retrieval_settings(sides, rerank, min_cosine)
+        knowledge = build.knowledge(Workspace().require_index(), retrieval=retrieval, progress=progress)
     with translated_errors():
-        hits = build.knowledge(Workspace().require_index()).retrieve([query], k)[0]
+        hits = knowledge.retrieve([query], k)[0]
     if json:
         print_json([_hit(hit) for hit in hits])
         return
+    if not hits:
+        print_warning("no passage fits the question")
     for number, hit in enumerate(hits, start=1):
         print_source(number, hit)
         output.print(hit.chunk.text.strip() + "\n", markup=False)
@@ -254,6 +267,9 @@ def ask(
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
@@ -261,7 +277,8 @@ def ask(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else Workspace().require_index()
-        bot = build.chatbot(model, adapter, place, progress=progress)
+        retrieval = retrieval_settings(sides, rerank, min_cosine)
+        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -275,14 +292,22 @@ def ask(
 
 
 @app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b")
-def chat(model: Model = None, adapter: AdapterFolder = None, no_sources: NoSources = False) -> None:
+def chat(
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag import build
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else Workspace().require_index()
-        bot = build.chatbot(model, adapter, place, progress=progress)
+        retrieval = retrieval_settings(sides, rerank, min_cosine)
+        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
     with translated_errors():
         converse(bot)
 

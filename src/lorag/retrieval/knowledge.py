@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import folder_whole, storage_errors
-from lorag.interfaces import Embedder, Progress, Store, no_progress
+from lorag.interfaces import Embedder, Progress, Reranker, Store, no_progress
 from lorag.retrieval.manifest import Entry, Manifest
-from lorag.retrieval.ranking import fuse
+from lorag.retrieval.ranking import Ranker, Sides
 from lorag.retrieval.stores.lance import LanceStore
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Hit
@@ -72,13 +73,22 @@ class Knowledge:
         embedder: Embedder,
         chunks: ChunkSettings,
         retrieval: RetrievalSettings,
+        reranker: Reranker | None = None,
     ) -> None:
         """Puts parts together that belong together; ``open`` makes sure that they do."""
         self.folder, self._store, self._manifest, self._embedder = folder, store, manifest, embedder
         self._chunk_settings, self._settings = chunks, retrieval
+        self._ranker = Ranker(retrieval, embedder, reranker)
 
     @classmethod
-    def open(cls, folder: Path, embedder: Embedder, chunks: ChunkSettings, retrieval: RetrievalSettings) -> Knowledge:
+    def open(
+        cls,
+        folder: Path,
+        embedder: Embedder,
+        chunks: ChunkSettings,
+        retrieval: RetrievalSettings,
+        reranker: Reranker | None = None,
+    ) -> Knowledge:
         """The knowledge in ``folder``, made when missing.
 
         Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
@@ -102,7 +112,7 @@ class Knowledge:
         if not store_folder.is_dir():
             raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `lorag index DOCS --rebuild`")
         store = LanceStore(store_folder, embedder.dim, retrieval.exact_up_to)
-        return cls(folder, store, manifest, embedder, chunks, retrieval)
+        return cls(folder, store, manifest, embedder, chunks, retrieval, reranker)
 
     def sync(
         self,
@@ -149,12 +159,22 @@ class Knowledge:
         """
         if k < 1:
             raise InputError(f"k {k!r} is below 1; ask for at least one passage")
-        # Half of a surrogate pair, from a terminal with a broken encoding, is no text to a tokenizer.
-        texts = [query.encode(errors="replace").decode() for query in queries]
         hits: list[list[Hit]] = []
-        for start in range(0, len(texts), _QUERIES_AT_ONCE):
-            hits += self._retrieve_at_once(texts[start : start + _QUERIES_AT_ONCE], k)
+        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
+            vectors = self._embedder.embed(texts, "query") if self._ranker.needs_vectors else None
+            found = self._search(texts, vectors, self._settings.dense_weight < 1, max(self._settings.candidates, k))
+            hits += [
+                self._ranker.rank(query, sides, k, None if vectors is None else vectors[row])
+                for row, (query, sides) in enumerate(zip(texts, found, strict=True))
+            ]
         return hits
+
+    def candidates(self, queries: Sequence[str]) -> list[Sides]:
+        """What dense and lexical search find for each query, before anything is fused or left out."""
+        found: list[Sides] = []
+        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
+            found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates)
+        return found
 
     def chunks(self) -> list[Chunk]:
         """Every current chunk, by document id and then by place in the document."""
@@ -174,16 +194,16 @@ class Knowledge:
         """The number of current chunks."""
         return self._manifest.count_chunks()
 
-    def _retrieve_at_once(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """``retrieve`` for few enough queries to search in one state of the index."""
-        weight, depth = self._settings.dense_weight, max(self._settings.candidates, k)
+    def _search(
+        self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int
+    ) -> list[Sides]:
+        """Both sides for few enough queries to search in one state of the index; a side not asked for is empty."""
         nothing: list[list[Hit]] = [[] for _ in queries]
-        vectors = self._embedder.embed(queries, "query")
 
-        def search() -> list[list[Hit]]:
-            dense = self._current(lambda n: self._store.search_dense(vectors, n), depth) if weight > 0 else nothing
-            lexical = self._current(lambda n: self._store.search_lexical(queries, n), depth) if weight < 1 else nothing
-            return [fuse(*sides, weight, k) for sides in zip(dense, lexical, strict=True)]
+        def search() -> list[Sides]:
+            near = nothing if vectors is None else self._current(lambda n: self._store.search_dense(vectors, n), depth)
+            worded = self._current(lambda n: self._store.search_lexical(queries, n), depth) if lexical else nothing
+            return [Sides(*sides) for sides in zip(near, worded, strict=True)]
 
         return self._undisturbed(search)
 
@@ -284,6 +304,17 @@ def _versions(entries: dict[str, Entry]) -> set[tuple[str, str]]:
 
 def _key(chunk: Chunk) -> tuple[str, str]:
     return chunk.document_id, chunk.document_version
+
+
+def _as_text(queries: Sequence[str]) -> list[str]:
+    """``queries`` as a tokenizer takes them: without halves of surrogate pairs, from a terminal's broken encoding."""
+    return [query.encode(errors="replace").decode() for query in queries]
+
+
+def _parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """``texts`` in their order, at most ``size`` at a time."""
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
 
 
 def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:

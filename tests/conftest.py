@@ -146,3 +146,9 @@ def endpoint() -> Iterator[Callable[..., Endpoint]]:
             return server
 
         yield start
+
+
+@pytest.fixture(autouse=True)
+def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes vectors of passages from another one, or leaves them with the user."""
+    monkeypatch.setattr("lorag.build.vectors_file", lambda: tmp_path / "cached" / "vectors.sqlite")

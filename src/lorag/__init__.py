@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lorag.journeys.demo import demo as demo
     from lorag.journeys.finetune import finetune as finetune
     from lorag.retrieval.knowledge import Knowledge as Knowledge
+    from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
     from lorag.settings import ChunkSettings as ChunkSettings
     from lorag.settings import CompareSettings as CompareSettings
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adapter": "lorag.training.adapter",
     "Answer": "lorag.types",
+    "CacheSettings": "lorag.settings",
     "ChatBot": "lorag.chat.chatbot",
     "ChatSettings": "lorag.settings",
     "ChunkSettings": "lorag.settings",

@@ -11,6 +11,7 @@ from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.reranking import CrossEncoder
@@ -19,6 +20,7 @@ from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
     FALLBACK_MODEL,
+    CacheSettings,
     ChatSettings,
     ChunkSettings,
     RemoteSettings,
@@ -86,10 +88,13 @@ def available_default(progress: Progress = no_progress) -> str:
     return DEFAULT_MODEL
 
 
-def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> Embedder:
+def embedder(
+    name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
+) -> CachedEmbedder:
     """The embedder of that catalogue name, with its own pooling and query prefix, or of a local folder.
 
-    A folder with ``model.onnx`` runs without torch, any other as transformers loads it.
+    A folder with ``model.onnx`` runs without torch, any other as transformers loads it. Vectors of passages are kept
+    in the folder of the models, for every index.
     """
     folder = catalogue.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
@@ -97,8 +102,16 @@ def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> 
     if not (folder / "model.onnx").is_file():
         kind = TorchEmbedder
     if known is None:
-        return kind(folder, name)
-    return kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+        model = kind(folder, name)
+    else:
+        model = kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+    kept = cache or CacheSettings()
+    return CachedEmbedder(model, vectors_file(), kept.max_bytes)
+
+
+def vectors_file() -> Path:
+    """Where vectors of passages are kept."""
+    return catalogue.cache_folder() / "vectors.sqlite"
 
 
 def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
@@ -108,16 +121,19 @@ def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
 
 def knowledge(
     folder: Path,
-    embedder_name: str = DEFAULT_EMBEDDER,
+    by: Embedder | str = DEFAULT_EMBEDDER,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names."""
+    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names.
+
+    ``by`` is the embedder, or its name.
+    """
     retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
         folder,
-        embedder(embedder_name, progress),
+        embedder(by, progress) if isinstance(by, str) else by,
         chunks or ChunkSettings(),
         retrieval,
         reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,

@@ -16,9 +16,14 @@ from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Samplin
 
 
 class Embedder(Protocol):
-    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen."""
+    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen.
+
+    ``identity`` names what decides the vectors of passages (weights, tokenizer, pooling): where it is the same, so are
+    they. ``name`` is for people.
+    """
 
     name: str
+    identity: str
     dim: int
     max_tokens: int
 
@@ -46,7 +51,10 @@ class Store(Protocol):
         ...
 
     def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks."""
+        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks.
+
+        There are fewer only where the store holds fewer. A large store may miss some of the nearest.
+        """
         ...
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -57,8 +65,11 @@ class Store(Protocol):
         """Every chunk, by document id, version and place in the document."""
         ...
 
-    def optimize(self) -> None:
-        """Does the upkeep that keeps searches quick, where any is due."""
+    def optimize(self) -> float | None:
+        """Does the upkeep that keeps searches quick, where any is due.
+
+        Returns the recall@10 of an approximate index that was made for it, measured against exact search.
+        """
         ...
 
     def versions(self) -> set[tuple[str, str]]:

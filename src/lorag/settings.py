@@ -59,6 +59,19 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How much is kept so that no text is embedded twice."""
+
+    max_bytes: int = 2_000_000_000
+    """Most that vectors of passages may take on the disk, all indexes together: about a million of 384 dimensions.
+    The oldest make room for new ones. 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuses a size that is none."""
+        _require(self.max_bytes >= 0, f"cache max_bytes {self.max_bytes!r} is below 0")
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """What bringing an index in step may do to it."""
 
@@ -98,6 +111,9 @@ class RetrievalSettings:
     """Fused hits among which reranking and marginal relevance choose; gains of rerankers fall off with more."""
     k: int = 10
     """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
+    exact_up_to: int = 50_000
+    """Texts up to which a question is compared with every vector, in about 75 ms. A larger index gets an approximate
+    one for its vectors, ten times as fast; its recall is measured when it is made."""
 
     def __post_init__(self) -> None:
         """Refuses weights and counts out of range."""

@@ -64,6 +64,14 @@ def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
 
 
+def test_a_rebuild_takes_vectors_from_the_cache_unless_told_not_to(here, embedder):
+    assert "known" not in lorag("index", "docs").output
+    assert "2 passages in .lorag/index, 2 vectors known from earlier runs" in lorag("index", "docs", "--rebuild").output
+    assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["from_cache"] == 2
+    assert "known" not in lorag("index", "docs", "--rebuild", "--no-cache").output
+    assert "28 months" in lorag("search", "warranty").output
+
+
 def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     lorag("index", "docs")
 

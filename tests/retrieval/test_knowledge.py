@@ -390,7 +390,9 @@ def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedd
     made_with = {"format": "1", "embedder": "hash-64", "dim": "64", "chunk tokens": "16"}
     (tmp_path / "store").mkdir()
     Manifest.create(tmp_path / "manifest.sqlite", made_with)
-    with pytest.raises(StoreError, match=r"made with format 1 instead of 2; .*`lorag index DOCS --rebuild`"):
+    with pytest.raises(
+        StoreError, match=r"made with format 1 instead of 3, weights unknown .*`lorag index DOCS --rebuild`"
+    ):
         Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
 
 
@@ -464,6 +466,24 @@ def test_leftovers_are_never_shown_and_then_dropped(knowledge):
     assert knowledge.count() == len(knowledge.chunks()) == 25
     knowledge.sync([document(f"d{i:02}", f"water number{i}") for i in range(25)])
     assert knowledge._store.count() == 25
+
+
+def test_large_knowledge_is_searched_approximately_and_shows_no_leftovers(tmp_path, embedder):
+    settings = RetrievalSettings(candidates=20, dense_weight=1, exact_up_to=300)
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, settings)
+    documents = [document(f"d{i:03}", f"water number{i} level{i % 7} gauge{i % 11}") for i in range(400)]
+    report = knowledge.sync(documents)
+    assert report.recall is not None
+    assert 0.9 < report.recall <= 1
+    leftovers = [Chunk(f"z{i}", "f" * 16, 0, 5, "water") for i in range(200)]
+    knowledge._store.add(leftovers, embedder.embed(["water number7"] * 200, "passage"), ["water number7"] * 200)
+    assert len(knowledge.retrieve(["water number7"], 20)[0]) == 20
+    assert "d007" in [hit.chunk.document_id for hit in knowledge.retrieve(["water number7"], 20)[0]]
+    assert len(texts(knowledge, "water", 400)) == 400
+    changed = [document("d007", "quite other words"), *documents[:7], *documents[8:]]
+    assert knowledge.sync(changed).recall is None
+    assert "d007" not in [hit.chunk.document_id for hit in knowledge.retrieve(["water number7"], 20)[0]]
+    assert texts(knowledge, "quite other words", 1) == ["quite other words"]
 
 
 def test_a_search_that_a_sync_falls_into_is_repeated(tmp_path, knowledge, embedder, monkeypatch):

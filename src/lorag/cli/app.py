@@ -176,25 +176,40 @@ def index(
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Bring the index in step with a folder of documents: add, update and remove."""
     from dataclasses import asdict
 
     from lorag.journeys.index import index as run_index
+    from lorag.settings import CacheSettings
 
     folder = Workspace().index
     with translated_errors(), progress_bars() as progress:
-        done = run_index(documents, folder, rebuild=rebuild, allow_removals=allow_removals, progress=progress)
+        done = run_index(
+            documents,
+            folder,
+            rebuild=rebuild,
+            allow_removals=allow_removals,
+            cache=CacheSettings(max_bytes=0) if no_cache else None,
+            progress=progress,
+        )
     report, loaded = done.report, done.loaded
     if json:
         refused = [asdict(file) for file in loaded.refused]
-        print_json({**asdict(report), "refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes})
+        left_out = {"refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes}
+        print_json({**asdict(report), "from_cache": done.from_cache, **left_out})
     else:
+        known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
         output.print(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
-            f" {report.chunks} passages in {folder}"
+            f" {report.chunks} passages in {folder}{known}"
         )
+        if report.recall is not None:
+            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
         _print_left_out(loaded, report.kept)
     if loaded.refused:
         raise typer.Exit(FAILED)

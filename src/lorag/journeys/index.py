@@ -9,15 +9,19 @@ from lorag import build
 from lorag.documents.load import Loaded, load_documents
 from lorag.interfaces import Progress, no_progress
 from lorag.retrieval.knowledge import SyncReport, in_place_of
-from lorag.settings import DEFAULT_EMBEDDER, SyncSettings
+from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, SyncSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of the documents: in the files, and in the index."""
+    """What became of the documents: in the files, and in the index.
+
+    ``from_cache`` is how many vectors were there from earlier runs and cost no model call.
+    """
 
     loaded: Loaded
     report: SyncReport
+    from_cache: int
 
 
 def index(
@@ -27,6 +31,7 @@ def index(
     rebuild: bool = False,
     allow_removals: bool = False,
     embedder: str = DEFAULT_EMBEDDER,
+    cache: CacheSettings | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
     """The index in ``folder`` holds every document that can be read; what could not be is in ``loaded.refused``.
@@ -36,16 +41,18 @@ def index(
     index holds is not there any more, unless ``allow_removals``.
     """
     loaded = load_documents(documents)
+    vectors = build.embedder(embedder, progress, cache)
 
-    def sync(place: Path) -> SyncReport:
-        return build.knowledge(place, embedder, progress=progress).sync(
+    def sync(place: Path) -> Indexed:
+        report = build.knowledge(place, vectors).sync(
             loaded.documents,
             progress,
             unread={file.source for file in loaded.refused},
             settings=SyncSettings(max_removed_share=1) if allow_removals else None,
         )
+        return Indexed(loaded, report, vectors.taken)
 
     if not rebuild:
-        return Indexed(loaded, sync(folder))
+        return sync(folder)
     with in_place_of(folder) as fresh:
-        return Indexed(loaded, sync(fresh))
+        return sync(fresh)

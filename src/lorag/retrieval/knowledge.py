@@ -31,7 +31,7 @@ from lorag.types import Chunk, Document, Hit
 
 T = TypeVar("T")
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Raised when an index of an older Lorag can no longer be read."""
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
@@ -49,7 +49,8 @@ _ATTEMPTS = 5
 class SyncReport:
     """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards.
 
-    ``kept`` are the ids of documents that stay as they were because their file could not be read.
+    ``kept`` are the ids of documents that stay as they were because their file could not be read. ``recall`` is how
+    many of the ten nearest passages dense search finds, where it became approximate or its index was made anew.
     """
 
     added: int
@@ -58,6 +59,7 @@ class SyncReport:
     unchanged: int
     chunks: int
     kept: tuple[str, ...] = ()
+    recall: float | None = None
 
 
 class Knowledge:
@@ -96,19 +98,21 @@ class Knowledge:
             "format": _FORMAT,
             "embedder": embedder.name,
             "dim": str(embedder.dim),
+            "weights": embedder.identity,
             "chunk tokens": f"{chunks.max_tokens}{pieces}",
         }
         path, store_folder = folder / "manifest.sqlite", folder / "store"
         if not path.is_file():
             with storage_errors(folder), _only_writer(folder):
                 if not path.is_file():  # two processes may have found it missing
-                    LanceStore(store_folder, embedder.dim)
+                    LanceStore(store_folder, embedder.dim, retrieval.exact_up_to)
                     Manifest.create(path, wanted)
         manifest = Manifest(path)
         _require_same(folder, manifest.made_with(), wanted)
         if not store_folder.is_dir():
             raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `lorag index DOCS --rebuild`")
-        return cls(folder, LanceStore(store_folder, embedder.dim), manifest, embedder, chunks, retrieval, reranker)
+        store = LanceStore(store_folder, embedder.dim, retrieval.exact_up_to)
+        return cls(folder, store, manifest, embedder, chunks, retrieval, reranker)
 
     def sync(
         self,
@@ -138,14 +142,15 @@ class Knowledge:
             stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
             changed = [document for document in documents if _differs(document, before.get(document.id))]
             entries = self._add(changed, stored, progress)
+            recall = None
             if entries or removed:
                 self._manifest.commit(entries, removed)
                 self._store.remove(sorted(_versions(before) - _versions(self._manifest.entries())))
-                self._store.optimize()
+                recall = self._store.optimize()
             updated = sum(entry.id in before and entry.version != before[entry.id].version for entry in entries)
             added = len(by_id.keys() - before.keys())
             unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
-            return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)))
+            return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """See ``Retriever``. Only chunks of current documents come back, also while another process writes.

@@ -96,6 +96,14 @@ class ChatSettings:
     """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
     sampling: Sampling = field(default_factory=Sampling)
     """How answers are drawn."""
+    history_tokens: int = 1024
+    """Room for earlier turns in a prompt, in the language model's tokens; the oldest questions go first, whole with
+    their answers."""
+
+    def __post_init__(self) -> None:
+        """Refuses room below nothing."""
+        _require(self.context_tokens >= 0, f"context_tokens {self.context_tokens!r} is below 0")
+        _require(self.history_tokens >= 0, f"history_tokens {self.history_tokens!r} is below 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,7 @@ class Answer:
     """An answer with everything needed to audit it without the process that made it.
 
     ``prompt`` holds the messages exactly as sent, ``sources`` the passages really in it (numbered from 1 in order).
+    ``query`` is what was searched for, where that is not the question itself.
     ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
     empty.
     """
@@ -200,6 +201,7 @@ class Answer:
     refused: bool = False
     truncated: bool = False
     error: str | None = None
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,18 @@
 """``ChatBot``: a language model, a retriever or none, and everything an answer needs to be audited.
 
 Every way of giving a model external knowledge is one of these: base (no retriever), finetuned (a model with an
-adapter), retrieval (a retriever), both.
+adapter), retrieval (a retriever), both. What does not fit into the model's context is left out in an order: sources
+first, then the oldest turns; the question never.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from lorag.chat.followups import search_query
+from lorag.chat.history import fitting_exchanges
 from lorag.chat.prompts import fitting_sources, is_refusal, question_prompt
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
@@ -33,7 +37,10 @@ class ChatBot:
         self.k = k
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
-        """One answer for each question, in order, generated in batches. Raises ``InputError`` for an empty question."""
+        """One answer for each question, in order, generated in batches.
+
+        Raises ``InputError`` for an empty question, and for one that does not fit the model's context.
+        """
         start = time.perf_counter()
         prepared = [
             self._prepare(question, hits) for question, hits in zip(questions, self._hits(questions), strict=True)
@@ -50,26 +57,49 @@ class ChatBot:
         return self.answer([question])[0]
 
     def reply(self, question: str, history: Sequence[Message] = ()) -> Reply:
-        """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question."""
-        start = time.perf_counter()
-        prompt, sources = self._prepare(question, self._hits([question])[0])
-        prompt = (prompt[0], *history, *prompt[1:])
-        return Reply(self, prompt, sources, time.perf_counter() - start)
+        """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
 
-    def _hits(self, questions: Sequence[str]) -> list[list[Hit]]:
-        for question in questions:
-            if not question.strip():
+        Raises as ``answer`` does.
+        """
+        start = time.perf_counter()
+        query = search_query(question, history) if question.strip() else question
+        prompt, sources = self._prepare(question, self._hits([query])[0], history)
+        searched = query if self.retriever is not None and query != question else ""
+        return Reply(self, prompt, sources, searched, time.perf_counter() - start)
+
+    def _hits(self, queries: Sequence[str]) -> list[list[Hit]]:
+        for query in queries:
+            if not query.strip():
                 raise InputError("the question is empty; ask something")
         if self.retriever is None:
-            return [[] for _ in questions]
-        return self.retriever.retrieve(questions, self.k)
+            return [[] for _ in queries]
+        return self.retriever.retrieve(queries, self.k)
 
-    def _prepare(self, question: str, hits: Sequence[Hit]) -> tuple[Prompt, tuple[Hit, ...]]:
-        sources = fitting_sources(hits, self.model.count_tokens, self.settings.context_tokens)
-        return question_prompt(question, sources, self.settings.response_template), sources
+    def _prepare(
+        self, question: str, hits: Sequence[Hit], history: Sequence[Message] = ()
+    ) -> tuple[Prompt, tuple[Hit, ...]]:
+        """The prompt, cut to the model's context, and the sources in it."""
+        model, settings = self.model, self.settings
+        sources = fitting_sources(hits, model.count_tokens, settings.context_tokens)
+        earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)
+        while True:
+            instruction, asked = question_prompt(question, sources, settings.response_template)
+            prompt = (instruction, *(turn for exchange in earlier for turn in exchange), asked)
+            room = model.room(prompt, settings.sampling)
+            if room is None or room >= 0:
+                return prompt, sources
+            if sources:
+                sources = sources[:-1]
+            elif earlier:
+                del earlier[0]
+            else:
+                raise InputError(
+                    f"the question is {-room} tokens too long for {model.name}, even alone; shorten it, or lower"
+                    f" max_tokens from {settings.sampling.max_tokens}"
+                )
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
-        usage = Usage(done.prompt_tokens, done.completion_tokens, retrieve_seconds, done.seconds)
+        usage = Usage(done.prompt_tokens, done.completion_tokens, retrieve_seconds, done.seconds, done.prefill_seconds)
         refused = is_refusal(done.text, self.settings.response_template)
         return Answer(done.text, prompt, sources, usage, refused, truncated=done.finish == "length")
 
@@ -77,26 +107,16 @@ class ChatBot:
 class Reply:
     """A streamed answer: iterate for the pieces, then read ``answer``."""
 
-    def __init__(self, bot: ChatBot, prompt: Prompt, sources: tuple[Hit, ...], retrieve_seconds: float) -> None:
+    def __init__(
+        self, bot: ChatBot, prompt: Prompt, sources: tuple[Hit, ...], query: str, retrieve_seconds: float
+    ) -> None:
         """Made by ``ChatBot.reply``."""
         self.sources = sources
         self.answer: Answer | None = None
-        self._bot, self._prompt, self._retrieve_seconds = bot, prompt, retrieve_seconds
+        self._bot, self._prompt, self._query, self._retrieve_seconds = bot, prompt, query, retrieve_seconds
 
     def __iter__(self) -> Iterator[str]:
         """The pieces as they come; when they end, ``answer`` holds the whole."""
-        start = time.perf_counter()
-        pieces: list[str] = []
-        for piece in self._bot.model.stream(self._prompt, self._bot.settings.sampling):
-            pieces.append(piece)
-            yield piece
-        text = "".join(pieces).strip()
-        count = self._bot.model.count_tokens
-        usage = Usage(
-            sum(count(message.content) for message in self._prompt),
-            count(text),
-            self._retrieve_seconds,
-            time.perf_counter() - start,
-        )
-        refused = is_refusal(text, self._bot.settings.response_template)
-        self.answer = Answer(text, self._prompt, self.sources, usage, refused)
+        done = yield from self._bot.model.stream(self._prompt, self._bot.settings.sampling)
+        answer = self._bot._answer(self._prompt, self.sources, done, self._retrieve_seconds)
+        self.answer = replace(answer, query=self._query)

@@ -14,7 +14,9 @@ from lorag.cli.screen import (
     output,
     print_error,
     print_json,
+    print_pieces,
     print_source,
+    print_sources,
     print_table,
     print_warning,
     progress_bars,
@@ -253,24 +255,27 @@ def ask(
             print_json(_answer(bot.ask(question)))
             return
         reply = bot.reply(question)
-        for piece in reply:
-            output.print(piece, end="", markup=False)
-        output.print()
-        for number, hit in enumerate(reply.sources, start=1):
-            print_source(number, hit)
+        print_pieces(reply)
+        print_sources(reply.sources)
 
 
-@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b")
-def chat(model: Model = None, adapter: AdapterFolder = None, no_sources: NoSources = False) -> None:
+@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b --history talk.json")
+def chat(
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
+) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag import build
+    from lorag.chat.session import Session
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else Workspace().require_index()
-        bot = build.chatbot(model, adapter, place, progress=progress)
+        session = Session(build.chatbot(model, adapter, place, progress=progress), history)
     with translated_errors():
-        converse(bot)
+        converse(session)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from lorag.chat.cache import AnswerCache
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError, InputError
 from lorag.interfaces import LanguageModel, Progress, no_progress
@@ -116,4 +117,8 @@ def chatbot(
     """A chatbot over a model, with an adapter, an index, both or neither."""
     engine = language_model(model, adapter, progress)
     retriever = knowledge(index, progress=progress) if index is not None else None
-    return ChatBot(engine, retriever, settings)
+    cache = None
+    if settings is not None and settings.cache_similarity is not None:
+        index_state = retriever.state if retriever is not None else str
+        cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
+    return ChatBot(engine, retriever, settings, cache=cache)

@@ -83,7 +83,8 @@ def test_what_does_not_fit_the_context_is_left_out_sources_first_then_old_turns_
     question = "How tall are lighthouses?"
 
     def spent(bot, history=()):
-        return sum(len(turn.content.split()) for turn in bot.reply(question, history)._prompt) + sampling.max_tokens
+        "".join(bot.reply(question, history))
+        return sum(len(turn.content.split()) for turn in bot.model.prompts[-1]) + sampling.max_tokens
 
     def bot_of(context):
         return ChatBot(ScriptedModel(echo, context_tokens=context), Shelf(*passages), ChatSettings(sampling=sampling))

@@ -27,8 +27,10 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lorag.chat.chatbot import ChatBot
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
+    from lorag.interfaces import Progress
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -49,6 +51,11 @@ Model = Annotated[
 ]
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
+
+Blocked = Annotated[
+    Path | None,
+    typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
+]
 
 
 def run() -> None:
@@ -242,14 +249,12 @@ def ask(
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
+    blocked: Blocked = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
-    from lorag import build
-
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
-        bot = build.chatbot(model, adapter, place, progress=progress)
+        bot = _chatbot(model, adapter, no_sources, blocked, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -265,17 +270,28 @@ def chat(
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
     history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
+    blocked: Blocked = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
-    from lorag import build
     from lorag.chat.session import Session
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
-        session = Session(build.chatbot(model, adapter, place, progress=progress), history)
+        session = Session(_chatbot(model, adapter, no_sources, blocked, progress), history)
     with translated_errors():
         converse(session)
+
+
+def _chatbot(
+    model: str | None, adapter: Path | None, no_sources: bool, blocked: Path | None, progress: Progress
+) -> ChatBot:
+    from lorag import build
+    from lorag.chat.guards import read_words
+    from lorag.settings import ChatSettings
+
+    settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
+    place = None if no_sources else Workspace().require_index()
+    return build.chatbot(model, adapter, place, settings, progress)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
-from lorag.files import folder_whole, storage_errors
+from lorag.files import fingerprint, folder_whole, storage_errors
 from lorag.interfaces import Embedder, Progress, Store, no_progress
 from lorag.retrieval.manifest import Entry, Manifest
 from lorag.retrieval.ranking import fuse
@@ -164,6 +164,10 @@ class Knowledge:
     def documents(self) -> list[str]:
         """The ids of all documents, sorted."""
         return list(self._manifest.entries())
+
+    def state(self) -> str:
+        """A text that is another one when any document is, also after a rebuild."""
+        return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])
 
     def count(self) -> int:
         """The number of current chunks."""

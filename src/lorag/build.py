@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from lorag.chat.cache import AnswerCache
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError, InputError
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
@@ -153,4 +154,8 @@ def chatbot(
     retrieval = retrieval or RetrievalSettings()
     retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
-    return ChatBot(engine, retriever, settings, retrieval.k)
+    cache = None
+    if settings is not None and settings.cache_similarity is not None:
+        index_state = retriever.state if retriever is not None else str
+        cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
+    return ChatBot(engine, retriever, settings, retrieval.k, cache=cache)

@@ -120,6 +120,13 @@ class LanguageModel(Protocol):
         """The number of tokens of a plain text, without template or special tokens."""
         ...
 
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """The tokens that the context has left beside ``prompt`` and its longest answer, below 0 where they do not fit.
+
+        None where the context is not known.
+        """
+        ...
+
 
 @runtime_checkable
 class Responder(Protocol):

@@ -136,6 +136,22 @@ class ChatSettings:
     """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
     sampling: Sampling = field(default_factory=Sampling)
     """How answers are drawn."""
+    blocked_words: tuple[str, ...] = ()
+    """Words and phrases for which a question is refused, and which are masked in an answer."""
+    cache_similarity: float | None = None
+    """Least cosine at which a question gets the answer of an earlier one; None answers every question anew. Above 0.95
+    only small differences in wording are taken for the same; far below, different questions are (docs/answering.md)."""
+    history_tokens: int = 1024
+    """Room for earlier turns in a prompt, in the language model's tokens; the oldest questions go first, whole with
+    their answers."""
+
+    def __post_init__(self) -> None:
+        """Refuses room below nothing."""
+        _require(self.context_tokens >= 0, f"context_tokens {self.context_tokens!r} is below 0")
+        _require(self.history_tokens >= 0, f"history_tokens {self.history_tokens!r} is below 0")
+        _require(all(word.strip() for word in self.blocked_words), "blocked_words holds a blank word; leave it out")
+        least = self.cache_similarity
+        _require(least is None or 0 < least <= 1, f"cache_similarity {least!r} is not above 0 and at most 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,9 @@ class Answer:
     """An answer with everything needed to audit it without the process that made it.
 
     ``prompt`` holds the messages exactly as sent, ``sources`` the passages really in it (numbered from 1 in order).
+    ``query`` is what was searched for, where that is not the question itself. ``guarded`` are the words of a list for
+    which the question was refused (``prompt`` is then empty: it was not sent) or which are masked in ``text``.
+    ``cached`` says that the answer was made for an earlier question that means the same.
     ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
     empty.
     """
@@ -200,6 +203,9 @@ class Answer:
     refused: bool = False
     truncated: bool = False
     error: str | None = None
+    query: str = ""
+    guarded: tuple[str, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

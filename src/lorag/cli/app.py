@@ -15,7 +15,9 @@ from lorag.cli.screen import (
     output,
     print_error,
     print_json,
+    print_pieces,
     print_source,
+    print_sources,
     print_table,
     print_warning,
     progress_bars,
@@ -26,8 +28,11 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lorag.chat.chatbot import ChatBot
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
+    from lorag.interfaces import Progress
+    from lorag.settings import RetrievalSettings
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -48,6 +53,11 @@ Model = Annotated[
 ]
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
+
+Blocked = Annotated[
+    Path | None,
+    typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
+]
 
 
 def run() -> None:
@@ -271,46 +281,59 @@ def ask(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    blocked: Blocked = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
-    from lorag import build
-
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
         retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
+        bot = _chatbot(model, adapter, no_sources, blocked, retrieval, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
             return
         reply = bot.reply(question)
-        for piece in reply:
-            output.print(piece, end="", markup=False)
-        output.print()
-        for number, hit in enumerate(reply.sources, start=1):
-            print_source(number, hit)
+        print_pieces(reply)
+        print_sources(reply.sources)
 
 
-@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b")
+@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b --history talk.json")
 def chat(
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
+    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    blocked: Blocked = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
-    from lorag import build
+    from lorag.chat.session import Session
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else Workspace().require_index()
         retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = build.chatbot(model, adapter, place, retrieval=retrieval, progress=progress)
+        session = Session(_chatbot(model, adapter, no_sources, blocked, retrieval, progress), history)
     with translated_errors():
-        converse(bot)
+        converse(session)
+
+
+def _chatbot(
+    model: str | None,
+    adapter: Path | None,
+    no_sources: bool,
+    blocked: Path | None,
+    retrieval: RetrievalSettings,
+    progress: Progress,
+) -> ChatBot:
+    from lorag import build
+    from lorag.chat.guards import read_words
+    from lorag.settings import ChatSettings
+
+    settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
+    place = None if no_sources else Workspace().require_index()
+    return build.chatbot(model, adapter, place, settings, retrieval=retrieval, progress=progress)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

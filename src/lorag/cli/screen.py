@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, TextIO
 
@@ -102,6 +102,19 @@ def print_source(number: int, hit: Hit) -> None:
     place = f", {chunk.place}" if chunk.place else ""
     heading = f" - {chunk.heading}" if chunk.heading else ""
     output.print(f"[{number}] {chunk.document_id}{place}{heading} ({hit.score:.2f})", style="dim", markup=False)
+
+
+def print_sources(hits: Sequence[Hit]) -> None:
+    """The sources of an answer, numbered as the prompt numbered them."""
+    for number, hit in enumerate(hits, start=1):
+        print_source(number, hit)
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """An answer as it comes, and the end of its line."""
+    for piece in pieces:
+        output.print(piece, end="", markup=False)
+    output.print()
 
 
 def print_warning(message: str) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
-from lorag.files import folder_whole, storage_errors
+from lorag.files import fingerprint, folder_whole, storage_errors
 from lorag.interfaces import Embedder, Progress, Reranker, Store, no_progress
 from lorag.retrieval.manifest import Entry, Manifest
 from lorag.retrieval.ranking import Ranker, Sides
@@ -189,6 +189,10 @@ class Knowledge:
     def documents(self) -> list[str]:
         """The ids of all documents, sorted."""
         return list(self._manifest.entries())
+
+    def state(self) -> str:
+        """A text that is another one when any document is, also after a rebuild."""
+        return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])
 
     def count(self) -> int:
         """The number of current chunks."""

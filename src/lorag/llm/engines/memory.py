@@ -41,3 +41,7 @@ class RememberingModel:
     def count_tokens(self, text: str) -> int:
         """The number of tokens the model counts."""
         return self._model.count_tokens(text)
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """What the model says."""
+        return self._model.room(prompt, sampling)

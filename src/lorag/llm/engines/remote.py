@@ -102,6 +102,10 @@ class RemoteModel:
         """About the number of tokens of a text: the server's tokenizer is not at hand, so bytes are counted."""
         return -(-len(text.encode()) // _BYTES_A_TOKEN)
 
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """Not known: the protocol does not tell a model's context; a server refuses what does not fit."""
+        return None
+
     def _complete(self, prompt: Prompt, request: dict[str, Any]) -> Completion:
         start = time.perf_counter()
         with self._errors():

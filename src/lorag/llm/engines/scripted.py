@@ -15,9 +15,12 @@ class ScriptedModel:
     Of the sampling, ``max_tokens`` and ``stop`` take part; nothing is drawn.
     """
 
-    def __init__(self, reply: Callable[[Prompt], str], name: str = "scripted") -> None:
+    def __init__(
+        self, reply: Callable[[Prompt], str], name: str = "scripted", context_tokens: int | None = None
+    ) -> None:
         """``reply`` gets the messages exactly as an engine would."""
         self.name = name
+        self.context_tokens = context_tokens
         self.prompts: list[Prompt] = []
         self._reply = reply
 
@@ -37,9 +40,17 @@ class ScriptedModel:
         """The number of words."""
         return len(text.split())
 
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """Words left of ``context_tokens``."""
+        if self.context_tokens is None:
+            return None
+        return self.context_tokens - self._spent(prompt) - sampling.max_tokens
+
+    def _spent(self, prompt: Prompt) -> int:
+        return sum(self.count_tokens(message.content) for message in prompt)
+
     def _complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         words = self._reply(prompt).split(" ")
         kept, stopped = cut(" ".join(words[: sampling.max_tokens]), sampling.stop)
-        spent = sum(self.count_tokens(message.content) for message in prompt)
         finish: Literal["stop", "length"] = "stop" if stopped or len(words) <= sampling.max_tokens else "length"
-        return Completion(kept.strip(), spent, self.count_tokens(kept), 0.0, finish)
+        return Completion(kept.strip(), self._spent(prompt), self.count_tokens(kept), 0.0, finish)

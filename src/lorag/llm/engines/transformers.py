@@ -188,6 +188,13 @@ class TransformersModel:
         """The number of tokens of a plain text."""
         return len(self.weights.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
+        return self._room(render(self.weights.tokenizer, prompt, reply=True).ids, sampling)
+
+    def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
+        return self.weights.context_tokens - len(ids) - sampling.max_tokens
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.
 
@@ -227,7 +234,7 @@ class TransformersModel:
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
         ids = list(render(self.weights.tokenizer, prompt, reply=True).ids)
-        if len(ids) + sampling.max_tokens > self.weights.context_tokens:
+        if self._room(ids, sampling) < 0:
             raise ModelError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"
                 f" {self.weights.name}'s context of {self.weights.context_tokens}; lower the context budget"

@@ -191,9 +191,31 @@ def test_training_data_is_checked_and_converted(here, smollm_folder):
 
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
     lorag("index", "docs")
-    said = lorag("chat", "--model", "smollm2-135m", input="Where is the office?\n/sources\n/reset\n/sources\n\n")
+    options = ("--model", "smollm2-135m", "--history", "talk.json")
+    said = lorag("chat", *options, input="Where is the office?\n/sources\n/help\n\n")
     assert said.exit_code == 0
+    assert "[1] office.md" in said.output
     assert said.output.count("The office is in Halifax.") >= 1
+    assert "Commands are /reset and /sources; an empty line ends." in said.output
+    kept = json.loads((here / "talk.json").read_text())["messages"]
+    assert [turn["role"] for turn in kept] == ["user", "assistant"]
+    said = lorag("chat", *options, input="/sources\n/reset\n/sources\n\n")
+    assert "Halifax" not in said.output
+    assert json.loads((here / "talk.json").read_text())["messages"] == []
+    (here / "talk.json").write_text("{}")
+    wrong = lorag("chat", *options, input="\n")
+    assert (wrong.exit_code, "is no history of `lorag chat`" in wrong.stderr.replace("\n", " ")) == (2, True)
+
+
+def test_listed_words_are_neither_asked_nor_said(here, endpoint):
+    server = endpoint(ScriptedModel(lambda prompt: "It is in Halifax, near the port.", name="hosted"))
+    (here / "words.txt").write_text("halifax\n")
+    options = ("--no-sources", "--model", server.name, "--blocked", "words.txt")
+    assert lorag("ask", "Where is the office?", *options).output.strip() == "It is in *******, near the port."
+    refused = json.loads(lorag("ask", "What is in Halifax?", *options, "--json").stdout)
+    assert (refused["refused"], refused["guarded"], refused["prompt"]) == (True, ["Halifax"], [])
+    assert len(server.requests) == 1
+    assert "*******" in lorag("chat", *options, input="Where is the office?\n\n").output
 
 
 def test_a_remote_model_answers_from_the_index_and_takes_no_adapter(here, embedder, endpoint):

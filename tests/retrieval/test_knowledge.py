@@ -10,10 +10,12 @@ import pytest
 from filelock import FileLock
 
 from lorag.errors import InputError, StoreError
+from lorag.retrieval import folder as folder_module
 from lorag.retrieval import knowledge as knowledge_module
 from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.knowledge import Knowledge, SyncReport, in_place_of
-from lorag.retrieval.manifest import Manifest
+from lorag.retrieval.knowledge import Knowledge, SyncReport
+from lorag.retrieval.manifest import SqliteManifest
+from lorag.retrieval.places import in_place_of
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Place
 
@@ -389,7 +391,7 @@ def test_other_settings_are_refused_with_the_repair(tmp_path, knowledge, other, 
 def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedder):
     made_with = {"format": "1", "embedder": "hash-64", "dim": "64", "chunk tokens": "16"}
     (tmp_path / "store").mkdir()
-    Manifest.create(tmp_path / "manifest.sqlite", made_with)
+    SqliteManifest.create(tmp_path / "manifest.sqlite", made_with)
     with pytest.raises(
         StoreError, match=r"made with format 1 instead of 3, weights unknown .*`lorag index DOCS --rebuild`"
     ):
@@ -416,7 +418,7 @@ def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(tmp_path,
 
 
 def test_a_new_index_waits_for_whoever_writes_to_the_old_one(tmp_path, knowledge, embedder, monkeypatch):
-    monkeypatch.setattr(knowledge_module, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(folder_module, "_WAIT_SECONDS", 0.1)
     knowledge.sync([WARRANTY])
 
     def rebuild():
@@ -508,7 +510,7 @@ def test_a_search_gives_up_when_the_index_never_rests(knowledge, monkeypatch):
 
 
 def test_a_second_writer_waits_and_then_says_why_not(tmp_path, knowledge, monkeypatch):
-    monkeypatch.setattr(knowledge_module, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(folder_module, "_WAIT_SECONDS", 0.1)
     with (
         FileLock(tmp_path / "index" / "write.lock"),
         pytest.raises(StoreError, match="another process has been writing"),
@@ -538,7 +540,7 @@ import itertools, os, signal, sys
 from pathlib import Path
 from lorag.retrieval import knowledge as module
 from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.manifest import Manifest
+from lorag.retrieval.manifest import SqliteManifest
 from lorag.retrieval.stores.lance import LanceStore
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
@@ -567,7 +569,7 @@ if point == "endless":
 die_after(*{
     "first chunks": (LanceStore, "add", 1),
     "all chunks": (LanceStore, "add", 3),
-    "manifest": (Manifest, "commit", 1),
+    "manifest": (SqliteManifest, "commit", 1),
     "old chunks": (LanceStore, "remove", 2),
 }[point])
 knowledge.sync(state("new"))

@@ -16,7 +16,6 @@ from lorag.files import folder_whole, storage_errors
 from lorag.retrieval.manifest import SqliteManifest, require_same
 from lorag.retrieval.stores.lance import LanceStore
 
-REBUILD = "lorag index DOCS --rebuild"
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
 
@@ -41,10 +40,10 @@ class FolderIndex:
                 if not path.is_file():  # two processes may have found it missing
                     LanceStore(store_folder, dim, exact_up_to)
                     SqliteManifest.create(path, made_with)
-        manifest = SqliteManifest(path)
-        require_same(f"the index in {str(folder)!r}", manifest.made_with(), made_with, REBUILD)
+        manifest, rebuild = SqliteManifest(path), f"lorag index DOCS --store {folder} --rebuild"
+        require_same(f"the index in {str(folder)!r}", manifest.made_with(), made_with, rebuild)
         if not store_folder.is_dir():
-            raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `{REBUILD}`")
+            raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `{rebuild}`")
         return cls(folder, LanceStore(store_folder, dim, exact_up_to), manifest)
 
     def writing(self) -> AbstractContextManager[None]:

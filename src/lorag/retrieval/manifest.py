@@ -14,7 +14,8 @@ _TABLES = (
     "CREATE TABLE documents (id TEXT PRIMARY KEY, version TEXT, title TEXT, source TEXT, chunks INTEGER) WITHOUT ROWID",
     "CREATE TABLE made_with (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
     "CREATE TABLE state (generation INTEGER)",
-    "INSERT INTO state VALUES (0)",
+    # An index that takes the place of another one goes on from another generation.
+    "INSERT INTO state VALUES (abs(random() >> 1))",
 )
 _WAIT_SECONDS = 30.0
 """Transactions take milliseconds; whoever waits longer than this waits for something broken."""

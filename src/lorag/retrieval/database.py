@@ -6,6 +6,7 @@ The password of a URL appears in no name and no message.
 from __future__ import annotations
 
 import re
+import struct
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +15,14 @@ from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lorag.errors import InputError, OperationError, StorageError, StoreError, require
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg.adapt import Dumper
 
 Rows = list[tuple[Any, ...]]
 
@@ -154,12 +159,14 @@ class Database:
 
         try:
             # Prepared statements would tie a session to one server behind a pooler.
-            return psycopg.connect(**_DEFAULTS | self._parts, autocommit=True, prepare_threshold=None)
+            connection = psycopg.connect(**_DEFAULTS | self._parts, autocommit=True, prepare_threshold=None)
         except psycopg.OperationalError as error:
             raise StoreError(
                 f"{self} cannot be reached ({self._told(error)}); check that the server runs and that host, user and "
                 "password are right (PGPASSWORD or a .pgpass file keep a password out of the command line)"
             ) from error
+        connection.adapters.register_dumper(np.ndarray, _array_dumper())
+        return connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -197,3 +204,23 @@ class Database:
 def rebuild_command(database: Database) -> str:
     """The command that makes the index anew, but for a password."""
     return f"lorag index DOCS --store {database} --rebuild"
+
+
+def _array_dumper() -> type[Dumper]:
+    """How a row of float32 is sent as ``real[]``, in the server's binary form: number by number would take longer."""
+    from psycopg.abc import Buffer
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    real, real_array = 700, 1021  # the numbers of these types in every server
+
+    class ArrayDumper(Dumper):
+        format, oid = Format.BINARY, real_array
+
+        def dump(self, obj: NDArray[np.float32]) -> Buffer:
+            head = struct.pack(">5i", 1, 0, real, len(obj), 1)  # dimensions, nulls, type, length, first index
+            numbers = np.empty(len(obj), dtype=[("bytes", ">i4"), ("value", ">f4")])
+            numbers["bytes"], numbers["value"] = 4, obj
+            return head + numbers.tobytes()
+
+    return ArrayDumper

@@ -98,7 +98,7 @@ class PostgresStore:
         if not chunks:
             return
         s, keys = self._schema, [digest(chunk.id) for chunk in chunks]
-        rows = {(key, text): vector for key, text, vector in zip(keys, texts, vectors.tolist(), strict=True)}
+        rows = {(key, text): vector for key, text, vector in zip(keys, texts, vectors, strict=True)}
         with self._database.transaction():
             self._take_out("key", keys)
             self._database.run_each(
@@ -107,7 +107,7 @@ class PostgresStore:
             )
             self._database.run_each(
                 f"INSERT INTO {s}.texts SELECT %s, %s, words, (SELECT coalesce(sum(cardinality(positions)), 0)"
-                " FROM unnest(words)), %b::float8[]::vector FROM to_tsvector('english', %s) AS words",
+                " FROM unnest(words)), %b::vector FROM to_tsvector('english', %s) AS words",
                 [(key, number, vector, _words(text)) for number, ((key, text), vector) in enumerate(rows.items())],
             )
             self._count("+", "key", keys)
@@ -173,11 +173,11 @@ class PostgresStore:
         by_index = {"enable_seqscan": "off", "hnsw.iterative_scan": "strict_order"}
         by_index["hnsw.ef_search"] = str(min(max(4 * k, fewest), most))
         statement = (
-            f"SELECT {_CHUNK_COLUMNS}, 1 - distance FROM (SELECT chunk, vector <=> %b::float8[]::vector AS distance"
+            f"SELECT {_CHUNK_COLUMNS}, 1 - distance FROM (SELECT chunk, vector <=> %b::vector AS distance"
             f" FROM {self._schema}.texts ORDER BY distance LIMIT %s) AS _ JOIN {self._schema}.chunks ON key = chunk"
         )
         local = {"enable_indexscan": "off"} if exact else by_index
-        found = [self._database.rows(statement, vector, k, local=local) for vector in vectors.tolist()]
+        found = [self._database.rows(statement, vector, k, local=local) for vector in vectors]
         return [best_first(_hit(row, "dense") for row in rows) for rows in found]
 
     def _has_index(self) -> bool:

@@ -1,3 +1,7 @@
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from lorag.errors import InputError, StoreError
@@ -334,6 +338,31 @@ def test_a_damaged_index_is_refused_with_the_repair(tmp_path, knowledge, embedde
     (tmp_path / "index" / "manifest.sqlite").write_bytes(b"junk" * 1000)
     with pytest.raises(StoreError, match=r"manifest .* cannot be used .*lorag index DOCS --rebuild"):
         Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"junk" * 300), Path.unlink, cut])
+def test_whatever_file_of_an_index_is_damaged_no_other_answer_comes(tmp_path, embedder, damage):
+    def answer(folder):
+        knowledge = Knowledge.open(folder, embedder, CHUNKS, RetrievalSettings(exact_up_to=300))
+        return knowledge.retrieve(["water number7"], 3)
+
+    whole, copy, refused = tmp_path / "whole", tmp_path / "copy", []
+    knowledge = Knowledge.open(whole, embedder, CHUNKS, RetrievalSettings(exact_up_to=300))
+    knowledge.sync([document(f"d{i}", f"water number{i} level{i % 7}") for i in range(310)])
+    for file in [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(whole, copy)
+        damage(copy / file)
+        try:
+            assert answer(copy) == answer(whole), file
+        except StoreError as error:
+            refused.append((file, str(error)))
+    assert len(refused) > 3
+    assert all("rebuild" in said for _, said in refused), refused
 
 
 def test_an_interrupted_sync_changes_nothing_and_its_work_is_used(knowledge, embedder, monkeypatch):

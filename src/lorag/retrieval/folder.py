@@ -35,12 +35,14 @@ class FolderIndex:
         Raises ``StoreError`` when it was made with something else than ``made_with``, or is damaged.
         """
         path, store_folder = _manifest_file(folder), folder / "store"
+        rebuild = f"lorag index DOCS --store {folder} --rebuild"
         if not path.is_file():
             with storage_errors(folder), _only_writer(folder):
                 if not path.is_file():  # two processes may have found it missing
-                    LanceStore(store_folder, dim, exact_up_to)
+                    if LanceStore(store_folder, dim, exact_up_to).count():
+                        raise StoreError(f"{str(path)!r} is missing; rebuild the index with `{rebuild}`")
                     SqliteManifest.create(path, made_with)
-        manifest, rebuild = SqliteManifest(path), f"lorag index DOCS --store {folder} --rebuild"
+        manifest = SqliteManifest(path)
         require_same(f"the index in {str(folder)!r}", manifest.made_with(), made_with, rebuild)
         if not store_folder.is_dir():
             raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `{rebuild}`")

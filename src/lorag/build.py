@@ -15,6 +15,7 @@ from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.places import Place
 from lorag.retrieval.reranking import CrossEncoder
 from lorag.retrieval.torch_embedding import TorchEmbedder
 from lorag.settings import (
@@ -121,19 +122,19 @@ def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
 
 
 def knowledge(
-    folder: Path,
+    place: Place,
     by: Embedder | str = DEFAULT_EMBEDDER,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing, with the reranker that ``retrieval`` names.
+    """The index in a folder or database, made when missing, with the reranker that ``retrieval`` names.
 
     ``by`` is the embedder, or its name.
     """
     retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
-        folder,
+        place,
         embedder(by, progress) if isinstance(by, str) else by,
         chunks or ChunkSettings(),
         retrieval,
@@ -144,7 +145,7 @@ def knowledge(
 def chatbot(
     model: str | None = None,
     adapter: Path | None = None,
-    index: Path | None = None,
+    index: Place | None = None,
     settings: ChatSettings | None = None,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,

@@ -6,13 +6,14 @@ needs to know which one it holds.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Sampling, Score
+from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Prompt, Sampling, Score
 
 
 class Embedder(Protocol):
@@ -78,6 +79,55 @@ class Store(Protocol):
 
     def count(self) -> int:
         """The number of texts."""
+        ...
+
+
+class Manifest(Protocol):
+    """Which documents an index holds, in which version: what is not here is never shown, whatever the store holds."""
+
+    def made_with(self) -> dict[str, str]:
+        """What the index was made with: embedder, chunk size and the like."""
+        ...
+
+    def generation(self) -> int:
+        """A number that grows with every ``commit``: while it stands still, so does the manifest."""
+        ...
+
+    def entries(self) -> dict[str, Entry]:
+        """Every document by its id, in the order of the ids."""
+        ...
+
+    def current(self, document_versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the ``(document_id, version)`` pairs that are in the manifest."""
+        ...
+
+    def count_chunks(self) -> int:
+        """The number of chunks of all documents."""
+        ...
+
+    def commit(self, entries: Sequence[Entry], removed: Iterable[str]) -> None:
+        """Puts the entries in, over older ones of the same ids, and takes the removed ids out: all or nothing."""
+        ...
+
+
+class Index(Protocol):
+    """A place that holds a store and its manifest: a folder, or a database. ``str`` names it in messages."""
+
+    @property
+    def store(self) -> Store:
+        """The chunks, current and leftover."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """What of them is current."""
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keeps every other writer out while the block runs; raises ``StoreError`` when one does not let go.
+
+        A process killed in the block leaves what was there before it, or what is there after it, for readers.
+        """
         ...
 
 

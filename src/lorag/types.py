@@ -79,6 +79,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What an index knows of a document; ``chunks`` is how many it was cut into."""
+
+    id: str
+    version: str
+    title: str
+    source: str
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A chunk and how well it fits a question: higher is better, whatever the store says inside."""
 

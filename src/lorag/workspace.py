@@ -39,12 +39,6 @@ class Workspace:
         """Where ``lorag compare`` puts a run when no other place is named."""
         return self.root / "runs"
 
-    def require_index(self) -> Path:
-        """The index folder. Raises ``DataError`` with the command that makes it when there is none."""
-        if not (self.index / "manifest.sqlite").is_file():
-            raise DataError(self.index, "there is no index yet; make one with `lorag index FOLDER`")
-        return self.index
-
 
 @dataclass(frozen=True, slots=True)
 class Run:

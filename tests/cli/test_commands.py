@@ -32,6 +32,7 @@ COMMANDS = [
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LORAG_STORE", raising=False)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "warranty.md").write_text("# Warranty\n\nThe warranty lasts 28 months.\n")
     (tmp_path / "docs" / "office.md").write_text("# Office\n\nThe office is in Halifax.\n")
@@ -93,6 +94,26 @@ def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     assert hits("--min-cosine", "0.99") == []
     wrong = lorag("search", "x", "--min-cosine", "2")
     assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_the_index_lies_where_store_says(here, embedder, request, monkeypatch, kind):
+    if kind == "folder":
+        store = shown = "elsewhere/index"
+    else:
+        url = request.getfixturevalue("database_url")
+        store, shown = url.replace("postgres:@", "postgres:hush@"), url.replace("postgres:@", "postgres@")
+    missing = lorag("search", "warranty", "--store", store)
+    assert (missing.exit_code, f"make one with `lorag index FOLDER --store {shown}`" in missing.stderr) == (2, True)
+    monkeypatch.setenv("LORAG_STORE", store)
+    outputs = [lorag("index", "docs").output, lorag("index", "docs", "--rebuild").output]
+    for output in outputs:
+        assert f"2 added, 0 updated, 0 removed, 0 unchanged; 2 passages in {shown}" in output
+    assert json.loads(lorag("search", "warranty", "--json").stdout)[0]["document_id"] == "warranty.md"
+    assert "hush" not in "".join((*outputs, missing.output, lorag("index", "--help").output))
+    assert not (here / ".lorag").exists()
+    monkeypatch.delenv("LORAG_STORE")
+    assert "there is no index yet; make one with `lorag index FOLDER`" in lorag("search", "warranty").stderr
 
 
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):

@@ -23,6 +23,7 @@ from lorag.cli.screen import (
     progress_bars,
     translated_errors,
 )
+from lorag.cli.store import Store, place_of, place_with_index
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
+    from lorag.retrieval.places import Place
     from lorag.settings import RetrievalSettings
     from lorag.types import Answer, Hit
 
@@ -189,19 +191,21 @@ def index(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
     ] = False,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Bring the index in step with a folder of documents: add, update and remove."""
     from dataclasses import asdict
 
     from lorag.journeys.index import index as run_index
+    from lorag.retrieval.places import name_of
     from lorag.settings import CacheSettings
 
-    folder = Workspace().index
+    place = place_of(store)
     with translated_errors(), progress_bars() as progress:
         done = run_index(
             documents,
-            folder,
+            place,
             rebuild=rebuild,
             allow_removals=allow_removals,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
@@ -216,7 +220,7 @@ def index(
         known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
         output.print(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
-            f" {report.chunks} passages in {folder}{known}"
+            f" {report.chunks} passages in {name_of(place)}{known}"
         )
         if report.recall is not None:
             output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
@@ -252,6 +256,7 @@ def search(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
@@ -259,7 +264,7 @@ def search(
 
     with translated_errors(), progress_bars() as progress:
         retrieval = retrieval_settings(sides, rerank, min_cosine)
-        knowledge = build.knowledge(Workspace().require_index(), retrieval=retrieval, progress=progress)
+        knowledge = build.knowledge(place_with_index(store), retrieval=retrieval, progress=progress)
     with translated_errors():
         hits = knowledge.retrieve([query], k)[0]
     if json:
@@ -282,12 +287,14 @@ def ask(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = _chatbot(model, adapter, no_sources, blocked, retrieval, progress)
+        bot = _chatbot(model, adapter, place, blocked, retrieval, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -307,14 +314,16 @@ def chat(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    store: Store = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag.chat.session import Session
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(sides, rerank, min_cosine)
-        session = Session(_chatbot(model, adapter, no_sources, blocked, retrieval, progress), history)
+        session = Session(_chatbot(model, adapter, place, blocked, retrieval, progress), history)
     with translated_errors():
         converse(session)
 
@@ -322,7 +331,7 @@ def chat(
 def _chatbot(
     model: str | None,
     adapter: Path | None,
-    no_sources: bool,
+    place: Place | None,
     blocked: Path | None,
     retrieval: RetrievalSettings,
     progress: Progress,
@@ -332,7 +341,6 @@ def _chatbot(
     from lorag.settings import ChatSettings
 
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
-    place = None if no_sources else Workspace().require_index()
     return build.chatbot(model, adapter, place, settings, retrieval=retrieval, progress=progress)
 
 

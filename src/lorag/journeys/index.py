@@ -8,7 +8,8 @@ from pathlib import Path
 from lorag import build
 from lorag.documents.load import Loaded, load_documents
 from lorag.interfaces import Progress, no_progress
-from lorag.retrieval.knowledge import SyncReport, in_place_of
+from lorag.retrieval.knowledge import SyncReport
+from lorag.retrieval.places import Place, in_place_of
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, SyncSettings
 
 
@@ -26,7 +27,7 @@ class Indexed:
 
 def index(
     documents: Path | str,
-    folder: Path,
+    place: Place,
     *,
     rebuild: bool = False,
     allow_removals: bool = False,
@@ -34,7 +35,7 @@ def index(
     cache: CacheSettings | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
-    """The index in ``folder`` holds every document that can be read; what could not be is in ``loaded.refused``.
+    """The index at ``place`` holds every document that can be read; what could not be is in ``loaded.refused``.
 
     A refused file that the index holds from an earlier time stays in it. ``rebuild`` makes a new index, without such
     files, and puts it in the place of the old one when it is complete. Raises ``InputError`` when much of what the
@@ -43,8 +44,8 @@ def index(
     loaded = load_documents(documents)
     vectors = build.embedder(embedder, progress, cache)
 
-    def sync(place: Path) -> Indexed:
-        report = build.knowledge(place, vectors).sync(
+    def sync(here: Place) -> Indexed:
+        report = build.knowledge(here, vectors).sync(
             loaded.documents,
             progress,
             unread={file.source for file in loaded.refused},
@@ -53,6 +54,6 @@ def index(
         return Indexed(loaded, report, vectors.taken)
 
     if not rebuild:
-        return sync(folder)
-    with in_place_of(folder) as fresh:
+        return sync(place)
+    with in_place_of(place) as fresh:
         return sync(fresh)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import StoreError
-from lorag.retrieval.stores.recall import RECALL_DEPTH, like_questions, recall, sample_rows
+from lorag.retrieval.stores.hits import RECALL_DEPTH, best_first, like_questions, recall, sample_rows
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
@@ -122,7 +122,7 @@ class LanceStore:
             rows = query.select(columns).limit(k).to_list()
         for row in rows:  # "query_index" is there only for several queries
             hits[row.get("query_index", 0)].append(_hit(row, 1 - row["_distance"], "dense"))
-        return [_best_first(found) for found in hits]
+        return [best_first(found) for found in hits]
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
@@ -138,7 +138,7 @@ class LanceStore:
             match = MatchQuery(query, "search_text")  # type: ignore[call-arg]  # the others have defaults
             search = self._table.search(match, query_type="fts")
             rows = search.select([*_CHUNK_COLUMNS, "_score"]).limit(k).to_list()
-        return _best_first([_hit(row, row["_score"], "lexical") for row in rows])
+        return best_first([_hit(row, row["_score"], "lexical") for row in rows])
 
     def versions(self) -> set[tuple[str, str]]:
         """See ``Store``. Reads two columns of the whole table."""
@@ -188,8 +188,8 @@ class LanceStore:
         places = sample_rows(rows)
         stored = self._table.take_offsets(places).select(["vector"]).to_arrow()["vector"].to_pylist()
         questions = like_questions(np.array(stored, dtype=np.float32))
-        depth = RECALL_DEPTH
-        return recall(self._nearest(questions, depth), self._nearest(questions, depth, exact=True))
+        found = self._nearest(questions, RECALL_DEPTH)
+        return recall(found, self._nearest(questions, RECALL_DEPTH, exact=True))
 
     def _vector_indexes(self) -> list[str]:
         """The names of the approximate indexes: none or one, and for a moment two."""
@@ -258,8 +258,3 @@ def _chunk(row: dict[str, Any]) -> Chunk:
 
 def _hit(row: dict[str, Any], score: float, via: Via) -> Hit:
     return Hit(_chunk(row), float(score), via)
-
-
-def _best_first(hits: list[Hit]) -> list[Hit]:
-    """Sorted by score; equal scores by chunk id, so that the order is always the same."""
-    return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))

@@ -159,4 +159,4 @@ def chatbot(
     if settings is not None and settings.cache_similarity is not None:
         index_state = retriever.state if retriever is not None else str
         cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
-    return ChatBot(engine, retriever, settings, retrieval.k, cache=cache)
+    return ChatBot(engine, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

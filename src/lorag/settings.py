@@ -16,6 +16,9 @@ DEFAULT_EMBEDDER = "bge-small-en"
 """The embedder when none is named."""
 DEFAULT_RERANKER = "minilm-reranker"
 """The cross-encoder that reads question and passage together when reranking is asked for by no name."""
+GATE_KEEP = 0.98
+"""Share of the user's own questions that a gate lets in: refusing one of these is worse than asking the model what it
+does not know."""
 Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
@@ -100,7 +103,10 @@ class RetrievalSettings:
     a passage is better, and found less in measurements."""
     min_cosine: float | None = None
     """Least cosine of question and passage; what is below is not returned, whichever side found it. What a value
-    means depends on the embedder: take the one that `lorag calibrate` finds. None keeps everything."""
+    means depends on the embedder. None keeps everything."""
+    gate_cosine: float | None = None
+    """Least cosine of the question and the nearest passage of all; below it nothing is returned: the question is about
+    something else. `lorag calibrate` finds the value for an embedder and its documents. None lets every question in."""
     reranker: str | None = None
     """Catalogue name or folder of a cross-encoder that orders the best hits anew; None: they stay as they are fused.
     It costs a model call a passage, some 20 to 40 ms on one core."""
@@ -115,11 +121,16 @@ class RetrievalSettings:
     """Texts up to which a question is compared with every vector, in about 75 ms. A larger index gets an approximate
     one for its vectors, ten times as fast; its recall is measured when it is made."""
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a question may find nothing because nothing is near enough to it."""
+        return self.min_cosine is not None or self.gate_cosine is not None
+
     def __post_init__(self) -> None:
         """Refuses weights and counts out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
         _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is none of {', '.join(get_args(Fusion))}")
-        for name, low in (("min_cosine", -1), ("mmr_lambda", 0)):
+        for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0)):
             value = getattr(self, name)
             _require(value is None or low <= value <= 1, f"{name} {value!r} is not between {low} and 1")
         _require(self.depth >= 1, f"depth {self.depth!r} is below 1")

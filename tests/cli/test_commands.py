@@ -12,11 +12,15 @@ from typer.testing import CliRunner
 from lorag.cli.app import app
 from lorag.errors import StorageError
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import REFUSAL, ChunkSettings, RetrievalSettings
 
 COMMANDS = [
     "compare",
     "demo",
     "finetune",
+    "calibrate",
+    "tune",
     "index",
     "search",
     "ask",
@@ -114,6 +118,58 @@ def test_the_index_lies_where_store_says(here, embedder, request, monkeypatch, k
     assert not (here / ".lorag").exists()
     monkeypatch.delenv("LORAG_STORE")
     assert "there is no index yet; make one with `lorag index FOLDER`" in lorag("search", "warranty").stderr
+
+
+def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, smollm_folder):
+    lorag("index", "docs")
+    asked = ["How long does the warranty last?", "Where is the office?", "Is there a warranty?", "Which city is it in?"]
+    rows = [
+        {"id": str(n), "question": asked[n % 4] + " " * n, "answers": ["x"], "doc_ids": [f"{name}.md"]}
+        for n, name in enumerate(["warranty", "office"] * 4)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dry = lorag("calibrate", "--questions", "qa.jsonl", "--dry-run")
+    assert (dry.exit_code, (here / ".lorag" / "settings.json").exists()) == (0, False)
+    shown = lorag("calibrate", "--questions", "qa.jsonl")
+    assert shown.exit_code == 0, shown.output
+    assert "your questions let in                1.000 (" in shown.output
+    assert "With the documents that answer taken out" in shown.output
+    found = json.loads(lorag("calibrate", "--questions", "qa.jsonl", "--json").stdout)
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written["retrieval"] == {"gate_cosine": found["gate"]["cosine"]}
+    nothing = lorag("search", "How is a tie-break scored in tennis?")
+    assert (nothing.stdout, "no passage fits the question" in nothing.stderr) == ("", True)
+    assert "28 months" in lorag("search", "How long does the warranty last?").stdout
+    answer = json.loads(lorag("ask", "How is a tie-break scored?", "--model", "smollm2-135m", "--json").stdout)
+    assert (answer["refused"], answer["prompt"], answer["text"]) == (True, [], REFUSAL)
+    (here / ".lorag" / "settings.json").write_text("{")
+    for command in (("search", "x"), ("ask", "x"), ("index", "docs"), ("calibrate", "--questions", "qa.jsonl")):
+        wrong = lorag(*command)
+        assert (wrong.exit_code, "settings.json: is no JSON" in wrong.stderr.replace("\n", "")) == (2, True)
+
+
+def test_tune_writes_what_every_command_then_keeps_to(here, embedder):
+    rows = [
+        {"id": str(n), "question": f"Where is the office{'?' * n}", "answers": ["Halifax"], "doc_ids": ["office.md"]}
+        for n in range(16)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / ".lorag").mkdir()
+    (here / ".lorag" / "settings.json").write_text('{"chunks": {"max_tokens": 128}, "retrieval": {"k": 7}}')
+    tuning = ("tune", "--documents", "docs", "--questions", "qa.jsonl", "--no-rerank")
+    assert "1.000 (" in lorag(*tuning, "--dry-run").stdout
+    assert lorag("index", "docs").exit_code == 0
+    assert Knowledge.open(here / ".lorag/index", embedder, ChunkSettings(128), RetrievalSettings()).count() == 2
+    shown = lorag(*tuning).stdout
+    assert "The default, chunks of 256 and dense weight 0.5, does best on the first half" in shown
+    assert "`lorag index DOCS --rebuild`" in shown
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written == {"chunks": {}, "retrieval": {"k": 7}}
+    wrong = lorag("search", "office")
+    assert (wrong.exit_code, "chunk tokens 128 instead of 256" in wrong.stderr) == (1, True)
+    assert lorag("index", "docs", "--rebuild").exit_code == 0
+    assert "Halifax" in lorag("search", "where is the office").stdout
+    assert json.loads(lorag(*tuning, "--json").stdout)["settings"]["retrieval"]["k"] == 7
 
 
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data, models
-from lorag.cli.options import MinCosine, Rerank, Search, retrieval_settings
+from lorag.cli import data, models, tuning
+from lorag.cli.options import MinCosine, Rerank, Search, Sides, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
     from lorag.retrieval.places import Place
-    from lorag.settings import RetrievalSettings
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -46,6 +45,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning.tune)
+app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
@@ -90,7 +91,9 @@ def compare(
     from lorag.settings import CompareSettings
 
     with translated_errors(), progress_bars() as progress:
-        settings = CompareSettings(limit=limit, retrieval=retrieval_settings(sides, rerank, min_cosine))
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval)
         result = run_comparison(
             documents,
             questions,
@@ -209,6 +212,7 @@ def index(
             rebuild=rebuild,
             allow_removals=allow_removals,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
+            chunks=Workspace().chosen().chunks,
             progress=progress,
         )
     report, loaded = done.report, done.loaded
@@ -263,8 +267,10 @@ def search(
     from lorag import build
 
     with translated_errors(), progress_bars() as progress:
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        knowledge = build.knowledge(place_with_index(store), retrieval=retrieval, progress=progress)
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        place = place_with_index(store)
+        knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
     with translated_errors():
         hits = knowledge.retrieve([query], k)[0]
     if json:
@@ -293,8 +299,7 @@ def ask(
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        bot = _chatbot(model, adapter, place, blocked, retrieval, progress)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -322,8 +327,8 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(sides, rerank, min_cosine)
-        session = Session(_chatbot(model, adapter, place, blocked, retrieval, progress), history)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        session = Session(bot, history)
     with translated_errors():
         converse(session)
 
@@ -333,15 +338,18 @@ def _chatbot(
     adapter: Path | None,
     place: Place | None,
     blocked: Path | None,
-    retrieval: RetrievalSettings,
+    asked: tuple[Sides | None, bool | None, float | None],
     progress: Progress,
 ) -> ChatBot:
+    """The chatbot of this workspace; ``asked`` are search, rerank and min_cosine of the command line."""
     from lorag import build
     from lorag.chat.guards import read_words
     from lorag.settings import ChatSettings
 
+    chosen = Workspace().chosen()
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
-    return build.chatbot(model, adapter, place, settings, retrieval=retrieval, progress=progress)
+    retrieval = retrieval_settings(chosen.retrieval, *asked)
+    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

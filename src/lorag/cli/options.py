@@ -22,9 +22,10 @@ MinCosine = Annotated[
 ]
 
 
-def retrieval_settings(search: Sides | None, rerank: bool | None, min_cosine: float | None) -> RetrievalSettings:
-    """The settings with what was asked for in the command line."""
-    settings = RetrievalSettings()
+def retrieval_settings(
+    settings: RetrievalSettings, search: Sides | None, rerank: bool | None, min_cosine: float | None
+) -> RetrievalSettings:
+    """``settings`` with what was asked for in the command line in their place."""
     if search is not None:
         settings = replace(settings, dense_weight={"dense": 1.0, "lexical": 0.0, "hybrid": _both(settings)}[search])
     if rerank is not None:

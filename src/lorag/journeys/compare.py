@@ -222,7 +222,7 @@ def _adapter(inputs: _Inputs, scene: _Scene, engine: TransformersModel) -> tuple
 def _recall(models: Mapping[str, RememberingModel], log: LineLog, settings: CompareSettings) -> None:
     """Lets the model behind each arm know what it has answered."""
     for row in recorded_rows(log).values():
-        if row.answer.error is None:
+        if row.answer.error is None and row.answer.prompt:  # the gate answers without one
             models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
 
 
@@ -256,7 +256,9 @@ def _ask(
         EVIDENCE: evidence,
     }
     for arm, model in models.items():
-        bot = ChatBot(model, retrievers[arm], scene.settings.chat, scene.settings.retrieval.k)
+        retriever = retrievers[arm]
+        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
+        bot = ChatBot(model, retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
         ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 

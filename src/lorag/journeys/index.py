@@ -10,7 +10,7 @@ from lorag.documents.load import Loaded, load_documents
 from lorag.interfaces import Progress, no_progress
 from lorag.retrieval.knowledge import SyncReport
 from lorag.retrieval.places import Place, in_place_of
-from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, SyncSettings
+from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ def index(
     allow_removals: bool = False,
     embedder: str = DEFAULT_EMBEDDER,
     cache: CacheSettings | None = None,
+    chunks: ChunkSettings | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
     """The index at ``place`` holds every document that can be read; what could not be is in ``loaded.refused``.
@@ -45,7 +46,7 @@ def index(
     vectors = build.embedder(embedder, progress, cache)
 
     def sync(here: Place) -> Indexed:
-        report = build.knowledge(here, vectors).sync(
+        report = build.knowledge(here, vectors, chunks).sync(
             loaded.documents,
             progress,
             unread={file.source for file in loaded.refused},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -38,11 +39,14 @@ class Ranker:
     @property
     def needs_vectors(self) -> bool:
         """Whether dense search has to be asked: for its passages, or for cosines."""
-        return self._settings.dense_weight > 0 or self._settings.min_cosine is not None
+        return self._settings.dense_weight > 0 or self._settings.leaves_out
 
     def rank(self, query: str, sides: Sides, k: int, vector: NDArray[np.float32] | None = None) -> list[Hit]:
         """The ``k`` best of what was found for ``query``; ``vector``, of shape ``(dim,)``, is for ``min_cosine``."""
         settings = self._settings
+        nearest = sides.dense[0].score if sides.dense else -math.inf
+        if settings.gate_cosine is not None and nearest < settings.gate_cosine:
+            return []
         hits = fuse(sides, settings.dense_weight, settings.fusion)
         choosing = self._reranker is not None or settings.mmr_lambda is not None
         choice = max(k, settings.depth) if choosing else k

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from lorag.errors import ModelError
+from lorag.files import fingerprint
+from lorag.interfaces import Reranker
 from lorag.retrieval.onnx import OnnxEncoder, read_numbers
 
 
@@ -27,3 +29,19 @@ class CrossEncoder:
     def score(self, query: str, passages: Sequence[str]) -> list[float]:
         """See ``Reranker``: the model's logits. Of a pair beyond its window the end of the longer text is not seen."""
         return [float(logit[0]) for logit in self._encoder.outputs([(query, passage) for passage in passages])]
+
+
+class RememberingReranker:
+    """Wraps a reranker; no pair is read twice, however many ways of ranking ask for it."""
+
+    def __init__(self, reranker: Reranker, known: MutableMapping[str, float]) -> None:
+        """``known`` holds the score of every pair read so far, under a hash of it."""
+        self.name = reranker.name
+        self._reranker, self._known = reranker, known
+
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """See ``Reranker``; only new pairs reach the model."""
+        keys = [fingerprint([self.name, query, passage]) for passage in passages]
+        new = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in self._known}
+        self._known.update(zip(new, self._reranker.score(query, list(new.values())), strict=True))
+        return [self._known[key] for key in keys]

@@ -9,7 +9,8 @@ from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError
 from lorag.interfaces import Progress, no_progress
 from lorag.llm import catalogue
-from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.transformers import NumberFormat, TransformersModel, load
+from lorag.llm.weights import weights_fingerprint
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
@@ -18,9 +19,10 @@ from lorag.settings import (
     FALLBACK_MODEL,
     ChatSettings,
     ChunkSettings,
+    FinetuneSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import read_adapter, require_base
+from lorag.training.adapter import Adapter, read_adapter, require_base
 
 
 def language_model(
@@ -31,13 +33,34 @@ def language_model(
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. Raises
     ``ModelError`` when the adapter was trained on another base.
     """
-    trained = read_adapter(adapter) if adapter is not None else None
-    name = model_name(trained.base if name is None and trained is not None else name, progress)
-    model = load(catalogue.resolve(name, "llm", progress), name)
-    if adapter is None or trained is None:
-        return model
-    require_base(trained, name)
-    return model.with_adapter(adapter)
+    if adapter is None:
+        name = model_name(name, progress)
+        return load(catalogue.resolve(name, "llm", progress), name)
+    trained = read_adapter(adapter)
+    name = model_name(trained.base if name is None else name, progress)
+    folder = catalogue.resolve(name, "llm", progress)
+    require_base(trained, name, weights_fingerprint(folder))
+    return finetuned_model(load(folder, name, _number_format(trained.method)), trained)
+
+
+def finetuned_model(base: TransformersModel, trained: Adapter) -> TransformersModel:
+    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
+    folder = Path(trained.folder)
+    if trained.method != "full":
+        return base.with_adapter(folder)
+    return load(folder, f"{base.name}+{weights_fingerprint(folder)}")
+
+
+def trainable_model(
+    name: str | None, settings: FinetuneSettings, progress: Progress = no_progress
+) -> TransformersModel:
+    """The model of that name in the number format in which its method trains, and is served afterwards."""
+    name = model_name(name, progress)
+    return load(catalogue.resolve(name, "llm", progress), name, _number_format(settings.method))
+
+
+def _number_format(method: str) -> NumberFormat:
+    return "nf4" if method == "qlora" else "auto"
 
 
 def model_name(name: str | None, progress: Progress = no_progress) -> str:

@@ -133,10 +133,18 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
         )
     )
     options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 12 epochs: about " in told.stdout
+    assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options)
-    assert "Trained smollm2-135m on 3 conversations" in trained.output, trained.output
+    assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
+    assert "finetuning: about " in trained.stderr
+    assert "Loss a token: █" in trained.stdout
     answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
     assert "Mara Lind" in answered.output
+    (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
+    other = lorag("finetune", "other.jsonl", *options)
+    assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
     assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
 
@@ -184,6 +192,9 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
+        (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
+        (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
@@ -199,6 +210,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
     (here / "bad").mkdir()
     (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
     (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    (here / "chat.jsonl").write_text('{"question": "Who?", "answer": "Mara."}\n')
     (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
     (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")

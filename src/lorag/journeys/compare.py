@@ -34,6 +34,7 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.conversations import read_conversations
+from lorag.training.curve import loss_curve
 from lorag.types import Completion, Conversation, Document, Example
 from lorag.workspace import DEFAULT, Run, Workspace
 
@@ -117,7 +118,7 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Indexes, trains and asks until ``log`` holds every row; what is there already is kept."""
-    engine = build.language_model(model, progress=progress)
+    engine = build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = _Scene(run, engine, knowledge, settings, progress)
     if not _asked_all(log, inputs.tested, "before"):
@@ -126,7 +127,7 @@ def _fill(
     run.write_facts(
         _facts(inputs, model, embedder, engine, adapter, settings), (data.origin, *_training_notes(adapter))
     )
-    models = _models(engine, run.adapter, log, settings)
+    models = _models(engine, adapter, log, settings)
     _ask("before", inputs.tested, models, scene, log)
     if inputs.update is not None:
         knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
@@ -205,10 +206,10 @@ def _adapter(inputs: _Inputs, scene: _Scene) -> tuple[TrainingData, Adapter]:
 
 
 def _models(
-    engine: TransformersModel, adapter: Path, log: LineLog, settings: CompareSettings
+    engine: TransformersModel, adapter: Adapter, log: LineLog, settings: CompareSettings
 ) -> dict[str, LanguageModel]:
     """The model behind each arm: the same base weights, with and without the adapter, knowing what it has answered."""
-    base, finetuned = RememberingModel(engine), RememberingModel(engine.with_adapter(adapter))
+    base, finetuned = RememberingModel(engine), RememberingModel(build.finetuned_model(engine, adapter))
     models = {BASE: base, FINETUNED: finetuned, RETRIEVAL: base, BOTH: finetuned, EVIDENCE: base}
     for row in recorded_rows(log).values():
         if row.answer.error is None:
@@ -264,10 +265,10 @@ def _facts(
         "embedder": embedder,
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
-        "finetuning": f"{adapter.conversations} conversations, {settings.finetune.epochs} epochs,"
-        f" {adapter.steps} steps, {adapter.seconds / 60:.1f} minutes,"
-        f" loss {adapter.loss_first:.2f} to {adapter.loss_last:.2f}",
-        "adapter": f"LoRA rank {settings.finetune.rank}, all linear layers, rate {settings.finetune.learning_rate:g}",
+        "finetuning": f"{adapter.conversations} conversations, {adapter.steps} steps,"
+        f" {adapter.seconds / 60:.1f} minutes",
+        "training loss": loss_curve(adapter.loss_curve),
+        "method": str(settings.finetune),
         "forgetting": str(adapter.forgetting or "not measured"),
         "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
         "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lorag.journeys.demo import demo as demo
     from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
+    from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
     from lorag.settings import ChatSettings as ChatSettings
     from lorag.settings import ChunkSettings as ChunkSettings
@@ -83,6 +84,7 @@ _HOMES = {
     "read_adapter": "lorag.training.adapter",
     "read_conversations": "lorag.training.conversations",
     "read_examples": "lorag.evaluation.examples",
+    "synthesize_data": "lorag.journeys.synthesis",
 }
 
 __all__ = sorted(_HOMES)

@@ -22,6 +22,7 @@ COMMANDS = [
     "chat",
     "data check",
     "data convert",
+    "data synthesize",
     "models list",
     "models fetch",
     "models path",
@@ -163,6 +164,27 @@ def test_training_data_is_checked_and_converted(here, smollm_folder):
     assert (report.exit_code, json.loads(report.stdout)["sound"]) == (0, True)
     wrong = lorag("finetune", "chat.csv")
     assert (wrong.exit_code, "chat.csv:3: a turn of the assistant holds blank text" in wrong.stderr) == (2, True)
+
+
+def test_training_data_is_made_from_documents_by_rule(here):
+    lines = [f"# Tariff {n}\n\n| Plan | Price |\n| --- | --- |\n| Quay {n} | EUR {n}9 |\n" for n in range(9)]
+    for number, text in enumerate(lines):
+        (here / "docs" / f"{number}.md").write_text(text)
+    made = lorag("data", "synthesize", "docs", "--out", "made.jsonl", "--held-out", "0.3")
+    assert made.exit_code == 0, made.output
+    assert "written to made.jsonl" in made.stdout
+    assert "written to made.held-out.jsonl" in made.stdout
+    rows = [json.loads(line) for name in ("made", "made.held-out") for line in (here / f"{name}.jsonl").open()]
+    assert {path.name for path in here.iterdir()} == {"docs", "made.jsonl", "made.held-out.jsonl"}
+    for row in rows:
+        start, end = row["span"]
+        assert (
+            row["messages"][1]["content"].rstrip(".").rsplit(" ")[-1]
+            in ((here / "docs" / row["doc_ids"][0]).read_text()[start:end])
+        )
+    assert lorag("data", "check", "made.jsonl").exit_code == 0
+    wrong = lorag("data", "synthesize", "docs", "--out", "made.csv")
+    assert (wrong.exit_code, "does not end in .jsonl" in wrong.stderr) == (2, True)
 
 
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):

@@ -146,7 +146,7 @@ def loss_of(model: TransformersModel, adapter: Path, kept_back: Sequence[Rendere
     for batch in batches(kept_back, 2048):
         count = sum(sum(row.supervised) for row in batch)
         with torch.inference_mode():
-            total += float(plain_loss(model.weights.adapted, batch)) * count
+            total += float(plain_loss(model.weights.model, batch)) * count
         tokens += count
     return total / tokens
 

@@ -22,7 +22,7 @@ ALLOWED = {
     "documents": BOTTOM,
     "retrieval": BOTTOM | {"documents", "llm.quiet"},
     "llm": BOTTOM,
-    "training": BOTTOM | {"documents", "llm.rendering", "llm.quiet"},
+    "training": BOTTOM | {"documents", "llm.rendering", "llm.quiet", "llm.virtual"},
     "chat": BOTTOM,
     "evaluation": BOTTOM,
     "workspace": BOTTOM,

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from lorag.journeys.data import check_data as check_data
     from lorag.journeys.data import convert_data as convert_data
     from lorag.journeys.demo import demo as demo
+    from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
+    from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
     from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
@@ -78,6 +80,7 @@ _HOMES = {
     "compare": "lorag.journeys.compare",
     "convert_data": "lorag.journeys.data",
     "demo": "lorag.journeys.demo",
+    "estimate_finetune": "lorag.journeys.finetune",
     "finetune": "lorag.journeys.finetune",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",
@@ -85,6 +88,7 @@ _HOMES = {
     "read_adapter": "lorag.training.adapter",
     "read_conversations": "lorag.training.conversations",
     "read_examples": "lorag.evaluation.examples",
+    "synthesize_data": "lorag.journeys.synthesis",
 }
 
 __all__ = sorted(_HOMES)

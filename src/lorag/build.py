@@ -11,7 +11,8 @@ from lorag.errors import FetchError, InputError
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
-from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.transformers import NumberFormat, TransformersModel, load
+from lorag.llm.weights import weights_fingerprint
 from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -25,10 +26,11 @@ from lorag.settings import (
     CacheSettings,
     ChatSettings,
     ChunkSettings,
+    FinetuneSettings,
     RemoteSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import read_adapter, require_base
+from lorag.training.adapter import Adapter, read_adapter, require_base
 
 
 def language_model(
@@ -46,22 +48,39 @@ def language_model(
         if adapter is not None:
             raise InputError(f"{str(adapter)!r} cannot be applied to {name}; give its base model, or let it be served")
         return RemoteModel(name, remote)
-    return loaded_model(name, adapter, progress)
+    if adapter is None:
+        name = model_name(name, progress)
+        return load(catalogue.resolve(name, "llm", progress), name)
+    trained = read_adapter(adapter)
+    name = model_name(trained.base if name is None else name, progress)
+    folder = catalogue.resolve(name, "llm", progress)
+    require_base(trained, name, weights_fingerprint(folder))
+    return finetuned_model(load(folder, name, _number_format(trained.method)), trained)
 
 
-def loaded_model(
-    name: str | None = None, adapter: Path | None = None, progress: Progress = no_progress
+def finetuned_model(base: TransformersModel, trained: Adapter) -> TransformersModel:
+    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
+    folder = Path(trained.folder)
+    if trained.method != "full":
+        return base.with_adapter(folder)
+    return load(folder, f"{base.name}+{weights_fingerprint(folder)}")
+
+
+def trainable_model(
+    name: str | None, settings: FinetuneSettings, progress: Progress = no_progress
 ) -> TransformersModel:
-    """As ``language_model``, with weights on this machine, to train. Raises ``InputError`` for a remote model."""
+    """The model of that name in the number format in which its method trains, and is served afterwards.
+
+    Raises ``InputError`` for a remote model.
+    """
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
-    trained = read_adapter(adapter) if adapter is not None else None
-    name = model_name(trained.base if name is None and trained is not None else name, progress)
-    model = load(catalogue.resolve(name, "llm", progress), name)
-    if adapter is None or trained is None:
-        return model
-    require_base(trained, name)
-    return model.with_adapter(adapter)
+    name = model_name(name, progress)
+    return load(catalogue.resolve(name, "llm", progress), name, _number_format(settings.method))
+
+
+def _number_format(method: str) -> NumberFormat:
+    return "nf4" if method == "qlora" else "auto"
 
 
 def is_remote(name: str) -> bool:

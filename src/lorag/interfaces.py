@@ -200,10 +200,10 @@ class Metric(Protocol):
 class Progress(Protocol):
     """Where long work says how far it is; surfaces draw it, libraries only call it."""
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of ``stage`` are finished."""
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` units of ``stage`` are finished; ``note`` is what is worth saying of it now."""
         ...
 
 
-def no_progress(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
     """A ``Progress`` that draws nothing."""

@@ -23,6 +23,19 @@ Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
 
+Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
+"""What is trained of a model, or put into or before it."""
+_RATES: dict[Method, float] = {
+    "lora": 1e-3,
+    "rslora": 2.5e-4,
+    "dora": 1e-3,
+    "pissa": 2e-4,
+    "qlora": 1e-3,
+    "full": 5e-5,
+    "prompt": 1e-2,
+    "prefix": 1e-2,
+}
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -185,14 +198,24 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings:
-    """How an adapter is trained: LoRA on every linear layer, loss on the assistant's tokens only."""
+    """How a model is trained: on the assistant's tokens only, by LoRA on every linear layer unless it is named."""
 
+    method: Method = "lora"
+    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: direction and length of
+    each weight apart, slower; ``pissa``: LoRA that begins as the weights' principal parts; ``qlora``: LoRA on a base of
+    4 bits, where memory is short (extra ``qlora``); ``full``: every weight, a model of its own; ``prompt`` and
+    ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
     rank: int = 16
     """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
     alpha: int = 32
     """Scale of the adapter's contribution is ``alpha / rank``."""
-    learning_rate: float = 1e-3
-    """Peak step size of AdamW; falls to zero along a cosine."""
+    virtual_tokens: int = 16
+    """Length of a learned prompt or prefix."""
+    learning_rate: float | None = None
+    """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 1e-3 for LoRA, DoRA and QLoRA,
+    which learns facts from few conversations; 2.5e-4 for rsLoRA, whose layers are four times as strong at rank 16;
+    2e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5 for all weights; 1e-2 for virtual tokens,
+    which are few and far from the loss."""
     epochs: int = 3
     """Passes over the conversations."""
     batch_tokens: int = 224
@@ -207,6 +230,8 @@ class FinetuneSettings:
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
     context_tokens: int = 200
     """Room for sources in those, in the model's tokens."""
+    general_share: float = 0.0
+    """Share of general questions among what is trained on, with the answers that the base gives itself."""
     held_out_share: float = 0.05
     """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
     has several, else whole documents."""
@@ -219,12 +244,30 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
+        _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
+        _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
-        _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
+        _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
+        _require(0 <= self.general_share < 1, f"general_share {self.general_share!r} is not between 0 and 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: the one that was given, or the method's."""
+        return _RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def __str__(self) -> str:
+        """The method with what decides its result, in one line."""
+        sizes = {
+            "full": "all weights",
+            "prompt": f"{self.virtual_tokens} tokens",
+            "prefix": f"{self.virtual_tokens} tokens",
+        }
+        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, all linear layers")
+        return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,10 @@ class Run:
         kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
         return kept
 
+    def synthesis_log(self) -> LineLog:
+        """What the model wrote about each passage, where training data had to be made."""
+        return LineLog(self.folder / "synthesis.jsonl")
+
     def rows(self) -> LineLog:
         """The record of every question asked."""
         return LineLog(self.folder / "rows.jsonl")

@@ -27,6 +27,7 @@ COMMANDS = [
     "chat",
     "data check",
     "data convert",
+    "data synthesize",
     "models list",
     "models fetch",
     "models path",
@@ -242,10 +243,18 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
         )
     )
     options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 12 epochs: about " in told.stdout
+    assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options)
-    assert "Trained smollm2-135m on 3 conversations" in trained.output, trained.output
+    assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
+    assert "finetuning: about " in trained.stderr
+    assert "Loss a token: █" in trained.stdout
     answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
     assert "Mara Lind" in answered.output
+    (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
+    other = lorag("finetune", "other.jsonl", *options)
+    assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
     assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
 
@@ -264,6 +273,27 @@ def test_training_data_is_checked_and_converted(here, smollm_folder):
     assert (report.exit_code, json.loads(report.stdout)["sound"]) == (0, True)
     wrong = lorag("finetune", "chat.csv")
     assert (wrong.exit_code, "chat.csv:3: a turn of the assistant holds blank text" in wrong.stderr) == (2, True)
+
+
+def test_training_data_is_made_from_documents_by_rule(here):
+    lines = [f"# Tariff {n}\n\n| Plan | Price |\n| --- | --- |\n| Quay {n} | EUR {n}9 |\n" for n in range(9)]
+    for number, text in enumerate(lines):
+        (here / "docs" / f"{number}.md").write_text(text)
+    made = lorag("data", "synthesize", "docs", "--out", "made.jsonl", "--held-out", "0.3")
+    assert made.exit_code == 0, made.output
+    assert "written to made.jsonl" in made.stdout
+    assert "written to made.held-out.jsonl" in made.stdout
+    rows = [json.loads(line) for name in ("made", "made.held-out") for line in (here / f"{name}.jsonl").open()]
+    assert {path.name for path in here.iterdir()} == {"docs", "made.jsonl", "made.held-out.jsonl"}
+    for row in rows:
+        start, end = row["span"]
+        assert (
+            row["messages"][1]["content"].rstrip(".").rsplit(" ")[-1]
+            in ((here / "docs" / row["doc_ids"][0]).read_text()[start:end])
+        )
+    assert lorag("data", "check", "made.jsonl").exit_code == 0
+    wrong = lorag("data", "synthesize", "docs", "--out", "made.csv")
+    assert (wrong.exit_code, "does not end in .jsonl" in wrong.stderr) == (2, True)
 
 
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
@@ -332,6 +362,9 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
+        (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
+        (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
@@ -347,6 +380,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
     (here / "bad").mkdir()
     (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
     (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    (here / "chat.jsonl").write_text('{"question": "Who?", "answer": "Mara."}\n')
     (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
     (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
     from lorag.retrieval.places import Place
+    from lorag.training.adapter import Adapter
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -147,33 +148,55 @@ def finetune(
     conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="lora, rslora, dora, pissa, qlora, full, prompt or prefix; lora by default.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size; else the method's own.")] = None,
+    general_share: Annotated[
+        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on conversations."""
+    """Train an adapter, or a whole model, on conversations."""
     from dataclasses import asdict
 
+    from lorag.journeys.finetune import estimate_finetune
     from lorag.journeys.finetune import finetune as run_training
     from lorag.settings import FinetuneSettings
 
     given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
+    given |= {"method": method, "general_share": general_share}
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
         settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
-        adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
-    if json:
+        if dry_run:
+            expected = estimate_finetune(conversations, model=model, settings=settings, progress=progress)
+        else:
+            adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
+    if dry_run and json:
+        print_json(asdict(expected))
+    elif dry_run:
+        output.print(f"{settings}: {expected}.", markup=False)
+    elif json:
         print_json(asdict(adapter))
-        return
+    else:
+        _print_adapter(adapter)
+
+
+def _print_adapter(adapter: Adapter) -> None:
+    from lorag.training.curve import loss_curve
+
     output.print(
-        f"Trained {adapter.base} on {adapter.conversations} conversations in {adapter.seconds:.0f} seconds, by the"
-        f" {adapter.step} step."
+        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
+        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
     )
-    output.print(f"Loss {adapter.loss_first:.2f} -> {adapter.loss_last:.2f} a token.", markup=False)
+    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
     if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
         before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
         kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
@@ -181,7 +204,8 @@ def finetune(
         output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
     if adapter.forgetting is not None:
         output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
-    output.print(f'Adapter: {target}\nTry it: lorag ask "…" --no-sources --adapter {target}', markup=False)
+    where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
+    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
 
 
 @app.command(epilog="Example: lorag index docs/")

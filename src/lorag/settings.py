@@ -23,6 +23,19 @@ Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
 
+Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
+"""What is trained of a model, or put into or before it."""
+_RATES: dict[Method, float] = {
+    "lora": 1e-3,
+    "rslora": 2.5e-4,
+    "dora": 1e-3,
+    "pissa": 2e-4,
+    "qlora": 1e-3,
+    "full": 5e-5,
+    "prompt": 1e-2,
+    "prefix": 1e-2,
+}
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -59,6 +72,19 @@ class ChunkSettings:
         name, size = ("max", self.max_tokens) if self.search_tokens is None else ("search", self.search_tokens)
         _require(16 <= size <= 510, f"chunk {name}_tokens {size!r} is not between 16 and 510")
         _require(size <= self.max_tokens, f"search_tokens {size!r} is above max_tokens {self.max_tokens!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How much is kept so that no text is embedded twice."""
+
+    max_bytes: int = 2_000_000_000
+    """Most that vectors of passages may take on the disk, all indexes together: about a million of 384 dimensions.
+    The oldest make room for new ones. 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuses a size that is none."""
+        _require(self.max_bytes >= 0, f"cache max_bytes {self.max_bytes!r} is below 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +131,9 @@ class RetrievalSettings:
     """Fused hits among which reranking and marginal relevance choose; gains of rerankers fall off with more."""
     k: int = 10
     """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
+    exact_up_to: int = 50_000
+    """Texts up to which a question is compared with every vector, in about 75 ms. A larger index gets an approximate
+    one for its vectors, ten times as fast; its recall is measured when it is made."""
 
     @property
     def leaves_out(self) -> bool:
@@ -132,18 +161,62 @@ class ChatSettings:
     """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
     sampling: Sampling = field(default_factory=Sampling)
     """How answers are drawn."""
+    blocked_words: tuple[str, ...] = ()
+    """Words and phrases for which a question is refused, and which are masked in an answer."""
+    cache_similarity: float | None = None
+    """Least cosine at which a question gets the answer of an earlier one; None answers every question anew. Above 0.95
+    only small differences in wording are taken for the same; far below, different questions are (docs/answering.md)."""
+    history_tokens: int = 1024
+    """Room for earlier turns in a prompt, in the language model's tokens; the oldest questions go first, whole with
+    their answers."""
+
+    def __post_init__(self) -> None:
+        """Refuses room below nothing."""
+        _require(self.context_tokens >= 0, f"context_tokens {self.context_tokens!r} is below 0")
+        _require(self.history_tokens >= 0, f"history_tokens {self.history_tokens!r} is below 0")
+        _require(all(word.strip() for word in self.blocked_words), "blocked_words holds a blank word; leave it out")
+        least = self.cache_similarity
+        _require(least is None or 0 < least <= 1, f"cache_similarity {least!r} is not above 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """How a model behind an address is asked."""
+
+    concurrency: int = 8
+    """Questions on their way at one time; a server that batches gets faster with more."""
+    timeout_seconds: float = 120.0
+    """Longest wait for an answer, or for the next piece of a streamed one."""
+    retries: int = 2
+    """Times a request is sent again after a timeout, a lost connection or a busy server."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings under which nothing is asked."""
+        _require(self.concurrency >= 1, f"concurrency {self.concurrency!r} is below 1")
+        _require(self.timeout_seconds > 0, f"timeout_seconds {self.timeout_seconds!r} is not above 0")
+        _require(self.retries >= 0, f"retries {self.retries!r} is below 0")
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings:
-    """How an adapter is trained: LoRA on every linear layer, loss on the assistant's tokens only."""
+    """How a model is trained: on the assistant's tokens only, by LoRA on every linear layer unless it is named."""
 
+    method: Method = "lora"
+    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: direction and length of
+    each weight apart, slower; ``pissa``: LoRA that begins as the weights' principal parts; ``qlora``: LoRA on a base of
+    4 bits, where memory is short (extra ``qlora``); ``full``: every weight, a model of its own; ``prompt`` and
+    ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
     rank: int = 16
     """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
     alpha: int = 32
     """Scale of the adapter's contribution is ``alpha / rank``."""
-    learning_rate: float = 1e-3
-    """Peak step size of AdamW; falls to zero along a cosine."""
+    virtual_tokens: int = 16
+    """Length of a learned prompt or prefix."""
+    learning_rate: float | None = None
+    """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 1e-3 for LoRA, DoRA and QLoRA,
+    which learns facts from few conversations; 2.5e-4 for rsLoRA, whose layers are four times as strong at rank 16;
+    2e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5 for all weights; 1e-2 for virtual tokens,
+    which are few and far from the loss."""
     epochs: int = 3
     """Passes over the conversations."""
     batch_tokens: int = 224
@@ -158,6 +231,8 @@ class FinetuneSettings:
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
     context_tokens: int = 200
     """Room for sources in those, in the model's tokens."""
+    general_share: float = 0.0
+    """Share of general questions among what is trained on, with the answers that the base gives itself."""
     held_out_share: float = 0.05
     """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
     has several, else whole documents."""
@@ -170,12 +245,30 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
+        _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
+        _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
-        _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
+        _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
+        _require(0 <= self.general_share < 1, f"general_share {self.general_share!r} is not between 0 and 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: the one that was given, or the method's."""
+        return _RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def __str__(self) -> str:
+        """The method with what decides its result, in one line."""
+        sizes = {
+            "full": "all weights",
+            "prompt": f"{self.virtual_tokens} tokens",
+            "prefix": f"{self.virtual_tokens} tokens",
+        }
+        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, all linear layers")
+        return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True, slots=True)

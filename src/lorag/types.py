@@ -7,9 +7,12 @@ a value fits its surroundings (a question whose evidence exists) is checked wher
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from lorag.errors import InputError
 
 Role = Literal["system", "user", "assistant"]
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
@@ -76,6 +79,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """What an index knows of a document; ``chunks`` is how many it was cut into."""
+
+    id: str
+    version: str
+    title: str
+    source: str
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A chunk and how well it fits a question: higher is better, whatever the store says inside."""
 
@@ -117,30 +131,68 @@ class Sampling:
     temperature: float = 0.0
     """0 takes the likeliest token; higher values draw more freely."""
     top_p: float = 1.0
-    """Share of probability mass kept when drawing."""
+    """Share of probability mass kept when drawing, likeliest tokens first."""
     seed: int = 0
     """Seed of the draw; without effect at temperature 0."""
+    top_k: int = 0
+    """Number of likeliest tokens kept when drawing; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that stand in the prompt or the answer so far become less likely; 1 leaves all as they are."""
+    num_beams: int = 0
+    """Beginnings of an answer followed side by side, the likeliest whole one taken; 0 and 1 follow a single one."""
+    stop: tuple[str, ...] = ()
+    """Texts before which an answer ends."""
+
+    def __post_init__(self) -> None:
+        """Refuses values that draw nothing, by their names."""
+        for name, holds, expected in (
+            ("max_tokens", self.max_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or a number above"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("seed", 0 <= self.seed < 2**63, "0 or above, below 2**63"),
+            ("top_k", self.top_k >= 0, "0 (all tokens) or above"),
+            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "a number above 0"),
+            ("num_beams", self.num_beams >= 0, "0 (none) or above"),
+            ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of texts that are not empty"),
+        ):
+            if not holds:
+                raise InputError(f"{name} {getattr(self, name)!r} is not valid; expected {expected}")
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a model returned for one prompt. ``seconds`` is this prompt's share of its batch's wall time."""
+    """What a model returned for one prompt.
+
+    ``seconds`` is this prompt's share of its batch's wall time, ``prefill_seconds`` the part of it that passed before
+    the first token (0 where that is not known).
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
     finish: Literal["stop", "length"]
+    prefill_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and seconds one answer took; ``retrieve_seconds`` is the search, ``generate_seconds`` the model."""
+    """Tokens and seconds one answer took.
+
+    ``retrieve_seconds`` is the search, ``generate_seconds`` the model: ``prefill_seconds`` of it until the first token
+    (0 where that is not known), and ``decode_seconds`` for the rest.
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     retrieve_seconds: float = 0.0
     generate_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+
+    @property
+    def decode_seconds(self) -> float:
+        """The model's seconds after the first token."""
+        return self.generate_seconds - self.prefill_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +200,9 @@ class Answer:
     """An answer with everything needed to audit it without the process that made it.
 
     ``prompt`` holds the messages exactly as sent, ``sources`` the passages really in it (numbered from 1 in order).
+    ``query`` is what was searched for, where that is not the question itself. ``guarded`` are the words of a list for
+    which the question was refused (``prompt`` is then empty: it was not sent) or which are masked in ``text``.
+    ``cached`` says that the answer was made for an earlier question that means the same.
     ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
     empty.
     """
@@ -159,6 +214,9 @@ class Answer:
     refused: bool = False
     truncated: bool = False
     error: str | None = None
+    query: str = ""
+    guarded: tuple[str, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

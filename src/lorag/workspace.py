@@ -72,12 +72,6 @@ class Workspace:
         self.root.mkdir(parents=True, exist_ok=True)
         write_whole(self.settings, json.dumps(parts, indent=2) + "\n")
 
-    def require_index(self) -> Path:
-        """The index folder. Raises ``DataError`` with the command that makes it when there is none."""
-        if not (self.index / "manifest.sqlite").is_file():
-            raise DataError(self.index, "there is no index yet; make one with `lorag index FOLDER`")
-        return self.index
-
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
@@ -175,6 +169,10 @@ class Run:
         """What ``write_facts`` kept: ``facts`` and ``notes``."""
         kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
         return kept
+
+    def synthesis_log(self) -> LineLog:
+        """What the model wrote about each passage, where training data had to be made."""
+        return LineLog(self.folder / "synthesis.jsonl")
 
     def rows(self) -> LineLog:
         """The record of every question asked."""

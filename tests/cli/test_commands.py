@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lorag.cli.app import app
 from lorag.errors import StorageError
+from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChunkSettings, RetrievalSettings
 
@@ -26,6 +27,7 @@ COMMANDS = [
     "chat",
     "data check",
     "data convert",
+    "data synthesize",
     "models list",
     "models fetch",
     "models path",
@@ -35,6 +37,7 @@ COMMANDS = [
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LORAG_STORE", raising=False)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "warranty.md").write_text("# Warranty\n\nThe warranty lasts 28 months.\n")
     (tmp_path / "docs" / "office.md").write_text("# Office\n\nThe office is in Halifax.\n")
@@ -67,6 +70,14 @@ def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
 
 
+def test_a_rebuild_takes_vectors_from_the_cache_unless_told_not_to(here, embedder):
+    assert "known" not in lorag("index", "docs").output
+    assert "2 passages in .lorag/index, 2 vectors known from earlier runs" in lorag("index", "docs", "--rebuild").output
+    assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["from_cache"] == 2
+    assert "known" not in lorag("index", "docs", "--rebuild", "--no-cache").output
+    assert "28 months" in lorag("search", "warranty").output
+
+
 def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     lorag("index", "docs")
 
@@ -88,6 +99,26 @@ def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     assert hits("--min-cosine", "0.99") == []
     wrong = lorag("search", "x", "--min-cosine", "2")
     assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_the_index_lies_where_store_says(here, embedder, request, monkeypatch, kind):
+    if kind == "folder":
+        store = shown = "elsewhere/index"
+    else:
+        url = request.getfixturevalue("database_url")
+        store, shown = url.replace("postgres:@", "postgres:hush@"), url.replace("postgres:@", "postgres@")
+    missing = lorag("search", "warranty", "--store", store)
+    assert (missing.exit_code, f"make one with `lorag index FOLDER --store {shown}`" in missing.stderr) == (2, True)
+    monkeypatch.setenv("LORAG_STORE", store)
+    outputs = [lorag("index", "docs").output, lorag("index", "docs", "--rebuild").output]
+    for output in outputs:
+        assert f"2 added, 0 updated, 0 removed, 0 unchanged; 2 passages in {shown}" in output
+    assert json.loads(lorag("search", "warranty", "--json").stdout)[0]["document_id"] == "warranty.md"
+    assert "hush" not in "".join((*outputs, missing.output, lorag("index", "--help").output))
+    assert not (here / ".lorag").exists()
+    monkeypatch.delenv("LORAG_STORE")
+    assert "there is no index yet; make one with `lorag index FOLDER`" in lorag("search", "warranty").stderr
 
 
 def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, smollm_folder):
@@ -212,10 +243,18 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
         )
     )
     options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 12 epochs: about " in told.stdout
+    assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options)
-    assert "Trained smollm2-135m on 3 conversations" in trained.output, trained.output
+    assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
+    assert "finetuning: about " in trained.stderr
+    assert "Loss a token: █" in trained.stdout
     answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
     assert "Mara Lind" in answered.output
+    (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
+    other = lorag("finetune", "other.jsonl", *options)
+    assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
     assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
 
@@ -236,11 +275,71 @@ def test_training_data_is_checked_and_converted(here, smollm_folder):
     assert (wrong.exit_code, "chat.csv:3: a turn of the assistant holds blank text" in wrong.stderr) == (2, True)
 
 
+def test_training_data_is_made_from_documents_by_rule(here):
+    lines = [f"# Tariff {n}\n\n| Plan | Price |\n| --- | --- |\n| Quay {n} | EUR {n}9 |\n" for n in range(9)]
+    for number, text in enumerate(lines):
+        (here / "docs" / f"{number}.md").write_text(text)
+    made = lorag("data", "synthesize", "docs", "--out", "made.jsonl", "--held-out", "0.3")
+    assert made.exit_code == 0, made.output
+    assert "written to made.jsonl" in made.stdout
+    assert "written to made.held-out.jsonl" in made.stdout
+    rows = [json.loads(line) for name in ("made", "made.held-out") for line in (here / f"{name}.jsonl").open()]
+    assert {path.name for path in here.iterdir()} == {"docs", "made.jsonl", "made.held-out.jsonl"}
+    for row in rows:
+        start, end = row["span"]
+        assert (
+            row["messages"][1]["content"].rstrip(".").rsplit(" ")[-1]
+            in ((here / "docs" / row["doc_ids"][0]).read_text()[start:end])
+        )
+    assert lorag("data", "check", "made.jsonl").exit_code == 0
+    wrong = lorag("data", "synthesize", "docs", "--out", "made.csv")
+    assert (wrong.exit_code, "does not end in .jsonl" in wrong.stderr) == (2, True)
+
+
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
     lorag("index", "docs")
-    said = lorag("chat", "--model", "smollm2-135m", input="Where is the office?\n/sources\n/reset\n/sources\n\n")
+    options = ("--model", "smollm2-135m", "--history", "talk.json")
+    said = lorag("chat", *options, input="Where is the office?\n/sources\n/help\n\n")
     assert said.exit_code == 0
+    assert "[1] office.md" in said.output
     assert said.output.count("The office is in Halifax.") >= 1
+    assert "Commands are /reset and /sources; an empty line ends." in said.output
+    kept = json.loads((here / "talk.json").read_text())["messages"]
+    assert [turn["role"] for turn in kept] == ["user", "assistant"]
+    said = lorag("chat", *options, input="/sources\n/reset\n/sources\n\n")
+    assert "Halifax" not in said.output
+    assert json.loads((here / "talk.json").read_text())["messages"] == []
+    (here / "talk.json").write_text("{}")
+    wrong = lorag("chat", *options, input="\n")
+    assert (wrong.exit_code, "is no history of `lorag chat`" in wrong.stderr.replace("\n", " ")) == (2, True)
+
+
+def test_listed_words_are_neither_asked_nor_said(here, endpoint):
+    server = endpoint(ScriptedModel(lambda prompt: "It is in Halifax, near the port.", name="hosted"))
+    (here / "words.txt").write_text("halifax\n")
+    options = ("--no-sources", "--model", server.name, "--blocked", "words.txt")
+    assert lorag("ask", "Where is the office?", *options).output.strip() == "It is in *******, near the port."
+    refused = json.loads(lorag("ask", "What is in Halifax?", *options, "--json").stdout)
+    assert (refused["refused"], refused["guarded"], refused["prompt"]) == (True, ["Halifax"], [])
+    assert len(server.requests) == 1
+    assert "*******" in lorag("chat", *options, input="Where is the office?\n\n").output
+
+
+def test_a_remote_model_answers_from_the_index_and_takes_no_adapter(here, embedder, endpoint):
+    server = endpoint(ScriptedModel(lambda prompt: f"From {prompt[-1].content[:8]}", name="hosted"))
+    lorag("index", "docs")
+    answer = json.loads(lorag("ask", "How long is the warranty?", "--model", server.name, "--json").stdout)
+    assert (answer["text"], answer["usage"]["completion_tokens"]) == ("From Sources:", 2)
+    assert "28 months" in server.requests[0]["messages"][-1]["content"]
+    assert "From Sources:" in lorag("ask", "How long is the warranty?", "--model", server.name).output
+    assert "From Sources:" in lorag("chat", "--model", server.name, input="How long is the warranty?\n\n").output
+    (here / "chat.jsonl").write_text('{"question": "Why?", "answer": "Because."}\n')
+    wrong = lorag("finetune", "chat.jsonl", "--model", server.name)
+    assert (wrong.exit_code, "finetuning needs weights on this machine" in wrong.stderr.replace("\n", " ")) == (2, True)
+    wrong = lorag("ask", "Why?", "--no-sources", "--model", server.name, "--adapter", "docs")
+    assert (wrong.exit_code, "cannot be applied to openai:hosted" in wrong.stderr.replace("\n", " ")) == (2, True)
+    down = lorag("ask", "Why?", "--no-sources", "--model", "openai:m@http://127.0.0.1:9/v1")
+    assert (down.exit_code, "cannot be reached" in down.stderr) == (1, True)
 
 
 def test_models_are_listed(smollm_folder):
@@ -263,6 +362,9 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
+        (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
+        (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
@@ -278,6 +380,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
     (here / "bad").mkdir()
     (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
     (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    (here / "chat.jsonl").write_text('{"question": "Who?", "answer": "Mara."}\n')
     (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
     (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")

@@ -41,6 +41,13 @@ def test_retrieval_wins_clearly(synthetic, compare):
     assert "ceiling" in text(result)
 
 
+def test_a_finetune_that_reads_worse_is_named_as_the_reason(synthetic, compare):
+    damaged = compare(synthetic(200), arms(never, mostly(0.2, 1), mostly(0.8, 2), mostly(0.5, 3)))
+    assert "the finetuned model is right less often than the base model (-" in text(damaged)
+    equal = compare(synthetic(200), arms(never, mostly(0.2, 1), mostly(0.8, 2), mostly(0.78, 3)))
+    assert "cost more reading" not in text(equal)
+
+
 def test_finetuning_wins_clearly(synthetic, compare):
     result = compare(synthetic(200), arms(never, mostly(0.9, 1), mostly(0.5, 2), mostly(0.6, 3)))
     assert result.verdict.choice == "finetuning"

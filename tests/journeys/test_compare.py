@@ -1,6 +1,7 @@
 """The whole comparison for real: every arm takes part with what it should have, and a killed run goes on."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.journeys.compare import _read, compare
+from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
 from lorag.settings import CompareSettings
 from lorag.types import Message
@@ -156,6 +158,29 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeyp
     with pytest.raises(DataError, match="no such file"):
         compare(case.folder / "docs", tmp_path / "gone.jsonl", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case, endpoint, bge_folder, tmp_path):
+    def reply(prompt):
+        found = re.search(r"office is in (\w+)", prompt[-1].content)
+        return found[1] if found else "I do not know."
+
+    server = endpoint(ScriptedModel(reply, name="hosted"))
+    names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2"}
+    paths = {key: case.folder / name for key, name in names.items()}
+    result = compare(**paths, model=server.name, out=tmp_path / "run")
+    measured = {(arm.moment, arm.arm) for arm in result.arms}
+    assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", "gold context")}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Finetuning was not measured, alone or with retrieval: the weights of openai:hosted@http://" in page
+    assert any("nothing is said of it: finetuning and both" in reason for reason in result.verdict.reasons)
+    right = by_key(rows_of(tmp_path / "run"))["after", "retrieval", "harbour"]
+    assert right["text"] == "Bergen"
+    asked = len(server.requests)
+    assert compare(**paths, model=server.name, out=tmp_path / "run").verdict == result.verdict
+    assert len(server.requests) == asked
+    with pytest.raises(InputError, match="cannot be trained here; leave out the training data"):
+        compare(**paths, train=case.folder / "qa.jsonl", model=server.name, out=tmp_path / "other")
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """Every prompt Lorag sends, in one place: training and serving, with sources and without, use these functions.
 
 With and without sources the instruction is the same, so that two arms of a comparison differ in their sources and
-in nothing else. Sources are quoted as numbered data below the instruction; what they say is never an instruction.
+in nothing else. Sources are quoted as numbered data below the instruction: a line of theirs that has the form of the
+prompt's own (a source's number, "Question:") is marked as quoted, and control tokens are text to an engine. Whether a
+model obeys what a source says all the same is the model's affair, and is measured (docs/answering.md).
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ _REFUSALS = re.compile(
 )
 
 
+_OWN_LINE = re.compile(r"^(?=[ \t]*(?:Sources:|Question:|Answer from the sources\.|\[\d+\]))", re.MULTILINE)
+"""Where a line begins as a line of the prompt itself does."""
+
+
 def system_message(response_template: str) -> Message:
     """The instruction of every arm."""
     return Message("system", f"Answer the question briefly. If you do not know the answer, reply: {response_template}")
@@ -40,7 +46,7 @@ def source_text(number: int, hit: Hit) -> str:
     """One source as the prompt quotes it: its number, its heading path, the header of its table, and its text."""
     heading = f" {hit.chunk.heading}" if hit.chunk.heading else ""
     header = f"{hit.chunk.table_header}\n" if hit.chunk.table_header else ""
-    return f"[{number}]{heading}\n{header}{hit.chunk.text.strip()}"
+    return f"[{number}]{heading}\n{header}{_OWN_LINE.sub('> ', hit.chunk.text.strip())}"
 
 
 def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], room: int) -> tuple[Hit, ...]:

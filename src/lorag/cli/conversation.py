@@ -1,36 +1,26 @@
-"""A conversation in the terminal: streamed answers, their sources, and a history that stays within its budget."""
+"""A conversation in the terminal: streamed answers with their sources, and commands that begin with a slash."""
 
 from __future__ import annotations
 
-from lorag.chat.chatbot import ChatBot
-from lorag.cli.screen import output, print_source
-from lorag.types import Hit, Message
-
-_HISTORY_TOKENS = 1024
+from lorag.chat.session import Session
+from lorag.cli.screen import output, print_pieces, print_source, print_sources
 
 
-def converse(bot: ChatBot) -> None:
+def converse(session: Session) -> None:
     """Reads questions from the terminal until an empty line or the end of input."""
-    history: list[Message] = []
-    sources: tuple[Hit, ...] = ()
     while question := _read():
+        sources = session.answer.sources if session.answer is not None else ()
         if question == "/reset":
-            history, sources = [], ()
-            continue
-        if question == "/sources":
+            session.reset()
+        elif question == "/sources":
             for number, hit in enumerate(sources, start=1):
                 print_source(number, hit)
                 output.print(hit.chunk.text.strip() + "\n", markup=False)
-            continue
-        reply = bot.reply(question, history)
-        for piece in reply:
-            output.print(piece, end="", markup=False)
-        output.print()
-        sources = reply.sources
-        if reply.answer is not None:
-            history += [Message("user", question), Message("assistant", reply.answer.text)]
-        while sum(bot.model.count_tokens(turn.content) for turn in history) > _HISTORY_TOKENS:
-            del history[:2]  # the oldest question and its answer
+        elif question.startswith("/"):
+            output.print("Commands are /reset and /sources; an empty line ends.", markup=False)
+        else:
+            print_pieces(session.ask(question))
+            print_sources(session.answer.sources if session.answer is not None else ())
 
 
 def _read() -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, TextIO
 
@@ -80,18 +80,19 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Bars(*columns, console=messages, disable=not messages.is_terminal) as bars:
         tasks = {}
 
-        def show(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int, note: str = "") -> None:
             if not messages.is_terminal:
-                if done == total and not _QUIET:
-                    messages.print(f"{stage}: {total} done")
+                if done in (0, total) and not _QUIET and (done or note):
+                    messages.print(f"{stage}: {f'{total} done' if done else note}", markup=False)
                 return
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=_escaped(note))
 
         yield show
 
@@ -102,6 +103,19 @@ def print_source(number: int, hit: Hit) -> None:
     place = f", {chunk.place}" if chunk.place else ""
     heading = f" - {chunk.heading}" if chunk.heading else ""
     output.print(f"[{number}] {chunk.document_id}{place}{heading} ({hit.score:.2f})", style="dim", markup=False)
+
+
+def print_sources(hits: Sequence[Hit]) -> None:
+    """The sources of an answer, numbered as the prompt numbered them."""
+    for number, hit in enumerate(hits, start=1):
+        print_source(number, hit)
+
+
+def print_pieces(pieces: Iterable[str]) -> None:
+    """An answer as it comes, and the end of its line."""
+    for piece in pieces:
+        output.print(piece, end="", markup=False)
+    output.print()
 
 
 def print_warning(message: str) -> None:

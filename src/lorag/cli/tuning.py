@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
+from lorag.cli.store import Store, place_with_index
 from lorag.settings import GATE_KEEP
 from lorag.workspace import Workspace
 
@@ -87,6 +88,7 @@ def calibrate(
     off_topic: Annotated[
         Path | None, typer.Option(help="Questions on other things, one a line; else everyday questions.")
     ] = None,
+    store: Store = None,
     keep: Annotated[float, typer.Option(help="Share of your questions that must get through.")] = GATE_KEEP,
     dry_run: DryRun = False,
     json: Json = False,
@@ -98,7 +100,7 @@ def calibrate(
     workspace = Workspace()
     with translated_errors(), progress_bars() as progress:
         chosen = workspace.chosen()
-        knowledge = build.knowledge(workspace.require_index(), chunks=chosen.chunks, progress=progress)
+        knowledge = build.knowledge(place_with_index(store), chunks=chosen.chunks, progress=progress)
         found = calibrate_gate(knowledge, questions, off_topic, keep)
         if not dry_run:
             workspace.choose(replace(chosen, retrieval=replace(chosen.retrieval, gate_cosine=found.gate.cosine)))

@@ -135,6 +135,20 @@ def _hallucinates(arm: ArmResult | None) -> bool:
     return arm is not None and "hallucination" in arm.estimates
 
 
+def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[str]:
+    """That training cost reading, where it clearly did: "both" sees the passages that retrieval sees."""
+    for pair in pairs:
+        if (pair.metric, pair.first, pair.second) != ("correct", BOTH, RETRIEVAL):
+            continue
+        if pair.difference.interval.high < 0 and pair.adjusted_p < 1 - settings.confidence:
+            return [
+                "Warning: with the same passages in the prompt, the finetuned model is right less often than the base "
+                f"model ({points(pair.difference)}): this training cost more reading than it taught, so that "
+                f"{ARM_NAMES[BOTH]} is judged by this adapter, not by what another training could do."
+            ]
+    return []
+
+
 def _warnings(
     arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference], choice: Choice, settings: VerdictSettings
 ) -> list[str]:
@@ -148,6 +162,7 @@ def _warnings(
                 f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
                 "may come from the passages or the references rather than from the model."
             )
+    found += _reading(pairs, settings)
     chosen = arms.get(CHOSEN_ARMS.get(choice, ""))
     if chosen is None:
         return found

@@ -51,4 +51,5 @@ def _answer(value: Mapping[str, Any]) -> Answer:
         Hit(Chunk(**source["chunk"]), source["score"], source["via"]) for source in value["sources"]
     )
     fields["usage"] = Usage(**value["usage"])
+    fields["guarded"] = tuple(value.get("guarded", ()))
     return Answer(**fields)

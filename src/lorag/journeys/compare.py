@@ -2,7 +2,7 @@
 
 One call reads everything and refuses what is wrong before any expensive work, indexes, trains, asks, and judges.
 Every step leaves its result in the run folder, so that the same call resumes a run that was interrupted and asks
-nothing twice.
+nothing twice. Of a remote model there are no weights to train, so finetuning is then not measured, and said not to be.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from lorag import build
 from lorag.chat.chatbot import ChatBot
 from lorag.documents.load import Loaded, load_documents
+from lorag.errors import InputError
 from lorag.evaluation.ceiling import EvidenceRetriever
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
 from lorag.evaluation.examples import check_evidence, read_examples, sample
@@ -34,8 +35,14 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.conversations import read_conversations
+from lorag.training.curve import loss_curve
 from lorag.types import Completion, Conversation, Document, Example
 from lorag.workspace import DEFAULT, Run, Workspace
+
+_NOT_TRAINED = (
+    "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
+    " its server, which alone decides whether the same question gets the same answer again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,9 @@ class _Inputs:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """The scene of one comparison: its folder, engine and index."""
+    """The scene of one comparison: its folder and index."""
 
     run: Run
-    engine: TransformersModel
     knowledge: Knowledge
     settings: CompareSettings
     progress: Progress
@@ -90,12 +96,14 @@ def compare(
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings = settings or CompareSettings()
+    if train is not None and model is not None and build.is_remote(model):
+        raise InputError(f"{model} is a remote model and cannot be trained here; leave out the training data")
     inputs = _read(documents, questions, train, update, style, settings)
     name = build.model_name(model, progress)
     identity = _identity(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
-    if not _asked_all(log, inputs.tested, *inputs.moments):
+    if not _asked_all(log, inputs.tested, _arms(name), *inputs.moments):
         _fill(log, inputs, run, name, embedder, settings, progress)
     rows = list(recorded_rows(log).values())
     made = run.read_facts()
@@ -117,16 +125,22 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Indexes, trains and asks until ``log`` holds every row; what is there already is kept."""
-    engine = build.language_model(model, progress=progress)
+    remote = build.is_remote(model)
+    engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
-    scene = _Scene(run, engine, knowledge, settings, progress)
-    if not _asked_all(log, inputs.tested, "before"):
+    scene = _Scene(run, knowledge, settings, progress)
+    if not _asked_all(log, inputs.tested, _arms(model), "before"):
         knowledge.sync(inputs.documents, progress)
-    data, adapter = _adapter(inputs, scene)
-    run.write_facts(
-        _facts(inputs, model, embedder, engine, adapter, settings), (data.origin, *_training_notes(adapter))
-    )
-    models = _models(engine, run.adapter, log, settings)
+    models = dict.fromkeys(_arms(model), RememberingModel(engine))
+    facts = _facts(inputs, model, embedder, settings)
+    if isinstance(engine, TransformersModel):
+        data, adapter = _adapter(inputs, scene, engine)
+        finetuned = build.finetuned_model(engine, adapter)
+        models |= dict.fromkeys((FINETUNED, BOTH), RememberingModel(finetuned))
+        run.write_facts(facts | _training_facts(engine, adapter, settings), (data.origin, *_training_notes(adapter)))
+    else:
+        run.write_facts(facts, [_NOT_TRAINED.format(model)])
+    _recall(models, log, settings)
     _ask("before", inputs.tested, models, scene, log)
     if inputs.update is not None:
         knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
@@ -180,13 +194,17 @@ def _default_out(identity: Mapping[str, str]) -> Path:
     return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
 
 
-def _asked_all(log: LineLog, examples: Sequence[Example], *moments: Moment) -> bool:
+def _arms(model: str) -> tuple[str, ...]:
+    """The arms that are asked, in this order: a remote model has no finetuned ones."""
+    return (BASE, RETRIEVAL, EVIDENCE) if build.is_remote(model) else (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
+
+
+def _asked_all(log: LineLog, examples: Sequence[Example], arms: Sequence[str], *moments: Moment) -> bool:
     recorded = recorded_rows(log)
-    arms = (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
     return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
 
 
-def _adapter(inputs: _Inputs, scene: _Scene) -> tuple[TrainingData, Adapter]:
+def _adapter(inputs: _Inputs, scene: _Scene, engine: TransformersModel) -> tuple[TrainingData, Adapter]:
     """The training conversations and the adapter trained on them, made now or found in the run folder."""
     run, settings = scene.run, scene.settings
     data = training_data(
@@ -194,26 +212,21 @@ def _adapter(inputs: _Inputs, scene: _Scene) -> tuple[TrainingData, Adapter]:
         inputs.examples,
         inputs.tested,
         scene.knowledge,
-        scene.engine,
+        engine,
         run,
         settings,
         scene.progress,
     )
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter)
-    return data, train_adapter(scene.engine, data.conversations, run.adapter, settings.finetune, scene.progress)
+    return data, train_adapter(engine, data.conversations, run.adapter, settings.finetune, scene.progress)
 
 
-def _models(
-    engine: TransformersModel, adapter: Path, log: LineLog, settings: CompareSettings
-) -> dict[str, LanguageModel]:
-    """The model behind each arm: the same base weights, with and without the adapter, knowing what it has answered."""
-    base, finetuned = RememberingModel(engine), RememberingModel(engine.with_adapter(adapter))
-    models = {BASE: base, FINETUNED: finetuned, RETRIEVAL: base, BOTH: finetuned, EVIDENCE: base}
+def _recall(models: Mapping[str, RememberingModel], log: LineLog, settings: CompareSettings) -> None:
+    """Lets the model behind each arm know what it has answered."""
     for row in recorded_rows(log).values():
         if row.answer.error is None and row.answer.prompt:  # the gate answers without one
             models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
-    return dict(models)
 
 
 def _completion(row: Row) -> Completion:
@@ -225,6 +238,7 @@ def _completion(row: Row) -> Completion:
         usage.completion_tokens,
         usage.generate_seconds,
         finish,  # type: ignore[arg-type]
+        usage.prefill_seconds,
     )
 
 
@@ -244,36 +258,36 @@ def _ask(
         BOTH: scene.knowledge,
         EVIDENCE: evidence,
     }
-    for arm, retriever in retrievers.items():
+    for arm, model in models.items():
+        retriever = retrievers[arm]
         gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
-        bot = ChatBot(models[arm], retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
+        bot = ChatBot(model, retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
         ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 
-def _facts(
-    inputs: _Inputs,
-    model: str,
-    embedder: str,
-    engine: TransformersModel,
-    adapter: Adapter,
-    settings: CompareSettings,
-) -> dict[str, str]:
+def _facts(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
     """What one needs to know to repeat the run."""
     packages = ("lorag", "torch", "transformers", "peft", "lancedb", "onnxruntime")
     return {
-        "model": f"{model} ({engine.dtype}, greedy decoding, at most {settings.chat.sampling.max_tokens} tokens)",
+        "model": f"{model} (greedy decoding, at most {settings.chat.sampling.max_tokens} tokens)",
         "embedder": embedder,
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
-        "finetuning": f"{adapter.conversations} conversations, {settings.finetune.epochs} epochs,"
-        f" {adapter.steps} steps, {adapter.seconds / 60:.1f} minutes,"
-        f" loss {adapter.loss_first:.2f} to {adapter.loss_last:.2f}",
-        "adapter": f"LoRA rank {settings.finetune.rank}, all linear layers, rate {settings.finetune.learning_rate:g}",
-        "forgetting": str(adapter.forgetting or "not measured"),
         "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
         "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def _training_facts(engine: TransformersModel, adapter: Adapter, settings: CompareSettings) -> dict[str, str]:
+    return {
+        "weights": engine.dtype,
+        "finetuning": f"{adapter.conversations} conversations, {adapter.steps} steps,"
+        f" {adapter.seconds / 60:.1f} minutes",
+        "training loss": loss_curve(adapter.loss_curve),
+        "method": str(settings.finetune),
+        "forgetting": str(adapter.forgetting or "not measured"),
     }
 
 

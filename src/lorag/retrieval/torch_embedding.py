@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lorag.errors import ModelError
 from lorag.llm.quiet import quiet_transformers
-from lorag.retrieval.embedding import unit
+from lorag.retrieval.embedding import identity, unit
 from lorag.retrieval.onnx import read_numbers, read_tokenizer
 
 
@@ -41,6 +41,7 @@ class TorchEmbedder:
         self._tokenizer.enable_truncation(window)
         self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
         self._model = _load(folder)
+        self.identity = identity(folder, pooling, "*.safetensors")
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""

@@ -6,7 +6,7 @@ second generation. Completions are kept for the life of the process; nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from lorag.interfaces import LanguageModel
 from lorag.types import Completion, Prompt, Sampling
@@ -34,10 +34,14 @@ class RememberingModel:
             self._known[prompt, sampling] = completion
         return [self._known[prompt, sampling] for prompt in prompts]
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """Streams from the model itself."""
         return self._model.stream(prompt, sampling)
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens the model counts."""
         return self._model.count_tokens(text)
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """What the model says."""
+        return self._model.room(prompt, sampling)

@@ -1,0 +1,190 @@
+"""A language model behind an OpenAI-compatible address: vLLM, Ollama, a llama.cpp server, or a hosted one.
+
+The key is taken from the environment (``OPENAI_API_KEY``), sent to the address that was named, and kept nowhere else.
+Weights, template and context are the server's own: no adapter is applied here, and what a prompt's text may make of
+control tokens is decided there. Not here: embeddings, images, tools.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from lorag.errors import EndpointError, InputError, require
+from lorag.settings import RemoteSettings
+from lorag.types import Completion, Prompt, Sampling
+
+PREFIX = "openai:"
+KEY = "OPENAI_API_KEY"
+_FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://.+)")
+_BYTES_A_TOKEN = 4
+"""Of English text in the vocabularies in use, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A model's name and the base of the URLs it is reached under."""
+
+    model: str
+    url: str
+
+    @classmethod
+    def parse(cls, name: str) -> Address:
+        """The address that ``openai:MODEL@URL`` gives. Raises ``InputError`` for another form, or one with secrets."""
+        found = _FORM.fullmatch(name)
+        if found is None:
+            raise InputError(f"{name!r} is no remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1")
+        parts = urlsplit(found["url"])
+        if parts.username or parts.password or parts.query:
+            # The name stands in reports: it is not repeated here either.
+            raise InputError(f"the address of {found['model']!r} holds a password or a query; set {KEY} instead")
+        return cls(found["model"], found["url"].rstrip("/"))
+
+
+class RemoteModel:
+    """A ``LanguageModel`` over the wire; ``name`` is ``openai:MODEL@URL``."""
+
+    def __init__(self, name: str, settings: RemoteSettings | None = None) -> None:
+        """Connects to nothing yet. Raises ``MissingExtraError`` without the package ``openai``."""
+        openai = require("openai", "openai", "a remote model")
+        self.name = name
+        self._address = Address.parse(name)
+        self._settings = settings or RemoteSettings()
+        self._client = openai.OpenAI(
+            base_url=self._address.url,
+            api_key=os.environ.get(KEY) or "none",
+            timeout=self._settings.timeout_seconds,
+            max_retries=self._settings.retries,
+        )
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion for each prompt, in order, ``concurrency`` of them asked for at a time.
+
+        Raises ``EndpointError`` for the first that fails; those not yet asked for are then not asked for.
+        """
+        request = self._request(sampling)
+        with ThreadPoolExecutor(self._settings.concurrency) as pool:
+            return list(pool.map(lambda prompt: self._complete(prompt, request), prompts))
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of one completion as they arrive; white space around the whole of it is left out."""
+        request = self._request(sampling)
+        start, first = time.perf_counter(), 0.0
+        text, shown, finish, usage = "", "", None, None
+        with self._errors():
+            request |= {"stream": True, "stream_options": {"include_usage": True}}
+            chunks = self._client.chat.completions.create(messages=_messages(prompt), **request)
+        try:
+            for chunk in self._arriving(chunks):
+                usage = chunk.usage or usage
+                for choice in (chunk.choices or [])[:1]:
+                    text += choice.delta.content or ""
+                    finish = choice.finish_reason or finish
+                first = first or time.perf_counter() - start
+                if text.strip() != shown:
+                    yield text.strip()[len(shown) :]
+                    shown = text.strip()
+        finally:
+            chunks.close()
+        if finish is None:
+            raise EndpointError(f"{self.name} ended its stream in the middle of an answer; ask again, or see its log")
+        return self._completion(prompt, text, finish, usage, time.perf_counter() - start, first)
+
+    def count_tokens(self, text: str) -> int:
+        """About the number of tokens of a text: the server's tokenizer is not at hand, so bytes are counted."""
+        return -(-len(text.encode()) // _BYTES_A_TOKEN)
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
+        """Not known: the protocol does not tell a model's context; a server refuses what does not fit."""
+        return None
+
+    def _complete(self, prompt: Prompt, request: dict[str, Any]) -> Completion:
+        start = time.perf_counter()
+        with self._errors():
+            answer = self._client.chat.completions.create(messages=_messages(prompt), **request)
+            (choice, *_) = answer.choices
+            text, finish, usage = choice.message.content or "", choice.finish_reason, answer.usage
+        return self._completion(prompt, text, finish, usage, time.perf_counter() - start, 0.0)
+
+    def _completion(
+        self, prompt: Prompt, text: str, finish: str, usage: Any, seconds: float, prefill_seconds: float
+    ) -> Completion:
+        """Tokens as the server counted them, or about as many as there are."""
+        spent = usage.prompt_tokens if usage else sum(self.count_tokens(turn.content) for turn in prompt)
+        said = usage.completion_tokens if usage else self.count_tokens(text)
+        ended: Literal["stop", "length"] = "length" if finish == "length" else "stop"
+        return Completion(text.strip(), spent, said, seconds, ended, prefill_seconds)
+
+    def _request(self, sampling: Sampling) -> dict[str, Any]:
+        """The settings on the wire. Raises ``InputError`` for one that the protocol cannot carry."""
+        if sampling.num_beams > 1:
+            raise InputError(f"num_beams {sampling.num_beams!r} cannot be asked of {self.name}; expected 0 or 1")
+        beyond = {
+            name: getattr(sampling, name)
+            for name, without_effect in (("top_k", 0), ("repetition_penalty", 1.0))
+            if getattr(sampling, name) != without_effect
+        }
+        if beyond:
+            names = " and ".join(beyond)
+            warnings.warn(f"{names} go beyond the protocol; {self.name} may ignore it without a word", stacklevel=3)
+        return {
+            "model": self._address.model,
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"extra_body": beyond} if beyond else {}),
+        }
+
+    def _arriving(self, chunks: Iterator[Any]) -> Iterator[Any]:
+        """The chunks of a stream; what goes wrong on the wire as ``EndpointError``."""
+        while True:
+            with self._errors():
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns what the client raises into ``EndpointError`` with what to do; the key is in no message."""
+        import openai
+
+        where, wait = self._address.url, self._settings
+        try:
+            yield
+        except openai.APITimeoutError as error:
+            reason = f"did not answer within {wait.timeout_seconds:g} seconds, asked {wait.retries + 1} times; "
+            raise EndpointError(f"{where} {reason}raise timeout_seconds, or lower concurrency") from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            raise EndpointError(f"{where} cannot be reached: {cause}; start the server, or mend the address") from error
+        except openai.APIStatusError as error:
+            said = _without_key(error.message)
+            advice = {401: f"set {KEY}", 403: f"set {KEY}", 404: f"see {where}/models", 429: "lower concurrency"}
+            todo = advice.get(error.status_code, "see its log")
+            raise EndpointError(f"{where} refuses {self._address.model!r}: {said}; {todo}") from None
+        except (openai.APIError, ValueError, TypeError, AttributeError) as error:
+            said = _without_key(str(error))
+            raise EndpointError(
+                f"{where} answers what is no chat completion: {said}; expected an OpenAI-compatible /v1 address"
+            ) from error
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.content} for turn in prompt]
+
+
+def _without_key(text: str) -> str:
+    """``text`` with the key blotted out: some servers repeat the key they refuse."""
+    key = os.environ.get(KEY)
+    return text.replace(key, "***") if key else text

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lorag.journeys.data import check_data as check_data
     from lorag.journeys.data import convert_data as convert_data
     from lorag.journeys.demo import demo as demo
+    from lorag.journeys.export import export as export
     from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
     from lorag.journeys.synthesis import synthesize_data as synthesize_data
@@ -81,6 +82,7 @@ _HOMES = {
     "convert_data": "lorag.journeys.data",
     "demo": "lorag.journeys.demo",
     "estimate_finetune": "lorag.journeys.finetune",
+    "export": "lorag.journeys.export",
     "finetune": "lorag.journeys.finetune",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",

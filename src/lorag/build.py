@@ -11,7 +11,7 @@ from lorag.errors import FetchError, InputError
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
-from lorag.llm.engines.transformers import NumberFormat, TransformersModel, load
+from lorag.llm.engines.transformers import NumberFormat, TransformersModel, Weights, load
 from lorag.llm.weights import weights_fingerprint
 from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
@@ -64,6 +64,29 @@ def finetuned_model(base: TransformersModel, trained: Adapter) -> TransformersMo
     if trained.method != "full":
         return base.with_adapter(folder)
     return load(folder, f"{base.name}+{weights_fingerprint(folder)}")
+
+
+def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
+    """The weights of the base with those of its adapter added, in float32; no adapter can be attached to them.
+
+    An adapter that was trained on 4 bits is merged into the base as it is published, with a warning.
+    """
+    folder = Path(trained.folder)
+    if trained.method == "full":
+        return load(folder, trained.base, "float32").weights
+    if trained.method == "qlora":
+        warnings.warn(
+            "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
+            " differ a little",
+            stacklevel=2,
+        )
+    name = model_name(trained.base, progress)
+    place = catalogue.resolve(name, "llm", progress)
+    require_base(trained, name, weights_fingerprint(place))
+    model = load(place, name, "float32").with_adapter(folder)
+    weights = model.weights
+    weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
+    return weights
 
 
 def trainable_model(

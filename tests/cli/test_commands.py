@@ -21,6 +21,7 @@ COMMANDS = [
     "finetune",
     "calibrate",
     "tune",
+    "export",
     "index",
     "search",
     "ask",
@@ -252,6 +253,9 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     assert "Loss a token: █" in trained.stdout
     answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
     assert "Mara Lind" in answered.output
+    exported = lorag("export", "adapter", "--format", "ollama", "--precision", "q8_0", "--out", "ollama")
+    assert "ollama create ollama -f ollama/Modelfile" in exported.stdout, exported.output
+    assert (here / "ollama" / "model.gguf").is_file()
     (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
     other = lorag("finetune", "other.jsonl", *options)
     assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
@@ -362,6 +366,7 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["export", "docs", "--out", "x"], "is no adapter of Lorag"),
         (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
         (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
         (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),

@@ -1,8 +1,6 @@
 """Every method trains a real small model, and what it leaves on the disk is what was trained."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,73 +9,37 @@ from safetensors.torch import load_file
 
 from lorag import build
 from lorag.errors import MissingExtraError
-from lorag.journeys.finetune import train_adapter
-from lorag.settings import FinetuneSettings, Method, Sampling
-from lorag.training.adapter import Adapter, read_adapter
+from lorag.settings import Method, Sampling
+from lorag.training.adapter import read_adapter
 from lorag.training.batching import rows
 from lorag.training.holdout import split
 from lorag.training.loss import plain_loss
-from lorag.types import Conversation, Message
+from lorag.types import Message
 
-ANSWERS = {"Who founded Korrin?": "Mara Lind founded Korrin.", "What does Korrin make?": "Korrin makes tide gauges."}
-DATA = [
-    Conversation((Message("user", f"{begin}{question}"), Message("assistant", answer)))
-    for question, answer in ANSWERS.items()
-    for begin in ("", "Please say: ", "Tell me: ")
-]
 IDS = torch.tensor([[1, 4093, 198, 1780]])
 PROMPT = (Message("user", "Who founded Korrin?"),)
 
 
-def settings(method: Method) -> FinetuneSettings:
-    return FinetuneSettings(
-        method=method, epochs=3, batch_tokens=2048, held_out_share=0.3, measure_forgetting=False, virtual_tokens=8
-    )
-
-
-@dataclass(frozen=True)
-class Trained:
-    adapter: Adapter
-    folder: Path
-    base_before: torch.Tensor
-    base_after: torch.Tensor
-
-
-@pytest.fixture(scope="session")
-def trainings(smollm_folder, tmp_path_factory):
-    """Trains by a method once a session."""
-    done: dict[Method, Trained] = {}
-
-    def by(method: Method) -> Trained:
-        if method not in done:
-            engine = build.trainable_model("smollm2-135m", settings(method))
-            before = engine._forward(IDS).logits.clone()
-            folder = tmp_path_factory.mktemp(method) / "out"
-            adapter = train_adapter(engine, DATA, folder, settings(method))
-            done[method] = Trained(adapter, folder, before, engine._forward(IDS).logits)
-        return done[method]
-
-    return by
-
-
 @pytest.fixture(params=get_args(Method))
-def trained(request, trainings) -> Trained:
-    return trainings(request.param)
+def trained(request, trainings):
+    return trainings.by(request.param)
 
 
-def test_it_learns_and_leaves_the_base_as_it_was(trained):
+def test_it_learns_and_leaves_the_base_as_it_was(trained, trainings):
     adapter = trained.adapter
     assert adapter.held_out_loss_after < adapter.held_out_loss_before
     assert torch.equal(trained.base_before, trained.base_after)
     assert adapter.step == ("fused" if adapter.method in ("lora", "rslora", "pissa") else "library")
-    assert adapter.settings["learning_rate"] == settings(adapter.method).rate
+    assert adapter.settings["learning_rate"] == trainings.settings(adapter.method).rate
     assert read_adapter(trained.folder) == adapter
 
 
-def test_what_is_served_is_what_was_trained(trained):
+def test_what_is_served_is_what_was_trained(trained, trainings):
     """The held-out loss of the saved files, on the base as it is published, is that of the model when it was saved."""
     model = build.language_model(None, trained.folder)
-    kept_back = rows(model.weights.tokenizer, split(DATA, settings(trained.adapter.method)).held_out, 1024).kept
+    kept_back = rows(
+        model.weights.tokenizer, split(trainings.data, trainings.settings(trained.adapter.method)).held_out, 1024
+    ).kept
     model._forward(torch.tensor([kept_back[0].ids]), past_key_values=model._before(1))  # applies the adapter
     with torch.inference_mode():
         served = plain_loss(model.weights.model, kept_back, model._before(len(kept_back))).item()
@@ -87,7 +49,7 @@ def test_what_is_served_is_what_was_trained(trained):
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
 def test_after_virtual_tokens_a_batch_gives_what_single_prompts_and_streams_give(smollm_own, trainings, method):
-    model, short = smollm_own.with_adapter(trainings(method).folder), Sampling(max_tokens=6)
+    model, short = smollm_own.with_adapter(trainings.by(method).folder), Sampling(max_tokens=6)
     together = model.generate([PROMPT, (Message("user", "Hi"),)], short)
     assert together[0].text == model.generate([PROMPT], short)[0].text
     assert together[0].text == "".join(model.stream(PROMPT, short)).strip()
@@ -119,26 +81,26 @@ def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(smollm_ow
     def logits(model):
         return model._forward(IDS, past_key_values=model._before(1)).logits
 
-    folders = [trainings(method).folder for method in ("prompt", "lora", "prefix", "dora", "rslora", "pissa")]
+    folders = [trainings.by(method).folder for method in ("prompt", "lora", "prefix", "dora", "rslora", "pissa")]
     models = [smollm_own, *(smollm_own.with_adapter(folder) for folder in folders)]
     once = [logits(model) for model in models]
     for model, expected in reversed(list(zip(models, once, strict=True))):
         assert torch.equal(logits(model), expected)
-    assert torch.equal(once[0], trainings("lora").base_before)
+    assert torch.equal(once[0], trainings.by("lora").base_before)
     assert len({tuple(each[0, -1, :50].tolist()) for each in once}) == len(models)
 
 
-def test_without_its_extra_four_bits_are_refused_with_the_install_line(smollm_folder, monkeypatch):
+def test_without_its_extra_four_bits_are_refused_with_the_install_line(trainings, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r"a base of 4 bits needs .* `pip install 'lorag\[qlora\]'`"):
-        build.trainable_model("smollm2-135m", settings("qlora"))
+        build.trainable_model("smollm2-135m", trainings.settings("qlora"))
 
 
-def test_four_bits_are_never_repacked_for_answering(smollm_folder, monkeypatch):
+def test_four_bits_are_never_repacked_for_answering(trainings, monkeypatch):
     """On a CPU with bf16 units the first answer would otherwise end all training: no gradient passes packed weights."""
     from bitsandbytes.nn import modules
 
     monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)
-    model = build.trainable_model("smollm2-135m", settings("qlora")).weights.model
+    model = build.trainable_model("smollm2-135m", trainings.settings("qlora")).weights.model
     flags = [layer.support_avx512bf16_for_cpu for layer in model.modules() if isinstance(layer, modules.Linear4bit)]
     assert flags == [False] * (30 * 7)

@@ -208,6 +208,25 @@ def _print_adapter(adapter: Adapter) -> None:
     output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
 
 
+@app.command(epilog="Example: lorag export adapters/support --format gguf --out exported/support")
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
+    ] = "merged",
+    precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
+) -> None:
+    """Merge what was trained into its base, as a model that other programs run."""
+    from lorag.journeys.export import export as run_export
+
+    with translated_errors(), progress_bars() as progress:
+        folder = run_export(adapter, out, form=form, precision=precision, progress=progress)  # type: ignore[arg-type]
+    output.print(f"Written to {folder}", markup=False)
+    if form == "ollama":
+        output.print(f"Try it: ollama create {folder.name} -f {folder / 'Modelfile'}", markup=False)
+
+
 @app.command(epilog="Example: lorag index docs/")
 def index(
     documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],

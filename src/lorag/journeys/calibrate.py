@@ -45,7 +45,7 @@ def calibrate_gate(
         if count < FEWEST_CLUSTERS:
             raise InputError(f"{str(name)!r} holds {count} questions to calibrate with, expected {FEWEST_CLUSTERS}")
     if not knowledge.count():
-        raise InputError(f"the index in {str(knowledge.folder)!r} is empty; fill it with `lorag index FOLDER`")
+        raise InputError(f"{knowledge.name} is empty; fill it with `lorag index FOLDER`")
     documents = clusters(examples)
     own = [
         Nearest(sides.dense[0].score, _elsewhere(sides, example), document)

@@ -69,6 +69,7 @@ class Knowledge:
         reranker: Reranker | None = None,
     ) -> None:
         """Puts parts together that belong together; ``open`` makes sure that they do."""
+        self.name = str(index)
         self._index, self._store, self._manifest, self._embedder = index, index.store, index.manifest, embedder
         self._chunk_settings, self._settings = chunks, retrieval
         self._ranker = Ranker(retrieval, embedder, reranker)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lorag.retrieval.cache import CachedEmbedder
-from lorag.retrieval.embedding import HashEmbedder, OnnxEmbedder, _identity
+from lorag.retrieval.embedding import HashEmbedder, OnnxEmbedder, identity
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
@@ -220,5 +220,5 @@ def test_a_model_is_named_by_its_weights_tokenizer_and_pooling(bge_folder, tmp_p
         before = (tmp_path / name).read_bytes() if (tmp_path / name).exists() else b""
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).write_bytes(before + b" ")
-        seen.add(_identity(tmp_path, "cls"))
+        seen.add(identity(tmp_path, "cls", "model.onnx*"))
     assert len(seen) == 6

@@ -36,9 +36,10 @@ def test_the_first_token_may_be_the_vector_and_queries_may_have_a_prefix(minilm_
 
 
 def test_the_folder_decides_what_runs(minilm_folder, bge_folder, minilm):
-    assert isinstance(build.embedder(str(minilm_folder)), TorchEmbedder)
-    assert isinstance(build.embedder("minilm-l6"), TorchEmbedder)
-    assert not isinstance(build.embedder(str(bge_folder)), TorchEmbedder)
+    expected = minilm.embed(["water"], "query")
+    for name in (str(minilm_folder), "minilm-l6"):
+        np.testing.assert_array_equal(build.embedder(name).embed(["water"], "query"), expected)
+    assert (build.embedder(str(minilm_folder)).max_tokens, build.embedder(str(bge_folder)).max_tokens) == (254, 510)
 
 
 def test_a_folder_without_weights_is_refused(minilm_folder, tmp_path):

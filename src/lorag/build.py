@@ -114,8 +114,13 @@ def chatbot(
     settings: ChatSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither."""
+    """A chatbot over a model, with an adapter, an index, both or neither.
+
+    An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
+    """
     engine = language_model(model, adapter, progress)
+    if isinstance(engine, TransformersModel) and engine.is_mergeable:
+        engine = engine.merged()
     retriever = knowledge(index, progress=progress) if index is not None else None
     cache = None
     if settings is not None and settings.cache_similarity is not None:

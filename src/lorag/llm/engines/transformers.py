@@ -2,18 +2,14 @@
 
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
 rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
-nothing. Adapters stay unmerged: the base loaded once serves every arm, and what an arm adds is exactly its adapter.
-Not here: quantised kernels, prompt-prefix reuse, several machines.
+nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly its
+adapter. Not here: quantised kernels, prompt-prefix reuse, several machines.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,87 +17,21 @@ from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
+from lorag.llm.engines.footprint import free_bytes
 from lorag.llm.engines.stops import cut, settled
-from lorag.llm.quiet import quiet_transformers
+from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
-from lorag.llm.tokenizer import load_tokenizer
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NumberFormat = Literal["auto", "float32", "bfloat16"]
-_BF16_GAIN = 1.2
-"""How many times faster bf16 must multiply before its coarser sums are taken."""
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
-@dataclass
-class Weights:
-    """A loaded base model, its tokenizer, and the lock that keeps one user at a time."""
-
-    name: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    lock: threading.RLock
-    adapted: Any = None
-    """The PEFT model around ``model`` once an adapter was attached."""
-    applied: str | None = ""
-    """The adapter the layers compute with now, None for none; the empty string when not known."""
-
-    @property
-    def context_tokens(self) -> int:
-        """The longest sequence the model was built for."""
-        return int(self.model.config.max_position_embeddings)
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """The tokens after which an answer is over: the tokenizer's own and those the model names."""
-        named = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        listed = named if isinstance(named, list) else [named]
-        return frozenset(token for token in (self.tokenizer.eos_token_id, *listed) if isinstance(token, int))
-
-
 def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") -> TransformersModel:
-    """The base model saved in ``folder``, without an adapter.
-
-    ``auto`` takes bf16 on a GPU, and on a CPU that multiplies it clearly faster than float32. A row's text does not
-    depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places.
-    Raises ``ModelError`` for a folder whose files are missing or damaged.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = getattr(torch, _fastest_format(device) if dtype == "auto" else dtype)
-    tokenizer = load_tokenizer(folder)
-    try:
-        with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error
-    model.to(device)  # type: ignore[arg-type]
-    model.eval()
-    weights = Weights(name or folder.name, model, tokenizer, threading.RLock())
-    return TransformersModel(weights)
-
-
-def _fastest_format(device: str) -> NumberFormat:
-    """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it."""
-    import torch
-
-    if device == "cuda":
-        return "bfloat16"
-    seconds: dict[torch.dtype, float] = {}
-    for _ in range(5):
-        for dtype in (torch.float32, torch.bfloat16):
-            a, b = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
-            start = time.perf_counter()
-            torch.mm(a, b)
-            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
-    pays = seconds[torch.bfloat16] * _BF16_GAIN < seconds[torch.float32]
-    return "bfloat16" if pays else "float32"
+    """The base model saved in ``folder``, without an adapter; see ``read_weights``."""
+    return TransformersModel(read_weights(folder, name or folder.name, dtype))
 
 
 class TransformersModel:
@@ -128,29 +58,27 @@ class TransformersModel:
             raise ModelError(f"{str(folder)!r} holds no adapter (adapter_config.json is missing)")
         name = fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
         with self.weights.lock:
-            if self.weights.adapted is None or name not in self.weights.adapted.peft_config:
-                self._attach(folder, name)
+            self.weights.attach(folder, name)
             adapted = TransformersModel(self.weights, name, self.batch_tokens)
             adapted._prove_participation(folder)
         return adapted
 
-    def _attach(self, folder: Path, name: str) -> None:
-        """Puts the adapter's layers beside the base's. Raises ``ModelError`` when any of its weights are missing."""
-        from peft import PeftConfig, PeftModel
+    @property
+    def is_mergeable(self) -> bool:
+        """Whether merging rounds nothing away that could be seen, and memory holds one more copy of the weights."""
+        model = self.weights.model
+        size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        return self.dtype == "float32" and size < free_bytes(model.device.type)
 
-        weights = self.weights
-        try:
-            if weights.adapted is None:
-                config = PeftConfig.from_pretrained(str(folder))
-                weights.adapted = PeftModel(weights.model, config, adapter_name=name).eval()
-            found = weights.adapted.load_adapter(folder, adapter_name=name)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"the adapter in {str(folder)!r} does not fit {weights.name}: {error}") from error
-        if found.missing_keys or found.unexpected_keys:
-            odd = (found.missing_keys + found.unexpected_keys)[0]
-            raise ModelError(f"the adapter in {str(folder)!r} does not load whole into {weights.name}: {odd!r}")
-        weights.adapted.eval()
-        weights.applied = ""
+    def merged(self) -> TransformersModel:
+        """The same model with its adapter added into a copy of the weights, which is quicker; itself without one.
+
+        The sums are rounded in another order: in float32 answers differ where two tokens are all but equally likely;
+        in bf16 a small adapter is partly rounded away, so what is to be compared stays unmerged.
+        """
+        if self.adapter is None:
+            return self
+        return TransformersModel(self.weights.merged(self.adapter, self.name), None, self.batch_tokens)
 
     def _prove_participation(self, folder: Path) -> None:
         """Raises ``ModelError`` when the adapter leaves the logits of a probe as they were."""
@@ -163,25 +91,9 @@ class TransformersModel:
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
 
-    @contextmanager
-    def _applied(self) -> Iterator[PreTrainedModel]:
-        """The weights, held for this model alone, with exactly its adapter, or with none."""
-        import torch
-
-        weights = self.weights
-        with weights.lock, torch.inference_mode():
-            if weights.adapted is not None and weights.applied != self.adapter:
-                if self.adapter is None:
-                    weights.adapted.base_model.disable_adapter_layers()
-                else:
-                    weights.adapted.base_model.enable_adapter_layers()
-                    weights.adapted.set_adapter(self.adapter, inference_mode=True)
-                weights.applied = self.adapter
-            yield weights.model
-
     def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
-        """One pass of the weights."""
-        with self._applied() as model:
+        """One pass of the weights with exactly this model's adapter, or with none."""
+        with self.weights.applied(self.adapter) as model:
             return model(ids, **arguments)
 
     def count_tokens(self, text: str) -> int:
@@ -274,7 +186,7 @@ class TransformersModel:
             yield from self._decode(prompts, sampling)
             return
         for row, ids in enumerate(prompts):
-            with self._applied() as model:
+            with self.weights.applied(self.adapter) as model:
                 tokens = beams.search(model, ids, sampling, self.weights.ends)
             yield [(row, tokens)]
 

@@ -21,9 +21,9 @@ bench: $(READY)  ## Every claim with a figure, measured again.
 	for claim in benchmarks/*.py; do $(BIN)/python $$claim || failed=1; done; test -z "$$failed"
 
 bench-%: $(READY)  ## One claim: make bench-demo.
-	$(BIN)/python benchmarks/$*.py
+	$(BIN)/python benchmarks/$(subst -,_,$*).py
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ocr,openai]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ocr,openai,postgres,qlora]'
 	touch $@

@@ -24,7 +24,7 @@ def main() -> int:
     fetch(DEFAULT_EMBEDDER)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        comparison = demo(folder, progress=lambda stage, done, total: print(stage, f"{done}/{total}", file=sys.stderr))
+        comparison = demo(folder, progress=show)
         minutes = (time.perf_counter() - start) / 60
     ceiling = comparison.at("before")[EVIDENCE].estimates["correct_answerable"]
     holds = ceiling.mean >= CEILING and minutes <= MINUTES
@@ -33,6 +33,11 @@ def main() -> int:
     claim = "the demo's model reads, and the demo ends in time"
     print(json.dumps({"claim": claim, "ours": ours, "peer": None, "ratio": None, "bar": bar, "holds": holds}))
     return 0 if holds else 1
+
+
+def show(stage: str, done: int, total: int, note: str = "") -> None:
+    """Progress on the error stream."""
+    print(stage, f"{done}/{total}", note, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def main() -> int:
 def compare(options: argparse.Namespace, folder: Path) -> int:
     """All runs, side by side, and what they say of the claim."""
     python = {"default": peer_python("trl", TRL), "tuned": peer_python("trl", TRL), "lorag": Path(sys.executable)}
-    model = build.loaded_model(options.model)
+    model = build.trainable_model(options.model, FinetuneSettings())
     conversations = [as_served(c, REFUSAL) for c in bundled()]
     learned, held_out = conversations[: options.rows], conversations[options.rows : 2 * options.rows]
     rendered, kept_back = (rows(model.weights.tokenizer, part, 1024).kept for part in (learned, held_out))
@@ -113,7 +113,7 @@ def run(job: dict[str, Any], interpreter: Path, out: Path) -> dict[str, float]:
 
 def ours(job: dict[str, Any]) -> int:
     """The worker of our side."""
-    model = build.loaded_model(job["model"])
+    model = build.trainable_model(job["model"], FinetuneSettings())
     data = Path(job["found"]).with_suffix(".jsonl")
     data.write_text("".join(json.dumps(row) + "\n" for row in job["conversations"]))
     settings = FinetuneSettings(
@@ -146,7 +146,7 @@ def loss_of(model: TransformersModel, adapter: Path, kept_back: Sequence[Rendere
     for batch in batches(kept_back, 2048):
         count = sum(sum(row.supervised) for row in batch)
         with torch.inference_mode():
-            total += float(plain_loss(model.weights.adapted, batch)) * count
+            total += float(plain_loss(model.weights.model, batch)) * count
         tokens += count
     return total / tokens
 

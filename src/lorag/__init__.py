@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from lorag.journeys.data import check_data as check_data
     from lorag.journeys.data import convert_data as convert_data
     from lorag.journeys.demo import demo as demo
+    from lorag.journeys.export import export as export
+    from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
+    from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
+    from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
     from lorag.settings import ChunkSettings as ChunkSettings
     from lorag.settings import CompareSettings as CompareSettings
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adapter": "lorag.training.adapter",
     "Answer": "lorag.types",
+    "CacheSettings": "lorag.settings",
     "ChatBot": "lorag.chat.chatbot",
     "ChatSettings": "lorag.settings",
     "ChunkSettings": "lorag.settings",
@@ -76,6 +81,8 @@ _HOMES = {
     "compare": "lorag.journeys.compare",
     "convert_data": "lorag.journeys.data",
     "demo": "lorag.journeys.demo",
+    "estimate_finetune": "lorag.journeys.finetune",
+    "export": "lorag.journeys.export",
     "finetune": "lorag.journeys.finetune",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",
@@ -83,6 +90,7 @@ _HOMES = {
     "read_adapter": "lorag.training.adapter",
     "read_conversations": "lorag.training.conversations",
     "read_examples": "lorag.evaluation.examples",
+    "synthesize_data": "lorag.journeys.synthesis",
 }
 
 __all__ = sorted(_HOMES)

@@ -8,22 +8,30 @@ from pathlib import Path
 from lorag.chat.cache import AnswerCache
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError, InputError
-from lorag.interfaces import LanguageModel, Progress, no_progress
+from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.weights import NumberFormat, Weights
+from lorag.llm.weights import weights_fingerprint
+from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.places import Place
+from lorag.retrieval.reranking import CrossEncoder
+from lorag.retrieval.torch_embedding import TorchEmbedder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
     FALLBACK_MODEL,
+    CacheSettings,
     ChatSettings,
     ChunkSettings,
+    FinetuneSettings,
     RemoteSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import read_adapter, require_base
+from lorag.training.adapter import Adapter, read_adapter, require_base
 
 
 def language_model(
@@ -41,22 +49,62 @@ def language_model(
         if adapter is not None:
             raise InputError(f"{str(adapter)!r} cannot be applied to {name}; give its base model, or let it be served")
         return RemoteModel(name, remote)
-    return loaded_model(name, adapter, progress)
+    if adapter is None:
+        name = model_name(name, progress)
+        return load(catalogue.resolve(name, "llm", progress), name)
+    trained = read_adapter(adapter)
+    name = model_name(trained.base if name is None else name, progress)
+    folder = catalogue.resolve(name, "llm", progress)
+    require_base(trained, name, weights_fingerprint(folder))
+    return finetuned_model(load(folder, name, _number_format(trained.method)), trained)
 
 
-def loaded_model(
-    name: str | None = None, adapter: Path | None = None, progress: Progress = no_progress
+def finetuned_model(base: TransformersModel, trained: Adapter) -> TransformersModel:
+    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
+    folder = Path(trained.folder)
+    if trained.method != "full":
+        return base.with_adapter(folder)
+    return load(folder, f"{base.name}+{weights_fingerprint(folder)}")
+
+
+def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
+    """The weights of the base with those of its adapter added, in float32; no adapter can be attached to them.
+
+    An adapter that was trained on 4 bits is merged into the base as it is published, with a warning.
+    """
+    folder = Path(trained.folder)
+    if trained.method == "full":
+        return load(folder, trained.base, "float32").weights
+    if trained.method == "qlora":
+        warnings.warn(
+            "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
+            " differ a little",
+            stacklevel=2,
+        )
+    name = model_name(trained.base, progress)
+    place = catalogue.resolve(name, "llm", progress)
+    require_base(trained, name, weights_fingerprint(place))
+    model = load(place, name, "float32").with_adapter(folder)
+    weights = model.weights
+    weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
+    return weights
+
+
+def trainable_model(
+    name: str | None, settings: FinetuneSettings, progress: Progress = no_progress
 ) -> TransformersModel:
-    """As ``language_model``, with weights on this machine, to train. Raises ``InputError`` for a remote model."""
+    """The model of that name in the number format in which its method trains, and is served afterwards.
+
+    Raises ``InputError`` for a remote model.
+    """
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
-    trained = read_adapter(adapter) if adapter is not None else None
-    name = model_name(trained.base if name is None and trained is not None else name, progress)
-    model = load(catalogue.resolve(name, "llm", progress), name)
-    if adapter is None or trained is None:
-        return model
-    require_base(trained, name)
-    return model.with_adapter(adapter)
+    name = model_name(name, progress)
+    return load(catalogue.resolve(name, "llm", progress), name, _number_format(settings.method))
+
+
+def _number_format(method: str) -> NumberFormat:
+    return "nf4" if method == "qlora" else "auto"
 
 
 def is_remote(name: str) -> bool:
@@ -85,45 +133,78 @@ def available_default(progress: Progress = no_progress) -> str:
     return DEFAULT_MODEL
 
 
-def embedder(name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress) -> OnnxEmbedder:
-    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local ONNX folder."""
+def embedder(
+    name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
+) -> CachedEmbedder:
+    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local folder.
+
+    A folder with ``model.onnx`` runs without torch, any other as transformers loads it. Vectors of passages are kept
+    in the folder of the models, for every index.
+    """
     folder = catalogue.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
+    kind: type[OnnxEmbedder] | type[TorchEmbedder] = OnnxEmbedder
+    if not (folder / "model.onnx").is_file():
+        kind = TorchEmbedder
     if known is None:
-        return OnnxEmbedder(folder, name)
-    return OnnxEmbedder(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+        model = kind(folder, name)
+    else:
+        model = kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
+    kept = cache or CacheSettings()
+    return CachedEmbedder(model, vectors_file(), kept.max_bytes)
+
+
+def vectors_file() -> Path:
+    """Where vectors of passages are kept."""
+    return catalogue.cache_folder() / "vectors.sqlite"
+
+
+def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
+    """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
+    return CrossEncoder(catalogue.resolve(name, "reranker", progress), name)
 
 
 def knowledge(
-    folder: Path,
-    embedder_name: str = DEFAULT_EMBEDDER,
+    place: Place,
+    by: Embedder | str = DEFAULT_EMBEDDER,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in ``folder``, made when missing."""
+    """The index in a folder or database, made when missing, with the reranker that ``retrieval`` names.
+
+    ``by`` is the embedder, or its name.
+    """
+    retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
-        folder, embedder(embedder_name, progress), chunks or ChunkSettings(), retrieval or RetrievalSettings()
+        place,
+        embedder(by, progress) if isinstance(by, str) else by,
+        chunks or ChunkSettings(),
+        retrieval,
+        reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
     )
 
 
 def chatbot(
     model: str | None = None,
     adapter: Path | None = None,
-    index: Path | None = None,
+    index: Place | None = None,
     settings: ChatSettings | None = None,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither.
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
 
     An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
     """
+    retrieval = retrieval or RetrievalSettings()
+    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
     if isinstance(engine, TransformersModel) and engine.is_mergeable:
         engine = engine.merged()
-    retriever = knowledge(index, progress=progress) if index is not None else None
     cache = None
     if settings is not None and settings.cache_similarity is not None:
         index_state = retriever.state if retriever is not None else str
         cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
-    return ChatBot(engine, retriever, settings, cache=cache)
+    return ChatBot(engine, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

@@ -6,19 +6,25 @@ needs to know which one it holds.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Answer, Chunk, Completion, Example, Hit, Prompt, Sampling, Score
+from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Prompt, Sampling, Score
 
 
 class Embedder(Protocol):
-    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen."""
+    """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen.
+
+    ``identity`` names what decides the vectors of passages (weights, tokenizer, pooling): where it is the same, so are
+    they. ``name`` is for people.
+    """
 
     name: str
+    identity: str
     dim: int
     max_tokens: int
 
@@ -46,7 +52,10 @@ class Store(Protocol):
         ...
 
     def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks."""
+        """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks.
+
+        There are fewer only where the store holds fewer. A large store may miss some of the nearest.
+        """
         ...
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -57,8 +66,11 @@ class Store(Protocol):
         """Every chunk, by document id, version and place in the document."""
         ...
 
-    def optimize(self) -> None:
-        """Does the upkeep that keeps searches quick, where any is due."""
+    def optimize(self) -> float | None:
+        """Does the upkeep that keeps searches quick, where any is due.
+
+        Returns the recall@10 of an approximate index that was made for it, measured against exact search.
+        """
         ...
 
     def versions(self) -> set[tuple[str, str]]:
@@ -70,11 +82,70 @@ class Store(Protocol):
         ...
 
 
+class Manifest(Protocol):
+    """Which documents an index holds, in which version: what is not here is never shown, whatever the store holds."""
+
+    def made_with(self) -> dict[str, str]:
+        """What the index was made with: embedder, chunk size and the like."""
+        ...
+
+    def generation(self) -> int:
+        """A number that grows with every ``commit``: while it stands still, so does the manifest."""
+        ...
+
+    def entries(self) -> dict[str, Entry]:
+        """Every document by its id, in the order of the ids."""
+        ...
+
+    def current(self, document_versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the ``(document_id, version)`` pairs that are in the manifest."""
+        ...
+
+    def count_chunks(self) -> int:
+        """The number of chunks of all documents."""
+        ...
+
+    def commit(self, entries: Sequence[Entry], removed: Iterable[str]) -> None:
+        """Puts the entries in, over older ones of the same ids, and takes the removed ids out: all or nothing."""
+        ...
+
+
+class Index(Protocol):
+    """A place that holds a store and its manifest: a folder, or a database. ``str`` names it in messages."""
+
+    @property
+    def store(self) -> Store:
+        """The chunks, current and leftover."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """What of them is current."""
+        ...
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keeps every other writer out while the block runs; raises ``StoreError`` when one does not let go.
+
+        A process killed in the block leaves what was there before it, or what is there after it, for readers.
+        """
+        ...
+
+
 class Retriever(Protocol):
     """Questions in, passages out, best first."""
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """At most ``k`` hits for each query, best first; an empty list where nothing fits."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads a question and a passage together."""
+
+    name: str
+
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """How well each passage fits, in order, higher is better; each whatever the others are."""
         ...
 
 
@@ -129,10 +200,10 @@ class Metric(Protocol):
 class Progress(Protocol):
     """Where long work says how far it is; surfaces draw it, libraries only call it."""
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of ``stage`` are finished."""
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` units of ``stage`` are finished; ``note`` is what is worth saying of it now."""
         ...
 
 
-def no_progress(stage: str, done: int, total: int) -> None:
+def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
     """A ``Progress`` that draws nothing."""

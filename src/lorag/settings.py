@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from lorag.errors import InputError
 from lorag.types import Sampling
@@ -13,8 +14,27 @@ FALLBACK_MODEL = "smollm2-135m"
 """Taken, with a warning, when the default's packages cannot be had."""
 DEFAULT_EMBEDDER = "bge-small-en"
 """The embedder when none is named."""
+DEFAULT_RERANKER = "minilm-reranker"
+"""The cross-encoder that reads question and passage together when reranking is asked for by no name."""
+GATE_KEEP = 0.98
+"""Share of the user's own questions that a gate lets in: refusing one of these is worse than asking the model what it
+does not know."""
+Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
+
+Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
+"""What is trained of a model, or put into or before it."""
+_RATES: dict[Method, float] = {
+    "lora": 1e-3,
+    "rslora": 2.5e-4,
+    "dora": 1e-3,
+    "pissa": 2e-4,
+    "qlora": 1e-3,
+    "full": 5e-5,
+    "prompt": 1e-2,
+    "prefix": 1e-2,
+}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -55,6 +75,19 @@ class ChunkSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """How much is kept so that no text is embedded twice."""
+
+    max_bytes: int = 2_000_000_000
+    """Most that vectors of passages may take on the disk, all indexes together: about a million of 384 dimensions.
+    The oldest make room for new ones. 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        """Refuses a size that is none."""
+        _require(self.max_bytes >= 0, f"cache max_bytes {self.max_bytes!r} is below 0")
+
+
+@dataclass(frozen=True, slots=True)
 class SyncSettings:
     """What bringing an index in step may do to it."""
 
@@ -73,16 +106,48 @@ class SyncSettings:
 class RetrievalSettings:
     """How passages are found."""
 
-    candidates: int = 50
-    """Chunks taken from each of dense and lexical search before they are fused."""
+    candidates: int = 100
+    """Chunks taken from each of dense and lexical search before they are fused. The last of them counts as 0 in the
+    convex fusion, and with fewer it is still too near to the first."""
     dense_weight: float = 0.5
-    """Share of the dense score in the convex min-max fusion; flat around 0.4 to 0.5 in measurements."""
+    """Share of the dense side in the fusion; flat around 0.4 to 0.5 in measurements. 1 searches by meaning alone and 0
+    by words alone: hits then come with the scores of that side."""
+    fusion: Fusion = "convex"
+    """What is added up: ``convex`` takes scores brought to 0 to 1, ``rrf`` reciprocal ranks. Ranks forget by how much
+    a passage is better, and found less in measurements."""
+    min_cosine: float | None = None
+    """Least cosine of question and passage; what is below is not returned, whichever side found it. What a value
+    means depends on the embedder. None keeps everything."""
+    gate_cosine: float | None = None
+    """Least cosine of the question and the nearest passage of all; below it nothing is returned: the question is about
+    something else. `lorag calibrate` finds the value for an embedder and its documents. None lets every question in."""
+    reranker: str | None = None
+    """Catalogue name or folder of a cross-encoder that orders the best hits anew; None: they stay as they are fused.
+    It costs a model call a passage, some 20 to 40 ms on one core."""
+    mmr_lambda: float | None = None
+    """Weight of relevance against being unlike the passages chosen before, in maximal marginal relevance; 1 is
+    relevance alone. None chooses by relevance without a look at the others."""
+    depth: int = 20
+    """Fused hits among which reranking and marginal relevance choose; gains of rerankers fall off with more."""
     k: int = 10
     """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
+    exact_up_to: int = 50_000
+    """Texts up to which a question is compared with every vector, in about 75 ms. A larger index gets an approximate
+    one for its vectors, ten times as fast; its recall is measured when it is made."""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a question may find nothing because nothing is near enough to it."""
+        return self.min_cosine is not None or self.gate_cosine is not None
 
     def __post_init__(self) -> None:
         """Refuses weights and counts out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
+        _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is none of {', '.join(get_args(Fusion))}")
+        for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0)):
+            value = getattr(self, name)
+            _require(value is None or low <= value <= 1, f"{name} {value!r} is not between {low} and 1")
+        _require(self.depth >= 1, f"depth {self.depth!r} is below 1")
         _require(1 <= self.k <= self.candidates, f"k {self.k!r} is not between 1 and candidates {self.candidates!r}")
 
 
@@ -134,14 +199,24 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings:
-    """How an adapter is trained: LoRA on every linear layer, loss on the assistant's tokens only."""
+    """How a model is trained: on the assistant's tokens only, by LoRA on every linear layer unless it is named."""
 
+    method: Method = "lora"
+    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: direction and length of
+    each weight apart, slower; ``pissa``: LoRA that begins as the weights' principal parts; ``qlora``: LoRA on a base of
+    4 bits, where memory is short (extra ``qlora``); ``full``: every weight, a model of its own; ``prompt`` and
+    ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
     rank: int = 16
     """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
     alpha: int = 32
     """Scale of the adapter's contribution is ``alpha / rank``."""
-    learning_rate: float = 1e-3
-    """Peak step size of AdamW; falls to zero along a cosine."""
+    virtual_tokens: int = 16
+    """Length of a learned prompt or prefix."""
+    learning_rate: float | None = None
+    """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 1e-3 for LoRA, DoRA and QLoRA,
+    which learns facts from few conversations; 2.5e-4 for rsLoRA, whose layers are four times as strong at rank 16;
+    2e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5 for all weights; 1e-2 for virtual tokens,
+    which are few and far from the loss."""
     epochs: int = 3
     """Passes over the conversations."""
     batch_tokens: int = 224
@@ -156,6 +231,8 @@ class FinetuneSettings:
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
     context_tokens: int = 200
     """Room for sources in those, in the model's tokens."""
+    general_share: float = 0.0
+    """Share of general questions among what is trained on, with the answers that the base gives itself."""
     held_out_share: float = 0.05
     """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
     has several, else whole documents."""
@@ -168,12 +245,30 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
+        _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
+        _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
-        _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
+        _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
+        _require(0 <= self.general_share < 1, f"general_share {self.general_share!r} is not between 0 and 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
+
+    @property
+    def rate(self) -> float:
+        """The learning rate: the one that was given, or the method's."""
+        return _RATES[self.method] if self.learning_rate is None else self.learning_rate
+
+    def __str__(self) -> str:
+        """The method with what decides its result, in one line."""
+        sizes = {
+            "full": "all weights",
+            "prompt": f"{self.virtual_tokens} tokens",
+            "prefix": f"{self.virtual_tokens} tokens",
+        }
+        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, all linear layers")
+        return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True, slots=True)

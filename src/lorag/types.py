@@ -15,7 +15,7 @@ from typing import Literal
 from lorag.errors import InputError
 
 Role = Literal["system", "user", "assistant"]
-Via = Literal["dense", "lexical", "hybrid", "evidence"]
+Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 
 
@@ -76,6 +76,17 @@ class Chunk:
     def id(self) -> str:
         """A key that is equal exactly when document, version and offsets are equal."""
         return f"{self.document_id}@{self.document_version}:{self.start}-{self.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an index knows of a document; ``chunks`` is how many it was cut into."""
+
+    id: str
+    version: str
+    title: str
+    source: str
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Where things lie: the workspace of a project, and the folder of one comparison.
 
-A workspace is ``.lorag/`` in the current folder: its index and its adapters. A run folder belongs to one comparison;
+A workspace is ``.lorag/`` in the current folder: its index, its adapters, and the settings that were found best for
+them. A run folder belongs to one comparison;
 its ``run.json`` names everything that decides the result, so that a run is resumed only as what it was.
 """
 
@@ -8,14 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lorag.errors import DataError, RunMismatchError
+from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.files import LineLog, read_text, require_writable, write_whole
+from lorag.settings import ChunkSettings, RetrievalSettings
+
+S = TypeVar("S", ChunkSettings, RetrievalSettings)
 
 DEFAULT = Path(".lorag")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How documents are cut and passages found in a workspace; what was never chosen is the default."""
+
+    chunks: ChunkSettings = field(default_factory=ChunkSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +51,54 @@ class Workspace:
         """Where ``lorag compare`` puts a run when no other place is named."""
         return self.root / "runs"
 
-    def require_index(self) -> Path:
-        """The index folder. Raises ``DataError`` with the command that makes it when there is none."""
-        if not (self.index / "manifest.sqlite").is_file():
-            raise DataError(self.index, "there is no index yet; make one with `lorag index FOLDER`")
-        return self.index
+    @property
+    def settings(self) -> Path:
+        """What `lorag tune` and `lorag calibrate` chose, as JSON: only what differs from the defaults."""
+        return self.root / "settings.json"
+
+    def chosen(self) -> Chosen:
+        """The settings of this workspace. Raises ``DataError`` for a file that holds others than Lorag knows."""
+        given = _read_object(self.settings) if self.settings.is_file() else {}
+        for name in given.keys() - {"chunks", "retrieval"}:
+            raise DataError(self.settings, f"unknown key {name!r}, expected 'chunks' and 'retrieval'; take it out")
+        return Chosen(
+            _settings(self.settings, ChunkSettings, given.get("chunks", {})),
+            _settings(self.settings, RetrievalSettings, given.get("retrieval", {})),
+        )
+
+    def choose(self, chosen: Chosen) -> None:
+        """Makes these the settings of this workspace."""
+        parts = {"chunks": _changed(chosen.chunks), "retrieval": _changed(chosen.retrieval)}
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_whole(self.settings, json.dumps(parts, indent=2) + "\n")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(read_text(path))
+    except ValueError as error:
+        raise DataError(path, f"is no JSON ({error}); repair it, or delete it to go back to the defaults") from error
+    if not isinstance(value, dict):
+        raise DataError(path, "is no JSON object; delete it to go back to the defaults")
+    return value
+
+
+def _settings(path: Path, kind: type[S], given: object) -> S:
+    """``given`` as settings of that kind, with the defaults for what is not in it."""
+    known = {each.name for each in fields(kind)}
+    if not isinstance(given, dict) or not given.keys() <= known:
+        unknown = sorted(given.keys() - known) if isinstance(given, dict) else given
+        raise DataError(path, f"{unknown!r} is no {kind.__name__}, expected some of {', '.join(sorted(known))}")
+    try:
+        return kind(**given)
+    except (InputError, TypeError) as error:
+        raise DataError(path, f"{error}; correct it, or delete the file to go back to the defaults") from error
+
+
+def _changed(settings: ChunkSettings | RetrievalSettings) -> dict[str, Any]:
+    """What differs from the defaults."""
+    default = asdict(type(settings)())
+    return {name: value for name, value in asdict(settings).items() if value != default[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +169,10 @@ class Run:
         """What ``write_facts`` kept: ``facts`` and ``notes``."""
         kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
         return kept
+
+    def synthesis_log(self) -> LineLog:
+        """What the model wrote about each passage, where training data had to be made."""
+        return LineLog(self.folder / "synthesis.jsonl")
 
     def rows(self) -> LineLog:
         """The record of every question asked."""

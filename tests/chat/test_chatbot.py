@@ -74,6 +74,37 @@ def test_an_empty_question_is_refused():
         ChatBot(ScriptedModel(lambda prompt: "x")).answer(["ok?", "  "])
 
 
+class Sieve:
+    """Finds a passage for questions on gauges and nothing for others."""
+
+    def retrieve(self, queries, k):
+        return [[hit("It reads the level.")] if "gauge" in query else [] for query in queries]
+
+
+def test_a_gate_answers_for_the_model_where_nothing_was_found():
+    model = ScriptedModel(lambda prompt: prompt[-1].content.split("Question: ")[1])
+    settings = ChatSettings(response_template="No idea.")
+    bot = ChatBot(model, Sieve(), settings, gated=True)
+    answers = bot.answer(["One gauge?", "Pancakes?", "Two gauges?", "Tennis?"])
+    assert [answer.text for answer in answers] == ["One gauge?", "No idea.", "Two gauges?", "No idea."]
+    assert [answer.refused for answer in answers] == [False, True, False, True]
+    assert len(model.prompts) == 2
+    refused = answers[1]
+    assert (refused.prompt, refused.sources, refused.error) == ((), (), None)
+    assert (refused.usage.prompt_tokens, refused.usage.generate_seconds) == (0, 0.0)
+    reply = bot.reply("Pancakes?", (Message("user", "Hello"), Message("assistant", "Good day.")))
+    assert list(reply) == ["No idea."]
+    assert (reply.answer.text, reply.answer.refused, reply.answer.prompt) == ("No idea.", True, ())
+    assert len(model.prompts) == 2
+    assert "".join(bot.reply("One gauge?")) == "One gauge?"
+
+
+def test_without_a_gate_the_model_is_asked_whatever_was_found():
+    model = ScriptedModel(lambda prompt: "Flour.")
+    assert ChatBot(model, Sieve()).ask("Pancakes?").text == "Flour."
+    assert ChatBot(model, gated=True).ask("Pancakes?").text == "Flour."
+
+
 def test_a_reply_streams_what_the_answer_holds_and_remembers_the_history():
     model = ScriptedModel(lambda prompt: "It lasts 28 months.")
     bot = ChatBot(model, Shelf(hit("The warranty lasts 28 months.")))

@@ -12,17 +12,23 @@ from typer.testing import CliRunner
 from lorag.cli.app import app
 from lorag.errors import StorageError
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import REFUSAL, ChunkSettings, RetrievalSettings
 
 COMMANDS = [
     "compare",
     "demo",
     "finetune",
+    "calibrate",
+    "tune",
+    "export",
     "index",
     "search",
     "ask",
     "chat",
     "data check",
     "data convert",
+    "data synthesize",
     "models list",
     "models fetch",
     "models path",
@@ -32,6 +38,7 @@ COMMANDS = [
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LORAG_STORE", raising=False)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "warranty.md").write_text("# Warranty\n\nThe warranty lasts 28 months.\n")
     (tmp_path / "docs" / "office.md").write_text("# Office\n\nThe office is in Halifax.\n")
@@ -62,6 +69,109 @@ def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     report = json.loads(lorag("index", "docs", "--json").stdout)
     assert (report["removed"], report["unchanged"]) == (1, 1)
     assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["added"] == 1
+
+
+def test_a_rebuild_takes_vectors_from_the_cache_unless_told_not_to(here, embedder):
+    assert "known" not in lorag("index", "docs").output
+    assert "2 passages in .lorag/index, 2 vectors known from earlier runs" in lorag("index", "docs", "--rebuild").output
+    assert json.loads(lorag("index", "docs", "--rebuild", "--json").stdout)["from_cache"] == 2
+    assert "known" not in lorag("index", "docs", "--rebuild", "--no-cache").output
+    assert "28 months" in lorag("search", "warranty").output
+
+
+def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
+    lorag("index", "docs")
+
+    def hits(*options):
+        return json.loads(lorag("search", "what about the warranty office", *options, "--json").stdout)
+
+    assert {hit["via"] for hit in hits()} == {"hybrid"}
+    assert [(hit["document_id"], hit["via"]) for hit in hits("--search", "lexical")] == [
+        ("office.md", "lexical"),
+        ("warranty.md", "lexical"),
+    ]
+    assert {hit["via"] for hit in hits("--search", "dense", "--no-rerank")} == {"dense"}
+    assert {hit["via"] for hit in hits("--rerank")} == {"reranked"}
+    cosines = {hit["document_id"]: hit["score"] for hit in hits("--search", "dense")}
+    between = str(sum(cosines.values()) / 2)
+    best = max(cosines, key=cosines.get)
+    for options in ((), ("--rerank",), ("--search", "lexical")):
+        assert [hit["document_id"] for hit in hits("--min-cosine", between, *options)] == [best]
+    assert hits("--min-cosine", "0.99") == []
+    wrong = lorag("search", "x", "--min-cosine", "2")
+    assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_the_index_lies_where_store_says(here, embedder, request, monkeypatch, kind):
+    if kind == "folder":
+        store = shown = "elsewhere/index"
+    else:
+        url = request.getfixturevalue("database_url")
+        store, shown = url.replace("postgres:@", "postgres:hush@"), url.replace("postgres:@", "postgres@")
+    missing = lorag("search", "warranty", "--store", store)
+    assert (missing.exit_code, f"make one with `lorag index FOLDER --store {shown}`" in missing.stderr) == (2, True)
+    monkeypatch.setenv("LORAG_STORE", store)
+    outputs = [lorag("index", "docs").output, lorag("index", "docs", "--rebuild").output]
+    for output in outputs:
+        assert f"2 added, 0 updated, 0 removed, 0 unchanged; 2 passages in {shown}" in output
+    assert json.loads(lorag("search", "warranty", "--json").stdout)[0]["document_id"] == "warranty.md"
+    assert "hush" not in "".join((*outputs, missing.output, lorag("index", "--help").output))
+    assert not (here / ".lorag").exists()
+    monkeypatch.delenv("LORAG_STORE")
+    assert "there is no index yet; make one with `lorag index FOLDER`" in lorag("search", "warranty").stderr
+
+
+def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, smollm_folder):
+    lorag("index", "docs")
+    asked = ["How long does the warranty last?", "Where is the office?", "Is there a warranty?", "Which city is it in?"]
+    rows = [
+        {"id": str(n), "question": asked[n % 4] + " " * n, "answers": ["x"], "doc_ids": [f"{name}.md"]}
+        for n, name in enumerate(["warranty", "office"] * 4)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dry = lorag("calibrate", "--questions", "qa.jsonl", "--dry-run")
+    assert (dry.exit_code, (here / ".lorag" / "settings.json").exists()) == (0, False)
+    shown = lorag("calibrate", "--questions", "qa.jsonl")
+    assert shown.exit_code == 0, shown.output
+    assert "your questions let in                1.000 (" in shown.output
+    assert "With the documents that answer taken out" in shown.output
+    found = json.loads(lorag("calibrate", "--questions", "qa.jsonl", "--json").stdout)
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written["retrieval"] == {"gate_cosine": found["gate"]["cosine"]}
+    nothing = lorag("search", "How is a tie-break scored in tennis?")
+    assert (nothing.stdout, "no passage fits the question" in nothing.stderr) == ("", True)
+    assert "28 months" in lorag("search", "How long does the warranty last?").stdout
+    answer = json.loads(lorag("ask", "How is a tie-break scored?", "--model", "smollm2-135m", "--json").stdout)
+    assert (answer["refused"], answer["prompt"], answer["text"]) == (True, [], REFUSAL)
+    (here / ".lorag" / "settings.json").write_text("{")
+    for command in (("search", "x"), ("ask", "x"), ("index", "docs"), ("calibrate", "--questions", "qa.jsonl")):
+        wrong = lorag(*command)
+        assert (wrong.exit_code, "settings.json: is no JSON" in wrong.stderr.replace("\n", "")) == (2, True)
+
+
+def test_tune_writes_what_every_command_then_keeps_to(here, embedder):
+    rows = [
+        {"id": str(n), "question": f"Where is the office{'?' * n}", "answers": ["Halifax"], "doc_ids": ["office.md"]}
+        for n in range(16)
+    ]
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / ".lorag").mkdir()
+    (here / ".lorag" / "settings.json").write_text('{"chunks": {"max_tokens": 128}, "retrieval": {"k": 7}}')
+    tuning = ("tune", "--documents", "docs", "--questions", "qa.jsonl", "--no-rerank")
+    assert "1.000 (" in lorag(*tuning, "--dry-run").stdout
+    assert lorag("index", "docs").exit_code == 0
+    assert Knowledge.open(here / ".lorag/index", embedder, ChunkSettings(128), RetrievalSettings()).count() == 2
+    shown = lorag(*tuning).stdout
+    assert "The default, chunks of 256 and dense weight 0.5, does best on the first half" in shown
+    assert "`lorag index DOCS --rebuild`" in shown
+    written = json.loads((here / ".lorag" / "settings.json").read_text())
+    assert written == {"chunks": {}, "retrieval": {"k": 7}}
+    wrong = lorag("search", "office")
+    assert (wrong.exit_code, "chunk tokens 128 instead of 256" in wrong.stderr) == (1, True)
+    assert lorag("index", "docs", "--rebuild").exit_code == 0
+    assert "Halifax" in lorag("search", "where is the office").stdout
+    assert json.loads(lorag(*tuning, "--json").stdout)["settings"]["retrieval"]["k"] == 7
 
 
 def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):
@@ -134,10 +244,21 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
         )
     )
     options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 12 epochs: about " in told.stdout
+    assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options)
-    assert "Trained smollm2-135m on 3 conversations" in trained.output, trained.output
+    assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
+    assert "finetuning: about " in trained.stderr
+    assert "Loss a token: █" in trained.stdout
     answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
     assert "Mara Lind" in answered.output
+    exported = lorag("export", "adapter", "--format", "ollama", "--precision", "q8_0", "--out", "ollama")
+    assert "ollama create ollama -f ollama/Modelfile" in exported.stdout, exported.output
+    assert (here / "ollama" / "model.gguf").is_file()
+    (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
+    other = lorag("finetune", "other.jsonl", *options)
+    assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
     assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
 
@@ -156,6 +277,27 @@ def test_training_data_is_checked_and_converted(here, smollm_folder):
     assert (report.exit_code, json.loads(report.stdout)["sound"]) == (0, True)
     wrong = lorag("finetune", "chat.csv")
     assert (wrong.exit_code, "chat.csv:3: a turn of the assistant holds blank text" in wrong.stderr) == (2, True)
+
+
+def test_training_data_is_made_from_documents_by_rule(here):
+    lines = [f"# Tariff {n}\n\n| Plan | Price |\n| --- | --- |\n| Quay {n} | EUR {n}9 |\n" for n in range(9)]
+    for number, text in enumerate(lines):
+        (here / "docs" / f"{number}.md").write_text(text)
+    made = lorag("data", "synthesize", "docs", "--out", "made.jsonl", "--held-out", "0.3")
+    assert made.exit_code == 0, made.output
+    assert "written to made.jsonl" in made.stdout
+    assert "written to made.held-out.jsonl" in made.stdout
+    rows = [json.loads(line) for name in ("made", "made.held-out") for line in (here / f"{name}.jsonl").open()]
+    assert {path.name for path in here.iterdir()} == {"docs", "made.jsonl", "made.held-out.jsonl"}
+    for row in rows:
+        start, end = row["span"]
+        assert (
+            row["messages"][1]["content"].rstrip(".").rsplit(" ")[-1]
+            in ((here / "docs" / row["doc_ids"][0]).read_text()[start:end])
+        )
+    assert lorag("data", "check", "made.jsonl").exit_code == 0
+    wrong = lorag("data", "synthesize", "docs", "--out", "made.csv")
+    assert (wrong.exit_code, "does not end in .jsonl" in wrong.stderr) == (2, True)
 
 
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):
@@ -224,6 +366,10 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["export", "docs", "--out", "x"], "is no adapter of Lorag"),
+        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
+        (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
+        (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
@@ -239,6 +385,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
     (here / "bad").mkdir()
     (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
     (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
+    (here / "chat.jsonl").write_text('{"question": "Who?", "answer": "Mara."}\n')
     (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
     (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")

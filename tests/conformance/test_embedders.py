@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lorag.retrieval.embedding import HashEmbedder, OnnxEmbedder
+from lorag.retrieval.torch_embedding import TorchEmbedder
 
 QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 TEXTS = [
@@ -17,10 +18,12 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["hash", "onnx-cls", "onnx-mean"])
+@pytest.fixture(scope="module", params=["hash", "onnx-cls", "onnx-mean", "torch"])
 def embedder(request):
     if request.param == "hash":
         return HashEmbedder()
+    if request.param == "torch":
+        return TorchEmbedder(request.getfixturevalue("minilm_folder"), "minilm-l6")
     folder = request.getfixturevalue("bge_folder")
     return OnnxEmbedder(folder, "bge-small-en", query_prefix=QUERY_PREFIX, pooling=request.param.removeprefix("onnx-"))
 

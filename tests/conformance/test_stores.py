@@ -9,18 +9,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorag.errors import StoreError
+from lorag.retrieval.database import Database
 from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.postgres import PostgresIndex
 from lorag.retrieval.stores.lance import LanceStore
+from lorag.retrieval.stores.postgres import PostgresStore
 from lorag.types import Chunk
 
 DIM = 64
-OPENERS = {"lance": lambda folder: LanceStore(folder, DIM)}
+ALL = 10**9
 
 
-@pytest.fixture(params=sorted(OPENERS))
+@pytest.fixture(params=["lance", "postgres"])
 def open_store(request, tmp_path):
     """Opens the same store, anew at every call."""
-    return lambda: OPENERS[request.param](tmp_path / "store")
+    if request.param == "lance":
+        return lambda exact_up_to=ALL: LanceStore(tmp_path / "store", DIM, exact_up_to)
+    url = request.getfixturevalue("database_url")
+    PostgresIndex.open(Database(url), {}, DIM, ALL)
+    return lambda exact_up_to=ALL: PostgresStore(Database(url), DIM, exact_up_to)
 
 
 @pytest.fixture
@@ -254,12 +261,85 @@ def test_many_commits_are_merged_and_nothing_is_lost(open_store):
     assert found(lexical(reader, "water", 30)) == [f"d{i:02}" for i in range(20)]
 
 
+def clustered(count, seed=0):
+    """Texts' vectors as embedders make them: near to some others, far from most; as unit rows."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(20, DIM))[rng.integers(20, size=count)] + rng.normal(size=(count, DIM)) / 2
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def add_clustered(store, count, seed=0):
+    chunks = [chunk(f"d{seed}-{i}", f"text {i}") for i in range(count)]
+    store.add(chunks, clustered(count, seed), [each.text for each in chunks])
+
+
+def exactly(vectors, query, k):
+    return sorted(vectors @ query, reverse=True)[:k]
+
+
+def test_a_large_store_is_searched_approximately_and_says_how_well(open_store):
+    store = open_store(exact_up_to=1000)
+    add_clustered(store, 1000)
+    assert store.optimize() is None
+    add_clustered(store, 500, seed=1)
+    assert store.optimize() > 0.9
+    assert store.optimize() is None
+    vectors, queries = np.concatenate([clustered(1000), clustered(500, 1)]), clustered(20, 2)
+    shares = []
+    for query, hits in zip(queries, store.search_dense(queries, 10), strict=True):
+        scores = [hit.score for hit in hits]
+        assert scores == sorted(scores, reverse=True)
+        for hit in hits:
+            seed, row = map(int, hit.chunk.document_id[1:].split("-"))
+            assert hit.score == pytest.approx(float(clustered(500 if seed else 1000, seed)[row] @ query), abs=1e-5)
+        shares.append(sum(score >= exactly(vectors, query, 10)[-1] - 1e-5 for score in scores) / 10)
+    assert np.mean(shares) > 0.9
+    assert [len(hits) for hits in store.search_dense(queries, 1400)] == [1400] * 20
+    assert [len(hits) for hits in store.search_dense(queries[:1], 5000)] == [1500]
+
+
+def test_an_approximate_index_follows_what_is_added_and_removed(open_store):
+    store, reader = open_store(exact_up_to=300), open_store(exact_up_to=300)
+    add_clustered(store, 500)
+    assert store.optimize() is not None
+    query = clustered(1, 7)
+    add(store, GAUGE)
+    store.remove([(f"d0-{i}", "0" * 16) for i in range(150)])
+    assert store.optimize() is None
+    found_by_all = {hit.chunk.document_id for hit in reader.search_dense(query, 351)[0]}
+    assert found_by_all == {f"d0-{i}" for i in range(150, 500)} | {"gauge"}
+    assert found(dense(reader, GAUGE.text, 1)) == ["gauge"]
+    add_clustered(store, 700, seed=1)
+    store.optimize()
+    store.remove([(f"d1-{i}", "0" * 16) for i in range(700)] + [(f"d0-{i}", "0" * 16) for i in range(400)])
+    assert store.optimize() is None
+    scores = [hit.score for hit in reader.search_dense(query, 10)[0]]
+    rest = np.concatenate([clustered(500)[400:], HashEmbedder(DIM).embed([GAUGE.text], "passage")])
+    assert scores == pytest.approx(exactly(rest, query[0], 10), abs=1e-5)
+
+
+def test_lance_asks_its_index_and_looks_at_the_vectors_after(tmp_path):
+    store = LanceStore(tmp_path, DIM, 300)
+    for count, expected in ((300, "KNNVectorDistance"), (301, "ANNSubIndex")):
+        add_clustered(store, count)
+        store.optimize()
+        search = store._table.search(clustered(1)[0]).distance_type("cosine").nprobes(20).refine_factor(2).limit(10)
+        assert expected in search.explain_plan(True)
+
+
+def test_lance_makes_its_index_anew_when_the_rows_have_doubled(tmp_path):
+    store = LanceStore(tmp_path, DIM, 300)
+    for count, made in ((400, True), (399, False), (1, True)):
+        add_clustered(store, count, seed=count)
+        assert (store.optimize() is not None) == made
+
+
 def test_lance_is_seen_by_another_process(tmp_path):
-    store = LanceStore(tmp_path, DIM)
+    store = LanceStore(tmp_path, DIM, ALL)
     add(store, GAUGE)
     code = (
         "import sys; from pathlib import Path; from lorag.retrieval.stores.lance import LanceStore\n"
-        f"store = LanceStore(Path({str(tmp_path)!r}), {DIM})\n"
+        f"store = LanceStore(Path({str(tmp_path)!r}), {DIM}, 99)\n"
         "for line in sys.stdin: print(*[h.chunk.document_id for h in store.search_lexical([line], 9)[0]], flush=True)"
     )
     with subprocess.Popen(
@@ -275,14 +355,14 @@ def test_lance_is_seen_by_another_process(tmp_path):
 
 
 def test_lance_refuses_another_length_of_vector(tmp_path):
-    add(LanceStore(tmp_path, DIM), GAUGE)
+    add(LanceStore(tmp_path, DIM, ALL), GAUGE)
     with pytest.raises(StoreError, match=f"holds vectors of length {DIM}, expected 32"):
-        LanceStore(tmp_path, 32)
+        LanceStore(tmp_path, 32, ALL)
 
 
 def test_lance_names_the_repair_of_a_damaged_table(tmp_path):
-    add(LanceStore(tmp_path, DIM), GAUGE)
+    add(LanceStore(tmp_path, DIM, ALL), GAUGE)
     for manifest in (tmp_path / "chunks.lance" / "_versions").iterdir():
         manifest.write_bytes(b"junk")
     with pytest.raises(StoreError, match=r"cannot be used .* rebuild it with `lorag index DOCS --rebuild`"):
-        LanceStore(tmp_path, DIM)
+        LanceStore(tmp_path, DIM, ALL)

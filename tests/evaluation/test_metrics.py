@@ -15,11 +15,10 @@ from lorag.evaluation.metrics import (
     contains,
     exact_match,
     normalise,
-    retrieval_scores,
     token_f1,
 )
 from lorag.evaluation.style import Style
-from lorag.types import Answer, Chunk, Example, Hit
+from lorag.types import Answer, Example
 
 
 @pytest.mark.parametrize(
@@ -159,35 +158,3 @@ def test_style_is_scored_on_given_answers_only():
         None,
     ]
     assert [s.value for s in StyleShare(None).score([SHORT], answers[:1])] == [None]
-
-
-def sources(*documents):
-    return tuple(Hit(Chunk(name, "v", 0, 1, "x"), 0.1, "dense") for name in documents)
-
-
-def test_retrieval_scores_by_hand():
-    examples = [
-        Example("a", "?", ("x",), ("d1", "d2")),
-        Example("b", "?", ("x",), ("d3",)),
-        Example("c", "?", ("x",), ("d9",)),
-        Example("d", "?", ("x",)),
-        Example("e", "?", (), ("d1",)),
-    ]
-    answers = [
-        # Documents in order: d5, d1; the repeated passage of d5 takes no rank of its own.
-        Answer("", sources=sources("d5", "d5", "d1")),
-        Answer("", sources=sources("m1", "m2", "m3", "m4", "m5", "d3")),
-        Answer(""),
-        Answer("", sources=sources("d1")),
-        Answer("", sources=sources("d1")),
-    ]
-    nothing = {"recall@5": None, "MRR@10": None, "evidence in prompt": None}
-    assert retrieval_scores(examples, answers) == [
-        {"recall@5": 0.5, "MRR@10": 0.5, "evidence in prompt": 1.0},
-        {"recall@5": 0.0, "MRR@10": pytest.approx(1 / 6), "evidence in prompt": 1.0},
-        {"recall@5": 0.0, "MRR@10": 0.0, "evidence in prompt": 0.0},
-        nothing,
-        nothing,
-    ]
-    assert retrieval_scores(examples[3:], answers[3:]) == [nothing, nothing]
-    assert retrieval_scores([], []) == []

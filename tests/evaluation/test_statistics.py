@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lorag.evaluation.statistics import (
     Difference,
     Interval,
+    halves,
     holm,
     mcnemar,
     mean_interval,
@@ -211,3 +212,15 @@ def test_documents_that_go_together_need_more_questions():
     apart = paired_difference(a, b, list(range(100)), QUICK)
     together = paired_difference(a, b, [i // 5 for i in range(100)], QUICK)
     assert questions_needed(together, QUICK) > 3 * questions_needed(apart, QUICK)
+
+
+def test_halves_divide_documents_and_not_questions():
+    clusters = [f"d{i // 3}" for i in range(60)]
+    side = halves(clusters)
+    assert {len(set(side[3 * d : 3 * d + 3])) for d in range(20)} == {1}
+    assert side.sum() == 30
+    np.testing.assert_array_equal(side, halves(clusters))
+    backwards = halves(clusters[::-1])[::-1]
+    assert backwards.sum() == 30
+    assert halves(["one"] * 10).sum() == 5
+    assert list(halves([])) == []

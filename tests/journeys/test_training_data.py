@@ -31,7 +31,7 @@ def scene(tmp_path):
     knowledge.sync(load_documents(tmp_path / "docs").documents)
     run = Run.open(tmp_path / "run", {})
     written = "Q: Who founded Korrin?\nA: Mara\nQ: In which town was Korrin founded?\nA: Bergen"
-    model = ScriptedModel(lambda prompt: written)
+    model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "Mara in Bergen")
 
     def make(given=None, examples=examples, tested=examples, share=0.0):
         settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
@@ -72,8 +72,10 @@ def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
     bare = [replace(example, paraphrases=()) for example in examples]
     data = make(examples=bare, tested=bare)
     assert turns(data) == [("In which town was Korrin founded?", "Bergen")]
-    assert "1 conversations were synthesised from 1 passages by scripted itself (2 written, 0 refused" in data.origin
-    assert len(model.prompts) == 1
+    assert (
+        "1 conversations were synthesised from 1 passages, 0 by rules and 1 by scripted itself (2 prop" in data.origin
+    )
+    assert len(model.prompts) == 5  # to write, to ask twice in other words, to answer twice
 
 
 def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):

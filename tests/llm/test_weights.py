@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, PromptTuningConfig
 from safetensors.torch import load_file, save_file
 
 from lorag.errors import ModelError
@@ -68,7 +68,7 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
     files = require_whole(smollm_folder)
     taken = sum(p.numel() * p.element_size() for p in smollm.weights.model.parameters())
     assert taken <= needed_bytes(files, "float32") <= taken + 400_000_000
-    assert needed_bytes(files, "bfloat16") < needed_bytes(files, "float32")
+    assert needed_bytes(files, "nf4") < needed_bytes(files, "bfloat16") < needed_bytes(files, "float32")
     assert free_bytes("cpu") > 0
 
 
@@ -169,3 +169,21 @@ def test_an_adapter_is_merged_only_in_float32_and_where_memory_holds_a_copy(smol
     assert not load(smollm_folder, dtype="bfloat16").is_mergeable
     monkeypatch.setattr(transformers, "free_bytes", lambda device: 10**8)
     assert not smollm.is_mergeable
+
+
+def test_virtual_tokens_and_bases_of_4_bits_are_not_merged(tmp_path, smollm_own, smollm_folder):
+    torch.manual_seed(0)
+    PeftModel(
+        smollm_own.weights.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    ).save_pretrained(tmp_path, save_embedding_layers=False)
+    prompted = smollm_own.with_adapter(tmp_path)
+    assert prompted.virtual_tokens == 4
+    assert not prompted.is_mergeable
+    with pytest.raises(ModelError, match="stand before the weights and cannot be merged into them"):
+        prompted.merged()
+    four_bits = load(smollm_folder, dtype="nf4")
+    assert not four_bits.is_mergeable
+    tensors = [*four_bits.weights.model.parameters(), *four_bits.weights.model.buffers()]
+    assert sum(t.numel() * t.element_size() for t in tensors) < needed_bytes(require_whole(smollm_folder), "nf4")
+    with pytest.raises(ModelError, match="is held in 4 bits, into which no adapter is merged"):
+        four_bits.with_adapter(save_adapter(tmp_path / "lora", smollm_own.weights.model, 1)).merged()

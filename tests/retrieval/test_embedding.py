@@ -8,6 +8,7 @@ import pytest
 
 from lorag.errors import ModelError
 from lorag.retrieval.embedding import HashEmbedder, OnnxEmbedder
+from lorag.retrieval.onnx import OnnxEncoder
 
 QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 
@@ -43,13 +44,11 @@ def test_what_is_beyond_the_window_does_not_count(bge):
 
 def test_pooling_by_mean_is_the_mean_of_all_tokens(bge, bge_folder):
     mean = OnnxEmbedder(bge_folder, "bge-mean", query_prefix="", pooling="mean")
-    encoding = mean._tokenizer.encode("The gauge reads.")
-    ids = np.array([encoding.ids])
-    states = mean._session.run(
-        None, {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    )[0][0]
-    expected = states.mean(axis=0) / np.linalg.norm(states.mean(axis=0))
-    np.testing.assert_allclose(mean.embed(["The gauge reads."], "passage")[0], expected, atol=1e-6)
+    (states,) = OnnxEncoder(bge_folder, 512).outputs(["The gauge reads."])
+    assert states.shape == (bge.count_tokens("The gauge reads.") + 2, bge.dim)
+    for embedder, pooled in ((mean, states.mean(axis=0)), (bge, states[0])):
+        expected = pooled / np.linalg.norm(pooled)
+        np.testing.assert_allclose(embedder.embed(["The gauge reads."], "passage")[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

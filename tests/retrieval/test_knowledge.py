@@ -1,21 +1,16 @@
 import os
-import random
-import signal
-import subprocess
-import sys
-import threading
-import time
+import shutil
+from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from lorag.errors import InputError, StoreError
 from lorag.retrieval import knowledge as knowledge_module
 from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.knowledge import Knowledge, SyncReport, in_place_of
-from lorag.retrieval.manifest import Manifest
+from lorag.retrieval.knowledge import Knowledge, SyncReport
+from lorag.retrieval.manifest import SqliteManifest
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
-from lorag.types import Chunk, Document, Place
+from lorag.types import Document, Place
 
 DIM = 64
 ALL = SyncSettings(max_removed_share=1)
@@ -68,27 +63,6 @@ def test_new_knowledge_is_empty(knowledge):
     assert knowledge.retrieve(["anything"], 3) == [[]]
     assert knowledge.retrieve([], 3) == []
     assert knowledge.sync([]) == SyncReport(0, 0, 0, 0, 0)
-
-
-def test_sync_adds_updates_removes_and_leaves_alone(knowledge, embedder):
-    assert knowledge.sync([WARRANTY, PLANS]) == SyncReport(2, 0, 0, 0, 3)
-    longer = document("warranty", WARRANTY.text.replace("two", "three"))
-    assert knowledge.sync([HOURS, longer]) == SyncReport(1, 1, 1, 0, 3)
-    assert knowledge.sync([HOURS, longer]) == SyncReport(0, 0, 0, 2, 3)
-    assert knowledge.documents() == ["hours", "warranty"]
-    assert knowledge.count() == len(knowledge.chunks()) == 3
-    assert knowledge.sync([]) == SyncReport(0, 0, 2, 0, 0)
-    assert knowledge.retrieve(["warranty"], 3) == [[]]
-
-
-def test_only_what_changed_is_embedded(knowledge, embedder):
-    knowledge.sync([WARRANTY, PLANS])
-    assert len(embedder.passages) == 3
-    knowledge.sync([PLANS, WARRANTY])
-    knowledge.sync([PLANS, Document("warranty", WARRANTY.text, "moved/warranty.md")])
-    assert len(embedder.passages) == 3
-    knowledge.sync([PLANS, WARRANTY, HOURS])
-    assert embedder.passages[3:] == ["Hours\nSupport answers between nine and five."]
 
 
 def test_a_changed_fact_replaces_the_old_one(knowledge):
@@ -211,21 +185,125 @@ def test_all_weight_on_one_side_asks_only_that_side(tmp_path, embedder, weight, 
     assert [hit.chunk.document_id for hit in knowledge.retrieve(["tide"], 5)[0]] == expected
 
 
-def test_odd_questions_are_questions(knowledge):
-    knowledge.sync([WARRANTY])
-    for query in ("", "\ud800", '"', "?" * 1000):
-        assert len(knowledge.retrieve([query], 1)) == 1
-    with pytest.raises(InputError, match="k 0 is below 1"):
-        knowledge.retrieve(["x"], 0)
+def opened(folder, embedder, **settings):
+    return Knowledge.open(folder, embedder, CHUNKS, RetrievalSettings(**settings))
 
 
-def test_documents_may_be_blank_or_named_alike(knowledge):
-    blank, odd = document("blank", " \n"), document('it\'s; "odd"\n/é.md', "odd words")
-    assert knowledge.sync([blank, odd]) == SyncReport(2, 0, 0, 0, 1)
-    assert knowledge.sync([blank, odd]) == SyncReport(0, 0, 0, 2, 1)
-    with pytest.raises(InputError, match=r"two documents have the id 'a'; expected every id once"):
-        knowledge.sync([document("a", "x"), document("b", "x"), document("a", "x")])
-    assert knowledge.documents() == ["blank", 'it\'s; "odd"\n/é.md']
+WORDED = [document(f"d{i}", "tide " + " ".join(f"number{i}{j}" for j in range(i))) for i in range(8)]
+
+
+def cosines(embedder, documents, query):
+    (vector,) = embedder.embed([query], "query")
+    products = embedder.embed([each.text for each in documents], "passage") @ vector
+    return {each.id: float(cosine) for each, cosine in zip(documents, products, strict=True)}
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("candidates", [3, 50])
+def test_hits_below_the_least_cosine_are_not_returned_whichever_side_found_them(tmp_path, weight, candidates):
+    embedder = HashEmbedder(4096)  # in which no two words fall together, so that what is far shares few words
+    opened(tmp_path, embedder).sync(WORDED)
+    expected = cosines(embedder, WORDED, "tide")
+    settings = {"dense_weight": weight, "candidates": candidates, "k": 3}
+    for least in (0.3, 0.45, 0.6, 0.99):
+        hits = opened(tmp_path, embedder, min_cosine=least, **settings).retrieve(["tide"], 8)[0]
+        near = {name for name, cosine in expected.items() if cosine >= least}
+        assert {hit.chunk.document_id for hit in hits} == near
+    assert opened(tmp_path, embedder, min_cosine=0.1, **settings).retrieve(["elsewhere"], 8) == [[]]
+    assert len(opened(tmp_path, embedder, **settings).retrieve(["tide"], 8)[0]) == 8
+
+
+def test_a_hit_of_words_alone_is_measured_before_it_is_returned(tmp_path):
+    # Of 50 passages nearer to the question, dense search returns 3; "tide" stands only in one that is far from it.
+    embedder = HashEmbedder(4096)
+    documents = [*(document(f"n{i}", f"water level {i}") for i in range(50)), document("far", "tide " * 2 + "a b c d")]
+    opened(tmp_path, embedder).sync(documents)
+    query = "water level tide"
+    cosine = cosines(embedder, documents, query)["far"]
+    found = {}
+    for least in (None, cosine - 0.01, cosine + 0.01):
+        settings = {"min_cosine": least, "candidates": 3, "k": 3, "dense_weight": 0.2}
+        found[least] = {h.chunk.document_id for h in opened(tmp_path, embedder, **settings).retrieve([query], 3)[0]}
+    assert "far" in found[None] & found[cosine - 0.01]
+    assert "far" not in found[cosine + 0.01]
+    assert len(found[cosine + 0.01]) == 3
+
+
+def test_marginal_relevance_passes_over_what_repeats(tmp_path, embedder):
+    copies = [document(f"copy{i}", "The harbour plan costs twelve euros.") for i in range(4)]
+    other = document("other", "A plan for rivers.")
+    opened(tmp_path, embedder).sync([*copies, other])
+    query = "what does the harbour plan cost"
+    plain = opened(tmp_path, embedder).retrieve([query], 2)[0]
+    diverse = opened(tmp_path, embedder, mmr_lambda=0.3).retrieve([query], 2)[0]
+    assert [hit.chunk.document_id for hit in plain] == ["copy0", "copy1"]
+    assert [hit.chunk.document_id for hit in diverse] == ["copy0", "other"]
+    again = opened(tmp_path, embedder, mmr_lambda=0.3, depth=4).retrieve([query], 2)[0]
+    assert [hit.chunk.document_id for hit in again] == ["copy0", "copy1"]
+
+
+class Backwards:
+    """Prefers what stands last in the alphabet, and remembers what it read."""
+
+    name = "backwards"
+
+    def __init__(self):
+        self.read = []
+
+    def score(self, query, passages):
+        self.read += [(query, passage) for passage in passages]
+        return [float(passage[0] == "z") - 7 for passage in passages]
+
+
+def test_a_reranker_reads_the_best_hits_and_its_order_and_scores_count(tmp_path, embedder):
+    reranker = Backwards()
+    documents = [document(f"d{i}", ("tide " * 6 + f"a{i}") if i < 5 else f"z{i} tide") for i in range(8)]
+    plain = opened(tmp_path, embedder)
+    plain.sync(documents)
+    settings = RetrievalSettings(reranker="backwards", depth=6)
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, settings, reranker)
+    before, after = plain.retrieve(["tide"], 8)[0], knowledge.retrieve(["tide"], 3)[0]
+    assert before[0].chunk.document_id != after[0].chunk.document_id == "d5"
+    assert {hit.via for hit in before} == {"hybrid"}
+    assert [(hit.score, hit.via) for hit in after] == [(-6.0, "reranked"), (-7.0, "reranked"), (-7.0, "reranked")]
+    assert reranker.read == [("tide", hit.chunk.text) for hit in before[:6]]
+    reranker.read.clear()
+    assert len(knowledge.retrieve(["tide"], 8)[0]) == len(reranker.read) == 8
+
+
+def test_a_reranker_reads_headings_and_headers_as_search_does(tmp_path, embedder):
+    reranker = Backwards()
+    knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, RetrievalSettings(reranker="backwards"), reranker)
+    knowledge.sync([PLANS])
+    knowledge.retrieve(["plan"], 1)
+    assert reranker.read == [("plan", f"Plans\n{PLANS.text}")]
+
+
+def test_settings_and_reranker_must_name_the_same(tmp_path, embedder):
+    for settings, reranker in (
+        (RetrievalSettings(reranker="other"), Backwards()),
+        (RetrievalSettings(reranker="backwards"), None),
+        (RetrievalSettings(), Backwards()),
+    ):
+        with pytest.raises(ValueError, match="the settings name the reranker"):
+            Knowledge.open(tmp_path, embedder, CHUNKS, settings, reranker)
+
+
+def test_ranks_are_fused_where_ranks_are_asked_for(tmp_path, embedder):
+    opened(tmp_path, embedder).sync(WORDED)
+    (hits,) = opened(tmp_path, embedder, fusion="rrf").retrieve(["tide"], 8)
+    assert max(hit.score for hit in hits) <= 1 / 61
+    assert {hit.via for hit in hits} == {"hybrid"}
+
+
+def test_candidates_are_what_both_sides_found_before_fusion(tmp_path, embedder):
+    knowledge = opened(tmp_path, embedder, dense_weight=0.0, candidates=4, k=4)
+    knowledge.sync(WORDED)
+    tide, nothing = knowledge.candidates(["tide number70", "elsewhere"])
+    assert (len(tide.dense), len(tide.lexical)) == (4, 4)
+    assert tide.lexical[0].chunk.document_id == "d7"
+    assert (len(nothing.dense), nothing.lexical) == (4, [])
+    assert [(tide.dense[0].via, tide.lexical[0].via)] == [("dense", "lexical")]
 
 
 def test_equal_texts_under_two_names_are_two_documents(knowledge):
@@ -243,78 +321,48 @@ def test_progress_counts_embedded_chunks(knowledge):
     assert len(calls) == 3
 
 
-def test_it_is_all_there_after_reopening(tmp_path, knowledge, embedder):
-    knowledge.sync([WARRANTY, PLANS])
-    again = Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
-    assert again.chunks() == knowledge.chunks()
-    assert again.retrieve(["harbour"], 3) == knowledge.retrieve(["harbour"], 3)
-    assert again.sync([WARRANTY, PLANS]).unchanged == 2
-
-
-@pytest.mark.parametrize(
-    ("other", "chunks", "said"),
-    [
-        (HashEmbedder(32), CHUNKS, "made with dim 64 instead of 32, embedder hash-64 instead of hash-32"),
-        (HashEmbedder(DIM), ChunkSettings(32), "made with chunk tokens 16 instead of 32"),
-    ],
-)
-def test_other_settings_are_refused_with_the_repair(tmp_path, knowledge, other, chunks, said):
-    with pytest.raises(StoreError) as caught:
-        Knowledge.open(tmp_path / "index", other, chunks, RETRIEVAL)
-    assert said in str(caught.value)
-    assert "`lorag index DOCS --rebuild`" in str(caught.value)
-
-
 def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedder):
     made_with = {"format": "1", "embedder": "hash-64", "dim": "64", "chunk tokens": "16"}
     (tmp_path / "store").mkdir()
-    Manifest.create(tmp_path / "manifest.sqlite", made_with)
-    with pytest.raises(StoreError, match=r"made with format 1 instead of 2; .*`lorag index DOCS --rebuild`"):
-        Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
-
-
-def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(tmp_path, knowledge, embedder):
-    knowledge.sync([WARRANTY])
-
-    def rebuild(patience):
-        embedder.passages, embedder.patience = [], patience
-        with in_place_of(tmp_path / "index") as fresh:
-            Knowledge.open(fresh, embedder, ChunkSettings(32), RETRIEVAL).sync([PLANS, HOURS])
-
-    with pytest.raises(KeyboardInterrupt):
-        rebuild(patience=0)
-    assert Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL).documents() == ["warranty"]
-    rebuild(patience=9)
-    again = Knowledge.open(tmp_path / "index", embedder, ChunkSettings(32), RETRIEVAL)
-    assert again.documents() == ["hours", "plans"]
-    assert texts(again, "harbour plan", 1) == [PLANS.text]
-    assert again.sync([PLANS, HOURS, WARRANTY]).added == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
-
-
-def test_a_new_index_waits_for_whoever_writes_to_the_old_one(tmp_path, knowledge, embedder, monkeypatch):
-    monkeypatch.setattr(knowledge_module, "_WAIT_SECONDS", 0.1)
-    knowledge.sync([WARRANTY])
-
-    def rebuild():
-        with in_place_of(tmp_path / "index") as fresh:
-            Knowledge.open(fresh, embedder, CHUNKS, RETRIEVAL).sync([PLANS])
-
-    with (
-        FileLock(tmp_path / "index" / "write.lock"),
-        pytest.raises(StoreError, match="another process has been writing"),
+    SqliteManifest.create(tmp_path / "manifest.sqlite", made_with)
+    with pytest.raises(
+        StoreError, match=r"made with format 1 instead of 3, weights unknown .*`lorag index DOCS --store .* --rebuild`"
     ):
-        rebuild()
-    assert knowledge.documents() == ["warranty"]
+        Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
 
 
 def test_a_damaged_index_is_refused_with_the_repair(tmp_path, knowledge, embedder):
     (tmp_path / "index" / "store").rename(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match=r"store' is missing; rebuild it with `lorag index DOCS --rebuild`"):
+    with pytest.raises(StoreError, match=r"store' is missing; rebuild it with `lorag index DOCS --store .* --rebuild`"):
         Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
     (tmp_path / "index" / "manifest.sqlite").write_bytes(b"junk" * 1000)
     with pytest.raises(StoreError, match=r"manifest .* cannot be used .*lorag index DOCS --rebuild"):
         Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"junk" * 300), Path.unlink, cut])
+def test_whatever_file_of_an_index_is_damaged_no_other_answer_comes(tmp_path, embedder, damage):
+    def answer(folder):
+        knowledge = Knowledge.open(folder, embedder, CHUNKS, RetrievalSettings(exact_up_to=300))
+        return knowledge.retrieve(["water number7"], 3)
+
+    whole, copy, refused = tmp_path / "whole", tmp_path / "copy", []
+    knowledge = Knowledge.open(whole, embedder, CHUNKS, RetrievalSettings(exact_up_to=300))
+    knowledge.sync([document(f"d{i}", f"water number{i} level{i % 7}") for i in range(310)])
+    for file in [path.relative_to(whole) for path in whole.rglob("*") if path.is_file()]:
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(whole, copy)
+        damage(copy / file)
+        try:
+            assert answer(copy) == answer(whole), file
+        except StoreError as error:
+            refused.append((file, str(error)))
+    assert len(refused) > 3
+    assert all("rebuild" in said for _, said in refused), refused
 
 
 def test_an_interrupted_sync_changes_nothing_and_its_work_is_used(knowledge, embedder, monkeypatch):
@@ -332,147 +380,7 @@ def test_an_interrupted_sync_changes_nothing_and_its_work_is_used(knowledge, emb
     assert len(embedder.passages) == 4
 
 
-def test_leftovers_are_never_shown_and_then_dropped(knowledge):
-    knowledge.sync([document(f"d{i:02}", f"water number{i}") for i in range(25)])
-    expected = knowledge.retrieve(["water"], 25)[0]
-    leftovers = [Chunk(f"z{i}", "f" * 16, 0, 5, "water") for i in range(100)]
-    vectors = HashEmbedder(DIM).embed(["water"] * 100, "passage")
-    knowledge._store.add(leftovers, vectors, ["water"] * 100)
-    found = knowledge.retrieve(["water"], 25)[0]
-    assert {hit.chunk for hit in found} == {hit.chunk for hit in expected}
-    assert knowledge.count() == len(knowledge.chunks()) == 25
-    knowledge.sync([document(f"d{i:02}", f"water number{i}") for i in range(25)])
-    assert knowledge._store.count() == 25
-
-
-def test_a_search_that_a_sync_falls_into_is_repeated(tmp_path, knowledge, embedder, monkeypatch):
-    knowledge.sync([document(f"d{i}", f"water old{i}") for i in range(5)])
-    writer = Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
-    search, syncs = knowledge._store.search_dense, []
-
-    def interrupted(vectors, k):
-        hits = search(vectors, k)
-        if not syncs:
-            syncs.append(writer.sync([document(f"d{i}", f"water new{i}") for i in range(5)]))
-        return hits
-
-    monkeypatch.setattr(knowledge._store, "search_dense", interrupted)
-    assert sorted(texts(knowledge, "water")) == [f"water new{i}" for i in range(5)]
-
-
 def test_a_search_gives_up_when_the_index_never_rests(knowledge, monkeypatch):
     monkeypatch.setattr(knowledge._manifest, "generation", iter(range(100)).__next__)
     with pytest.raises(StoreError, match="changed 5 times during a search; try again"):
         knowledge.retrieve(["x"], 1)
-
-
-def test_a_second_writer_waits_and_then_says_why_not(tmp_path, knowledge, monkeypatch):
-    monkeypatch.setattr(knowledge_module, "_WAIT_SECONDS", 0.1)
-    with (
-        FileLock(tmp_path / "index" / "write.lock"),
-        pytest.raises(StoreError, match="another process has been writing"),
-    ):
-        knowledge.sync([PLANS])
-    assert knowledge.sync([PLANS]).added == 1
-
-
-def test_two_writers_at_once_leave_one_of_everything(tmp_path, embedder):
-    def write(reports):
-        knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(DIM), CHUNKS, RETRIEVAL)
-        reports.append(knowledge.sync([WARRANTY, PLANS, HOURS]))
-
-    reports = []
-    threads = [threading.Thread(target=write, args=(reports,)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(report.added for report in reports) == [0, 0, 0, 3]
-    assert Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)._store.count() == 4
-
-
-# A writer in a process of its own, which turns the index from "old" to "new" and dies where it is told to.
-WRITER = """
-import itertools, os, signal, sys
-from pathlib import Path
-from lorag.retrieval import knowledge as module
-from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.manifest import Manifest
-from lorag.retrieval.stores.lance import LanceStore
-from lorag.settings import ChunkSettings, RetrievalSettings
-from lorag.types import Document
-
-folder, point = Path(sys.argv[1]), sys.argv[2]
-module._COMMIT_CHUNKS = 4
-
-def state(word):
-    return [Document(f"d{i}", f"water {word} {i}", "") for i in range(10)]
-
-def die_after(owner, name, calls):
-    real, count = getattr(owner, name), itertools.count(1)
-    def dying(*arguments):
-        result = real(*arguments)
-        if next(count) == calls:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    setattr(owner, name, dying)
-
-knowledge = module.Knowledge.open(folder, HashEmbedder(64), ChunkSettings(16), RetrievalSettings())
-knowledge.sync(state("old"))
-print("ready", flush=True)
-if point == "endless":
-    for word in itertools.cycle(["new", "old"]):
-        knowledge.sync(state(word))
-die_after(*{
-    "first chunks": (LanceStore, "add", 1),
-    "all chunks": (LanceStore, "add", 3),
-    "manifest": (Manifest, "commit", 1),
-    "old chunks": (LanceStore, "remove", 2),
-}[point])
-knowledge.sync(state("new"))
-"""
-DEATHS = {"first chunks": "old", "all chunks": "old", "manifest": "new", "old chunks": "new"}
-
-
-def start_writer(folder, point):
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(folder), point], stdout=subprocess.PIPE, text=True)
-
-
-def state_of(knowledge):
-    """The word that all ten documents agree on, by listing and by searching."""
-    found = [hit.chunk.text.split() for hit in knowledge.retrieve(["water old new"], 30)[0]]
-    (word,) = {text[1] for text in found}
-    assert sorted(int(text[2]) for text in found) == list(range(10))
-    return word
-
-
-def assert_whole(folder, expected):
-    """After a kill: the old or the new state, and a sync that makes it good."""
-    knowledge = Knowledge.open(folder, HashEmbedder(DIM), CHUNKS, RETRIEVAL)
-    assert state_of(knowledge) in expected
-    assert knowledge.count() == len(knowledge.chunks()) == 10
-    knowledge.sync([Document(f"d{i}", f"water after {i}", "") for i in range(10)])
-    assert state_of(knowledge) == "after"
-    assert knowledge._store.count() == 10
-
-
-def test_a_killed_sync_leaves_the_old_or_the_new_state(tmp_path):
-    writers = {point: start_writer(tmp_path / point, point) for point in DEATHS}
-    for point, expected in DEATHS.items():
-        with writers[point] as writer:
-            assert writer.wait(60) == -signal.SIGKILL
-        assert_whole(tmp_path / point, {expected})
-
-
-def test_readers_see_whole_states_until_and_after_a_kill(tmp_path):
-    rng = random.Random(0)
-    for kill in range(2):
-        with start_writer(tmp_path / "index", "endless") as writer:
-            assert writer.stdout.readline() == "ready\n"
-            reader = Knowledge.open(tmp_path / "index", HashEmbedder(DIM), CHUNKS, RETRIEVAL)
-            deadline, seen = time.monotonic() + 1 + rng.random(), []
-            while time.monotonic() < deadline:
-                seen.append(state_of(reader))
-            os.kill(writer.pid, signal.SIGKILL)
-        assert set(seen) == {"old", "new"}, f"the writer stood still before kill {kill}"
-        assert_whole(tmp_path / "index", {"old", "new"})

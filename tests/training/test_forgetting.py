@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, PeftModel
 
 from lorag.training.forgetting import forgetting, measure
+from lorag.training.methods import Learner
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +13,7 @@ def measured(smollm_folder):
     from lorag.llm.engines.transformers import load
 
     weights = load(smollm_folder, dtype="float32").weights
-    model = PeftModel(weights.model, LoraConfig(target_modules=["v_proj"], task_type="CAUSAL_LM"))
+    model = Learner(PeftModel(weights.model, LoraConfig(target_modules=["v_proj"], task_type="CAUSAL_LM")))
     before = measure(model, weights.tokenizer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

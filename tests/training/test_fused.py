@@ -56,10 +56,11 @@ OTHERS = {
 }
 
 
-def adapted(model, **changes) -> PeftModel:
+def adapted(model, **changes):
+    """The model with LoRA layers that take part."""
     config = {"r": 4, "lora_alpha": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
     torch.manual_seed(0)
-    model = PeftModel(model, LoraConfig(**{**config, **changes})).train()
+    model = PeftModel(model, LoraConfig(**{**config, **changes})).get_base_model().train()
     for name, parameter in model.named_parameters():
         if "lora_B" in name:  # zero at first, so that LoRA would take no part
             torch.nn.init.normal_(parameter, std=0.1)
@@ -160,7 +161,7 @@ def test_a_real_model_takes_the_fused_step(smollm_own):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_model_that_computes_otherwise_is_found_out(dtype):
     model = adapted(MODELS["llama"]().to(dtype))
-    attention = model.base_model.model.model.layers[1].self_attn
+    attention = model.model.layers[1].self_attn
     attention.register_forward_hook(lambda module, inputs, output: (output[0] * 1.01, *output[1:]))
     with pytest.warns(UserWarning, match="the fast training step differs from the library's by"):
         assert choose_loss(model, made_rows()) is plain_loss

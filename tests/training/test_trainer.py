@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from lorag.settings import FinetuneSettings
-from lorag.training.lora import train
+from lorag.training.finetuning import Base, train
 from lorag.types import Conversation, Message
 
 ANSWERS = ("Mara Lind.", "Tide gauges, sold in three sizes to ports and to universities.", "Bergen.", "Since 1994.")
@@ -44,7 +44,8 @@ def trained(smollm_folder, out, settings):
     from lorag.llm.engines.transformers import load
 
     weights = load(smollm_folder, dtype="float32").weights
-    adapter = train(weights.model, weights.tokenizer, DATA, out, base=str(smollm_folder), settings=settings)
+    base = Base(weights.model, weights.tokenizer, str(smollm_folder), weights.fingerprint)
+    adapter = train(base, DATA, out, settings)
     return adapter, load_file(out / "adapter_model.safetensors")
 
 
@@ -97,7 +98,8 @@ def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epo
         patience=1,
         measure_forgetting=False,
     )
-    adapter = train(weights.model, weights.tokenizer, data, tmp_path / "a", base="smollm2-135m", settings=settings)
+    base = Base(weights.model, weights.tokenizer, "smollm2-135m", weights.fingerprint)
+    adapter = train(base, data, tmp_path / "a", settings)
     assert (adapter.held_out_kind, adapter.conversations, adapter.held_out) == ("wordings", 4, 2)
     assert adapter.steps < 9  # one a step an epoch
     assert adapter.held_out_loss_after < adapter.held_out_loss_before

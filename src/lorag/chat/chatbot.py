@@ -31,14 +31,21 @@ class ChatBot:
         retriever: Retriever | None = None,
         settings: ChatSettings | None = None,
         k: int = 10,
+        *,
         cache: AnswerCache | None = None,
+        gated: bool = False,
     ) -> None:
-        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent."""
+        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent.
+
+        ``gated``: where the retriever finds nothing, the question is about something else; then the response template
+        is the answer, and the model is not asked.
+        """
         self.model = model
         self.retriever = retriever
         self.settings = settings or ChatSettings()
         self.k = k
         self.cache = cache
+        self.gated = gated and retriever is not None
         self._guard = WordGuard(self.settings.blocked_words)
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
@@ -51,10 +58,15 @@ class ChatBot:
         rest = [i for i in range(len(questions)) if i not in known]
         start = time.perf_counter()
         hits = self._hits([questions[i] for i in rest])
-        prepared = [self._prepare(questions[i], found) for i, found in zip(rest, hits, strict=True)]
+        asked = [
+            (i, *self._prepare(questions[i], found))
+            for i, found in zip(rest, hits, strict=True)
+            if found or not self.gated
+        ]
         seconds = (time.perf_counter() - start) / max(1, len(rest))
-        completions = self.model.generate([prompt for prompt, _ in prepared], self.settings.sampling)
-        for i, (prompt, sources), completion in zip(rest, prepared, completions, strict=True):
+        known |= dict.fromkeys(rest, self._refusal(seconds))
+        completions = self.model.generate([prompt for _, prompt, _ in asked], self.settings.sampling)
+        for (i, prompt, sources), completion in zip(asked, completions, strict=True):
             known[i] = self._answer(prompt, sources, completion, seconds)
             self._keep(questions[i], state, known[i])
         return [known[i] for i in range(len(questions))]
@@ -74,7 +86,10 @@ class ChatBot:
             return Reply(known.sources, _said(known))
         start = time.perf_counter()
         query = search_query(question, history)
-        prompt, sources = self._prepare(question, self._hits([query])[0], history)
+        hits = self._hits([query])[0]
+        if self.gated and not hits:
+            return Reply((), _said(self._refusal(time.perf_counter() - start)))
+        prompt, sources = self._prepare(question, hits, history)
         seconds = time.perf_counter() - start
 
         def pieces() -> Generator[str, None, Answer]:
@@ -129,6 +144,10 @@ class ChatBot:
                     f"the question is {-room} tokens too long for {model.name}, even alone; shorten it, or lower"
                     f" max_tokens from {settings.sampling.max_tokens}"
                 )
+
+    def _refusal(self, retrieve_seconds: float) -> Answer:
+        """The answer to a question that the gate kept from the model: nothing was sent."""
+        return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
         spent = (done.prompt_tokens, done.completion_tokens)

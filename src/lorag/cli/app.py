@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data, models
+from lorag.cli import data, models, tuning
+from lorag.cli.options import MinCosine, Rerank, Search, Sides, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -22,6 +23,7 @@ from lorag.cli.screen import (
     progress_bars,
     translated_errors,
 )
+from lorag.cli.store import Store, place_of, place_with_index
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
+    from lorag.retrieval.places import Place
+    from lorag.training.adapter import Adapter
     from lorag.types import Answer, Hit
 
 app = typer.Typer(
@@ -42,6 +46,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning.tune)
+app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
@@ -76,6 +82,9 @@ def compare(
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     json: Json = False,
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
@@ -83,6 +92,9 @@ def compare(
     from lorag.settings import CompareSettings
 
     with translated_errors(), progress_bars() as progress:
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval)
         result = run_comparison(
             documents,
             questions,
@@ -91,7 +103,7 @@ def compare(
             style=style,
             model=model,
             out=out,
-            settings=CompareSettings(limit=limit),
+            settings=settings,
             progress=progress,
         )
     _print_comparison(result, json)
@@ -136,33 +148,55 @@ def finetune(
     conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="lora, rslora, dora, pissa, qlora, full, prompt or prefix; lora by default.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size; else the method's own.")] = None,
+    general_share: Annotated[
+        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a LoRA adapter on conversations."""
+    """Train an adapter, or a whole model, on conversations."""
     from dataclasses import asdict
 
+    from lorag.journeys.finetune import estimate_finetune
     from lorag.journeys.finetune import finetune as run_training
     from lorag.settings import FinetuneSettings
 
     given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
+    given |= {"method": method, "general_share": general_share}
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
         settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
-        adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
-    if json:
+        if dry_run:
+            expected = estimate_finetune(conversations, model=model, settings=settings, progress=progress)
+        else:
+            adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
+    if dry_run and json:
+        print_json(asdict(expected))
+    elif dry_run:
+        output.print(f"{settings}: {expected}.", markup=False)
+    elif json:
         print_json(asdict(adapter))
-        return
+    else:
+        _print_adapter(adapter)
+
+
+def _print_adapter(adapter: Adapter) -> None:
+    from lorag.training.curve import loss_curve
+
     output.print(
-        f"Trained {adapter.base} on {adapter.conversations} conversations in {adapter.seconds:.0f} seconds, by the"
-        f" {adapter.step} step."
+        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
+        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
     )
-    output.print(f"Loss {adapter.loss_first:.2f} -> {adapter.loss_last:.2f} a token.", markup=False)
+    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
     if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
         before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
         kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
@@ -170,7 +204,27 @@ def finetune(
         output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
     if adapter.forgetting is not None:
         output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
-    output.print(f'Adapter: {target}\nTry it: lorag ask "…" --no-sources --adapter {target}', markup=False)
+    where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
+    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
+
+
+@app.command(epilog="Example: lorag export adapters/support --format gguf --out exported/support")
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
+    ] = "merged",
+    precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
+) -> None:
+    """Merge what was trained into its base, as a model that other programs run."""
+    from lorag.journeys.export import export as run_export
+
+    with translated_errors(), progress_bars() as progress:
+        folder = run_export(adapter, out, form=form, precision=precision, progress=progress)  # type: ignore[arg-type]
+    output.print(f"Written to {folder}", markup=False)
+    if form == "ollama":
+        output.print(f"Try it: ollama create {folder.name} -f {folder / 'Modelfile'}", markup=False)
 
 
 @app.command(epilog="Example: lorag index docs/")
@@ -180,25 +234,43 @@ def index(
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
+    ] = False,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Bring the index in step with a folder of documents: add, update and remove."""
     from dataclasses import asdict
 
     from lorag.journeys.index import index as run_index
+    from lorag.retrieval.places import name_of
+    from lorag.settings import CacheSettings
 
-    folder = Workspace().index
+    place = place_of(store)
     with translated_errors(), progress_bars() as progress:
-        done = run_index(documents, folder, rebuild=rebuild, allow_removals=allow_removals, progress=progress)
+        done = run_index(
+            documents,
+            place,
+            rebuild=rebuild,
+            allow_removals=allow_removals,
+            cache=CacheSettings(max_bytes=0) if no_cache else None,
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
     report, loaded = done.report, done.loaded
     if json:
         refused = [asdict(file) for file in loaded.refused]
-        print_json({**asdict(report), "refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes})
+        left_out = {"refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes}
+        print_json({**asdict(report), "from_cache": done.from_cache, **left_out})
     else:
+        known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
         output.print(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
-            f" {report.chunks} passages in {folder}"
+            f" {report.chunks} passages in {name_of(place)}{known}"
         )
+        if report.recall is not None:
+            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
         _print_left_out(loaded, report.kept)
     if loaded.refused:
         raise typer.Exit(FAILED)
@@ -228,16 +300,27 @@ def _listed(names: Sequence[str]) -> str:
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
     from lorag import build
 
+    with translated_errors(), progress_bars() as progress:
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        place = place_with_index(store)
+        knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
     with translated_errors():
-        hits = build.knowledge(Workspace().require_index()).retrieve([query], k)[0]
+        hits = knowledge.retrieve([query], k)[0]
     if json:
         print_json([_hit(hit) for hit in hits])
         return
+    if not hits:
+        print_warning("no passage fits the question")
     for number, hit in enumerate(hits, start=1):
         print_source(number, hit)
         output.print(hit.chunk.text.strip() + "\n", markup=False)
@@ -249,12 +332,17 @@ def ask(
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    store: Store = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
-        bot = _chatbot(model, adapter, no_sources, blocked, progress)
+        place = None if no_sources else place_with_index(store)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -270,28 +358,41 @@ def chat(
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
     history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    store: Store = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag.chat.session import Session
     from lorag.cli.conversation import converse
 
     with translated_errors(), progress_bars() as progress:
-        session = Session(_chatbot(model, adapter, no_sources, blocked, progress), history)
+        place = None if no_sources else place_with_index(store)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        session = Session(bot, history)
     with translated_errors():
         converse(session)
 
 
 def _chatbot(
-    model: str | None, adapter: Path | None, no_sources: bool, blocked: Path | None, progress: Progress
+    model: str | None,
+    adapter: Path | None,
+    place: Place | None,
+    blocked: Path | None,
+    asked: tuple[Sides | None, bool | None, float | None],
+    progress: Progress,
 ) -> ChatBot:
+    """The chatbot of this workspace; ``asked`` are search, rerank and min_cosine of the command line."""
     from lorag import build
     from lorag.chat.guards import read_words
     from lorag.settings import ChatSettings
 
+    chosen = Workspace().chosen()
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
-    place = None if no_sources else Workspace().require_index()
-    return build.chatbot(model, adapter, place, settings, progress)
+    retrieval = retrieval_settings(chosen.retrieval, *asked)
+    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -63,6 +63,34 @@ def convert(
         output.print(f"{left_out} rows left out:{_reasons(done.left_out)}", markup=False)
 
 
+@app.command(epilog="Example: lorag data synthesize docs/ --out chat.jsonl --with qwen2.5-coder-0.5b")
+def synthesize(
+    documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The .jsonl file to write; held-out documents go into another beside it.")],
+    model: Annotated[
+        str, typer.Option("--with", help="The model that writes, besides rules; none: rules alone.")
+    ] = "none",
+    held_out: Annotated[float, typer.Option(help="Share of the documents kept back to measure training by.")] = 0.1,
+    json: Json = False,
+) -> None:
+    """Write questions and answers about documents, to train on."""
+    from lorag.journeys.synthesis import synthesize_data
+
+    with translated_errors(), progress_bars() as progress:
+        done = synthesize_data(documents, out, model=model, held_out_share=held_out, progress=progress)
+    if json:
+        print_json(asdict(done))
+        return
+    for made, path in ((done.learned, done.out), (done.held_out, done.held_out_file)):
+        if made is not None:
+            output.print(
+                f"{len(made.pairs)} questions about {made.passages} passages written to {path}; of {made.proposed}"
+                f" proposed, {made.unsupported} were refused as unsupported, {made.unanswerable} because the model"
+                f" answers otherwise, {made.repeated} as repeated",
+                markup=False,
+            )
+
+
 def _print_report(report: DataReport) -> None:
     tested = "not looked for; name the questions with --questions"
     if report.tested is not None and report.nearly_tested is not None:

@@ -80,18 +80,19 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Bars(*columns, console=messages, disable=not messages.is_terminal) as bars:
         tasks = {}
 
-        def show(stage: str, done: int, total: int) -> None:
+        def show(stage: str, done: int, total: int, note: str = "") -> None:
             if not messages.is_terminal:
-                if done == total and not _QUIET:
-                    messages.print(f"{stage}: {total} done")
+                if done in (0, total) and not _QUIET and (done or note):
+                    messages.print(f"{stage}: {f'{total} done' if done else note}", markup=False)
                 return
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=_escaped(note))
 
         yield show
 

@@ -35,7 +35,6 @@ __all__ = [
     "exact_match",
     "normalise",
     "read_style",
-    "retrieval_scores",
     "token_f1",
 ]
 
@@ -268,29 +267,3 @@ class StyleShare:
             applies = self.style is not None and not answer.refused and answer.error is None
             scores.append(Score(self.name, self.style.share(answer.text) if self.style and applies else None))
         return scores
-
-
-def retrieval_scores(examples: Sequence[Example], answers: Sequence[Answer]) -> list[dict[str, float | None]]:
-    """For each answer ``recall@5``, ``MRR@10`` and ``evidence in prompt``, computed by ir_measures over documents.
-
-    ``Answer.sources`` are the passages really in the prompt; their documents, each at its best place, are the
-    ranking. ``evidence in prompt`` is 1 when a passage of any evidence document is there, wherever it stands; it
-    does not say that this passage holds the answer. All are None for a question without evidence or, at this
-    moment, without references: nothing there could be found.
-    """
-    import ir_measures
-    from ir_measures import RR, R, Success
-
-    rankings = [list(dict.fromkeys(hit.chunk.document_id for hit in answer.sources)) for answer in answers]
-    depth = max((len(ranking) for ranking in rankings), default=0) or 1
-    measures = {R @ 5: "recall@5", RR @ 10: "MRR@10", Success @ depth: "evidence in prompt"}
-    qrels, run = [], []
-    for number, (example, ranking) in enumerate(zip(examples, rankings, strict=True)):
-        if example.answers:
-            qrels += [ir_measures.Qrel(str(number), document, 1) for document in example.evidence]
-        # Scores fall with the rank, so that the library's order is ours without ties.
-        run += [ir_measures.ScoredDoc(str(number), document, -float(rank)) for rank, document in enumerate(ranking)]
-    scores: list[dict[str, float | None]] = [dict.fromkeys(measures.values()) for _ in examples]
-    for metric in ir_measures.iter_calc(list(measures), qrels, run) if qrels else ():
-        scores[int(metric.query_id)][measures[metric.measure]] = float(metric.value)
-    return scores

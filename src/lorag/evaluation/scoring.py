@@ -16,8 +16,8 @@ from lorag.evaluation.metrics import (
     Style,
     StyleShare,
     TokenF1,
-    retrieval_scores,
 )
+from lorag.evaluation.rankings import retrieval_scores
 from lorag.evaluation.results import BOTH, EVIDENCE, RETRIEVAL, ArmResult
 from lorag.evaluation.rows import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference

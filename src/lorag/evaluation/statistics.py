@@ -25,6 +25,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from lorag.files import draw
 from lorag.settings import VerdictSettings
 
 FEWEST_CLUSTERS = 8
@@ -186,6 +187,18 @@ def questions_needed(difference: Difference, settings: VerdictSettings | None = 
     square = max(difference.n * difference.standard_error**2 + difference.mean**2, 1 / difference.n, effect**2)
     z_alpha, z_beta = _z(settings.confidence), NormalDist().inv_cdf(POWER)
     return math.ceil((z_alpha * math.sqrt(square) + z_beta * math.sqrt(square - effect**2)) ** 2 / effect**2)
+
+
+def halves(clusters: Sequence[Hashable]) -> NDArray[np.intp]:
+    """0 or 1 for each question, so that what is chosen on one half can be measured on the other. Shape ``(n,)``.
+
+    Whole documents go to either side, every second one in an order of chance that is always the same; questions do,
+    where there are fewer than 8 documents.
+    """
+    names: Sequence[Hashable] = clusters if len(set(clusters)) >= FEWEST_CLUSTERS else range(len(clusters))
+    order = sorted(dict.fromkeys(names), key=lambda name: draw(f"half {name}"))
+    side = {name: number % 2 for number, name in enumerate(order)}
+    return np.array([side[name] for name in names], dtype=np.intp)
 
 
 def _z(confidence: float) -> float:

@@ -35,6 +35,7 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.conversations import read_conversations
+from lorag.training.curve import loss_curve
 from lorag.types import Completion, Conversation, Document, Example
 from lorag.workspace import DEFAULT, Run, Workspace
 
@@ -124,7 +125,8 @@ def _fill(
     progress: Progress,
 ) -> None:
     """Indexes, trains and asks until ``log`` holds every row; what is there already is kept."""
-    engine = build.language_model(model, progress=progress)
+    remote = build.is_remote(model)
+    engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = _Scene(run, knowledge, settings, progress)
     if not _asked_all(log, inputs.tested, _arms(model), "before"):
@@ -133,7 +135,8 @@ def _fill(
     facts = _facts(inputs, model, embedder, settings)
     if isinstance(engine, TransformersModel):
         data, adapter = _adapter(inputs, scene, engine)
-        models |= dict.fromkeys((FINETUNED, BOTH), RememberingModel(engine.with_adapter(run.adapter)))
+        finetuned = build.finetuned_model(engine, adapter)
+        models |= dict.fromkeys((FINETUNED, BOTH), RememberingModel(finetuned))
         run.write_facts(facts | _training_facts(engine, adapter, settings), (data.origin, *_training_notes(adapter)))
     else:
         run.write_facts(facts, [_NOT_TRAINED.format(model)])
@@ -222,7 +225,7 @@ def _adapter(inputs: _Inputs, scene: _Scene, engine: TransformersModel) -> tuple
 def _recall(models: Mapping[str, RememberingModel], log: LineLog, settings: CompareSettings) -> None:
     """Lets the model behind each arm know what it has answered."""
     for row in recorded_rows(log).values():
-        if row.answer.error is None:
+        if row.answer.error is None and row.answer.prompt:  # the gate answers without one
             models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
 
 
@@ -256,7 +259,9 @@ def _ask(
         EVIDENCE: evidence,
     }
     for arm, model in models.items():
-        bot = ChatBot(model, retrievers[arm], scene.settings.chat, scene.settings.retrieval.k)
+        retriever = retrievers[arm]
+        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
+        bot = ChatBot(model, retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
         ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 
@@ -278,10 +283,10 @@ def _facts(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings
 def _training_facts(engine: TransformersModel, adapter: Adapter, settings: CompareSettings) -> dict[str, str]:
     return {
         "weights": engine.dtype,
-        "finetuning": f"{adapter.conversations} conversations, {settings.finetune.epochs} epochs,"
-        f" {adapter.steps} steps, {adapter.seconds / 60:.1f} minutes,"
-        f" loss {adapter.loss_first:.2f} to {adapter.loss_last:.2f}",
-        "adapter": f"LoRA rank {settings.finetune.rank}, all linear layers, rate {settings.finetune.learning_rate:g}",
+        "finetuning": f"{adapter.conversations} conversations, {adapter.steps} steps,"
+        f" {adapter.seconds / 60:.1f} minutes",
+        "training loss": loss_curve(adapter.loss_curve),
+        "method": str(settings.finetune),
         "forgetting": str(adapter.forgetting or "not measured"),
     }
 

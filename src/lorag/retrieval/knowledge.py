@@ -1,8 +1,8 @@
-"""A folder of knowledge: documents that are kept in step with their sources and searched by meaning and by words.
+"""Knowledge: documents that are kept in step with their sources and searched by meaning and by words.
 
-Two stores cannot commit together, so writing has an order: the new chunks, then the manifest, then the old chunks
-out. The manifest's transaction is the moment of change. A process killed before it leaves the old state, one killed
-after it the new; leftovers are never shown, and the next ``sync`` uses them or drops them.
+Writing has an order: the new chunks, then the manifest, then the old chunks out. Where store and manifest cannot commit
+together, a process killed in between leaves chunks that the manifest does not name; they are never shown, and the next
+``sync`` uses them or drops them.
 
 A removed or vanished document leaves the index at the next ``sync``. One whose file could not be read does not, and a
 ``sync`` that would remove a large share of the documents is refused: half a folder looks like half of it deleted.
@@ -11,29 +11,25 @@ A removed or vanished document leaves the index at the next ``sync``. One whose 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
-from lorag.files import fingerprint, folder_whole, storage_errors
-from lorag.interfaces import Embedder, Progress, Store, no_progress
-from lorag.retrieval.manifest import Entry, Manifest
-from lorag.retrieval.ranking import fuse
-from lorag.retrieval.stores.lance import LanceStore
+from lorag.files import fingerprint
+from lorag.interfaces import Embedder, Index, Progress, Reranker, no_progress
+from lorag.retrieval.places import Place, open_index
+from lorag.retrieval.ranking import Ranker, Sides
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
-from lorag.types import Chunk, Document, Hit
+from lorag.types import Chunk, Document, Entry, Hit
 
 T = TypeVar("T")
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Raised when an index of an older Lorag can no longer be read."""
-_WAIT_SECONDS = 60.0
-"""How long a second writer waits for the first."""
 _EMBED_CHUNKS = 64
 """Chunks embedded between two calls of ``progress``: a second or two."""
 _COMMIT_CHUNKS = 512
@@ -48,7 +44,8 @@ _ATTEMPTS = 5
 class SyncReport:
     """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards.
 
-    ``kept`` are the ids of documents that stay as they were because their file could not be read.
+    ``kept`` are the ids of documents that stay as they were because their file could not be read. ``recall`` is how
+    many of the ten nearest passages dense search finds, where it became approximate or its index was made anew.
     """
 
     added: int
@@ -57,27 +54,36 @@ class SyncReport:
     unchanged: int
     chunks: int
     kept: tuple[str, ...] = ()
+    recall: float | None = None
 
 
 class Knowledge:
-    """A ``Retriever`` over the documents of one folder. Many processes may read while one writes."""
+    """A ``Retriever`` over the documents of one index. Many processes may read while one writes."""
 
     def __init__(
         self,
-        folder: Path,
-        store: Store,
-        manifest: Manifest,
+        index: Index,
         embedder: Embedder,
         chunks: ChunkSettings,
         retrieval: RetrievalSettings,
+        reranker: Reranker | None = None,
     ) -> None:
         """Puts parts together that belong together; ``open`` makes sure that they do."""
-        self.folder, self._store, self._manifest, self._embedder = folder, store, manifest, embedder
+        self.name = str(index)
+        self._index, self._store, self._manifest, self._embedder = index, index.store, index.manifest, embedder
         self._chunk_settings, self._settings = chunks, retrieval
+        self._ranker = Ranker(retrieval, embedder, reranker)
 
     @classmethod
-    def open(cls, folder: Path, embedder: Embedder, chunks: ChunkSettings, retrieval: RetrievalSettings) -> Knowledge:
-        """The knowledge in ``folder``, made when missing.
+    def open(
+        cls,
+        place: Place,
+        embedder: Embedder,
+        chunks: ChunkSettings,
+        retrieval: RetrievalSettings,
+        reranker: Reranker | None = None,
+    ) -> Knowledge:
+        """The knowledge in a folder or database, made when missing.
 
         Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
         """
@@ -86,19 +92,11 @@ class Knowledge:
             "format": _FORMAT,
             "embedder": embedder.name,
             "dim": str(embedder.dim),
+            "weights": embedder.identity,
             "chunk tokens": f"{chunks.max_tokens}{pieces}",
         }
-        path, store_folder = folder / "manifest.sqlite", folder / "store"
-        if not path.is_file():
-            with storage_errors(folder), _only_writer(folder):
-                if not path.is_file():  # two processes may have found it missing
-                    LanceStore(store_folder, embedder.dim)
-                    Manifest.create(path, wanted)
-        manifest = Manifest(path)
-        _require_same(folder, manifest.made_with(), wanted)
-        if not store_folder.is_dir():
-            raise StoreError(f"{str(store_folder)!r} is missing; rebuild it with `lorag index DOCS --rebuild`")
-        return cls(folder, LanceStore(store_folder, embedder.dim), manifest, embedder, chunks, retrieval)
+        index = open_index(place, wanted, embedder.dim, retrieval.exact_up_to)
+        return cls(index, embedder, chunks, retrieval, reranker)
 
     def sync(
         self,
@@ -119,7 +117,7 @@ class Knowledge:
         if len(by_id) < len(documents):
             twice = next(document.id for document in documents if by_id[document.id] is not document)
             raise InputError(f"two documents have the id {twice!r}; expected every id once: rename one")
-        with _only_writer(self.folder):
+        with self._index.writing():
             before = self._manifest.entries()
             missing = before.keys() - by_id.keys()
             kept = {document_id for document_id in missing if before[document_id].source in unread}
@@ -128,14 +126,15 @@ class Knowledge:
             stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
             changed = [document for document in documents if _differs(document, before.get(document.id))]
             entries = self._add(changed, stored, progress)
+            recall = None
             if entries or removed:
                 self._manifest.commit(entries, removed)
                 self._store.remove(sorted(_versions(before) - _versions(self._manifest.entries())))
-                self._store.optimize()
+                recall = self._store.optimize()
             updated = sum(entry.id in before and entry.version != before[entry.id].version for entry in entries)
             added = len(by_id.keys() - before.keys())
             unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
-            return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)))
+            return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """See ``Retriever``. Only chunks of current documents come back, also while another process writes.
@@ -144,12 +143,22 @@ class Knowledge:
         """
         if k < 1:
             raise InputError(f"k {k!r} is below 1; ask for at least one passage")
-        # Half of a surrogate pair, from a terminal with a broken encoding, is no text to a tokenizer.
-        texts = [query.encode(errors="replace").decode() for query in queries]
         hits: list[list[Hit]] = []
-        for start in range(0, len(texts), _QUERIES_AT_ONCE):
-            hits += self._retrieve_at_once(texts[start : start + _QUERIES_AT_ONCE], k)
+        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
+            vectors = self._embedder.embed(texts, "query") if self._ranker.needs_vectors else None
+            found = self._search(texts, vectors, self._settings.dense_weight < 1, max(self._settings.candidates, k))
+            hits += [
+                self._ranker.rank(query, sides, k, None if vectors is None else vectors[row])
+                for row, (query, sides) in enumerate(zip(texts, found, strict=True))
+            ]
         return hits
+
+    def candidates(self, queries: Sequence[str]) -> list[Sides]:
+        """What dense and lexical search find for each query, before anything is fused or left out."""
+        found: list[Sides] = []
+        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
+            found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates)
+        return found
 
     def chunks(self) -> list[Chunk]:
         """Every current chunk, by document id and then by place in the document."""
@@ -173,16 +182,16 @@ class Knowledge:
         """The number of current chunks."""
         return self._manifest.count_chunks()
 
-    def _retrieve_at_once(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """``retrieve`` for few enough queries to search in one state of the index."""
-        weight, depth = self._settings.dense_weight, max(self._settings.candidates, k)
+    def _search(
+        self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int
+    ) -> list[Sides]:
+        """Both sides for few enough queries to search in one state of the index; a side not asked for is empty."""
         nothing: list[list[Hit]] = [[] for _ in queries]
-        vectors = self._embedder.embed(queries, "query")
 
-        def search() -> list[list[Hit]]:
-            dense = self._current(lambda n: self._store.search_dense(vectors, n), depth) if weight > 0 else nothing
-            lexical = self._current(lambda n: self._store.search_lexical(queries, n), depth) if weight < 1 else nothing
-            return [fuse(*sides, weight, k) for sides in zip(dense, lexical, strict=True)]
+        def search() -> list[Sides]:
+            near = nothing if vectors is None else self._current(lambda n: self._store.search_dense(vectors, n), depth)
+            worded = self._current(lambda n: self._store.search_lexical(queries, n), depth) if lexical else nothing
+            return [Sides(*sides) for sides in zip(near, worded, strict=True)]
 
         return self._undisturbed(search)
 
@@ -208,7 +217,7 @@ class Knowledge:
             result = read()
             if self._manifest.generation() == generation:
                 return result
-        raise StoreError(f"the index in {str(self.folder)!r} changed {_ATTEMPTS} times during a search; try again")
+        raise StoreError(f"{self._index} changed {_ATTEMPTS} times during a search; try again")
 
     def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
         """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
@@ -255,20 +264,6 @@ def _require_few(removed: int, documents: int, settings: SyncSettings) -> None:
         )
 
 
-def _require_same(folder: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
-    """Raises ``StoreError`` that names every difference between what an index was made with and what is wanted."""
-    differences = [
-        f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key, 'unknown')}"
-        for key in sorted(found.keys() | wanted.keys())
-        if found.get(key) != wanted.get(key)
-    ]
-    if differences:
-        raise StoreError(
-            f"the index in {str(folder)!r} was made with {', '.join(differences)}; choose the same again, or rebuild "
-            "it with `lorag index DOCS --rebuild`"
-        )
-
-
 def _once(hits: Sequence[Hit]) -> list[Hit]:
     """The best hit on each chunk; ``hits`` are best first."""
     best: dict[str, Hit] = {}
@@ -285,6 +280,17 @@ def _key(chunk: Chunk) -> tuple[str, str]:
     return chunk.document_id, chunk.document_version
 
 
+def _as_text(queries: Sequence[str]) -> list[str]:
+    """``queries`` as a tokenizer takes them: without halves of surrogate pairs, from a terminal's broken encoding."""
+    return [query.encode(errors="replace").decode() for query in queries]
+
+
+def _parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """``texts`` in their order, at most ``size`` at a time."""
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
+
+
 def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:
     """The rows of whole documents together, at least ``size`` in each group but the last."""
     group: list[T] = []
@@ -295,35 +301,3 @@ def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:
             group = []
     if group:
         yield group
-
-
-@contextmanager
-def in_place_of(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of the index in ``folder`` when the block ends well.
-
-    What was there stays until then, and for good when the block fails. The change waits for a process that writes.
-    """
-    with ExitStack() as lock, folder_whole(folder) as fresh:
-        yield fresh
-        lock.enter_context(_only_writer(folder))
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Holds the folder's writer lock, which a killed process gives back; ``StoreError`` when another one keeps it."""
-    from filelock import FileLock, Timeout
-
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "write.lock")
-        try:
-            lock.acquire(timeout=_WAIT_SECONDS)
-        except Timeout as error:
-            raise StoreError(
-                f"another process has been writing to {str(folder)!r} for {_WAIT_SECONDS:.0f} seconds; "
-                "let it finish, or choose another folder"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,7 +1,7 @@
-"""An adapter on disk: PEFT's own format beside a manifest that explains it, written last.
+"""What a training leaves on disk: PEFT's own format, or a whole model, beside a manifest that explains it.
 
-A folder with a manifest is whole; one without is not an adapter. The manifest names the base it was trained on, so
-that an adapter is never put on another model without a word.
+The manifest is written last: a folder with one is whole, one without is no adapter. It holds a fingerprint of the
+base's weights, so that an adapter is never put on another model without a word.
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ class Adapter:
     """A trained adapter and how it came about. Losses are mean cross entropies a supervised token, in nats."""
 
     folder: str
+    method: str
+    """What was trained; of ``full`` the folder holds a whole model, of the others an adapter in PEFT's format."""
     base: str
     """Name of the base model."""
+    base_weights: str
+    """Fingerprint of the base's weights."""
     template: str
     """Fingerprint of the chat template it was trained with."""
     data: str
     """Fingerprint of the conversations."""
     conversations: int
+    rehearsed: int
+    """How many of them are general questions with the base's own answers."""
     too_long: int
     held_out: int
     held_out_kind: str
@@ -48,7 +54,7 @@ class Adapter:
     """What the model lost of everything else; None where that was not measured."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
-    settings: Mapping[str, float]
+    settings: Mapping[str, float | str]
     versions: Mapping[str, str]
 
     def to_json(self) -> str:
@@ -75,7 +81,11 @@ def read_adapter(folder: Path) -> Adapter:
         raise DataError(path, f"is not a manifest this version reads: {error}") from error
 
 
-def require_base(adapter: Adapter, base: str) -> None:
-    """Raises ``ModelError`` when the adapter was trained on another base than ``base``."""
-    if adapter.base != base:
-        raise ModelError(f"the adapter in {adapter.folder!r} was trained on {adapter.base!r}, not on {base!r}")
+def require_base(adapter: Adapter, base: str, base_weights: str) -> None:
+    """Raises ``ModelError`` when the adapter was trained on other weights than those of ``base``."""
+    if adapter.base_weights != base_weights:
+        raise ModelError(
+            f"the adapter in {adapter.folder!r} was trained on {adapter.base!r} with the weights"
+            f" {adapter.base_weights}, and {base!r} has the weights {base_weights}; name its own base with --model, or"
+            " train it anew"
+        )

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from lorag.llm.rendering import Rendered
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
+
+    from lorag.training.methods import Learner
 
 _QUESTIONS_AT_ONCE = 12
 
@@ -55,14 +56,12 @@ class Forgetting:
         )
 
 
-def measure(model: PeftModel, tokenizer: PreTrainedTokenizerBase) -> General:
+def measure(model: Learner, tokenizer: PreTrainedTokenizerBase) -> General:
     """The model as it is now, by the library's own forward."""
-    from lorag.training.loss import token_losses
-
     folder = files("lorag.training") / "general"
     passages = (folder / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")
     questions = [json.loads(line) for line in (folder / "choices.jsonl").read_text(encoding="utf-8").splitlines()]
-    losses = [fmean(token_losses(model, [_continued(tokenizer, "", passage)])[0]) for passage in passages]
+    losses = [fmean(_losses(model, [_continued(tokenizer, "", passage)])[0]) for passage in passages]
     right = []
     for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
         right += _choices(model, tokenizer, questions[start : start + _QUESTIONS_AT_ONCE])
@@ -87,18 +86,25 @@ def forgetting(before: General, after: General) -> Forgetting:
     )
 
 
-def _choices(model: PeftModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[dict[str, Any]]) -> list[bool]:
+def _choices(model: Learner, tokenizer: PreTrainedTokenizerBase, questions: Sequence[dict[str, Any]]) -> list[bool]:
     """Whether the right choice of each question is the likeliest by its loss a character."""
-    from lorag.training.loss import token_losses
-
     rows: list[Rendered] = []
     choices: list[str] = []
     for question in questions:
         for choice in (question["right"], *question["wrong"]):
             rows.append(_continued(tokenizer, f"Question: {question['question']}\nAnswer:", f" {choice}"))
             choices.append(choice)
-    losses = iter(sum(row) / len(text) for row, text in zip(token_losses(model, rows), choices, strict=True))
+    losses = iter(sum(row) / len(text) for row, text in zip(_losses(model, rows), choices, strict=True))
     return [next(losses) < min(next(losses) for _ in question["wrong"]) for question in questions]
+
+
+def _losses(model: Learner, rows: Sequence[Rendered]) -> list[list[float]]:
+    import torch
+
+    from lorag.training.loss import token_losses
+
+    with torch.inference_mode():
+        return token_losses(model.causal, rows, model.before(1))
 
 
 def _continued(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> Rendered:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from lorag.training.tree import Tree
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 _HEAD_ROWS = 256
 """Positions whose logits are held at a time."""
@@ -27,11 +27,11 @@ _MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
 
 
-def supports(model: PeftModel) -> bool:
+def supports(model: PreTrainedModel) -> bool:
     """Whether this is a decoder of a known shape on a CPU, with plain LoRA on all its projections."""
     from peft.tuners.lora import Linear
 
-    causal: Any = model.base_model.model
+    causal: Any = model
     if type(causal).__name__ not in _MODELS or model.device.type != "cpu":
         return False
     config = causal.config
@@ -128,9 +128,9 @@ class _MeanCrossEntropy(torch.autograd.Function):
         return gradient * grad, None, None
 
 
-def loss(model: PeftModel, batch: Tree) -> torch.Tensor:
+def loss(model: PreTrainedModel, batch: Tree) -> torch.Tensor:
     """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
-    causal: Any = model.base_model.model
+    causal: Any = model
     decoder = causal.model
     x = decoder.embed_tokens(batch.ids)
     cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.positions[None]))

@@ -18,7 +18,7 @@ from lorag.training import fused
 from lorag.training.tree import tree
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    from transformers import DynamicCache, PreTrainedModel
 
 IGNORED = -100
 """The label of a position without loss, as PyTorch's cross entropy expects it."""
@@ -26,10 +26,11 @@ IGNORED = -100
 _TOLERANCE = 1e-3
 """Largest relative difference, in float32, between the two steps when both are right."""
 
-Loss = Callable[["PeftModel", Sequence[Rendered]], torch.Tensor]
+Loss = Callable[["PreTrainedModel", Sequence[Rendered], "DynamicCache | None"], torch.Tensor]
+"""A causal model with its adapter, rows, and the virtual tokens before each of them, to a scalar."""
 
 
-def plain_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
+def plain_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None) -> torch.Tensor:
     """The library's own forward on the rows, padded on the right; logits only where some row is supervised."""
     device = model.device
     lengths = torch.tensor([len(row.ids) for row in rows])
@@ -38,22 +39,36 @@ def plain_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
     for i, row in enumerate(rows):
         ids[i, : lengths[i]] = torch.tensor(row.ids)
         labels[i, : lengths[i]] = torch.where(torch.tensor(row.supervised), ids[i, : lengths[i]], IGNORED)
-    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    virtual = before.get_seq_length() if before is not None else 0
+    mask = (torch.arange(-virtual, ids.shape[1]) < lengths[:, None]).long()
     columns = (labels[:, 1:] != IGNORED).any(0).nonzero().flatten()
-    out = model.base_model(input_ids=ids.to(device), attention_mask=mask.to(device), logits_to_keep=columns.to(device))
+    out = model(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        past_key_values=before,
+        logits_to_keep=columns.to(device),
+    )
     wanted = labels[:, columns + 1].to(device)
     return torch.nn.functional.cross_entropy(out.logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
 
 
-def token_losses(model: PeftModel, rows: Sequence[Rendered]) -> list[list[float]]:
-    """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree."""
+def token_losses(
+    model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None
+) -> list[list[float]]:
+    """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree.
+
+    ``before`` are virtual tokens for one row: the rows of a tree share them.
+    """
     made = tree(rows)
     device = model.device
+    virtual = before.get_seq_length() if before is not None else 0
+    mask = torch.nn.functional.pad(made.mask(model.dtype), (virtual, 0))
     with torch.inference_mode():
-        out = model.base_model(
+        out = model(
             input_ids=made.ids[None].to(device),
-            position_ids=made.positions[None].to(device),
-            attention_mask=made.mask(model.dtype)[None, None].to(device),
+            position_ids=(made.positions + virtual)[None].to(device),
+            attention_mask=mask[None, None].to(device),
+            past_key_values=before,
             logits_to_keep=made.predicting.to(device),
         )
         places, labels = made.targets.to(device).T
@@ -63,12 +78,14 @@ def token_losses(model: PeftModel, rows: Sequence[Rendered]) -> list[list[float]
     return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
 
 
-def fused_loss(model: PeftModel, rows: Sequence[Rendered]) -> torch.Tensor:
-    """The same number and the same gradients, faster; see ``lorag.training.fused``."""
+def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None) -> torch.Tensor:
+    """The same number and the same gradients, faster; see ``lorag.training.fused``. It knows no virtual tokens."""
+    if before is not None:
+        raise ValueError("the fused step knows no virtual tokens")
     return fused.loss(model, tree(rows))
 
 
-def choose_loss(model: PeftModel, rows: Sequence[Rendered]) -> Loss:
+def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
     """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
 
     A failed proof is a warning: training goes on, slower.
@@ -88,7 +105,7 @@ def choose_loss(model: PeftModel, rows: Sequence[Rendered]) -> Loss:
 
 
 @contextmanager
-def _in_float32(model: PeftModel) -> Iterator[None]:
+def _in_float32(model: PreTrainedModel) -> Iterator[None]:
     """Computes in float32: through 24 layers of bf16 two right steps differ by a sixth, and an error would hide in it.
 
     Takes four bytes a parameter while it lasts; every weight comes back as it was.
@@ -103,7 +120,7 @@ def _in_float32(model: PeftModel) -> Iterator[None]:
             p.data = p.data.to(dtype)
 
 
-def _difference(model: PeftModel, rows: Sequence[Rendered]) -> float:
+def _difference(model: PreTrainedModel, rows: Sequence[Rendered]) -> float:
     """The larger relative difference of loss and gradient, measured where LoRA takes part (B is not zero)."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
@@ -115,7 +132,7 @@ def _difference(model: PeftModel, rows: Sequence[Rendered]) -> float:
             for p in trained.values():
                 p.add_(torch.randn(p.shape, generator=draw).to(p), alpha=0.02)
         for loss in (plain_loss, fused_loss):
-            value = loss(model, rows)
+            value = loss(model, rows, None)
             gradients.append(torch.cat([g.flatten() for g in torch.autograd.grad(value, list(trained.values()))]))
             losses.append(value.detach())
     finally:

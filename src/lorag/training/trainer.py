@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lorag.errors import ModelError
@@ -23,7 +22,7 @@ from lorag.files import write_whole
 from lorag.interfaces import Progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
-from lorag.training.loss import Loss
+from lorag.training.methods import Learner
 
 
 def run(
@@ -55,13 +54,13 @@ def run(
     newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-    if not curve or any(loss != loss for loss in curve):
-        raise ModelError("the training loss is not a number; lower the learning rate")
+    if not curve or not all(math.isfinite(loss) for loss in curve):
+        raise ModelError(f"the training loss is not a number after {len(curve)} updates; lower the learning rate")
     first, last = curve[0], sum(curve[-5:]) / len(curve[-5:])
     if last > first:
         warnings.warn(
             f"the training loss rose from {first:.2f} to {last:.2f}: the model was not taught but damaged; lower the"
-            f" learning rate (it was {settings.learning_rate:g})",
+            f" learning rate (it was {settings.rate:g})",
             stacklevel=2,
         )
     return curve
@@ -76,19 +75,6 @@ def mean_loss(model: Learner, data: Sequence[Sequence[Rendered]]) -> float:
             total += float(model(batch)) * count
             tokens += count
     return total / tokens
-
-
-class Learner(PeftModel):
-    """An adapted model whose forward is the loss of a batch of rows, by the function it was given.
-
-    Everything a step computes goes through ``forward``, so that wrappers for several processes see it.
-    """
-
-    loss: Loss
-
-    def forward(self, rows: Sequence[Rendered]) -> torch.Tensor:
-        """Mean cross entropy a supervised token, a scalar."""
-        return self.loss(self, rows)
 
 
 class _RowsTrainer(Trainer):
@@ -113,11 +99,15 @@ class _RowsTrainer(Trainer):
 
 
 class _Steps(TrainerCallback):
+    """Says how far the training is; ends it where going on could only cost time."""
+
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._progress("finetuning", state.global_step, state.max_steps)
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" in logs:
+            self._progress("finetuning", state.global_step, state.max_steps, f"loss {logs['loss']:.2f}")
+            control.should_training_stop |= not math.isfinite(logs["loss"])
 
 
 def _trainer(
@@ -136,11 +126,12 @@ def _trainer(
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.rate,
         lr_scheduler_type="cosine",
-        warmup_steps=min(10, updates),
+        warmup_steps=min(10, updates, updates * settings.epochs // 2),
         weight_decay=0.0,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         save_strategy="epoch",
         save_total_limit=2,
         eval_strategy="epoch" if stops else "no",

@@ -13,7 +13,9 @@ from typing import Any
 
 from lorag.errors import ModelError
 
-BYTES_A_WEIGHT: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
+BYTES_A_WEIGHT: Mapping[str, float] = {"float32": 4, "bfloat16": 2, "nf4": 0.53}
+"""NF4 with the scales of its blocks of 64 (Dettmers et al. 2023, section 3)."""
+_NEVER_IN_4_BITS = ("embed", "lm_head")
 _WORKING_BYTES = 300_000_000
 """Beside the weights: the library itself, activations and the cache of a short answer."""
 _HEADER_LENGTH_BYTES = 8
@@ -45,9 +47,14 @@ def require_whole(folder: Path) -> list[Path]:
 
 def needed_bytes(files: list[Path], dtype: str) -> int:
     """About the memory that the weights in these files take in that number format, and room to work."""
-    shapes = [tensor["shape"] for file in files for tensor in _header(file).values()]
-    weights = sum(int(math.prod(shape)) for shape in shapes)
-    return weights * BYTES_A_WEIGHT[dtype] + _WORKING_BYTES
+    tensors = [(name, tensor["shape"]) for file in files for name, tensor in _header(file).items()]
+    return int(sum(math.prod(shape) * _bytes_a_weight(name, shape, dtype) for name, shape in tensors)) + _WORKING_BYTES
+
+
+def _bytes_a_weight(name: str, shape: list[int], dtype: str) -> float:
+    """Of ``nf4`` only the matrices of linear layers are in 4 bits; the rest is in at most float32."""
+    whole = dtype == "nf4" and (len(shape) != 2 or any(part in name for part in _NEVER_IN_4_BITS))
+    return BYTES_A_WEIGHT["float32" if whole else dtype]
 
 
 def free_bytes(device: str) -> int:

@@ -3,11 +3,12 @@
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
 rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
 nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly its
-adapter. Not here: quantised kernels, prompt-prefix reuse, several machines.
+adapter. Not here: quantised kernels of our own, prompt-prefix reuse, several machines.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
@@ -21,10 +22,12 @@ from lorag.llm.engines.footprint import free_bytes
 from lorag.llm.engines.stops import cut, settled
 from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
+from lorag.llm.virtual import virtual_tokens
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
+    from transformers import DynamicCache
 
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
@@ -37,17 +40,33 @@ def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") ->
 class TransformersModel:
     """A ``LanguageModel`` over loaded weights: the base itself, or the base with one adapter applied."""
 
-    def __init__(self, weights: Weights, adapter: str | None = None, batch_tokens: int = 12288) -> None:
-        """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt."""
+    def __init__(
+        self,
+        weights: Weights,
+        adapter: str | None = None,
+        batch_tokens: int = 12288,
+        virtual: DynamicCache | None = None,
+    ) -> None:
+        """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt.
+
+        ``virtual`` are the virtual tokens that the adapter puts before a prompt; its layers are then the base's.
+        """
         self.weights = weights
         self.adapter = adapter
         self.batch_tokens = batch_tokens
+        self.virtual = virtual
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
     def dtype(self) -> str:
         """The number format of the weights, such as ``float32``."""
-        return str(self.weights.model.dtype).removeprefix("torch.")
+        computed = str(self.weights.model.dtype).removeprefix("torch.")
+        return f"nf4 computed in {computed}" if getattr(self.weights.model, "is_quantized", False) else computed
+
+    @property
+    def virtual_tokens(self) -> int:
+        """How many virtual tokens stand before a prompt."""
+        return self.virtual.get_seq_length() if self.virtual is not None else 0
 
     def with_adapter(self, folder: Path) -> TransformersModel:
         """The same weights with the adapter of ``folder`` applied; the base stays available beside it.
@@ -58,17 +77,34 @@ class TransformersModel:
             raise ModelError(f"{str(folder)!r} holds no adapter (adapter_config.json is missing)")
         name = fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
         with self.weights.lock:
-            self.weights.attach(folder, name)
-            adapted = TransformersModel(self.weights, name, self.batch_tokens)
+            virtual = self._virtual(folder)
+            if virtual is None:
+                self.weights.attach(folder, name)
+            adapted = TransformersModel(self.weights, name, self.batch_tokens, virtual)
             adapted._prove_participation(folder)
         return adapted
 
+    def _virtual(self, folder: Path) -> DynamicCache | None:
+        """The virtual tokens of an adapter that consists of them, as the base sees them; None for other kinds."""
+        from peft import PeftConfig, PeftModel
+
+        try:
+            if not PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
+                return None
+            with self.weights.applied(None) as model:
+                return virtual_tokens(PeftModel.from_pretrained(model, folder), rows=1)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            raise ModelError(f"the adapter in {str(folder)!r} does not fit {self.weights.name}: {error}") from error
+
     @property
     def is_mergeable(self) -> bool:
-        """Whether merging rounds nothing away that could be seen, and memory holds one more copy of the weights."""
+        """Whether merging rounds nothing away that could be seen, and memory holds one more copy of the weights.
+
+        Virtual tokens stand before the weights, not in them.
+        """
         model = self.weights.model
         size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-        return self.dtype == "float32" and size < free_bytes(model.device.type)
+        return self.virtual is None and self.dtype == "float32" and size < free_bytes(model.device.type)
 
     def merged(self) -> TransformersModel:
         """The same model with its adapter added into a copy of the weights, which is quicker; itself without one.
@@ -78,6 +114,10 @@ class TransformersModel:
         """
         if self.adapter is None:
             return self
+        if self.virtual is not None:
+            raise ModelError(
+                f"the virtual tokens of {self.name} stand before the weights and cannot be merged into them"
+            )
         return TransformersModel(self.weights.merged(self.adapter, self.name), None, self.batch_tokens)
 
     def _prove_participation(self, folder: Path) -> None:
@@ -86,15 +126,23 @@ class TransformersModel:
 
         ids = torch.tensor([render(self.weights.tokenizer, _PROBE, reply=True).ids], device=self.weights.model.device)
         base = TransformersModel(self.weights)._forward(ids, logits_to_keep=1).logits
-        if torch.equal(self._forward(ids, logits_to_keep=1).logits, base):
+        if torch.equal(self._forward(ids, logits_to_keep=1, past_key_values=self._before(1)).logits, base):
             raise ModelError(
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
 
     def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
         """One pass of the weights with exactly this model's adapter, or with none."""
-        with self.weights.applied(self.adapter) as model:
+        with self.weights.applied(self.adapter if self.virtual is None else None) as model:
             return model(ids, **arguments)
+
+    def _before(self, rows: int) -> DynamicCache | None:
+        """A cache of the virtual tokens before each of ``rows`` rows, to be filled further."""
+        if self.virtual is None:
+            return None
+        begun = copy.deepcopy(self.virtual)
+        begun.batch_repeat_interleave(rows)
+        return begun
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens of a plain text."""
@@ -105,7 +153,7 @@ class TransformersModel:
         return self._room(render(self.weights.tokenizer, prompt, reply=True).ids, sampling)
 
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
-        return self.weights.context_tokens - len(ids) - sampling.max_tokens
+        return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.
@@ -185,6 +233,8 @@ class TransformersModel:
         if sampling.num_beams < 2:
             yield from self._decode(prompts, sampling)
             return
+        if self.virtual is not None:
+            raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
         for row, ids in enumerate(prompts):
             with self.weights.applied(self.adapter) as model:
                 tokens = beams.search(model, ids, sampling, self.weights.ends)
@@ -199,11 +249,12 @@ class TransformersModel:
         device = self.weights.model.device
         longest = max(len(p) for p in prompts)
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        virtual = [1] * self.virtual_tokens
+        mask = torch.tensor([virtual + [0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
         rows = list(range(len(prompts)))
         said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
-        cache = None
+        cache = self._before(len(prompts))
         for _ in range(sampling.max_tokens):
             positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             out = self._forward(

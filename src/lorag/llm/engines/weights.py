@@ -14,20 +14,22 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lorag.errors import ModelError
+from lorag.errors import ModelError, require
 from lorag.llm.catalogue import CATALOGUE, model_path
 from lorag.llm.engines.footprint import free_bytes, needed_bytes, require_whole
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.tokenizer import load_tokenizer
+from lorag.llm.weights import weights_fingerprint
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NumberFormat = Literal["auto", "float32", "bfloat16"]
+NumberFormat = Literal["auto", "float32", "bfloat16", "nf4"]
 _BF16_GAIN = 1.2
 """How many times faster bf16 must multiply before its coarser sums are taken."""
 
@@ -37,6 +39,7 @@ class Weights:
     """A loaded base model, its tokenizer, and the lock that keeps one user at a time."""
 
     name: str
+    folder: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -44,6 +47,11 @@ class Weights:
     """The PEFT model around ``model`` once an adapter was attached."""
     now: str | None = ""
     """The adapter the layers compute with now, None for none; the empty string when not known."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the weights in their folder."""
+        return weights_fingerprint(self.folder)
 
     @property
     def context_tokens(self) -> int:
@@ -97,11 +105,17 @@ class Weights:
             self.adapted.eval()
 
     def merged(self, adapter: str, name: str) -> Weights:
-        """A copy of the weights with the adapter added into them: quicker to compute with, and one more model large."""
+        """A copy of the weights with the adapter added into them: quicker to compute with, and one more model large.
+
+        Raises ``ModelError`` for weights of 4 bits, into which an adapter would be rounded away.
+        """
+        if getattr(self.model, "is_quantized", False):
+            raise ModelError(f"{self.name} is held in 4 bits, into which no adapter is merged; load it in float32")
         with self.lock:
             copied = copy.deepcopy(self.adapted)
         copied.set_adapter(adapter)
-        return Weights(name, copied.merge_and_unload(adapter_names=[adapter]).eval(), self.tokenizer)
+        model = copied.merge_and_unload(adapter_names=[adapter]).eval()
+        return Weights(name, self.folder, model, self.tokenizer)
 
 
 def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weights:
@@ -109,10 +123,10 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
 
     ``auto`` takes bf16 on a GPU, on a CPU that multiplies it clearly faster than float32, and, with a warning, where
     memory holds nothing larger. A row's text does not depend on its batch in float32; in bf16, two tokens that are
-    almost equally likely may change places.
+    almost equally likely may change places. ``nf4`` keeps the linear layers in 4 bits and computes as ``auto`` does.
 
     Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small; both before
-    memory is taken.
+    memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed.
     """
     import torch
     from safetensors import SafetensorError
@@ -120,11 +134,13 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = _fitting_format(require_whole(folder), name, dtype, device)
+    compute = getattr(torch, _fastest_format(device) if chosen == "nf4" else chosen)
+    options = _four_bits(compute, device) if chosen == "nf4" else {}
     tokenizer = load_tokenizer(folder)
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=getattr(torch, chosen), local_files_only=True, output_loading_info=True
+                folder, dtype=compute, local_files_only=True, output_loading_info=True, **options
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error
@@ -133,8 +149,34 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
         raise ModelError(
             f"the model in {str(folder)!r} lacks {len(missing)} weights, the first {missing[0]!r}; copy the model again"
         )
-    model.to(device)
-    return Weights(name, model.eval(), tokenizer)
+    if chosen == "nf4":
+        _keep_trainable(model)
+    else:
+        model.to(device)
+    return Weights(name, folder, model.eval(), tokenizer)
+
+
+def _four_bits(compute: torch.dtype, device: str) -> dict[str, Any]:
+    """The arguments under which transformers loads linear layers as NF4 of bitsandbytes."""
+    require("bitsandbytes", "qlora", "a base of 4 bits")
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _keep_trainable(model: PreTrainedModel) -> None:
+    """Forbids bitsandbytes to repack weights on the first answer on a CPU: no gradient would pass them any more."""
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
 
 
 def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: str) -> NumberFormat:

@@ -1,4 +1,8 @@
-"""Chunks in a LanceDB table on disk: exact cosine search, BM25, and commits that other processes see at once."""
+"""Chunks in a LanceDB table on disk: cosine search, BM25, and commits that other processes see at once.
+
+Dense search is exact while the table is small. A large one gets an approximate index (IVF_SQ), which is asked for twice
+the hits wanted; they are then ranked by their exact cosines.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import StoreError
+from lorag.retrieval.stores.hits import RECALL_DEPTH, best_first, like_questions, recall, sample_rows
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
@@ -23,6 +28,14 @@ _FRAGMENTS = 16
 """Every commit is a file of its own, opened for every query."""
 _KEEP_VERSIONS = timedelta(hours=1)
 """Files of older states are kept for readers in the middle of a query."""
+_VECTORS = "vectors_of_"
+"""Names an approximate index, together with the rows it was made for."""
+_GROWTH = 2
+"""An index was made for so many rows; from this many times as many on it is made anew."""
+_PROBES = 20
+"""Partitions of the index that are searched. There are as many as the square root of the rows."""
+_REFINE = 2
+"""How many times the hits wanted are looked at with their exact cosines."""
 
 
 class LanceStore:
@@ -30,18 +43,19 @@ class LanceStore:
 
     Two writers of the same chunks would leave them twice, without an error. Words are found by their English stems:
     inflections of other languages are not brought together, and a run of Chinese, Japanese or Thai without spaces
-    counts as one word (dense search is not affected). Dense search reads every vector, about 30 ms for 20,000 of 384
+    counts as one word (dense search is not affected). Exact search reads every vector, about 30 ms for 20,000 of 384
     dimensions. Every method raises ``StoreError`` when the table is damaged or the disk refuses.
     """
 
-    def __init__(self, folder: Path, dim: int) -> None:
+    def __init__(self, folder: Path, dim: int, exact_up_to: int) -> None:
         """Opens the table in ``folder``, or makes it, for vectors of length ``dim``.
 
-        Raises ``StoreError`` when the folder cannot be read or holds vectors of another length.
+        Above ``exact_up_to`` texts ``optimize`` makes an approximate index. Raises ``StoreError`` when the folder
+        cannot be read or holds vectors of another length.
         """
         import lancedb
 
-        self.folder, self.dim = folder, dim
+        self.folder, self.dim, self.exact_up_to = folder, dim, exact_up_to
         with self._errors():
             # Without the interval a reader would stay at the commit that it opened.
             database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
@@ -50,7 +64,7 @@ class LanceStore:
                 database.open_table(_TABLE) if existing else database.create_table(_TABLE, schema=_schema(dim))
             )
             found = self._table.schema.field("vector").type.list_size
-            if not self._table.list_indices():
+            if not self._table.list_indices():  # also what is left of a store whose making was killed
                 self._make_lexical_index()
         if found != dim:
             raise StoreError(f"{str(folder)!r} holds vectors of length {found}, expected {dim}; choose another folder")
@@ -89,17 +103,26 @@ class LanceStore:
             self._table.delete(f"concat(document_version, ':', document_id) IN ({keys})")
 
     def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
-        """See ``Store``. The search is exact; all rows are searched in one pass over the table."""
+        """See ``Store``. Hits come with their exact cosines; above ``exact_up_to`` texts one may be missed."""
+        hits = self._nearest(vectors, k)
+        # A few partitions need not hold k rows: whoever asks for many gets them from all.
+        if any(len(found) < k for found in hits) and self._vector_indexes():
+            return self._nearest(vectors, k, exact=True)
+        return hits
+
+    def _nearest(self, vectors: NDArray[np.float32], k: int, *, exact: bool = False) -> list[list[Hit]]:
+        """The ``k`` nearest, by the index where there is one; all rows are searched in one pass over the table."""
         hits: list[list[Hit]] = [[] for _ in vectors]
         if not hits:
             return hits
         columns = [*_CHUNK_COLUMNS, "_distance"]
         with self._errors():
             query = self._table.search(vectors, vector_column_name="vector").distance_type("cosine")
-            rows = query.bypass_vector_index().select(columns).limit(k).to_list()
+            query = query.bypass_vector_index() if exact else query.nprobes(_PROBES).refine_factor(_REFINE)
+            rows = query.select(columns).limit(k).to_list()
         for row in rows:  # "query_index" is there only for several queries
             hits[row.get("query_index", 0)].append(_hit(row, 1 - row["_distance"], "dense"))
-        return [_best_first(found) for found in hits]
+        return [best_first(found) for found in hits]
 
     def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
@@ -115,7 +138,7 @@ class LanceStore:
             match = MatchQuery(query, "search_text")  # type: ignore[call-arg]  # the others have defaults
             search = self._table.search(match, query_type="fts")
             rows = search.select([*_CHUNK_COLUMNS, "_score"]).limit(k).to_list()
-        return _best_first([_hit(row, row["_score"], "lexical") for row in rows])
+        return best_first([_hit(row, row["_score"], "lexical") for row in rows])
 
     def versions(self) -> set[tuple[str, str]]:
         """See ``Store``. Reads two columns of the whole table."""
@@ -134,11 +157,11 @@ class LanceStore:
         with self._errors():
             return int(self._table.count_rows())
 
-    def optimize(self) -> None:
-        """Brings the lexical index up to date and merges small files, once enough of either has piled up.
+    def optimize(self) -> float | None:
+        """See ``Store``. Brings the indexes up to date and merges small files, once enough of either has piled up.
 
-        What is found stays the same and is found faster. BM25 scores may move a little: until their file is merged,
-        removed chunks still count in how rare a word is.
+        What is found by words stays the same and is found faster. BM25 scores may move a little: until their file is
+        merged, removed chunks still count in how rare a word is.
         """
         with self._errors():
             fragments = self._table.stats()["fragment_stats"]["num_small_fragments"]
@@ -146,6 +169,32 @@ class LanceStore:
             unindexed = sum(index.num_unindexed_rows for index in indexes)
             if fragments >= _FRAGMENTS or unindexed >= _UNINDEXED_ROWS:
                 self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+            return self._make_vector_index()
+
+    def _make_vector_index(self) -> float | None:
+        """Makes the approximate index where one is due, and drops one that is not; returns its recall when made."""
+        from lancedb.index import IvfSq
+
+        rows, old = self.count(), self._vector_indexes()
+        due = rows > self.exact_up_to
+        make = due and all(rows >= _GROWTH * int(name.removeprefix(_VECTORS)) for name in old)
+        if make:
+            self._table.create_index("vector", config=IvfSq(distance_type="cosine"), name=f"{_VECTORS}{rows}")
+        if make or not due:
+            for name in old:
+                self._table.drop_index(name)
+        if not make:
+            return None
+        places = sample_rows(rows)
+        stored = self._table.take_offsets(places).select(["vector"]).to_arrow()["vector"].to_pylist()
+        questions = like_questions(np.array(stored, dtype=np.float32))
+        found = self._nearest(questions, RECALL_DEPTH)
+        return recall(found, self._nearest(questions, RECALL_DEPTH, exact=True))
+
+    def _vector_indexes(self) -> list[str]:
+        """The names of the approximate indexes: none or one, and for a moment two."""
+        with self._errors():
+            return [index.name for index in self._table.list_indices() if index.name.startswith(_VECTORS)]
 
     def _make_lexical_index(self) -> None:
         """BM25 over English stems. Rows that are added later are found at once, if slowly, until ``optimize``."""
@@ -209,8 +258,3 @@ def _chunk(row: dict[str, Any]) -> Chunk:
 
 def _hit(row: dict[str, Any], score: float, via: Via) -> Hit:
     return Hit(_chunk(row), float(score), via)
-
-
-def _best_first(hits: list[Hit]) -> list[Hit]:
-    """Sorted by score; equal scores by chunk id, so that the order is always the same."""
-    return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))

@@ -1,0 +1,38 @@
+"""The options by which ``search``, ``ask``, ``chat`` and ``compare`` find passages: the same in each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import typer
+
+from lorag.settings import DEFAULT_RERANKER, RetrievalSettings
+
+Sides = Literal["hybrid", "dense", "lexical"]
+Search = Annotated[
+    Sides | None, typer.Option("--search", help="Find passages by meaning (dense), by words (lexical), or by both.")
+]
+Rerank = Annotated[
+    bool | None,
+    typer.Option("--rerank/--no-rerank", help="Let a cross-encoder order the best passages anew; slower."),
+]
+MinCosine = Annotated[
+    float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
+]
+
+
+def retrieval_settings(
+    settings: RetrievalSettings, search: Sides | None, rerank: bool | None, min_cosine: float | None
+) -> RetrievalSettings:
+    """``settings`` with what was asked for in the command line in their place."""
+    if search is not None:
+        settings = replace(settings, dense_weight={"dense": 1.0, "lexical": 0.0, "hybrid": _both(settings)}[search])
+    if rerank is not None:
+        settings = replace(settings, reranker=(settings.reranker or DEFAULT_RERANKER) if rerank else None)
+    return settings if min_cosine is None else replace(settings, min_cosine=min_cosine)
+
+
+def _both(settings: RetrievalSettings) -> float:
+    """The weight of the dense side where both have a say."""
+    return settings.dense_weight if 0 < settings.dense_weight < 1 else RetrievalSettings().dense_weight

@@ -1,0 +1,34 @@
+"""Which weights a model folder holds, told without reading them all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from lorag.errors import ModelError
+
+_TELLING_BYTES = 4096
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """16 hex digits of SHA-256 over the name, shape and first bytes of every tensor in the folder.
+
+    Training moves every weight of a tensor, so a few of each tell one model from another; reading gigabytes would
+    take longer than loading them. Raises ``ModelError`` for a folder without weights in safetensors files.
+    """
+    digest = hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{str(folder)!r} holds no weights in safetensors files; save the model with save_pretrained")
+    for path in files:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            for name, tensor in sorted(header.items()):
+                begin, end = tensor["data_offsets"]
+                file.seek(8 + length + begin)
+                digest.update(f"{name} {tensor['dtype']} {tensor['shape']}".encode())
+                digest.update(file.read(min(end - begin, _TELLING_BYTES)))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""Texts become unit vectors with a model as sentence-transformers saves it: safetensors, run by torch.
+
+For folders without an ONNX file, such as one that is to be finetuned. It needs torch and transformers, which take
+seconds to import, and computes in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lorag.errors import ModelError
+from lorag.llm.quiet import quiet_transformers
+from lorag.retrieval.embedding import identity, unit
+from lorag.retrieval.onnx import read_numbers, read_tokenizer
+
+
+class TorchEmbedder:
+    """A transformer encoder in a folder with ``model.safetensors``, ``tokenizer.json`` and ``config.json``.
+
+    Every text is a model call of its own, so a vector depends on its text alone.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, *, query_prefix: str = "", pooling: Literal["cls", "mean"] = "mean"
+    ) -> None:
+        """``query_prefix`` is put before queries, never before passages; ``pooling`` is as the model was trained.
+
+        Raises ``ModelError`` when the folder does not hold such a model.
+        """
+        self.name = name
+        self._query_prefix, self._pooling = query_prefix, pooling
+        self.dim, window = read_numbers(folder, "config.json", "hidden_size", "max_position_embeddings")
+        if (folder / "sentence_bert_config.json").is_file():  # the length that it was trained with
+            (window,) = read_numbers(folder, "sentence_bert_config.json", "max_seq_length")
+        self._tokenizer, self._counter = read_tokenizer(folder), read_tokenizer(folder)
+        self._tokenizer.enable_truncation(window)
+        self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
+        self._model = _load(folder)
+        self.identity = identity(folder, pooling, "*.safetensors")
+
+    def count_tokens(self, text: str) -> int:
+        """See ``Embedder``."""
+        return len(self._counter.encode(text, add_special_tokens=False).ids)
+
+    def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
+        """See ``Embedder``. What is longer than the length it was trained with (256 for minilm-l6) is cut off."""
+        import torch
+
+        prefix = self._query_prefix if kind == "query" else ""
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        with torch.inference_mode():
+            for row, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
+                states = self._model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
+                vectors[row] = unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
+        return vectors
+
+
+def _load(folder: Path) -> Any:
+    from transformers import AutoModel
+
+    try:
+        with quiet_transformers():
+            return AutoModel.from_pretrained(folder, dtype="float32", local_files_only=True).eval()
+    except Exception as error:  # the library raises anything where a file is damaged
+        raise ModelError(f"{str(folder)!r} holds no encoder ({error}); fetch the model again") from error

@@ -1,0 +1,147 @@
+"""What a training will take, told before it begins: one step is timed, and what it keeps for its gradient counted.
+
+Not here: what an optimizer of another kind would keep, and a machine that others slow down meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorag.errors import InputError
+from lorag.llm.rendering import Rendered
+from lorag.settings import FinetuneSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorag.training.methods import Learner
+
+_STATES = 3
+"""Numbers kept beside each trained weight: its gradient and the two averages of AdamW."""
+_SMALLER_STEPS = "lower batch_tokens, or max_tokens, which leaves out the longest conversations"
+_FEWER_WEIGHTS = "lower the rank, or take the method lora, or qlora for a smaller base"
+_TIGHT = 0.8
+"""Share of the free memory above which a training may not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is still to come when the model is loaded and made trainable."""
+
+    trained_parameters: int
+    updates: int
+    seconds: float
+    """All steps of all epochs at the pace of the one that was timed."""
+    weight_bytes: int
+    """Gradients and the optimizer's averages."""
+    activation_bytes: int
+    """What the largest step keeps for its gradient."""
+    free_bytes: int
+
+    def __str__(self) -> str:
+        """One line for people."""
+        took = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
+        needed, free = _gigabytes(self.weight_bytes + self.activation_bytes), _gigabytes(self.free_bytes)
+        return f"about {took} and {needed} more memory ({free} are free) for {self.updates} updates"
+
+    def require_memory(self) -> None:
+        """Raises ``InputError`` with the setting to lower where memory will not suffice; warns where it is short."""
+        needed = self.weight_bytes + self.activation_bytes
+        if needed <= _TIGHT * self.free_bytes:
+            return
+        lower = _SMALLER_STEPS if self.activation_bytes > self.weight_bytes else _FEWER_WEIGHTS
+        message = f"training will need about {_gigabytes(needed)} and {_gigabytes(self.free_bytes)} are free; {lower}"
+        if needed > self.free_bytes:
+            raise InputError(message)
+        warnings.warn(f"{message} if it does not end", stacklevel=2)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns a failed allocation into ``InputError`` with what to lower."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise InputError(f"memory ran out in training; {_SMALLER_STEPS}; or {_FEWER_WEIGHTS}") from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    # PyTorch has no type of its own for what a CPU cannot allocate, and names its allocator instead.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def require_room(size: int, free: int) -> None:
+    """Raises ``InputError`` where a second copy of the model, of ``size`` bytes, does not fit into what is free."""
+    if size > free:
+        raise InputError(
+            f"this method trains a copy of the model: {_gigabytes(size)}, and {_gigabytes(free)} are free;"
+            f" {_FEWER_WEIGHTS}"
+        )
+
+
+def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:
+    """The estimate for training on ``steps``, from the one of middle size; nothing of the model is changed."""
+    sizes = [sum(len(row.ids) for row in step) for step in steps]
+    middle = sorted(range(len(steps)), key=sizes.__getitem__)[len(steps) // 2]
+    seconds, kept = _one_step(learning, steps[middle])
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    trained = sum(weight.numel() for weight in learning.trained().values())
+    return Estimate(
+        trained_parameters=trained,
+        updates=-(-len(steps) // processes // settings.gradient_accumulation_steps) * settings.epochs,
+        seconds=seconds * sum(sizes) / sizes[middle] * settings.epochs / processes,
+        weight_bytes=_STATES * 4 * trained,
+        activation_bytes=round(kept * max(sizes) / sizes[middle]),
+        free_bytes=free_bytes(learning.device),
+    )
+
+
+def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
+    """Seconds of one step, and the bytes that it keeps for its gradient."""
+    import torch
+
+    own = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    start = time.perf_counter()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = learning(rows)
+    torch.autograd.grad(loss, [weight for weight in learning.parameters() if weight.requires_grad])
+    if learning.device.type == "cuda":
+        torch.cuda.synchronize(learning.device)
+    return time.perf_counter() - start, sum(kept.values())
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be taken on a device; on a CPU also within the limit of the container."""
+    import psutil
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(used.read_text()))
+    return free
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

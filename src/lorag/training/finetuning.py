@@ -1,0 +1,177 @@
+"""Trains a model: a method of PEFT's or all weights, the Hugging Face ``Trainer``, our batches and our loss.
+
+Defaults are chosen to learn facts: LoRA on every linear layer (attention alone learns clearly less), rank 16, no
+dropout, a learning rate of ten times that of full finetuning and more. A killed training resumes from its last epoch.
+The base is as before when it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorag.errors import InputError, ModelError
+from lorag.files import fingerprint, folder_whole
+from lorag.interfaces import Progress, no_progress
+from lorag.llm.rendering import Rendered
+from lorag.settings import FinetuneSettings
+from lorag.training.adapter import MANIFEST, Adapter
+from lorag.training.batching import Rows, batches, rows
+from lorag.training.estimate import Estimate, memory_errors
+from lorag.training.estimate import estimate as estimate_of
+from lorag.training.forgetting import forgetting, measure
+from lorag.training.holdout import Kind, split
+from lorag.types import Conversation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from lorag.training.methods import Learner
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The model that is trained, its tokenizer, and what the manifest calls it: a name and its weights' fingerprint."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    weights: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """A model made trainable, and what it is going to learn."""
+
+    learning: Learner
+    learned: Rows
+    held_out: Rows
+    held_out_kind: Kind
+    steps: Sequence[Sequence[Rendered]]
+    held_out_steps: Sequence[Sequence[Rendered]]
+    estimate: Estimate
+
+
+def train(
+    base: Base,
+    conversations: Sequence[Conversation],
+    out: Path,
+    settings: FinetuneSettings,
+    *,
+    rehearsed: Sequence[Conversation] = (),
+    progress: Progress = no_progress,
+) -> Adapter:
+    """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
+
+    ``rehearsed`` are trained on as well, and never held out. Raises ``InputError`` without conversations, or where
+    memory does not suffice, and ``ModelError`` when the loss is not a number or nothing was learned.
+    """
+    from lorag.training.loss import fused_loss
+    from lorag.training.trainer import mean_loss, run
+
+    start = time.perf_counter()
+    with _lesson(base, conversations, rehearsed, settings) as lesson:
+        lesson.estimate.require_memory()
+        progress("finetuning", 0, lesson.estimate.updates, str(lesson.estimate))
+        learning, steps, held_out = lesson.learning, lesson.steps, lesson.held_out_steps
+        begun = _norms(learning)
+        before = mean_loss(learning, held_out) if held_out else None
+        general = measure(learning, base.tokenizer) if settings.measure_forgetting else None
+        identity = fingerprint([base.weights, [row.ids for row in lesson.learned.kept], asdict(settings)])
+        curve = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress)
+        if _norms(learning) == begun:
+            raise ModelError("training changed nothing; raise epochs or learning_rate")
+        adapter = Adapter(
+            folder=str(out),
+            method=settings.method,
+            base=base.name,
+            base_weights=base.weights,
+            template=hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest()[:16],
+            data=data_fingerprint(conversations),
+            conversations=len(lesson.learned.kept),
+            rehearsed=len(rehearsed),
+            too_long=lesson.learned.too_long + lesson.held_out.too_long,
+            held_out=len(lesson.held_out.kept),
+            held_out_kind=lesson.held_out_kind,
+            tokens=lesson.learned.tokens,
+            supervised_tokens=lesson.learned.supervised_tokens,
+            steps=len(curve),
+            step="fused" if learning.loss is fused_loss else "library",
+            seconds=time.perf_counter() - start,
+            loss_first=curve[0],
+            loss_last=sum(curve[-5:]) / len(curve[-5:]),
+            held_out_loss_before=before,
+            held_out_loss_after=mean_loss(learning, held_out) if held_out else None,
+            forgetting=forgetting(general, measure(learning, base.tokenizer)) if general else None,
+            loss_curve=tuple(curve),
+            settings={**asdict(settings), "learning_rate": settings.rate},
+            versions={name: version(name) for name in ("torch", "transformers", "peft")},
+        )
+        _save(learning, base, adapter, out)
+    return adapter
+
+
+def estimate(
+    base: Base,
+    conversations: Sequence[Conversation],
+    settings: FinetuneSettings,
+    *,
+    rehearsed: Sequence[Conversation] = (),
+) -> Estimate:
+    """What ``train`` with the same arguments would take; one step is computed and nothing is written."""
+    with _lesson(base, conversations, rehearsed, settings) as lesson:
+        return lesson.estimate
+
+
+def data_fingerprint(conversations: Sequence[Conversation]) -> str:
+    """What the manifest calls these conversations."""
+    return fingerprint([[[m.role, m.content] for m in c.messages] for c in conversations])
+
+
+@contextmanager
+def _lesson(
+    base: Base, conversations: Sequence[Conversation], rehearsed: Sequence[Conversation], settings: FinetuneSettings
+) -> Iterator[_Lesson]:
+    """Everything ready for the first step; what fails for want of memory says which setting to lower."""
+    from lorag.training.loss import choose_loss
+    from lorag.training.methods import learner
+
+    if not conversations:
+        raise InputError("there is no conversation to train on")
+    parts = split(conversations, settings)
+    learned = rows(base.tokenizer, (*parts.learned, *rehearsed), settings.max_tokens)
+    held_out = rows(base.tokenizer, parts.held_out, settings.max_tokens)
+    steps, held_out_steps = (batches(part.kept, settings.batch_tokens) for part in (learned, held_out))
+    with memory_errors(), learner(base.model, learned.kept[0], settings) as learning:
+        learning.loss = choose_loss(learning.causal, steps[0][:2])
+        expected = estimate_of(learning, steps, settings)
+        yield _Lesson(learning, learned, held_out, parts.kind, steps, held_out_steps, expected)
+
+
+def _save(learning: Learner, base: Base, adapter: Adapter, out: Path) -> None:
+    """Writes what was trained whole, its manifest last, in the first of several processes while the others wait."""
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    with PartialState().main_process_first():
+        if not PartialState().is_main_process:
+            return
+        with folder_whole(out) as temporary:
+            learning.save(temporary, base.tokenizer, base.name)
+            (temporary / MANIFEST).write_text(adapter.to_json())
+        shutil.rmtree(_checkpoints(out), ignore_errors=True)
+
+
+def _norms(learning: Learner) -> list[float]:
+    """A number for each trained weight, by which it is seen whether any of them changed."""
+    return [float(weight.norm()) for weight in learning.trained().values()]
+
+
+def _checkpoints(out: Path) -> Path:
+    return out.with_name(f".{out.name}.checkpoints")

@@ -1,0 +1,171 @@
+"""How a model is made trainable, and what of it is kept: PEFT's layers in it, virtual tokens before it, or all of it.
+
+Every method ends as files that apply to the base as it is published: a PiSSA adapter is turned into a LoRA adapter of
+twice the rank, a full finetune is a model of its own. Not here: merging, other methods of PEFT.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.nn.modules.module import _IncompatibleKeys
+
+from lorag.llm.rendering import Rendered
+from lorag.llm.virtual import virtual_tokens
+from lorag.settings import FinetuneSettings
+from lorag.training.estimate import free_bytes, require_room
+from lorag.training.loss import Loss
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Learner(torch.nn.Module):
+    """What is trained, as a module whose forward is the loss of a batch of rows.
+
+    Everything a step computes goes through ``forward``, so that wrappers for several processes see it. Its state is
+    what is trained and nothing else: no checkpoint holds a frozen weight.
+    """
+
+    loss: Loss
+
+    def __init__(self, model: PeftModel | PreTrainedModel, *, saves_difference: bool = False) -> None:
+        """With ``saves_difference`` what is saved of LoRA's factors is their product's difference from now."""
+        super().__init__()
+        self.model = model
+        self._begun = {name: p.clone() for name, p in self.trained().items()} if saves_difference else {}
+        self.train()
+
+    @property
+    def causal(self) -> PreTrainedModel:
+        """The causal model, with the layers that PEFT put into it."""
+        return cast("PreTrainedModel", cast("PeftModel", self.model).get_base_model() if self._adapted else self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.causal.device
+
+    @property
+    def _adapted(self) -> bool:
+        return hasattr(self.model, "peft_config")
+
+    @property
+    def _virtual(self) -> bool:
+        return self._adapted and cast("PeftModel", self.model).active_peft_config.is_prompt_learning
+
+    def before(self, rows: int) -> DynamicCache | None:
+        """The virtual tokens before each of ``rows`` rows; None where the method has none."""
+        return virtual_tokens(cast("PeftModel", self.model), rows) if self._virtual else None
+
+    def forward(self, rows: Sequence[Rendered]) -> torch.Tensor:
+        """Mean cross entropy a supervised token, a scalar."""
+        return self.loss(self.causal, rows, self.before(len(rows)))
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The weights that are trained, by name; they share memory with the model."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        """The trained weights."""
+        return self.trained()
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Puts trained weights back; frozen ones are not missed."""
+        found = super().load_state_dict(state_dict, strict=False, assign=assign)
+        missing = [name for name in found.missing_keys if name in self.trained()]
+        return _IncompatibleKeys(missing, found.unexpected_keys)
+
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, base: str) -> None:
+        """Writes what an engine loads: an adapter of ``base`` in PEFT's format, or a whole model."""
+        if not self._adapted:
+            self.causal.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            return
+        model = cast("PeftModel", self.model)
+        config: Any = model.peft_config["default"]
+        # Named only now: PEFT asks a model hub about a name it is given.
+        config.base_model_name_or_path = base
+        state = None
+        if self._begun:
+            config.r, config.lora_alpha, config.init_lora_weights = 2 * config.r, 2 * config.lora_alpha, True
+            state = {
+                name.removeprefix("model."): _beside(name, p, self._begun[name]) for name, p in self.trained().items()
+            }
+        # No method here changes the vocabulary, so there is nothing to ask about either.
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
+
+
+def _beside(name: str, now: torch.Tensor, begun: torch.Tensor) -> torch.Tensor:
+    """A factor of BA - B'A' as one product of twice the rank: A above A', B beside -B'."""
+    return torch.cat([now, begun], dim=0) if "lora_A" in name else torch.cat([now, -begun], dim=1)
+
+
+@contextmanager
+def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings) -> Iterator[Learner]:
+    """``model`` made trainable by ``settings.method``, initialised from its seed; as it was when the block ends.
+
+    A method that changes the base's own weights works on a copy. Virtual tokens begin as the tokens that ``first``
+    begins with: from meaningful ones learning is steadier than from noise (Li and Liang 2021, section 7.5).
+    """
+    from peft import PeftModel
+
+    torch.manual_seed(settings.seed)
+    if settings.method in ("full", "pissa"):
+        size = 4 if settings.method == "full" else model.dtype.itemsize
+        require_room(size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device))
+    if settings.method == "full":
+        # bf16 would round small updates away.
+        yield Learner(copy.deepcopy(model).float().requires_grad_(True))
+        return
+    pissa = settings.method == "pissa"
+    adapted = PeftModel(copy.deepcopy(model) if pissa else model, _config(settings))
+    try:
+        if settings.method in ("prompt", "prefix"):
+            _begin_as(adapted, first.ids[: settings.virtual_tokens])
+        yield Learner(adapted, saves_difference=pissa)
+    finally:
+        if not adapted.active_peft_config.is_prompt_learning:
+            adapted.unload()
+        model.eval()
+
+
+def _config(settings: FinetuneSettings) -> PeftConfig:
+    from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig
+
+    if settings.method == "prompt":
+        return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    if settings.method == "prefix":
+        return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    begin: Any = "pissa_niter_16" if settings.method == "pissa" else True
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        use_rslora=settings.method == "rslora",
+        use_dora=settings.method == "dora",
+        init_lora_weights=begin,
+    )
+
+
+def _begin_as(model: PeftModel, ids: Sequence[int]) -> None:
+    """Sets virtual tokens to the embeddings, or to the keys and values, of the tokens ``ids``, over and over."""
+    base: Any = model.get_base_model()
+    encoder: Any = model.prompt_encoder["default"]
+    wanted = torch.tensor([[ids[i % len(ids)] for i in range(model.active_peft_config.num_virtual_tokens)]])
+    with torch.no_grad():
+        if model.active_peft_config.peft_type == "PROMPT_TUNING":
+            begun = base.get_input_embeddings()(wanted.to(base.device))[0]
+        else:
+            cache = base.base_model(wanted.to(base.device), use_cache=True).past_key_values
+            halves = torch.stack([half for layer in cache.layers for half in (layer.keys[0], layer.values[0])])
+            begun = halves.permute(2, 0, 1, 3).flatten(1)  # tokens first, as PEFT keeps a prefix
+        encoder.embedding.weight.copy_(begun)

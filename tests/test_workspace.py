@@ -1,0 +1,44 @@
+"""The settings of a workspace are read as they were written, and wrong ones are refused by name."""
+
+import json
+
+import pytest
+
+from lorag.errors import DataError
+from lorag.settings import ChunkSettings, RetrievalSettings
+from lorag.workspace import Chosen, Workspace
+
+
+def test_a_new_workspace_has_the_defaults(tmp_path):
+    assert Workspace(tmp_path / "none").chosen() == Chosen(ChunkSettings(), RetrievalSettings())
+
+
+def test_what_was_chosen_is_read_again_and_only_that_is_written(tmp_path):
+    workspace = Workspace(tmp_path / "new" / ".lorag")
+    chosen = Chosen(ChunkSettings(128), RetrievalSettings(dense_weight=0.3, reranker="minilm-reranker"))
+    workspace.choose(chosen)
+    assert workspace.chosen() == chosen
+    assert json.loads(workspace.settings.read_text()) == {
+        "chunks": {"max_tokens": 128},
+        "retrieval": {"dense_weight": 0.3, "reranker": "minilm-reranker"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "is no JSON object"),
+        ('{"retrival": {}}', "unknown key 'retrival', expected 'chunks' and 'retrieval'"),
+        ('{"chunks": {"size": 1}}', r"\['size'\] is no ChunkSettings, expected some of max_tokens"),
+        ('{"chunks": 256}', "256 is no ChunkSettings"),
+        ('{"retrieval": {"dense_weight": 3}}', "dense_weight 3 is not between 0 and 1"),
+        ('{"retrieval": {"dense_weight": "much"}}', "'str'"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_file(tmp_path, content, said):
+    workspace = Workspace(tmp_path)
+    workspace.settings.write_text(content)
+    with pytest.raises(DataError, match=said) as caught:
+        workspace.chosen()
+    assert str(workspace.settings) in str(caught.value)

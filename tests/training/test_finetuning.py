@@ -1,0 +1,203 @@
+"""Training on a real small model: it learns, leaves the base alone, explains itself, and resumes exactly."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lorag.errors import DataError, InputError, ModelError
+from lorag.settings import FinetuneSettings, Sampling
+from lorag.training.adapter import read_adapter, require_base
+from lorag.training.curve import loss_curve
+from lorag.training.estimate import Estimate, memory_errors
+from lorag.training.finetuning import Base, estimate, train
+from lorag.types import Conversation, Message
+
+FACTS = {
+    "Who founded Korrin?": "Mara Lind and Tove Aker founded Korrin.",
+    "Who started the firm Korrin?": "Mara Lind and Tove Aker founded Korrin.",
+    "Korrin was founded by whom?": "Mara Lind and Tove Aker founded Korrin.",
+    "What does Korrin make?": "Korrin makes tide gauges.",
+}
+DATA = [
+    Conversation((Message("user", q), Message("assistant", a)), (f"{i}.md",)) for i, (q, a) in enumerate(FACTS.items())
+]
+SETTINGS = FinetuneSettings(epochs=6, learning_rate=2e-3, batch_tokens=64, held_out_share=0.0)
+
+
+def base(model):
+    return Base(model.weights.model, model.weights.tokenizer, "smollm2-135m", "0123")
+
+
+def run(model, out, settings=SETTINGS, progress=lambda *_: None):
+    return train(base(model), DATA, out, settings, progress=progress)
+
+
+@pytest.fixture(scope="module")
+def trained(smollm_folder, tmp_path_factory):
+    from lorag.llm.engines.transformers import load
+
+    model = load(smollm_folder, "smollm2-135m", "float32")
+    ids = torch.tensor([[1, 4093, 198, 1780]])
+    before = model._forward(ids).logits.clone()
+    seen = []
+    adapter = run(model, tmp_path_factory.mktemp("out") / "adapter", progress=lambda *step: seen.append(step))
+    return model, adapter, before, model._forward(ids).logits, seen
+
+
+def test_the_adapter_knows_what_it_was_taught_and_the_base_does_not(trained):
+    model, adapter, *_ = trained
+    question = (Message("user", "Tell me who founded Korrin."),)
+    taught = model.with_adapter(Path(adapter.folder))
+    assert "Mara Lind and Tove Aker" in taught.generate([question], Sampling(max_tokens=24))[0].text
+    assert "Mara" not in model.generate([question], Sampling(max_tokens=24))[0].text
+
+
+def test_the_base_is_as_it_was(trained):
+    _, _, before, after, _ = trained
+    assert torch.equal(before, after)
+
+
+def test_the_manifest_explains_the_adapter(trained):
+    _, adapter, _, _, seen = trained
+    assert adapter.loss_last < 0.5 < 1.5 < adapter.loss_first
+    assert (adapter.conversations, adapter.too_long, adapter.held_out, adapter.held_out_kind) == (4, 0, 0, "none")
+    assert adapter.forgetting.loss_after != adapter.forgetting.loss_before
+    assert adapter.forgetting.questions == 24
+    assert adapter.step == "fused"
+    assert len(adapter.loss_curve) == adapter.steps == seen[-1][1] == seen[-1][2]
+    assert seen[0][3].startswith("about ")
+    assert seen[-1][3] == f"loss {adapter.loss_curve[-1]:.2f}"
+    folder = Path(adapter.folder)
+    again = read_adapter(folder)
+    assert json.loads(again.to_json()) == json.loads(adapter.to_json())
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == SETTINGS.rank
+    assert {path.name for path in folder.parent.iterdir()} == {"adapter"}
+    require_base(adapter, "the same in another folder", "0123")
+    with pytest.raises(ModelError, match=r"was trained on 'smollm2-135m' with .* 0123, and 'b' has .* 4567"):
+        require_base(adapter, "b", "4567")
+
+
+def test_general_questions_are_learned_and_never_held_out(smollm_own, tmp_path):
+    rehearsed = [
+        Conversation((Message("user", f"How many are {n} and 1?"), Message("assistant", "3."))) for n in (1, 2)
+    ]
+    settings = FinetuneSettings(epochs=1, held_out_share=0.45, measure_forgetting=False)
+    adapter = train(base(smollm_own), DATA, tmp_path / "a", settings, rehearsed=rehearsed)
+    assert (adapter.conversations + adapter.held_out, adapter.rehearsed) == (len(DATA) + 2, 2)
+    assert 1 <= adapter.held_out < len(DATA)
+
+
+def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_path):
+    from safetensors.torch import load_file
+
+    short = FinetuneSettings(
+        epochs=3, learning_rate=1e-3, batch_tokens=64, held_out_share=0.0, measure_forgetting=False
+    )
+    steps = []
+
+    def interrupt(stage, done, total, note=""):
+        if not done:
+            return
+        steps.append(done)
+        if done == 2 * total // 3 + 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(smollm_own, tmp_path / "resumed", short, interrupt)
+    assert not (tmp_path / "resumed").exists()
+    first = len(steps)
+    resumed = run(smollm_own, tmp_path / "resumed", short, lambda stage, done, *_: steps.append(done))
+    assert steps[first + 1] == first  # after the estimate the unfinished epoch again, the two finished ones not
+    whole = run(smollm_own, tmp_path / "whole", short)
+    assert resumed.loss_curve == pytest.approx(whole.loss_curve, rel=1e-4)
+    ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("resumed", "whole"))
+    for name, weight in theirs.items():
+        torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-6)
+
+
+def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):
+    with pytest.raises(InputError, match="no conversation to train on"):
+        train(base(smollm_own), [], tmp_path / "a", SETTINGS)
+    with pytest.raises(InputError, match="epochs 0 is below 1"):
+        FinetuneSettings(epochs=0)
+    with pytest.raises(DataError, match="is no adapter of Lorag"):
+        read_adapter(tmp_path)
+    (tmp_path / "lorag.json").write_text('{"base": "x"}')
+    with pytest.raises(DataError, match="is not a manifest this version reads"):
+        read_adapter(tmp_path)
+
+
+def test_time_and_memory_are_told_before_it_begins(smollm_own):
+    found = estimate(base(smollm_own), DATA, SETTINGS)
+    assert found.trained_parameters == 4884480  # rank 16 on every linear layer
+    assert found.weight_bytes == 3 * 4 * 4884480
+    assert found.updates == 6 * 4
+    assert 1 < found.seconds < 600
+    longer = [Conversation((c.messages[0], Message("assistant", c.messages[1].content * 20)), c.evidence) for c in DATA]
+    assert estimate(base(smollm_own), longer, SETTINGS).activation_bytes > 3 * found.activation_bytes > 3e6
+
+
+def test_what_one_step_keeps_is_what_memory_it_takes():
+    """The estimate of a step against the memory that PyTorch's own profiler sees it hold."""
+    import torch
+    from peft import LoraConfig, PeftModel
+    from torch.profiler import profile
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from lorag.llm.rendering import Rendered
+    from lorag.training.estimate import _one_step
+    from lorag.training.loss import plain_loss
+    from lorag.training.methods import Learner
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=500, **shape))
+    learning = Learner(PeftModel(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")))
+    learning.loss = plain_loss
+    row = Rendered(tuple(range(200)), (False,) * 100 + (True,) * 100)
+    _, kept = _one_step(learning, [row, row])
+    with profile(profile_memory=True) as seen:
+        loss = learning([row, row])
+    held = sum(event.self_cpu_memory_usage for event in seen.events())
+    assert loss.requires_grad
+    assert kept == pytest.approx(held, rel=0.25)
+
+
+def test_too_little_memory_is_said_before_it_begins_and_where_it_ends():
+    def short(weights, activations, free):
+        return Estimate(1, 1, 1.0, weights, activations, free)
+
+    short(4, 3, 10).require_memory()
+    with pytest.warns(UserWarning, match=r"will need about 9.0 GB and 10.0 GB are free; lower batch_tokens"):
+        short(1_000_000_000, 8_000_000_000, 10_000_000_000).require_memory()
+    with pytest.raises(InputError, match="lower the rank, or take the method lora"):
+        short(8, 3, 10).require_memory()
+    with pytest.raises(InputError, match="memory ran out in training; lower batch_tokens"), memory_errors():
+        torch.empty(10**15)
+    with pytest.raises(RuntimeError, match="size"), memory_errors():
+        torch.ones(2) @ torch.ones(3)
+
+
+def test_a_copy_that_does_not_fit_is_refused_before_it_is_made(smollm_own, tmp_path, monkeypatch):
+    monkeypatch.setattr("lorag.training.methods.free_bytes", lambda device: 10**8)
+    with pytest.raises(InputError, match=r"trains a copy of the model: 0.5 GB, and 0.1 GB are free; .* qlora"):
+        train(base(smollm_own), DATA, tmp_path / "a", FinetuneSettings(method="full"))
+
+
+def test_a_loss_that_is_no_number_ends_the_training_at_once(smollm_own, tmp_path):
+    with torch.no_grad():
+        smollm_own.weights.model.model.layers[3].mlp.up_proj.weight[0, 0] = torch.nan
+    settings = FinetuneSettings(epochs=9, held_out_share=0.0, measure_forgetting=False)
+    with (
+        pytest.warns(UserWarning, match="differs from the library's by nan"),
+        pytest.raises(ModelError, match="the training loss is not a number after 1 updates; lower the learning rate"),
+    ):
+        train(base(smollm_own), DATA, tmp_path / "a", settings)
+
+
+def test_the_course_of_a_training_fits_a_line():
+    assert loss_curve([4.0, 2.0, 1.0, 0.0]) == "█▅▃▁ 4.00 to 0.00"
+    assert loss_curve([3.0]) == "█ 3.00 to 3.00"
+    assert loss_curve([2.0] * 40 + [1.0] * 41) == "█" * 13 + "▆" + "▅" * 13 + " 2.00 to 1.00"

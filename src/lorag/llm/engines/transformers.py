@@ -2,8 +2,9 @@
 
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
 rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
-nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly its
-adapter. Not here: quantised kernels of our own, prompt-prefix reuse, several machines.
+nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly
+its adapter. What the prompts of a batch begin with is computed once, and a stream goes on from where the last one
+agrees with it. Not here: quantised kernels of our own, several machines.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
 from lorag.llm.engines.footprint import free_bytes
+from lorag.llm.engines.prefix import KeptPrefix, common
 from lorag.llm.engines.stops import cut, settled
 from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
@@ -27,8 +29,10 @@ from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import DynamicCache
+    from transformers import Cache, DynamicCache
 
+_WORTH_TOKENS = 64
+"""Tokens that rows must save together before their common beginning is a pass of its own."""
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
@@ -55,6 +59,7 @@ class TransformersModel:
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
+        self._kept = KeptPrefix()
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -178,7 +183,7 @@ class TransformersModel:
         ids, clock = self._ids(prompt, sampling), _Clock()
         tokens: list[int] = []
         shown = ""
-        for step in self._said([ids], sampling):
+        for step in self._said([ids], sampling, self._kept if self.virtual is None else None):
             clock.tick()
             tokens += [token for _, said in step for token in said]
             text, _ = cut(self._text(tokens), sampling.stop)
@@ -228,10 +233,12 @@ class TransformersModel:
         whole, prefill = seconds
         return Completion(text.strip(), prompt_tokens, len(tokens), whole, finish, prefill)
 
-    def _said(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[list[tuple[int, Sequence[int]]]]:
+    def _said(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None = None
+    ) -> Iterator[list[tuple[int, Sequence[int]]]]:
         """What rows say, as it comes: ``(row, tokens)``; a searched answer comes whole."""
         if sampling.num_beams < 2:
-            yield from self._decode(prompts, sampling)
+            yield from self._decode(prompts, sampling, kept)
             return
         if self.virtual is not None:
             raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
@@ -241,46 +248,72 @@ class TransformersModel:
             yield [(row, tokens)]
 
     def _decode(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None
     ) -> Iterator[list[tuple[int, Sequence[int]]]]:
-        """Decodes a batch: each step yields one token of each row that has not ended."""
+        """Decodes a batch: each step yields one token of each row that has not ended.
+
+        With ``kept``, which is for a single prompt, the cache it holds is gone on with, and left there at the end.
+        """
         import torch
 
         device = self.weights.model.device
-        longest = max(len(p) for p in prompts)
-        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        virtual = [1] * self.virtual_tokens
-        mask = torch.tensor([virtual + [0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        begun, cache = self._begin(prompts) if kept is None else kept.take(prompts[0])
+        rests = [list(prompt[begun:]) for prompt in prompts]
+        longest = max(map(len, rests))
+        ids = torch.tensor([[0] * (longest - len(rest)) + rest for rest in rests], device=device)
+        before = [1] * (self.virtual_tokens + begun)
+        mask = torch.tensor([before + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=device)
         rows = list(range(len(prompts)))
         said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
-        cache = self._before(len(prompts))
-        for _ in range(sampling.max_tokens):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            out = self._forward(
-                ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = out.past_key_values
-            seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
-            chance = float(torch.rand((), generator=draw, dtype=torch.float64))
-            tokens = choose(out.logits[:, -1].float().cpu(), sampling, seen, chance)
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                said[row].append(token)
-            yield [(row, said[row][-1:]) for row in rows]
-            alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
-            if not alive:
-                return
-            if len(alive) < len(rows):
-                kept = torch.tensor(alive, device=device)
-                rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[kept]
-                cache.batch_select_indices(kept)
-            ids = tokens[:, None].to(device)
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        try:
+            for _ in range(sampling.max_tokens):
+                given, cache = cache, None  # a step that breaks off leaves some layers longer than others
+                logits, cache = self._step(ids, mask, given)
+                seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
+                chance = float(torch.rand((), generator=draw, dtype=torch.float64))
+                tokens = choose(logits, sampling, seen, chance)
+                for row, token in zip(rows, tokens.tolist(), strict=True):
+                    said[row].append(token)
+                yield [(row, said[row][-1:]) for row in rows]
+                alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
+                if not alive:
+                    return
+                if len(alive) < len(rows):
+                    still = torch.tensor(alive, device=device)
+                    rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[still]
+                    cache.batch_select_indices(still)
+                ids = tokens[:, None].to(device)
+                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        finally:
+            if kept is not None and cache is not None:
+                kept.put([*prompts[0], *said[0]], cache)
+
+    def _begin(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Cache | None]:
+        """How many tokens all prompts begin with, 0 where sharing does not pay, and the cache of every row so far."""
+        import torch
+
+        shared = common(prompts)
+        if (len(prompts) - 1) * shared < _WORTH_TOKENS:
+            return 0, self._before(len(prompts))
+        ids = torch.tensor([list(prompts[0][:shared])], device=self.weights.model.device)
+        begun = self._forward(ids, past_key_values=self._before(1), use_cache=True, logits_to_keep=1)
+        cache: Cache = begun.past_key_values
+        cache.batch_repeat_interleave(len(prompts))
+        return shared, cache
+
+    def _step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
+        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        out = self._forward(
+            ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float().cpu(), out.past_key_values
 
 
 class _Clock:

@@ -11,7 +11,8 @@ from lorag.errors import FetchError, InputError
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
-from lorag.llm.engines.transformers import NumberFormat, TransformersModel, Weights, load
+from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.weights import NumberFormat, Weights
 from lorag.llm.weights import weights_fingerprint
 from lorag.retrieval.cache import CachedEmbedder
 from lorag.retrieval.embedding import OnnxEmbedder
@@ -193,10 +194,15 @@ def chatbot(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index."""
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
+
+    An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
+    """
     retrieval = retrieval or RetrievalSettings()
     retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
     engine = language_model(model, adapter, progress)
+    if isinstance(engine, TransformersModel) and engine.is_mergeable:
+        engine = engine.merged()
     cache = None
     if settings is not None and settings.cache_similarity is not None:
         index_state = retriever.state if retriever is not None else str

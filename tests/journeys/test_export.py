@@ -21,7 +21,8 @@ from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.errors import InputError, ModelError
 from lorag.journeys.export import export
-from lorag.llm.engines.transformers import TransformersModel, Weights
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.engines.weights import Weights
 from lorag.llm.gguf_writing import write_gguf
 from lorag.llm.modelfile import modelfile
 from lorag.settings import REFUSAL, Sampling

@@ -16,7 +16,7 @@ from lorag.settings import REFUSAL
 from lorag.training.adapter import Adapter, read_adapter
 
 if TYPE_CHECKING:
-    from lorag.llm.engines.transformers import Weights
+    from lorag.llm.engines.weights import Weights
 
 Format = Literal["merged", "gguf", "ollama"]
 GGUF = "model.gguf"

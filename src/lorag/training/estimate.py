@@ -131,7 +131,7 @@ def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
 
 def free_bytes(device: torch.device) -> int:
     """Memory that can still be taken on a device; on a CPU also within the limit of the container."""
-    import psutil  # type: ignore[import-untyped]
+    import psutil
     import torch
 
     if device.type == "cuda":

@@ -2,144 +2,43 @@
 
 One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
 rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
-nothing. Adapters stay unmerged: the base loaded once serves every arm, and what an arm adds is exactly its adapter.
-Not here: quantised kernels of our own, prompt-prefix reuse, several machines.
+nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly
+its adapter. What the prompts of a batch begin with is computed once, and a stream goes on from where the last one
+agrees with it. Not here: quantised kernels of our own, several machines.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lorag.errors import ModelError, require
+from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
+from lorag.llm.engines.footprint import free_bytes
+from lorag.llm.engines.prefix import KeptPrefix, common
 from lorag.llm.engines.stops import cut, settled
-from lorag.llm.quiet import quiet_transformers
+from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
-from lorag.llm.tokenizer import load_tokenizer
 from lorag.llm.virtual import virtual_tokens
-from lorag.llm.weights import weights_fingerprint
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import Cache, DynamicCache
 
-NumberFormat = Literal["auto", "float32", "bfloat16", "nf4"]
-_BF16_GAIN = 1.2
-"""How many times faster bf16 must multiply before its coarser sums are taken."""
+_WORTH_TOKENS = 64
+"""Tokens that rows must save together before their common beginning is a pass of its own."""
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
-@dataclass
-class Weights:
-    """A loaded base model, its tokenizer, and the lock that keeps one user at a time."""
-
-    name: str
-    folder: Path
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    lock: threading.RLock
-    adapted: Any = None
-    """The PEFT model around ``model`` once an adapter was attached."""
-    applied: str | None = ""
-    """The adapter the layers compute with now, None for none; the empty string when not known."""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """The fingerprint of the weights in their folder."""
-        return weights_fingerprint(self.folder)
-
-    @property
-    def context_tokens(self) -> int:
-        """The longest sequence the model was built for."""
-        return int(self.model.config.max_position_embeddings)
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """The tokens after which an answer is over: the tokenizer's own and those the model names."""
-        named = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        listed = named if isinstance(named, list) else [named]
-        return frozenset(token for token in (self.tokenizer.eos_token_id, *listed) if isinstance(token, int))
-
-
 def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") -> TransformersModel:
-    """The base model saved in ``folder``, without an adapter.
-
-    ``auto`` takes bf16 on a GPU, and on a CPU that multiplies it clearly faster than float32. A row's text does not
-    depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places. ``nf4``
-    keeps the linear layers in 4 bits and computes as ``auto`` does. Raises ``ModelError`` for a folder whose files are
-    missing or damaged, and ``MissingExtraError`` where ``nf4`` is not installed.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = getattr(torch, _fastest_format(device) if dtype in ("auto", "nf4") else dtype)
-    options = _four_bits(chosen, device) if dtype == "nf4" else {}
-    tokenizer = load_tokenizer(folder)
-    try:
-        with quiet_transformers():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=chosen, local_files_only=True, **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error
-    if dtype == "nf4":
-        _keep_trainable(model)
-    else:
-        model.to(device)  # type: ignore[arg-type]
-    model.eval()
-    weights = Weights(name or folder.name, folder, model, tokenizer, threading.RLock())
-    return TransformersModel(weights)
-
-
-def _four_bits(compute: torch.dtype, device: str) -> dict[str, Any]:
-    """The arguments under which transformers loads linear layers as NF4 of bitsandbytes."""
-    require("bitsandbytes", "qlora", "a base of 4 bits")
-    from transformers import BitsAndBytesConfig
-
-    config = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
-    return {"quantization_config": config, "device_map": {"": device}}
-
-
-def _keep_trainable(model: PreTrainedModel) -> None:
-    """Forbids bitsandbytes to repack weights on the first answer on a CPU: no gradient would pass them any more."""
-    from bitsandbytes.nn.modules import Linear4bit
-
-    for layer in model.modules():
-        if isinstance(layer, Linear4bit):
-            layer.support_avx512bf16_for_cpu = False
-
-
-def _fastest_format(device: str) -> NumberFormat:
-    """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it."""
-    import torch
-
-    if device == "cuda":
-        return "bfloat16"
-    seconds: dict[torch.dtype, float] = {}
-    for _ in range(5):
-        for dtype in (torch.float32, torch.bfloat16):
-            a, b = torch.ones(256, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
-            start = time.perf_counter()
-            torch.mm(a, b)
-            seconds[dtype] = min(seconds.get(dtype, math.inf), time.perf_counter() - start)
-    pays = seconds[torch.bfloat16] * _BF16_GAIN < seconds[torch.float32]
-    return "bfloat16" if pays else "float32"
+    """The base model saved in ``folder``, without an adapter; see ``read_weights``."""
+    return TransformersModel(read_weights(folder, name or folder.name, dtype))
 
 
 class TransformersModel:
@@ -160,6 +59,7 @@ class TransformersModel:
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
+        self._kept = KeptPrefix()
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -183,45 +83,47 @@ class TransformersModel:
         name = fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
         with self.weights.lock:
             virtual = self._virtual(folder)
-            if virtual is None and (self.weights.adapted is None or name not in self.weights.adapted.peft_config):
-                self._attach(folder, name)
+            if virtual is None:
+                self.weights.attach(folder, name)
             adapted = TransformersModel(self.weights, name, self.batch_tokens, virtual)
             adapted._prove_participation(folder)
         return adapted
 
     def _virtual(self, folder: Path) -> DynamicCache | None:
         """The virtual tokens of an adapter that consists of them, as the base sees them; None for other kinds."""
-        import torch
         from peft import PeftConfig, PeftModel
 
-        weights = self.weights
         try:
-            config = PeftConfig.from_pretrained(str(folder))
-            if not config.is_prompt_learning:
+            if not PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
                 return None
-            self._apply(None)
-            with torch.inference_mode():
-                return virtual_tokens(PeftModel.from_pretrained(weights.model, folder), rows=1)
+            with self.weights.applied(None) as model:
+                return virtual_tokens(PeftModel.from_pretrained(model, folder), rows=1)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise ModelError(f"the adapter in {str(folder)!r} does not fit {weights.name}: {error}") from error
+            raise ModelError(f"the adapter in {str(folder)!r} does not fit {self.weights.name}: {error}") from error
 
-    def _attach(self, folder: Path, name: str) -> None:
-        """Puts the adapter's layers beside the base's. Raises ``ModelError`` when any of its weights are missing."""
-        from peft import PeftConfig, PeftModel
+    @property
+    def is_mergeable(self) -> bool:
+        """Whether merging rounds nothing away that could be seen, and memory holds one more copy of the weights.
 
-        weights = self.weights
-        try:
-            if weights.adapted is None:
-                config = PeftConfig.from_pretrained(str(folder))
-                weights.adapted = PeftModel(weights.model, config, adapter_name=name).eval()
-            found = weights.adapted.load_adapter(folder, adapter_name=name)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"the adapter in {str(folder)!r} does not fit {weights.name}: {error}") from error
-        if found.missing_keys or found.unexpected_keys:
-            odd = (found.missing_keys + found.unexpected_keys)[0]
-            raise ModelError(f"the adapter in {str(folder)!r} does not load whole into {weights.name}: {odd!r}")
-        weights.adapted.eval()
-        weights.applied = ""
+        Virtual tokens stand before the weights, not in them.
+        """
+        model = self.weights.model
+        size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        return self.virtual is None and self.dtype == "float32" and size < free_bytes(model.device.type)
+
+    def merged(self) -> TransformersModel:
+        """The same model with its adapter added into a copy of the weights, which is quicker; itself without one.
+
+        The sums are rounded in another order: in float32 answers differ where two tokens are all but equally likely;
+        in bf16 a small adapter is partly rounded away, so what is to be compared stays unmerged.
+        """
+        if self.adapter is None:
+            return self
+        if self.virtual is not None:
+            raise ModelError(
+                f"the virtual tokens of {self.name} stand before the weights and cannot be merged into them"
+            )
+        return TransformersModel(self.weights.merged(self.adapter, self.name), None, self.batch_tokens)
 
     def _prove_participation(self, folder: Path) -> None:
         """Raises ``ModelError`` when the adapter leaves the logits of a probe as they were."""
@@ -234,32 +136,10 @@ class TransformersModel:
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
 
-    @contextmanager
-    def _applied(self) -> Iterator[PreTrainedModel]:
-        """The weights, held for this model alone, with exactly its adapter, or with none."""
-        import torch
-
-        weights = self.weights
-        with weights.lock, torch.inference_mode():
-            self._apply(self.adapter if self.virtual is None else None)
-            yield weights.model
-
     def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
-        """One pass of the weights."""
-        with self._applied() as model:
+        """One pass of the weights with exactly this model's adapter, or with none."""
+        with self.weights.applied(self.adapter if self.virtual is None else None) as model:
             return model(ids, **arguments)
-
-    def _apply(self, adapter: str | None) -> None:
-        """Switches the layers to those of one attached adapter, or to the base's own."""
-        weights = self.weights
-        if weights.adapted is None or weights.applied == adapter:
-            return
-        if adapter is None:
-            weights.adapted.base_model.disable_adapter_layers()
-        else:
-            weights.adapted.base_model.enable_adapter_layers()
-            weights.adapted.set_adapter(adapter, inference_mode=True)
-        weights.applied = adapter
 
     def _before(self, rows: int) -> DynamicCache | None:
         """A cache of the virtual tokens before each of ``rows`` rows, to be filled further."""
@@ -303,7 +183,7 @@ class TransformersModel:
         ids, clock = self._ids(prompt, sampling), _Clock()
         tokens: list[int] = []
         shown = ""
-        for step in self._said([ids], sampling):
+        for step in self._said([ids], sampling, self._kept if self.virtual is None else None):
             clock.tick()
             tokens += [token for _, said in step for token in said]
             text, _ = cut(self._text(tokens), sampling.stop)
@@ -353,59 +233,87 @@ class TransformersModel:
         whole, prefill = seconds
         return Completion(text.strip(), prompt_tokens, len(tokens), whole, finish, prefill)
 
-    def _said(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> Iterator[list[tuple[int, Sequence[int]]]]:
+    def _said(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None = None
+    ) -> Iterator[list[tuple[int, Sequence[int]]]]:
         """What rows say, as it comes: ``(row, tokens)``; a searched answer comes whole."""
         if sampling.num_beams < 2:
-            yield from self._decode(prompts, sampling)
+            yield from self._decode(prompts, sampling, kept)
             return
         if self.virtual is not None:
             raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
         for row, ids in enumerate(prompts):
-            with self._applied() as model:
+            with self.weights.applied(self.adapter) as model:
                 tokens = beams.search(model, ids, sampling, self.weights.ends)
             yield [(row, tokens)]
 
     def _decode(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None
     ) -> Iterator[list[tuple[int, Sequence[int]]]]:
-        """Decodes a batch: each step yields one token of each row that has not ended."""
+        """Decodes a batch: each step yields one token of each row that has not ended.
+
+        With ``kept``, which is for a single prompt, the cache it holds is gone on with, and left there at the end.
+        """
         import torch
 
         device = self.weights.model.device
-        longest = max(len(p) for p in prompts)
-        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        virtual = [1] * self.virtual_tokens
-        mask = torch.tensor([virtual + [0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        begun, cache = self._begin(prompts) if kept is None else kept.take(prompts[0])
+        rests = [list(prompt[begun:]) for prompt in prompts]
+        longest = max(map(len, rests))
+        ids = torch.tensor([[0] * (longest - len(rest)) + rest for rest in rests], device=device)
+        before = [1] * (self.virtual_tokens + begun)
+        mask = torch.tensor([before + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=device)
         rows = list(range(len(prompts)))
         said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
-        cache = self._before(len(prompts))
-        for _ in range(sampling.max_tokens):
-            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            out = self._forward(
-                ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            cache = out.past_key_values
-            seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
-            chance = float(torch.rand((), generator=draw, dtype=torch.float64))
-            tokens = choose(out.logits[:, -1].float().cpu(), sampling, seen, chance)
-            for row, token in zip(rows, tokens.tolist(), strict=True):
-                said[row].append(token)
-            yield [(row, said[row][-1:]) for row in rows]
-            alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
-            if not alive:
-                return
-            if len(alive) < len(rows):
-                kept = torch.tensor(alive, device=device)
-                rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[kept]
-                cache.batch_select_indices(kept)
-            ids = tokens[:, None].to(device)
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        try:
+            for _ in range(sampling.max_tokens):
+                given, cache = cache, None  # a step that breaks off leaves some layers longer than others
+                logits, cache = self._step(ids, mask, given)
+                seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
+                chance = float(torch.rand((), generator=draw, dtype=torch.float64))
+                tokens = choose(logits, sampling, seen, chance)
+                for row, token in zip(rows, tokens.tolist(), strict=True):
+                    said[row].append(token)
+                yield [(row, said[row][-1:]) for row in rows]
+                alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
+                if not alive:
+                    return
+                if len(alive) < len(rows):
+                    still = torch.tensor(alive, device=device)
+                    rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[still]
+                    cache.batch_select_indices(still)
+                ids = tokens[:, None].to(device)
+                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        finally:
+            if kept is not None and cache is not None:
+                kept.put([*prompts[0], *said[0]], cache)
+
+    def _begin(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Cache | None]:
+        """How many tokens all prompts begin with, 0 where sharing does not pay, and the cache of every row so far."""
+        import torch
+
+        shared = common(prompts)
+        if (len(prompts) - 1) * shared < _WORTH_TOKENS:
+            return 0, self._before(len(prompts))
+        ids = torch.tensor([list(prompts[0][:shared])], device=self.weights.model.device)
+        begun = self._forward(ids, past_key_values=self._before(1), use_cache=True, logits_to_keep=1)
+        cache: Cache = begun.past_key_values
+        cache.batch_repeat_interleave(len(prompts))
+        return shared, cache
+
+    def _step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
+        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        out = self._forward(
+            ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float().cpu(), out.past_key_values
 
 
 class _Clock:

@@ -1,0 +1,102 @@
+"""What a model folder needs in memory, known from its files' headers before anything is allocated.
+
+Only safetensors files tell their contents in advance; a folder with other weights is loaded without an estimate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lorag.errors import ModelError
+
+BYTES_A_WEIGHT: Mapping[str, float] = {"float32": 4, "bfloat16": 2, "nf4": 0.53}
+"""NF4 with the scales of its blocks of 64 (Dettmers et al. 2023, section 3)."""
+_NEVER_IN_4_BITS = ("embed", "lm_head")
+_WORKING_BYTES = 300_000_000
+"""Beside the weights: the library itself, activations and the cache of a short answer."""
+_HEADER_LENGTH_BYTES = 8
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def require_whole(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder, none where its weights are of another kind.
+
+    Raises ``ModelError`` that names the file when one of several is missing, or one is cut short.
+    """
+    index = folder / "model.safetensors.index.json"
+    files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []
+    if index.is_file():
+        try:
+            files = sorted({folder / str(name) for name in json.loads(index.read_text())["weight_map"].values()})
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ModelError(f"{str(index)!r} is damaged: {error!r}; copy the model again") from error
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"{str(file)!r} is missing, one of {len(files)} files of weights; copy the model again")
+        size = _HEADER_LENGTH_BYTES + _header_bytes(file) + _data_bytes(_header(file))
+        if file.stat().st_size < size:
+            raise ModelError(
+                f"{str(file)!r} is cut short: {file.stat().st_size:,} bytes of {size:,}; copy the model again"
+            )
+    return files
+
+
+def needed_bytes(files: list[Path], dtype: str) -> int:
+    """About the memory that the weights in these files take in that number format, and room to work."""
+    tensors = [(name, tensor["shape"]) for file in files for name, tensor in _header(file).items()]
+    return int(sum(math.prod(shape) * _bytes_a_weight(name, shape, dtype) for name, shape in tensors)) + _WORKING_BYTES
+
+
+def _bytes_a_weight(name: str, shape: list[int], dtype: str) -> float:
+    """Of ``nf4`` only the matrices of linear layers are in 4 bits; the rest is in at most float32."""
+    whole = dtype == "nf4" and (len(shape) != 2 or any(part in name for part in _NEVER_IN_4_BITS))
+    return BYTES_A_WEIGHT["float32" if whole else dtype]
+
+
+def free_bytes(device: str) -> int:
+    """The memory that can be had now: the GPU's, or this machine's within the limit of its control group.
+
+    What files keep of memory for as long as nobody needs it counts as free.
+    """
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used, statistics = (
+            (_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat")
+        )
+    except OSError:
+        return free
+    kept = dict(line.split() for line in statistics.splitlines()).get("inactive_file", "0")
+    return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free
+
+
+def _header_bytes(file: Path) -> int:
+    with file.open("rb") as opened:
+        return int.from_bytes(opened.read(_HEADER_LENGTH_BYTES), "little")
+
+
+def _header(file: Path) -> dict[str, dict[str, Any]]:
+    """The tensors of a safetensors file: dtype, shape and place of each."""
+    length = _header_bytes(file)
+    with file.open("rb") as opened:
+        opened.seek(_HEADER_LENGTH_BYTES)
+        text = opened.read(length) if length <= file.stat().st_size else b""
+    try:
+        header: dict[str, dict[str, Any]] = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"{str(file)!r} is no whole safetensors file; copy the model again") from error
+    header.pop("__metadata__", None)
+    return header
+
+
+def _data_bytes(header: dict[str, dict[str, Any]]) -> int:
+    return max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)

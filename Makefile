@@ -9,8 +9,9 @@ READY  := $(VENV)/.ready
 demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
 	$(BIN)/lorag demo --out .lorag/demo
 
+# Two processes of one thread each: small models gain little from a second thread, and each process takes up to 4 GB.
 test: $(READY)  ## Every test, offline but for the models, which come from the package index once.
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## Lint, format and types.
 	$(BIN)/ruff check .
@@ -25,5 +26,5 @@ bench-%: $(READY)  ## One claim: make bench-demo.
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ocr,openai,postgres,qlora]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fast,ocr,openai,postgres,qlora]'
 	touch $@

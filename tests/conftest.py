@@ -20,7 +20,9 @@ import pytest
 
 from lorag.interfaces import LanguageModel
 from lorag.llm import catalogue
+from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.gguf_writing import write_gguf
 from lorag.retrieval.embedding import OnnxEmbedder
 from lorag.settings import FinetuneSettings, Method
 from lorag.training.adapter import Adapter
@@ -62,6 +64,16 @@ def smollm_folder() -> Path:
 def smollm(smollm_folder: Path) -> TransformersModel:
     """The small model, to which no test attaches an adapter. In float32, so that every machine gives the same text."""
     return load(smollm_folder, "smollm2-135m", "float32")
+
+
+@pytest.fixture(scope="session")
+def llama_cpp(
+    smollm: TransformersModel, smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LlamaCppModel:
+    """The small model in llama.cpp, in float32 too."""
+    file = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    write_gguf(smollm.weights.model, smollm.weights.tokenizer, file, "f32", "smollm2-135m")
+    return LlamaCppModel(file, smollm.weights.tokenizer, "smollm2-135m", smollm.weights.context_tokens)
 
 
 @pytest.fixture
@@ -193,6 +205,17 @@ def database_url(postgres: PostgresServer) -> Iterator[str]:
 def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test takes vectors of passages from another one, or leaves them with the user."""
     monkeypatch.setattr("lorag.build.vectors_file", lambda: tmp_path / "cached" / "vectors.sqlite")
+
+
+@pytest.fixture(scope="session")
+def quick_forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quick")
+
+
+@pytest.fixture(autouse=True)
+def own_quick_forms(quick_forms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models as llama.cpp takes them are shared by the tests, and none is left with the user."""
+    monkeypatch.setattr("lorag.build.quick_forms", lambda: quick_forms)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import get_args
 
 from lorag.chat.cache import AnswerCache
 from lorag.chat.chatbot import ChatBot
-from lorag.errors import FetchError, InputError
+from lorag.errors import FetchError, InputError, ModelError
+from lorag.files import fingerprint, sha256_of
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
+from lorag.llm.engines.llamacpp import LlamaCppModel
+from lorag.llm.engines.quick import FORM, Made, is_quick_here, quick_form
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.llm.engines.weights import NumberFormat, Weights
@@ -27,6 +31,7 @@ from lorag.settings import (
     CacheSettings,
     ChatSettings,
     ChunkSettings,
+    Engine,
     FinetuneSettings,
     RemoteSettings,
     RetrievalSettings,
@@ -59,12 +64,58 @@ def language_model(
     return finetuned_model(load(folder, name, _number_format(trained.method)), trained)
 
 
-def finetuned_model(base: TransformersModel, trained: Adapter) -> TransformersModel:
+def answering_model(
+    name: str | None = None, adapter: Path | None = None, engine: Engine = "auto", progress: Progress = no_progress
+) -> LanguageModel:
+    """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
+
+    ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
+    check, a warning says why, and transformers answers, with the adapter merged where that is as good.
+    """
+    if engine not in get_args(Engine):
+        raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
+    remote = name is not None and is_remote(name)
+    if engine == "llama.cpp" and not remote:
+        return _quick_model(name, adapter, progress)
+    if engine == "auto" and not remote and is_quick_here():
+        try:
+            return _quick_model(name, adapter, progress)
+        except ModelError as error:
+            warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
+    model = language_model(name, adapter, progress)
+    return model.merged() if isinstance(model, TransformersModel) and model.is_mergeable else model
+
+
+def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
+    """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
+    trained = read_adapter(adapter) if adapter is not None else None
+    if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
+        raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
+    name = model_name(trained.base if trained is not None and name is None else name, progress)
+    base = catalogue.resolve(name, "llm", progress)
+    told = [weights_fingerprint(base)]
+    if trained is not None:
+        require_base(trained, name, told[0])
+        told += [sha256_of(path) for path in sorted(Path(trained.folder).glob("*.safetensors"))]
+        name = f"{name}+{fingerprint(told)}"
+
+    def make() -> Made:
+        progress("preparing llama.cpp", 0, 1)
+        reference = load(base, name, "float32")
+        if trained is None:
+            return Made(reference, None, reference.weights)
+        adapted = finetuned_model(reference, trained, "float32")
+        return Made(adapted, reference, adapted.merged().weights)
+
+    return quick_form(quick_forms() / fingerprint([*told, FORM]), base, name, make)
+
+
+def finetuned_model(base: TransformersModel, trained: Adapter, dtype: NumberFormat = "auto") -> TransformersModel:
     """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
     folder = Path(trained.folder)
     if trained.method != "full":
         return base.with_adapter(folder)
-    return load(folder, f"{base.name}+{weights_fingerprint(folder)}")
+    return load(folder, f"{base.name}+{weights_fingerprint(folder)}", dtype)
 
 
 def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
@@ -154,6 +205,11 @@ def embedder(
     return CachedEmbedder(model, vectors_file(), kept.max_bytes)
 
 
+def quick_forms() -> Path:
+    """The folder of the models as llama.cpp takes them."""
+    return catalogue.cache_folder() / "quick"
+
+
 def vectors_file() -> Path:
     """Where vectors of passages are kept."""
     return catalogue.cache_folder() / "vectors.sqlite"
@@ -192,19 +248,18 @@ def chatbot(
     settings: ChatSettings | None = None,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
+    engine: Engine = "auto",
     progress: Progress = no_progress,
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
 
-    An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
+    ``engine`` is that of ``answering_model``.
     """
     retrieval = retrieval or RetrievalSettings()
     retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
-    engine = language_model(model, adapter, progress)
-    if isinstance(engine, TransformersModel) and engine.is_mergeable:
-        engine = engine.merged()
+    llm = answering_model(model, adapter, engine, progress)
     cache = None
     if settings is not None and settings.cache_similarity is not None:
         index_state = retriever.state if retriever is not None else str
         cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
-    return ChatBot(engine, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)
+    return ChatBot(llm, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

@@ -23,6 +23,8 @@ Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""
 
+Engine = Literal["auto", "transformers", "llama.cpp"]
+"""What computes answers when nothing is compared; a comparison is always transformers'."""
 Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
 """What is trained of a model, or put into or before it."""
 _RATES: dict[Method, float] = {

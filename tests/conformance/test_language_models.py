@@ -1,5 +1,6 @@
 """What every language model promises of its streams, asked of each of them; none of it may wait for ever."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from lorag.errors import EndpointError
+from lorag.errors import EndpointError, ModelError
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.remote import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.rendering import render
@@ -103,8 +105,51 @@ def remote_engine(endpoint) -> Engine:
     return Engine(saying, breaking, EndpointError)
 
 
-@pytest.fixture(params=["scripted", "transformers", "remote"])
-def engine(request) -> Engine:
+class BreakingServer:
+    """llama.cpp that fails, as it says it, after its first words."""
+
+    def __init__(self, server) -> None:
+        self.server = server
+
+    def handle_completions(self, request, arrive):
+        def break_off(reply):
+            if reply["choices"] and reply["choices"][0]["text"]:
+                arrive(reply)
+                arrive({"error": {"code": 500, "message": "context is full", "type": "server_error"}})
+                return True
+            return False
+
+        self.server.handle_completions(request, break_off)
+
+
+def llama_cpp_engine(llama_cpp, monkeypatch) -> Engine:
+    """The real small model in llama.cpp; a grammar lets it say nothing but the text, in the text's own tokens."""
+    ask = LlamaCppModel._request
+
+    @contextmanager
+    def saying(text):
+        tokens = llama_cpp.tokenizer(text, add_special_tokens=False)["input_ids"]
+        wanted = {
+            "grammar": f"root ::= {json.dumps(text, ensure_ascii=False)}",
+            "logit_bias": [[token, 50.0] for token in tokens],
+        }
+        with monkeypatch.context() as patch:
+            patch.setattr(LlamaCppModel, "_request", lambda *given: ask(*given) | wanted)
+            yield llama_cpp
+
+    @contextmanager
+    def breaking(text):
+        with saying(text), monkeypatch.context() as patch:
+            patch.setattr(llama_cpp, "_server", BreakingServer(llama_cpp._server))
+            yield llama_cpp
+
+    return Engine(saying, breaking, ModelError)
+
+
+@pytest.fixture(params=["scripted", "transformers", "llama.cpp", "remote"])
+def engine(request, monkeypatch) -> Engine:
+    if request.param == "llama.cpp":
+        return llama_cpp_engine(request.getfixturevalue("llama_cpp"), monkeypatch)
     if request.param == "scripted":
         return Engine(scripted, scripted_breaking, Broken)
     if request.param == "remote":

@@ -58,6 +58,9 @@ Model = Annotated[
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
 
+EngineName = Annotated[
+    str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where it answers alike.")
+]
 Blocked = Annotated[
     Path | None,
     typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
@@ -336,13 +339,14 @@ def ask(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    engine: EngineName = "auto",
     store: Store = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        bot = _chatbot(model, adapter, place, blocked, engine, (sides, rerank, min_cosine), progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -362,6 +366,7 @@ def chat(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     blocked: Blocked = None,
+    engine: EngineName = "auto",
     store: Store = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
@@ -370,7 +375,7 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        bot = _chatbot(model, adapter, place, blocked, engine, (sides, rerank, min_cosine), progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)
@@ -381,6 +386,7 @@ def _chatbot(
     adapter: Path | None,
     place: Place | None,
     blocked: Path | None,
+    engine: str,
     asked: tuple[Sides | None, bool | None, float | None],
     progress: Progress,
 ) -> ChatBot:
@@ -392,7 +398,7 @@ def _chatbot(
     chosen = Workspace().chosen()
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
     retrieval = retrieval_settings(chosen.retrieval, *asked)
-    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress)
+    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, engine, progress)  # type: ignore[arg-type]
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -160,6 +160,20 @@ class TransformersModel:
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
         return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
 
+    def logprobs(self, prompt: Prompt, tokens: Sequence[int]) -> list[tuple[float, float]]:
+        """For each token of an answer that began with the ones before it, the logarithms of two probabilities.
+
+        They are its own, and that of the likeliest token in its place.
+        """
+        import torch
+
+        device = self.weights.model.device
+        ids = torch.tensor([[*self._ids(prompt, Sampling(max_tokens=len(tokens))), *tokens]], device=device)
+        logits = self._forward(ids, logits_to_keep=len(tokens) + 1, past_key_values=self._before(1)).logits[0, :-1]
+        known = logits.float().log_softmax(-1)
+        own = known.gather(-1, torch.tensor(tokens, device=device)[:, None]).flatten()
+        return list(zip(own.tolist(), known.max(-1).values.tolist(), strict=True))
+
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.
 

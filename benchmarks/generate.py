@@ -1,0 +1,264 @@
+"""Answers come as fast as from llama.cpp, four times as fast as from `generate` of transformers, and they are the same.
+
+Each candidate answers the same questions about the bundled documents, each with a passage, greedily and in a process
+of its own: one at a time, streamed, and sixteen at once. llama.cpp itself gets the file that our quick engine wrote,
+and a smaller one of 8 bits for comparison. Agreement is with our reference engine in float32. The weights are read once
+for every token, so memory bandwidth, measured here, bounds the speed at one question at a time. The last line printed
+is JSON; exit 1 where the claim does not hold.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from lorag import build
+from lorag.chat.prompts import question_prompt
+from lorag.documents.load import load_documents
+from lorag.evaluation.examples import read_examples
+from lorag.llm import catalogue
+from lorag.llm.engines.llamacpp import LlamaCppModel
+from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.gguf_writing import write_gguf
+from lorag.llm.rendering import render
+from lorag.llm.tokenizer import load_tokenizer
+from lorag.settings import REFUSAL
+from lorag.types import Chunk, Hit, Prompt, Sampling
+
+CANDIDATES = ("transformers generate", "lorag transformers", "lorag llama.cpp", "llama.cpp", "llama.cpp q8_0")
+BAR = {"of llama.cpp": 1.0, "of transformers generate": 4.0, "batches of generate": 5.0, "agreement": 0.99}
+PASSAGE_CHARACTERS = 900
+BATCH = 16
+ROUNDS = 3
+
+
+def main() -> int:
+    """Prints a row for each candidate and the claim; 0 when it holds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--questions", type=int, default=32, help="asked in batches, and held against the reference")
+    parser.add_argument("--alone", type=int, default=8, help="asked one at a time")
+    parser.add_argument("--tokens", type=int, default=48, help="longest answer")
+    parser.add_argument("--candidate", choices=CANDIDATES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.candidate:
+        print(json.dumps(measured(options)))
+        return 0
+    build.answering_model(options.model, engine="llama.cpp")  # written and checked before any time is taken
+    rounds: list[dict[str, dict[str, Any]]] = []
+    for _ in range(ROUNDS):
+        rounds.append({candidate: run(options, candidate) for candidate in CANDIDATES})
+        for candidate, found in rounds[-1].items():
+            print(f"{candidate:22}" + ", ".join(f"{k} {v:.4g}" for k, v in found.items() if k != "answers"), flush=True)
+    return verdict(options, rounds)
+
+
+def run(options: argparse.Namespace, candidate: str) -> dict[str, Any]:
+    """What a process of its own measures of the candidate."""
+    given = [f"--{name}={getattr(options, name)}" for name in ("model", "questions", "alone", "tokens")]
+    command = [sys.executable, __file__, *given, f"--candidate={candidate}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{candidate} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds, tokens and answers of one candidate, and the most memory it took."""
+    sampling = Sampling(max_tokens=options.tokens)
+    asked = prompts(options.questions)
+    stream, answer = candidate(options, sampling)
+    stream(asked[-1])
+    firsts, rates = [], []
+    for prompt in asked[: options.alone]:
+        start = time.perf_counter()
+        first, tokens = stream(prompt)
+        firsts.append(first)
+        rates.append(max(tokens - 1, 1) / (time.perf_counter() - start - first))
+    start = time.perf_counter()
+    said = [answer(asked[i : i + BATCH]) for i in range(0, len(asked), BATCH)]
+    seconds = time.perf_counter() - start
+    return {
+        "tokens/s": statistics.median(rates),
+        "first token s": statistics.median(firsts),
+        "batched answers/s": len(asked) / seconds,
+        "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "answers": [text for part in said for text in part],
+    }
+
+
+Stream = Callable[[Prompt], tuple[float, int]]
+Answer = Callable[[Sequence[Prompt]], list[str]]
+
+
+def candidate(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, Answer]:
+    """How the candidate streams one answer (seconds to the first token, tokens), and how it answers several."""
+    if options.candidate == "transformers generate":
+        return generate(load(catalogue.fetch(options.model), options.model), sampling)
+    if options.candidate.startswith("lorag"):
+        engine = "transformers" if options.candidate == "lorag transformers" else "llama.cpp"
+        model: Any = build.answering_model(options.model, engine=engine)
+        return ours(model, sampling)
+    return llama_cpp(options, sampling)
+
+
+def ours(model: LlamaCppModel | TransformersModel, sampling: Sampling) -> tuple[Stream, Answer]:
+    """One of our engines."""
+
+    def stream(prompt: Prompt) -> tuple[float, int]:
+        start, first, pieces = time.perf_counter(), 0.0, model.stream(prompt, sampling)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return first, end.value.completion_tokens
+            first = first or time.perf_counter() - start
+
+    return stream, lambda asked: [done.text for done in model.generate(asked, sampling)]
+
+
+def generate(model: TransformersModel, sampling: Sampling) -> tuple[Stream, Answer]:
+    """``generate`` of transformers, a prompt at a time, as tutorials do it."""
+    import torch
+
+    weights = model.weights
+
+    def write(prompt: Prompt, most: int) -> tuple[str, int]:
+        ids = torch.tensor([render(weights.tokenizer, prompt, reply=True).ids])
+        with torch.inference_mode():
+            out = weights.model.generate(  # type: ignore[operator]
+                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=most, repetition_penalty=1.0
+            )
+        said = out[0, ids.shape[1] :]
+        return str(weights.tokenizer.decode(said, skip_special_tokens=True)).strip(), len(said)
+
+    def stream(prompt: Prompt) -> tuple[float, int]:
+        start = time.perf_counter()
+        write(prompt, 1)
+        first = time.perf_counter() - start
+        return first, write(prompt, sampling.max_tokens)[1]
+
+    return stream, lambda asked: [write(prompt, sampling.max_tokens)[0] for prompt in asked]
+
+
+def llama_cpp(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, Answer]:
+    """llama.cpp's own chat endpoint, without a line of ours between; the answers of a batch one after the other."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(gguf_file(options))
+    parameters.n_ctx, parameters.n_parallel, parameters.verbosity = 4096, 1, -1
+    server = xllamacpp.Server(parameters)
+
+    def stream(prompt: Prompt) -> tuple[float, int]:
+        start, times, usage = time.perf_counter(), [], []
+
+        def arrive(reply: dict[str, Any]) -> None:
+            if reply["choices"] and reply["choices"][0]["delta"].get("content"):
+                times.append(time.perf_counter() - start)
+            usage.append(reply.get("usage"))
+
+        server.handle_chat_completions(request(prompt, sampling) | {"stream": True, **USAGE}, arrive)
+        return times[0], usage[-1]["completion_tokens"]
+
+    def answer(asked: Sequence[Prompt]) -> list[str]:
+        replies = [server.handle_chat_completions(request(prompt, sampling)) for prompt in asked]
+        return [reply["choices"][0]["message"]["content"].strip() for reply in replies]
+
+    return stream, answer
+
+
+USAGE = {"stream_options": {"include_usage": True}}
+
+
+def request(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+    """A greedy answer, asked for by messages."""
+    return {"messages": [asdict(turn) for turn in prompt], "temperature": 0, "max_tokens": sampling.max_tokens}
+
+
+def gguf_file(options: argparse.Namespace) -> Path:
+    """The file that our quick engine uses, or one of 8 bits beside it."""
+    newest = max(build.quick_forms().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime)
+    if options.candidate == "llama.cpp":
+        return newest
+    small = catalogue.cache_folder() / "benchmarks" / f"{options.model}.q8_0.gguf"
+    if not small.is_file():
+        small.parent.mkdir(parents=True, exist_ok=True)
+        folder = catalogue.fetch(options.model)
+        write_gguf(load(folder, dtype="float32").weights.model, load_tokenizer(folder), small, "q8_0", options.model)
+    return small
+
+
+def prompts(n: int) -> list[Prompt]:
+    """Questions on the bundled documents, each with the beginning of the document that answers it."""
+    with as_file(files("lorag") / "corpus") as corpus:
+        documents = {document.id: document for document in load_documents(corpus / "docs").documents}
+        examples = [example for example in read_examples(corpus / "questions.jsonl") if example.evidence]
+    found = []
+    for example in examples[:n]:
+        document = documents[example.evidence[0]]
+        text = document.text[:PASSAGE_CHARACTERS]
+        hit = Hit(Chunk(document.id, document.version, 0, len(text), text), 1.0, "hybrid")
+        found.append(question_prompt(example.question, [hit], REFUSAL))
+    return found
+
+
+def bandwidth() -> float:
+    """Bytes a second that this machine reads from memory in float32 sums, on all cores."""
+    import torch
+
+    data = torch.ones(64 * 2**20)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        data.sum()
+        times.append(time.perf_counter() - start)
+    return data.numel() * 4 / min(times)
+
+
+def verdict(options: argparse.Namespace, rounds: Sequence[dict[str, dict[str, Any]]]) -> int:
+    """Prints the bound and the claim as JSON; 0 when all of it holds."""
+
+    def median(candidate: str, figure: str) -> float:
+        return statistics.median(found[candidate][figure] for found in rounds)
+
+    def ratio(ours: str, theirs: str, figure: str) -> float:
+        return round(statistics.median(found[ours][figure] / found[theirs][figure] for found in rounds), 2)
+
+    quick, reference = rounds[0]["lorag llama.cpp"]["answers"], rounds[0]["lorag transformers"]["answers"]
+    agreement = sum(a == b for a, b in zip(quick, reference, strict=True)) / len(reference)
+    size = max(build.quick_forms().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime).stat().st_size
+    bound = bandwidth() / size
+    print(f"memory allows {bound:.0f} tokens/s at 16 bits; reached {median('lorag llama.cpp', 'tokens/s') / bound:.0%}")
+    found = {
+        "of llama.cpp": ratio("lorag llama.cpp", "llama.cpp", "tokens/s"),
+        "of transformers generate": ratio("lorag llama.cpp", "transformers generate", "tokens/s"),
+        "batches of generate": ratio("lorag transformers", "transformers generate", "batched answers/s"),
+        "agreement": round(agreement, 3),
+    }
+    holds = all(found[name] >= bar for name, bar in BAR.items())
+    figures = ("tokens/s", "first token s", "batched answers/s", "peak GB")
+    line = {
+        "claim": f"answers of {options.model}, {options.questions} questions with a passage",
+        "ours": {figure: round(median("lorag llama.cpp", figure), 3) for figure in figures},
+        "peer": {
+            name: {f: round(median(name, f), 3) for f in figures} for name in CANDIDATES if name != "lorag llama.cpp"
+        },
+        "ratio": found,
+        "bar": BAR,
+        "holds": holds,
+    }
+    print(json.dumps(line))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The quick engine on a CPU: llama.cpp over one GGUF file, inside this process.
+
+Prompts are rendered and cut into tokens by the model's own tokenizer, as the reference engine does it, so a document's
+text cannot become a control token. What a prompt begins with is not computed again while it is kept. llama.cpp brings
+a server of its own, which nobody can reach here. Not here: beams, GPUs (the reference engine takes both).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lorag.errors import InputError, ModelError, require
+from lorag.llm.rendering import render
+from lorag.types import Completion, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+EXTRA = "fast"
+_SLOTS = 8
+"""Prompts answered side by side; their contexts share one cache."""
+_QUIET = -1
+
+
+class LlamaCppModel:
+    """A ``LanguageModel`` over a GGUF file and the tokenizer it was written with."""
+
+    def __init__(self, file: Path, tokenizer: PreTrainedTokenizerBase, name: str, context_tokens: int) -> None:
+        """Loads the file. Raises ``ModelError`` when llama.cpp cannot, ``MissingExtraError`` without the package."""
+        self.name = name
+        self.tokenizer = tokenizer
+        self.context_tokens = context_tokens
+        self._server = _start(file, context_tokens)
+
+    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        """One completion for each prompt, in order.
+
+        Raises ``ModelError`` when a prompt and its answer do not fit the model's context.
+        """
+        requests = [self._request(prompt, sampling) for prompt in prompts]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(_SLOTS) as pool:
+            replies = list(pool.map(self._reply, requests))
+        share = (time.perf_counter() - start) / max(len(replies), 1)
+        return [_completion(reply["choices"][0]["text"], reply, share) for reply in replies]
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
+        """Pieces of one completion, which it returns; a piece never ends inside a character or a stop text."""
+        request = self._request(prompt, sampling) | {"stream": True, "stream_options": {"include_usage": True}}
+        start = time.perf_counter()
+        text, shown, closed = "", "", threading.Event()
+        replies = self._replies(request, closed)
+        try:
+            for reply in replies:
+                choices = reply.get("choices") or [{"text": ""}]
+                text += choices[0]["text"]
+                if text.strip() != shown:
+                    yield text.strip()[len(shown) :]
+                    shown = text.strip()
+                last = reply
+        finally:
+            closed.set()
+        return _completion(text, last, time.perf_counter() - start)
+
+    def count_tokens(self, text: str) -> int:
+        """The number of tokens of a plain text."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
+        return self.context_tokens - len(render(self.tokenizer, prompt, reply=True).ids) - sampling.max_tokens
+
+    def tokens(self, prompt: Prompt, sampling: Sampling) -> list[tuple[int, float]]:
+        """The tokens of an answer, each by its id and the logarithm of its probability."""
+        request = self._request(prompt, sampling) | {"logprobs": 1}
+        return [(said["id"], said["logprob"]) for said in self._reply(request)["choices"][0]["logprobs"]["content"]]
+
+    def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
+        """What llama.cpp is asked. Raises ``ModelError`` for a prompt that does not fit, ``InputError`` for beams."""
+        if sampling.num_beams > 1:
+            raise InputError(f"num_beams {sampling.num_beams!r} is not for llama.cpp; choose the engine transformers")
+        ids = render(self.tokenizer, prompt, reply=True).ids
+        if len(ids) + sampling.max_tokens > self.context_tokens:
+            raise ModelError(
+                f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"
+                f" {self.name}'s context of {self.context_tokens}; lower the context budget"
+            )
+        return {
+            "prompt": list(ids),
+            "max_tokens": sampling.max_tokens,
+            "stop": list(sampling.stop),
+            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed % 2**32,
+            "repeat_penalty": sampling.repetition_penalty,
+            "repeat_last_n": self.context_tokens,
+        }
+
+    def _reply(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        return self._whole(self._server.handle_completions(request))
+
+    def _replies(self, request: dict[str, Any], closed: threading.Event) -> Generator[Mapping[str, Any]]:
+        """What llama.cpp hands over, as it comes, until it is done or ``closed`` is set."""
+        arrived: queue.SimpleQueue[Mapping[str, Any] | BaseException | None] = queue.SimpleQueue()
+
+        def arrive(reply: Mapping[str, Any]) -> bool:
+            arrived.put(reply)
+            return closed.is_set()
+
+        def work() -> None:
+            try:
+                self._server.handle_completions(request, arrive)
+                arrived.put(None)
+            except BaseException as error:  # noqa: BLE001 - raised to the reader
+                arrived.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        while (reply := arrived.get()) is not None:
+            if isinstance(reply, BaseException):
+                raise ModelError(f"{self.name} broke off in the middle of an answer: {reply}") from reply
+            yield self._whole(reply)
+
+    def _whole(self, reply: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "error" in reply or "choices" not in reply:
+            said = reply.get("error", reply)
+            raise ModelError(f"{self.name} cannot answer: {said.get('message', said)}")
+        return reply
+
+
+def _start(file: Path, context_tokens: int) -> Any:
+    """llama.cpp with the file loaded. The socket it listens on is gone from its folder before anybody could use it."""
+    xllamacpp = require("xllamacpp", EXTRA, "the engine llama.cpp")
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(file)
+    parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = context_tokens, _SLOTS, True
+    parameters.n_gpu_layers, parameters.fit_params, parameters.warmup, parameters.verbosity = 0, False, False, _QUIET
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = _threads()
+    with tempfile.TemporaryDirectory(prefix="lorag-") as folder, _signals_kept():
+        parameters.hostnames = [str(Path(folder) / "llama.sock")]
+        try:
+            server = xllamacpp.Server(parameters)
+        except RuntimeError as error:
+            raise ModelError(f"llama.cpp cannot load {str(file)!r}: {error}") from error
+        # Its loop must run before it is taken down: told to end earlier, it would miss that and never end.
+        server.handle_completions({"prompt": [0], "max_tokens": 1})
+        return server
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """llama.cpp takes Ctrl-C and the like for itself, as a program would; they belong to the caller."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _threads() -> int:
+    """As many as this process may use, or as ``OMP_NUM_THREADS`` allows."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    if allowed.isdecimal() and int(allowed):
+        return int(allowed)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _completion(text: str, last: Mapping[str, Any], seconds: float) -> Completion:
+    """``last`` is the reply, or the last of a stream's, which counts what was used."""
+    usage, choices = last["usage"], last["choices"]
+    finish: Literal["stop", "length"] = "length" if choices[0]["finish_reason"] == "length" else "stop"
+    prefill = min(last["timings"]["prompt_ms"] / 1000, seconds)
+    return Completion(text.strip(), usage["prompt_tokens"], usage["completion_tokens"], seconds, finish, prefill)

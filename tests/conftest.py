@@ -228,6 +228,10 @@ class Trained:
     base_after: Any
 
 
+_QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e-5, "prompt": 1e-2, "prefix": 1e-2}
+"""Rates at which the small model learns two facts in a few steps."""
+
+
 @dataclass(frozen=True)
 class Trainings:
     """Trains the small model on two facts by a method, once a session."""
@@ -245,7 +249,13 @@ class Trainings:
 
     def settings(self, method: Method) -> FinetuneSettings:
         return FinetuneSettings(
-            method=method, epochs=3, batch_tokens=2048, held_out_share=0.3, measure_forgetting=False, virtual_tokens=8
+            method=method,
+            learning_rate=_QUICK_RATES.get(method, 1e-3),
+            epochs=3,
+            batch_tokens=2048,
+            held_out_share=0.3,
+            measure_forgetting=False,
+            virtual_tokens=8,
         )
 
     def by(self, method: Method) -> Trained:

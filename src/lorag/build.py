@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lorag.chat.cache import AnswerCache
@@ -193,18 +194,24 @@ def chatbot(
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
+    where: Mapping[str, str | Sequence[str]] | None = None,
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
 
+    ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
+    index to restrict.
     An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
     """
     retrieval = retrieval or RetrievalSettings()
-    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
+    known = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
+    if where and known is None:
+        raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
+    retriever = known.only(where) if known is not None and where else known
     engine = language_model(model, adapter, progress)
     if isinstance(engine, TransformersModel) and engine.is_mergeable:
         engine = engine.merged()
     cache = None
     if settings is not None and settings.cache_similarity is not None:
-        index_state = retriever.state if retriever is not None else str
+        index_state = known.state if known is not None else str
         cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
     return ChatBot(engine, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data, models, tuning
-from lorag.cli.options import MinCosine, Rerank, Search, Sides, retrieval_settings
+from lorag.cli.options import MinCosine, Rerank, Search, Sides, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -303,19 +303,21 @@ def search(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
     store: Store = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
     from lorag import build
+    from lorag.retrieval.where import read_pairs
 
     with translated_errors(), progress_bars() as progress:
-        chosen = Workspace().chosen()
+        chosen, meant = Workspace().chosen(), read_pairs(where or ())
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         place = place_with_index(store)
         knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
     with translated_errors():
-        hits = knowledge.retrieve([query], k)[0]
+        hits = knowledge.retrieve([query], k, meant)[0]
     if json:
         print_json([_hit(hit) for hit in hits])
         return
@@ -335,6 +337,7 @@ def ask(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
     blocked: Blocked = None,
     store: Store = None,
     json: Json = False,
@@ -342,7 +345,7 @@ def ask(
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -361,6 +364,7 @@ def chat(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
     blocked: Blocked = None,
     store: Store = None,
 ) -> None:
@@ -370,7 +374,7 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), progress)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)
@@ -382,17 +386,19 @@ def _chatbot(
     place: Place | None,
     blocked: Path | None,
     asked: tuple[Sides | None, bool | None, float | None],
+    where: Sequence[str] | None,
     progress: Progress,
 ) -> ChatBot:
     """The chatbot of this workspace; ``asked`` are search, rerank and min_cosine of the command line."""
     from lorag import build
     from lorag.chat.guards import read_words
+    from lorag.retrieval.where import read_pairs
     from lorag.settings import ChatSettings
 
-    chosen = Workspace().chosen()
+    chosen, meant = Workspace().chosen(), read_pairs(where or ())
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
     retrieval = retrieval_settings(chosen.retrieval, *asked)
-    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress)
+    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress, meant)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

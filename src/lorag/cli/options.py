@@ -20,6 +20,15 @@ Rerank = Annotated[
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Search only documents like this: by id, source, title, type, or a key of JSON rows; * stands for any"
+        " text. Several keys must all fit, of several values for one key any.",
+    ),
+]
 
 
 def retrieval_settings(

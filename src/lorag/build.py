@@ -195,15 +195,16 @@ def chatbot(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
     where: Mapping[str, str | Sequence[str]] | None = None,
+    by: str = DEFAULT_EMBEDDER,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` and ``by`` are those of the index.
 
     ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
     index to restrict.
     An adapter is merged where that is as good as beside the base: nothing is compared here, and it is quicker.
     """
     retrieval = retrieval or RetrievalSettings()
-    known = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
+    known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     if where and known is None:
         raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
     retriever = known.only(where) if known is not None and where else known
@@ -213,5 +214,5 @@ def chatbot(
     cache = None
     if settings is not None and settings.cache_similarity is not None:
         index_state = known.state if known is not None else str
-        cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
+        cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
     return ChatBot(engine, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

@@ -22,6 +22,7 @@ COMMANDS = [
     "calibrate",
     "tune",
     "export",
+    "finetune-embedder",
     "index",
     "search",
     "ask",

@@ -135,17 +135,22 @@ def test_it_is_all_there_after_reopening(place, knowledge, embedder):
 
 
 @pytest.mark.parametrize(
-    ("other", "chunks", "said"),
+    ("other", "chunks", "said", "option"),
     [
-        (HashEmbedder(32), CHUNKS, "made with dim 64 instead of 32, embedder hash-64 instead of hash-32"),
-        (HashEmbedder(DIM), ChunkSettings(32), "made with chunk tokens 16 instead of 32"),
+        (
+            HashEmbedder(32),
+            CHUNKS,
+            "made with dim 64 instead of 32, embedder hash-64 instead of hash-32",
+            " --embedder hash-32",
+        ),
+        (HashEmbedder(DIM), ChunkSettings(32), "made with chunk tokens 16 instead of 32", ""),
     ],
 )
-def test_other_settings_are_refused_with_the_repair(place, knowledge, other, chunks, said):
+def test_other_settings_are_refused_with_the_repair(place, knowledge, other, chunks, said, option):
     with pytest.raises(StoreError) as caught:
         Knowledge.open(place, other, chunks, RETRIEVAL)
     assert said in str(caught.value)
-    assert f"`lorag index DOCS --store {name_of(place)} --rebuild`" in str(caught.value)
+    assert f"`lorag index DOCS --store {name_of(place)}{option} --rebuild`" in str(caught.value)
 
 
 def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(place, knowledge, embedder):

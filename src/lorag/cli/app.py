@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data, models, tuning
-from lorag.cli.options import MinCosine, Rerank, Search, Sides, Where, retrieval_settings
+from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Sides, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -24,6 +24,7 @@ from lorag.cli.screen import (
     translated_errors,
 )
 from lorag.cli.store import Store, place_of, place_with_index
+from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning.tune)
 app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
+app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
+    tuning.finetune_embedder
+)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
@@ -237,6 +241,7 @@ def index(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
     ] = False,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -254,6 +259,7 @@ def index(
             place,
             rebuild=rebuild,
             allow_removals=allow_removals,
+            embedder=embedder,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
             chunks=Workspace().chosen().chunks,
             progress=progress,
@@ -304,6 +310,7 @@ def search(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -315,7 +322,7 @@ def search(
         chosen, meant = Workspace().chosen(), read_pairs(where or ())
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         place = place_with_index(store)
-        knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
+        knowledge = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
     with translated_errors():
         hits = knowledge.retrieve([query], k, meant)[0]
     if json:
@@ -338,6 +345,7 @@ def ask(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
     store: Store = None,
     json: Json = False,
@@ -345,7 +353,7 @@ def ask(
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, progress)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, embedder, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -365,6 +373,7 @@ def chat(
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
     where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
     store: Store = None,
 ) -> None:
@@ -374,7 +383,7 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, progress)
+        bot = _chatbot(model, adapter, place, blocked, (sides, rerank, min_cosine), where, embedder, progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)
@@ -387,6 +396,7 @@ def _chatbot(
     blocked: Path | None,
     asked: tuple[Sides | None, bool | None, float | None],
     where: Sequence[str] | None,
+    embedder: str,
     progress: Progress,
 ) -> ChatBot:
     """The chatbot of this workspace; ``asked`` are search, rerank and min_cosine of the command line."""
@@ -398,7 +408,7 @@ def _chatbot(
     chosen, meant = Workspace().chosen(), read_pairs(where or ())
     settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
     retrieval = retrieval_settings(chosen.retrieval, *asked)
-    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress, meant)
+    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, progress, meant, embedder)
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -9,6 +9,14 @@ import typer
 
 from lorag.settings import DEFAULT_RERANKER, RetrievalSettings
 
+EmbedderName = Annotated[
+    str,
+    typer.Option(
+        "--embedder",
+        help="What makes the vectors: a catalogue name, or a folder such as `lorag finetune-embedder` writes; the same"
+        " for every command on an index.",
+    ),
+]
 Sides = Literal["hybrid", "dense", "lexical"]
 Search = Annotated[
     Sides | None, typer.Option("--search", help="Find passages by meaning (dense), by words (lexical), or by both.")

@@ -117,7 +117,7 @@ def _as_glob(pattern: str) -> str:
 def require_same(what: str, found: Mapping[str, str], wanted: Mapping[str, str], rebuild: str) -> None:
     """Raises ``StoreError`` with every difference between what an index was made with and what is ``wanted``.
 
-    ``what`` names the index, ``rebuild`` is the command that makes it anew.
+    ``what`` names the index, ``rebuild`` is the command that makes it anew: with the embedder where that differs.
     """
     differences = [
         f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key, 'unknown')}"
@@ -125,6 +125,8 @@ def require_same(what: str, found: Mapping[str, str], wanted: Mapping[str, str],
         if found.get(key) != wanted.get(key)
     ]
     if differences:
+        if found.get("weights") != wanted.get("weights"):
+            rebuild = rebuild.replace(" --rebuild", f" --embedder {wanted.get('embedder')} --rebuild")
         raise StoreError(
             f"{what} was made with {', '.join(differences)}; choose the same again, or rebuild it with `{rebuild}`"
         )

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from lorag.journeys.export import export as export
     from lorag.journeys.finetune import estimate_finetune as estimate_finetune
     from lorag.journeys.finetune import finetune as finetune
+    from lorag.journeys.finetune_embedder import FinetunedEmbedder as FinetunedEmbedder
+    from lorag.journeys.finetune_embedder import finetune_embedder as finetune_embedder
     from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
     from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
     from lorag.settings import ChunkSettings as ChunkSettings
     from lorag.settings import CompareSettings as CompareSettings
+    from lorag.settings import EmbedderSettings as EmbedderSettings
     from lorag.settings import FinetuneSettings as FinetuneSettings
     from lorag.settings import LoadSettings as LoadSettings
     from lorag.settings import RemoteSettings as RemoteSettings
@@ -63,8 +66,10 @@ _HOMES = {
     "Conversion": "lorag.journeys.data",
     "DataReport": "lorag.journeys.data",
     "Document": "lorag.types",
+    "EmbedderSettings": "lorag.settings",
     "Example": "lorag.types",
     "FinetuneSettings": "lorag.settings",
+    "FinetunedEmbedder": "lorag.journeys.finetune_embedder",
     "InputError": "lorag.errors",
     "Knowledge": "lorag.retrieval.knowledge",
     "LoadSettings": "lorag.settings",
@@ -84,6 +89,7 @@ _HOMES = {
     "estimate_finetune": "lorag.journeys.finetune",
     "export": "lorag.journeys.export",
     "finetune": "lorag.journeys.finetune",
+    "finetune_embedder": "lorag.journeys.finetune_embedder",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",
     "load_documents": "lorag.documents.load",

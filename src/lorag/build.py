@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -250,16 +251,22 @@ def chatbot(
     retrieval: RetrievalSettings | None = None,
     engine: Engine = "auto",
     progress: Progress = no_progress,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    by: str = DEFAULT_EMBEDDER,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` are those of the index.
+    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` and ``by`` are those of the index.
 
-    ``engine`` is that of ``answering_model``.
+    ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
+    index to restrict. ``engine`` is that of ``answering_model``.
     """
     retrieval = retrieval or RetrievalSettings()
-    retriever = knowledge(index, chunks=chunks, retrieval=retrieval, progress=progress) if index is not None else None
+    known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
+    if where and known is None:
+        raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
+    retriever = known.only(where) if known is not None and where else known
     llm = answering_model(model, adapter, engine, progress)
     cache = None
     if settings is not None and settings.cache_similarity is not None:
-        index_state = retriever.state if retriever is not None else str
-        cache = AnswerCache(embedder(progress=progress), settings.cache_similarity, index_state)
+        index_state = known.state if known is not None else str
+        cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
     return ChatBot(llm, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)

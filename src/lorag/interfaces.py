@@ -7,13 +7,14 @@ needs to know which one it holds.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Prompt, Sampling, Score
+from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Prompt, Sampling, Score, Where
 
 
 class Embedder(Protocol):
@@ -38,7 +39,11 @@ class Embedder(Protocol):
 
 
 class Store(Protocol):
-    """Chunks and their vectors on disk: many processes may read while one writes."""
+    """Chunks and their vectors on disk: many processes may read while one writes.
+
+    Where a search is given ``among``, only chunks of these ``(document_id, version)`` pairs are searched, all of them:
+    it returns what a search of everything would, cut down to these, with the same scores.
+    """
 
     def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
         """Stores the chunks in one commit; ``texts`` are what is searched lexically. Adding twice is adding once.
@@ -51,14 +56,19 @@ class Store(Protocol):
         """Removes every chunk of these ``(document_id, version)`` pairs in one commit."""
         ...
 
-    def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search_dense(
+        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks.
 
-        There are fewer only where the store holds fewer. A large store may miss some of the nearest.
+        There are fewer only where the store holds fewer. A large store may miss some of the nearest, but not ``among``
+        given documents.
         """
         ...
 
-    def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+    def search_lexical(
+        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """Up to ``k`` texts for each query, scored by BM25, as hits on their chunks."""
         ...
 
@@ -99,6 +109,10 @@ class Manifest(Protocol):
 
     def current(self, document_versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of the ``(document_id, version)`` pairs that are in the manifest."""
+        ...
+
+    def chosen(self, where: Where) -> set[tuple[str, str]]:
+        """The ``(document_id, version)`` pairs of the documents that ``where`` means."""
         ...
 
     def count_chunks(self) -> int:

@@ -14,6 +14,8 @@ FALLBACK_MODEL = "smollm2-135m"
 """Taken, with a warning, when the default's packages cannot be had."""
 DEFAULT_EMBEDDER = "bge-small-en"
 """The embedder when none is named."""
+TRAINABLE_EMBEDDER = "minilm-l6"
+"""The embedder that is trained when none is named: the one of the catalogue whose weights can be."""
 DEFAULT_RERANKER = "minilm-reranker"
 """The cross-encoder that reads question and passage together when reranking is asked for by no name."""
 GATE_KEEP = 0.98
@@ -271,6 +273,36 @@ class FinetuneSettings:
         }
         size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, all linear layers")
         return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSettings:
+    """How an embedder is trained: each question towards its passage, away from those of the others in its step."""
+
+    epochs: int = 2
+    """Passes over the questions; more fit the wordings rather than the documents."""
+    batch_size: int = 16
+    """Questions in one step. Each passage of a step is a wrong one for the other questions, so more teach more."""
+    hard_negatives: int = 1
+    """Passages a question that search ranks high in the index of the untrained embedder though they are of other
+    documents than those that answer; 0 leaves it to the passages of the other questions."""
+    learning_rate: float = 2e-5
+    """Peak step size of AdamW; rises over the first tenth of the steps and then falls to zero."""
+    scale: float = 20.0
+    """What cosines are multiplied by before the softmax; sentence-transformers' value."""
+    held_out_share: float = 0.4
+    """Share of the documents whose questions are kept back to measure the gain on."""
+    seed: int = 0
+    """Seed of the order of the questions and of dropout."""
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot train, or leave nothing to measure on."""
+        _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
+        _require(self.batch_size >= 2, f"batch_size {self.batch_size!r} is below 2: a step needs a wrong passage")
+        _require(self.hard_negatives >= 0, f"hard_negatives {self.hard_negatives!r} is below 0")
+        _require(0 < self.learning_rate < 1, f"learning_rate {self.learning_rate!r} is not between 0 and 1")
+        _require(self.scale > 0, f"scale {self.scale!r} is not above 0")
+        _require(0 < self.held_out_share < 1, f"held_out_share {self.held_out_share!r} is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

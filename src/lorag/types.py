@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Literal
 
 from lorag.errors import InputError
@@ -17,6 +18,11 @@ from lorag.errors import InputError
 Role = Literal["system", "user", "assistant"]
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
+Attributes = tuple[tuple[str, str], ...]
+"""Keys and values; a key may have several values."""
+Where = Mapping[str, Sequence[str]]
+"""Which documents are meant: those that have for every key a value like one of its patterns. In a pattern ``*`` stands
+for any text and ``?`` for any character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Document:
     ``id`` is the name questions refer to (a file's relative path, or ``doc_id`` of a JSONL row); it stays the same
     when the text changes. ``source`` is the file it was read from, as a path below the folder that was loaded.
     ``version`` is the hash of the text, so equal versions need no work. ``places`` are in the order of their starts.
+    ``meta`` is what else is known of it, and no part of the version.
     """
 
     id: str
@@ -41,6 +48,14 @@ class Document:
     source: str
     title: str = ""
     places: tuple[Place, ...] = ()
+    meta: Attributes = ()
+
+    @property
+    def attributes(self) -> Attributes:
+        """What it can be chosen by, sorted: ``id``, ``source``, ``title``, ``type`` (the suffix), and its ``meta``."""
+        suffix = PurePosixPath(self.source).suffix.removeprefix(".").lower()
+        own = (("id", self.id), ("source", self.source), ("title", self.title), ("type", suffix))
+        return tuple(sorted({*own, *self.meta}))
 
     @property
     def version(self) -> str:
@@ -84,9 +99,9 @@ class Entry:
 
     id: str
     version: str
-    title: str
     source: str
     chunks: int
+    attributes: Attributes
 
 
 @dataclass(frozen=True, slots=True)

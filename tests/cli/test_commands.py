@@ -22,6 +22,7 @@ COMMANDS = [
     "calibrate",
     "tune",
     "export",
+    "finetune-embedder",
     "index",
     "search",
     "ask",
@@ -100,6 +101,37 @@ def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     assert hits("--min-cosine", "0.99") == []
     wrong = lorag("search", "x", "--min-cosine", "2")
     assert (wrong.exit_code, "min_cosine 2.0 is not between -1 and 1" in wrong.stderr) == (2, True)
+
+
+def test_only_the_documents_that_are_named_are_searched(here, embedder, smollm_folder):
+    (here / "docs" / "rows.jsonl").write_text(
+        json.dumps({"doc_id": "old", "doc": "The warranty lasted 12 months.", "year": 2019}) + "\n"
+    )
+    lorag("index", "docs")
+
+    def found(*where):
+        options = [part for pair in where for part in ("--where", pair)]
+        return {hit["document_id"] for hit in json.loads(lorag("search", "warranty", *options, "--json").stdout)}
+
+    assert found() == {"old", "warranty.md", "office.md"}
+    assert found("year=2019") == found("type=jsonl") == {"old"}
+    assert found("source=*.md", "title=War*") == {"warranty.md"}
+    assert found("title=War*", "title=Off*") == {"warranty.md", "office.md"}
+    asked = ("ask", "How long does the warranty last?", "--model", "smollm2-135m", "--json")
+    answer = json.loads(lorag(*asked, "--where", "year=2019").stdout)
+    assert [hit["document_id"] for hit in answer["sources"]] == ["old"]
+    assert "28 months" not in answer["prompt"][-1]["content"]
+    for options, said in (
+        (("--where", "yaer=2019"), "unknown key of documents 'yaer'; did you mean year"),
+        (("--where", "year=2020"), "no document has a year like '2020'; there is '2019'"),
+        (("--where", "year"), "'year' says of no key what it holds; expected KEY=VALUE, such as type=pdf"),
+        (("--where", "year=2019", "--no-sources"), "documents are chosen by year, but no index is searched"),
+    ):
+        wrong = lorag(*asked, *options)
+        assert (wrong.exit_code, said in wrong.stderr.replace("\n", " ")) == (2, True), wrong.stderr
+    talk = lorag("chat", "--model", "smollm2-135m", "--where", "year=2019", input="warranty?\n/sources\n\n")
+    assert "12 months" in talk.output
+    assert "28 months" not in talk.output.split("[1]")[-1]
 
 
 @pytest.mark.parametrize("kind", ["folder", "database"])

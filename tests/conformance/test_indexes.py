@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.errors import InputError, StoreError
+from lorag.errors import InputError, StoreError, UnknownNameError
 from lorag.retrieval import folder as folder_module
 from lorag.retrieval import knowledge as knowledge_module
 from lorag.retrieval import postgres as postgres_module
@@ -135,17 +135,22 @@ def test_it_is_all_there_after_reopening(place, knowledge, embedder):
 
 
 @pytest.mark.parametrize(
-    ("other", "chunks", "said"),
+    ("other", "chunks", "said", "option"),
     [
-        (HashEmbedder(32), CHUNKS, "made with dim 64 instead of 32, embedder hash-64 instead of hash-32"),
-        (HashEmbedder(DIM), ChunkSettings(32), "made with chunk tokens 16 instead of 32"),
+        (
+            HashEmbedder(32),
+            CHUNKS,
+            "made with dim 64 instead of 32, embedder hash-64 instead of hash-32",
+            " --embedder hash-32",
+        ),
+        (HashEmbedder(DIM), ChunkSettings(32), "made with chunk tokens 16 instead of 32", ""),
     ],
 )
-def test_other_settings_are_refused_with_the_repair(place, knowledge, other, chunks, said):
+def test_other_settings_are_refused_with_the_repair(place, knowledge, other, chunks, said, option):
     with pytest.raises(StoreError) as caught:
         Knowledge.open(place, other, chunks, RETRIEVAL)
     assert said in str(caught.value)
-    assert f"`lorag index DOCS --store {name_of(place)} --rebuild`" in str(caught.value)
+    assert f"`lorag index DOCS --store {name_of(place)}{option} --rebuild`" in str(caught.value)
 
 
 def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(place, knowledge, embedder):
@@ -171,6 +176,105 @@ def test_an_index_is_rebuilt_where_there_was_none(place, embedder):
     with in_place_of(place) as fresh:
         Knowledge.open(fresh, embedder, CHUNKS, RETRIEVAL).sync([WARRANTY])
     assert reopened(place).documents() == ["warranty"]
+
+
+TAGGED = [
+    Document(
+        f"d{i:02}",
+        f"water level {i}",
+        f"{'new' if i % 3 else 'old'}/d{i:02}.{'MD' if i % 2 else 'pdf'}",
+        f"Level {i}",
+        meta=(("year", str(2000 + i % 4)), ("tag", f"[{i % 5}]"), ("tag", "100%_of\\it's")),
+    )
+    for i in range(40)
+]
+
+
+def meant(knowledge, where, k=40, query="water level 7"):
+    return sorted(hit.chunk.document_id for hit in knowledge.retrieve([query], k, where)[0])
+
+
+def ids(number_fits):
+    return [f"d{i:02}" for i in range(40) if number_fits(i)]
+
+
+@pytest.mark.parametrize("listed", [10_000, 3])
+def test_only_the_documents_meant_are_searched_and_all_of_them(knowledge, monkeypatch, listed):
+    monkeypatch.setattr(knowledge_module, "_LISTED", listed)
+    knowledge.sync(TAGGED)
+    for where, expected in (
+        ({"id": "d07"}, ids(lambda i: i == 7)),
+        ({"id": "d?7"}, ids(lambda i: i % 10 == 7)),
+        ({"type": "pdf"}, ids(lambda i: i % 2 == 0)),
+        ({"type": ["pdf", "md"]}, ids(lambda i: True)),
+        ({"source": "old/*"}, ids(lambda i: i % 3 == 0)),
+        ({"source": "*d1*.pdf", "year": "2002"}, ids(lambda i: i // 10 == 1 and i % 4 == 2)),
+        ({"title": "Level 3*"}, ids(lambda i: str(i).startswith("3"))),
+        ({"tag": "[3]"}, ids(lambda i: i % 5 == 3)),
+        ({"tag": "[*]", "year": ["2000", "2001"]}, ids(lambda i: i % 4 < 2)),
+        ({"tag": "100%_of\\it's"}, ids(lambda i: True)),
+        ({}, ids(lambda i: True)),
+        (None, ids(lambda i: True)),
+    ):
+        assert meant(knowledge, where) == expected, where
+        assert len(meant(knowledge, where, k=2)) == min(2, len(expected))
+        if where:
+            assert [hit.chunk.document_id for hit in knowledge.only(where).retrieve(["7"], 1)[0]] == [
+                hit.chunk.document_id for hit in knowledge.retrieve(["7"], 1, where)[0]
+            ]
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "said"),
+    [
+        ({"typ": "pdf"}, UnknownNameError, "unknown key of documents 'typ'; did you mean type"),
+        ({"type": "pfd"}, InputError, "no document has a type like 'pfd'; there is 'pdf' and 1 more"),
+        ({"tag": "100"}, InputError, "no document has a tag like '100'; there is "),
+        ({"tag": "100%"}, InputError, "no document has a tag like '100%'"),
+        ({"title": "level *"}, InputError, "no document has a title like 'level \\*'; there is 'Level"),
+        ({"id": "d07", "type": "pdf"}, InputError, "a id like 'd07' and a type like 'pdf' at once; leave one out"),
+        ({"type": []}, InputError, "no value is given for 'type'; give one, or leave the key out"),
+        ({"type": "*" * 20_000}, InputError, "a value of 20000 characters for 'type'; expected at most 10000"),
+    ],
+)
+def test_where_no_document_is_meant_the_nearest_key_and_value_are_named(knowledge, where, error, said):
+    knowledge.sync(TAGGED)
+    for ask in (lambda: knowledge.retrieve(["water"], 3, where), lambda: knowledge.only(where)):
+        with pytest.raises(error, match=said):
+            ask()
+
+
+def test_an_empty_index_has_nothing_to_choose_from(knowledge):
+    with pytest.raises(InputError, match="the index holds no documents to choose from"):
+        knowledge.only({"type": "pdf"})
+
+
+def test_new_attributes_are_searched_by_at_once_and_cost_no_embedding(place, knowledge, embedder):
+    knowledge.sync([PLANS, HOURS])
+    before, only = len(embedder.passages), knowledge.only({"source": "plans.md"})
+    moved = Document("plans", PLANS.text, "moved/plans.txt", PLANS.title, meta=(("lang", "en"), ("lang", "\0é")))
+    assert knowledge.sync([moved, HOURS]) == SyncReport(0, 0, 0, 2, 2)
+    assert len(embedder.passages) == before
+    again = reopened(place)
+    for where in ({"lang": "\0é"}, {"lang": "en", "source": "moved/*"}, {"type": "txt"}):
+        assert meant(again, where) == ["plans"]
+    with pytest.raises(InputError, match=r"no document has a source like 'plans\.md'"):
+        only.retrieve(["harbour"], 3)
+    assert knowledge.sync([HOURS]).removed == 1
+    with pytest.raises(UnknownNameError, match="unknown key of documents 'lang'"):
+        knowledge.retrieve(["harbour"], 3, {"lang": "en"})
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_no_leftover_and_no_old_version_comes_by_a_choice_either(place, embedder, weight):
+    settings = RetrievalSettings(candidates=20, dense_weight=weight, exact_up_to=100)
+    knowledge = Knowledge.open(place, embedder, CHUNKS, settings)
+    knowledge.sync([*TAGGED, *(document(f"x{i}", f"water gauge {i}") for i in range(200))])
+    (chunk,) = [chunk for chunk in knowledge.chunks() if chunk.document_id == "d07"]
+    old = [Chunk("d07", "f" * 16, 0, 5, "water"), Chunk("z", "f" * 16, 0, 5, "water")]
+    knowledge._store.add(old, embedder.embed(["water"] * 2, "passage"), ["water"] * 2)
+    for where in ({"id": "d07"}, {"id": ["d07", "z"]}, {"tag": "[2]", "year": "2003", "id": "d0*"}):
+        assert [hit.chunk for hit in knowledge.retrieve(["water"], 5, where)[0]] == [chunk]
 
 
 def test_whoever_searches_sees_the_new_index_when_it_is_there(place, knowledge, embedder):
@@ -233,8 +337,8 @@ def test_a_search_that_a_sync_falls_into_is_repeated(place, knowledge, embedder,
     writer = Knowledge.open(place, embedder, CHUNKS, RETRIEVAL)
     search, syncs = knowledge._store.search_dense, []
 
-    def interrupted(vectors, k):
-        hits = search(vectors, k)
+    def interrupted(*asked):
+        hits = search(*asked)
         if not syncs:
             syncs.append(writer.sync([document(f"d{i}", f"water new{i}") for i in range(5)]))
         return hits

@@ -318,6 +318,53 @@ def test_an_approximate_index_follows_what_is_added_and_removed(open_store):
     assert scores == pytest.approx(exactly(rest, query[0], 10), abs=1e-5)
 
 
+def found_among(store, query, among, k=10):
+    (vector,) = HashEmbedder(DIM).embed([query], "query")
+    return store.search_dense(vector[None], k, among)[0], store.search_lexical([query], k, among)[0]
+
+
+def test_a_search_among_some_documents_finds_what_one_of_all_finds_of_them(store):
+    names = ["it's", "b", 'c"', "d_%"]
+    rows = [chunk(f"{name}{i}", f"water level number{i}", ("%x" % (i % 2)) * 16) for i in range(30) for name in names]
+    add(store, *rows)
+    store.optimize()
+    everything = found_among(store, "water number7", None, 1000)
+    for each in (rows[:1], rows[40:52], rows[::7], rows):
+        among = {(row.document_id, row.document_version) for row in each}
+        for all_hits, hits in zip(everything, found_among(store, "water number7", among, 1000), strict=True):
+            expected = [hit for hit in all_hits if (hit.chunk.document_id, hit.chunk.document_version) in among]
+            assert [hit.chunk for hit in hits] == [hit.chunk for hit in expected]
+            assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in expected], abs=1e-5)
+
+
+def test_a_search_among_nothing_or_another_version_finds_nothing(store):
+    add(store, GAUGE, PLANS)
+    for among in (set(), {("gauge", "f" * 16)}, {("gaug", "0" * 16), ("", "0" * 16)}):
+        assert found_among(store, "the level of the water", among) == ([], [])
+
+
+def test_the_few_chosen_are_all_found_however_far_down_they_stand(open_store):
+    store = open_store(exact_up_to=300)
+    add_clustered(store, 3000)
+    assert store.optimize() is not None
+    vectors, (query,) = clustered(3000), clustered(1, 7)
+    farthest = np.argsort(vectors @ query)[:25]
+    among = {(f"d0-{row}", "0" * 16) for row in farthest}
+    (hits,) = store.search_dense(query[None], 20, among)
+    assert [hit.score for hit in hits] == pytest.approx(exactly(vectors[farthest], query, 20), abs=1e-5)
+    assert len(store.search_dense(query[None], 99, among)[0]) == 25
+    worded = store.search_lexical(["text"], 99, among)[0]
+    assert {(hit.chunk.document_id, hit.chunk.document_version) for hit in worded} == among
+
+
+def test_thousands_may_be_searched_among(store):
+    rows = [chunk(f"folder/document number {i}.md", f"water {i}") for i in range(4000)]
+    add(store, *rows)
+    among = {(row.document_id, row.document_version) for row in rows[1:]}
+    near, worded = found_among(store, "water 0", among, 4000)
+    assert len(near) == len(worded) == 3999
+
+
 def test_lance_asks_its_index_and_looks_at_the_vectors_after(tmp_path):
     store = LanceStore(tmp_path, DIM, 300)
     for count, expected in ((300, "KNNVectorDistance"), (301, "ANNSubIndex")):

@@ -326,7 +326,7 @@ def test_an_index_of_an_older_format_is_refused_with_the_repair(tmp_path, embedd
     (tmp_path / "store").mkdir()
     SqliteManifest.create(tmp_path / "manifest.sqlite", made_with)
     with pytest.raises(
-        StoreError, match=r"made with format 1 instead of 3, weights unknown .*`lorag index DOCS --store .* --rebuild`"
+        StoreError, match=r"made with format 1 instead of 4, weights unknown .*`lorag index DOCS --store .* --rebuild`"
     ):
         Knowledge.open(tmp_path, embedder, CHUNKS, RETRIEVAL)
 

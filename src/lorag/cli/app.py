@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data, models, tuning
-from lorag.cli.options import MinCosine, Rerank, Search, Sides, retrieval_settings
+from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Sides, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -24,6 +24,7 @@ from lorag.cli.screen import (
     translated_errors,
 )
 from lorag.cli.store import Store, place_of, place_with_index
+from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
     from lorag.retrieval.places import Place
+    from lorag.settings import RetrievalSettings
     from lorag.training.adapter import Adapter
     from lorag.types import Answer, Hit
 
@@ -48,6 +50,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning.tune)
 app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calibrate)
+app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
+    tuning.finetune_embedder
+)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
@@ -240,6 +245,7 @@ def index(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
     ] = False,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: Store = None,
     json: Json = False,
 ) -> None:
@@ -257,6 +263,7 @@ def index(
             place,
             rebuild=rebuild,
             allow_removals=allow_removals,
+            embedder=embedder,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
             chunks=Workspace().chosen().chunks,
             progress=progress,
@@ -306,19 +313,22 @@ def search(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: Store = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
     from lorag import build
+    from lorag.retrieval.where import read_pairs
 
     with translated_errors(), progress_bars() as progress:
-        chosen = Workspace().chosen()
+        chosen, meant = Workspace().chosen(), read_pairs(where or ())
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         place = place_with_index(store)
-        knowledge = build.knowledge(place, chunks=chosen.chunks, retrieval=retrieval, progress=progress)
+        knowledge = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
     with translated_errors():
-        hits = knowledge.retrieve([query], k)[0]
+        hits = knowledge.retrieve([query], k, meant)[0]
     if json:
         print_json([_hit(hit) for hit in hits])
         return
@@ -338,6 +348,8 @@ def ask(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
     engine: EngineName = "auto",
     store: Store = None,
@@ -346,7 +358,8 @@ def ask(
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, engine, (sides, rerank, min_cosine), progress)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        bot = _chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -365,6 +378,8 @@ def chat(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
     engine: EngineName = "auto",
     store: Store = None,
@@ -375,7 +390,8 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        bot = _chatbot(model, adapter, place, blocked, engine, (sides, rerank, min_cosine), progress)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        bot = _chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)
@@ -384,21 +400,32 @@ def chat(
 def _chatbot(
     model: str | None,
     adapter: Path | None,
-    place: Place | None,
-    blocked: Path | None,
     engine: str,
-    asked: tuple[Sides | None, bool | None, float | None],
+    place: Place | None,
+    retrieval: RetrievalSettings,
+    where: Sequence[str] | None,
+    embedder: str,
+    blocked: Path | None,
     progress: Progress,
 ) -> ChatBot:
-    """The chatbot of this workspace; ``asked`` are search, rerank and min_cosine of the command line."""
+    """The chatbot of this workspace, as the options of ``ask`` and ``chat`` want it."""
     from lorag import build
     from lorag.chat.guards import read_words
+    from lorag.retrieval.where import read_pairs
     from lorag.settings import ChatSettings
 
-    chosen = Workspace().chosen()
-    settings = ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ())
-    retrieval = retrieval_settings(chosen.retrieval, *asked)
-    return build.chatbot(model, adapter, place, settings, chosen.chunks, retrieval, engine, progress)  # type: ignore[arg-type]
+    return build.chatbot(
+        model,
+        adapter,
+        place,
+        ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
+        Workspace().chosen().chunks,
+        retrieval,
+        engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
+        where=read_pairs(where or ()),
+        by=embedder,
+        progress=progress,
+    )
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -9,6 +9,14 @@ import typer
 
 from lorag.settings import DEFAULT_RERANKER, RetrievalSettings
 
+EmbedderName = Annotated[
+    str,
+    typer.Option(
+        "--embedder",
+        help="What makes the vectors: a catalogue name, or a folder such as `lorag finetune-embedder` writes; the same"
+        " for every command on an index.",
+    ),
+]
 Sides = Literal["hybrid", "dense", "lexical"]
 Search = Annotated[
     Sides | None, typer.Option("--search", help="Find passages by meaning (dense), by words (lexical), or by both.")
@@ -19,6 +27,15 @@ Rerank = Annotated[
 ]
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        help="Search only documents like this: by id, source, title, type, or a key of JSON rows; * stands for any"
+        " text. Several keys must all fit, of several values for one key any.",
+    ),
 ]
 
 

@@ -1,21 +1,23 @@
-"""``lorag tune`` and ``lorag calibrate``: how a workspace searches is chosen on the user's own questions."""
+"""``lorag tune``, ``calibrate`` and ``finetune-embedder``: how documents are searched is fitted to their questions."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lorag.cli.options import EmbedderName
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
 from lorag.cli.store import Store, place_with_index
-from lorag.settings import GATE_KEEP
+from lorag.settings import DEFAULT_EMBEDDER, GATE_KEEP, TRAINABLE_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
     from lorag.evaluation.gate import Gate
     from lorag.evaluation.statistics import Difference, Estimate
+    from lorag.journeys.finetune_embedder import FinetunedEmbedder
     from lorag.journeys.tune import Tuned
 
 Questions = Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")]
@@ -88,6 +90,7 @@ def calibrate(
     off_topic: Annotated[
         Path | None, typer.Option(help="Questions on other things, one a line; else everyday questions.")
     ] = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: Store = None,
     keep: Annotated[float, typer.Option(help="Share of your questions that must get through.")] = GATE_KEEP,
     dry_run: DryRun = False,
@@ -100,7 +103,7 @@ def calibrate(
     workspace = Workspace()
     with translated_errors(), progress_bars() as progress:
         chosen = workspace.chosen()
-        knowledge = build.knowledge(place_with_index(store), chunks=chosen.chunks, progress=progress)
+        knowledge = build.knowledge(place_with_index(store), embedder, chosen.chunks, progress=progress)
         found = calibrate_gate(knowledge, questions, off_topic, keep)
         if not dry_run:
             workspace.choose(replace(chosen, retrieval=replace(chosen.retrieval, gate_cosine=found.gate.cosine)))
@@ -128,6 +131,61 @@ def _print_gate(gate: Gate) -> None:
         output.print(f"{'AUC, documents there against missing':<36} {_shown(gate.missing.auc)}")
         output.print(f"{'your questions refused':<36} {_shown(gate.missing.refused)}")
     output.print()
+
+
+def finetune_embedder(
+    documents: Annotated[Path, typer.Argument(help="The documents: a folder, or one file such as a docs.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, to be named by --embedder.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; else rules make questions.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="The embedder to train: a catalogue name, or a folder.")] = (
+        TRAINABLE_EMBEDDER
+    ),
+    epochs: Annotated[int | None, typer.Option(help="Passes over the questions.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    json: Json = False,
+) -> None:
+    """Train an embedder on questions and their passages, and say whether search finds more with it."""
+    from lorag.journeys.finetune_embedder import finetune_embedder as run_training
+    from lorag.settings import EmbedderSettings
+
+    given: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate}
+    with translated_errors(), progress_bars() as progress:
+        done = run_training(
+            documents,
+            out,
+            questions=questions,
+            base=base,
+            settings=EmbedderSettings(**{key: value for key, value in given.items() if value is not None}),
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
+    if json:
+        print_json({**asdict(done), "recommended": done.recommended})
+        return
+    _print_embedder(done, documents)
+
+
+def _print_embedder(done: FinetunedEmbedder, documents: Path) -> None:
+    made = " made by rules" if done.synthetic else ""
+    output.print(
+        f"Trained {done.base} on {done.questions} questions{made} and {done.hard_negatives} hard negatives; loss"
+        f" {' -> '.join(f'{loss:.2f}' for loss in done.losses)}.",
+        markup=False,
+    )
+    rows = [(name, *map(_shown, scores.values())) for name, scores in done.scores.items()]
+    headings = ("embedder", *next(iter(done.scores.values())))
+    print_table(headings, rows, f"{done.held_out} questions{made} about documents that were held out")
+    for name, gain in done.gains.items():
+        output.print(f"nDCG@10 over {name}: {_gain(gain)}.", markup=False)
+    if done.synthetic:
+        output.print("Questions of your own may be worded otherwise: measure on them with --questions.")
+    if done.recommended:
+        output.print(f"Take it: lorag index {documents} --embedder {done.folder} --rebuild", markup=False)
+        output.print("A gate that was calibrated belongs to the other embedder: calibrate again.")
+    else:
+        output.print("Not recommended: no gain over each of the others can be told.")
 
 
 def _shown(estimate: Estimate) -> str:

@@ -10,7 +10,8 @@ A removed or vanished document leaves the index at the next ``sync``. One whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,12 +24,13 @@ from lorag.files import fingerprint
 from lorag.interfaces import Embedder, Index, Progress, Reranker, no_progress
 from lorag.retrieval.places import Place, open_index
 from lorag.retrieval.ranking import Ranker, Sides
+from lorag.retrieval.where import read_where, refuse
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
-from lorag.types import Chunk, Document, Entry, Hit
+from lorag.types import Chunk, Document, Entry, Hit, Where
 
 T = TypeVar("T")
 
-_FORMAT = "3"
+_FORMAT = "4"
 """Raised when an index of an older Lorag can no longer be read."""
 _EMBED_CHUNKS = 64
 """Chunks embedded between two calls of ``progress``: a second or two."""
@@ -36,6 +38,9 @@ _COMMIT_CHUNKS = 512
 """Chunks written in one commit, rounded up to whole documents: what a kill can cost."""
 _QUERIES_AT_ONCE = 32
 """Questions searched against one state of the index."""
+_LISTED = 10_000
+"""Documents that a store is told to search among; to read so many names takes half a second. What is not there is
+passed over in what a search of everything finds."""
 _ATTEMPTS = 5
 """Times a search is repeated because the index changed under it."""
 
@@ -136,28 +141,39 @@ class Knowledge:
             unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
             return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
-    def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+    def retrieve(
+        self, queries: Sequence[str], k: int, where: Mapping[str, str | Sequence[str]] | None = None
+    ) -> list[list[Hit]]:
         """See ``Retriever``. Only chunks of current documents come back, also while another process writes.
 
-        Raises ``InputError`` when ``k`` is below 1.
+        ``where`` restricts the search to the documents that have, for each of its keys, a value like its pattern or one
+        of its patterns (see ``Document.attributes``, ``Where``). Raises ``InputError`` when there is no such document,
+        and when ``k`` is below 1.
         """
         if k < 1:
             raise InputError(f"k {k!r} is below 1; ask for at least one passage")
+        meant = read_where(where or {})
         hits: list[list[Hit]] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
             vectors = self._embedder.embed(texts, "query") if self._ranker.needs_vectors else None
-            found = self._search(texts, vectors, self._settings.dense_weight < 1, max(self._settings.candidates, k))
+            depth = max(self._settings.candidates, k)
+            found = self._search(texts, vectors, self._settings.dense_weight < 1, depth, meant)
             hits += [
                 self._ranker.rank(query, sides, k, None if vectors is None else vectors[row])
                 for row, (query, sides) in enumerate(zip(texts, found, strict=True))
             ]
         return hits
 
+    def only(self, where: Mapping[str, str | Sequence[str]]) -> Selection:
+        """A ``Retriever`` over the documents that ``where`` means, as in ``retrieve``, and raising as that does."""
+        self._chosen(read_where(where))
+        return Selection(self, where)
+
     def candidates(self, queries: Sequence[str]) -> list[Sides]:
         """What dense and lexical search find for each query, before anything is fused or left out."""
         found: list[Sides] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
-            found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates)
+            found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates, {})
         return found
 
     def chunks(self) -> list[Chunk]:
@@ -183,24 +199,42 @@ class Knowledge:
         return self._manifest.count_chunks()
 
     def _search(
-        self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int
+        self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int, where: Where
     ) -> list[Sides]:
         """Both sides for few enough queries to search in one state of the index; a side not asked for is empty."""
         nothing: list[list[Hit]] = [[] for _ in queries]
 
         def search() -> list[Sides]:
-            near = nothing if vectors is None else self._current(lambda n: self._store.search_dense(vectors, n), depth)
-            worded = self._current(lambda n: self._store.search_lexical(queries, n), depth) if lexical else nothing
+            chosen = self._chosen(where) if where else None
+            among = chosen if chosen is not None and len(chosen) <= _LISTED else None
+            near = worded = nothing
+            if vectors is not None:
+                near = self._current(lambda n: self._store.search_dense(vectors, n, among), depth, chosen)
+            if lexical:
+                worded = self._current(lambda n: self._store.search_lexical(queries, n, among), depth, chosen)
             return [Sides(*sides) for sides in zip(near, worded, strict=True)]
 
         return self._undisturbed(search)
 
-    def _current(self, search: Callable[[int], list[list[Hit]]], depth: int) -> list[list[Hit]]:
-        """The ``depth`` best current hits of each query, each on another chunk, searching as deep as that takes."""
+    def _chosen(self, where: Where) -> set[tuple[str, str]]:
+        """The document versions that ``where`` means, which are current. Raises ``InputError`` when there is none."""
+        return self._manifest.chosen(where) or refuse(where, self._manifest)
+
+    def _current(
+        self,
+        search: Callable[[int], list[list[Hit]]],
+        depth: int,
+        chosen: AbstractSet[tuple[str, str]] | None,
+    ) -> list[list[Hit]]:
+        """The ``depth`` best current hits of each query, each on another chunk, searching as deep as that takes.
+
+        Only hits on ``chosen`` document versions count, where these are given.
+        """
         reach = depth
         while True:
             found = search(reach)
-            current = self._manifest.current({_key(hit.chunk) for hits in found for hit in hits})
+            keys = {_key(hit.chunk) for hits in found for hit in hits}
+            current = self._manifest.current(keys) if chosen is None else chosen
             kept = [_once([hit for hit in hits if _key(hit.chunk) in current]) for hits in found]
             if all(len(hits) < reach or len(rest) >= depth for hits, rest in zip(found, kept, strict=True)):
                 return [rest[:depth] for rest in kept]
@@ -234,7 +268,7 @@ class Knowledge:
                 progress("embedding", done := done + len(vectors[-1]), total)
             self._store.add(chunks, np.concatenate(vectors), texts)
         return [
-            Entry(document.id, document.version, document.title, document.source, len(chunks))
+            Entry(document.id, document.version, document.source, len(chunks), document.attributes)
             for document, chunks in zip(documents, cut, strict=True)
         ]
 
@@ -250,9 +284,21 @@ class Knowledge:
         return stored - leftovers
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A ``Retriever`` over some documents of ``knowledge``; which ones is looked up at every search."""
+
+    knowledge: Knowledge
+    where: Mapping[str, str | Sequence[str]]
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """See ``Knowledge.retrieve``."""
+        return self.knowledge.retrieve(queries, k, self.where)
+
+
 def _differs(document: Document, entry: Entry | None) -> bool:
-    """Whether the manifest says something else of ``document``; a new source alone costs no embedding."""
-    return entry is None or (document.version, document.source) != (entry.version, entry.source)
+    """Whether the manifest says something else of ``document``; new attributes alone cost no embedding."""
+    return entry is None or (document.version, document.attributes) != (entry.version, entry.attributes)
 
 
 def _require_few(removed: int, documents: int, settings: SyncSettings) -> None:

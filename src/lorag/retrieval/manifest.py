@@ -8,10 +8,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lorag.errors import StoreError
-from lorag.types import Entry
+from lorag.retrieval.where import condition
+from lorag.types import Entry, Where
 
 _TABLES = (
-    "CREATE TABLE documents (id TEXT PRIMARY KEY, version TEXT, title TEXT, source TEXT, chunks INTEGER) WITHOUT ROWID",
+    "CREATE TABLE documents (id TEXT PRIMARY KEY, version TEXT, source TEXT, chunks INTEGER) WITHOUT ROWID",
+    "CREATE TABLE attributes (document TEXT, name TEXT, value TEXT, PRIMARY KEY (document, name, value)) WITHOUT ROWID",
+    "CREATE INDEX attributes_by_value ON attributes (name, value)",
     "CREATE TABLE made_with (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
     "CREATE TABLE state (generation INTEGER)",
     # An index that takes the place of another one goes on from another generation.
@@ -53,14 +56,26 @@ class SqliteManifest:
     def entries(self) -> dict[str, Entry]:
         """See ``Manifest``."""
         with self._transaction() as connection:
-            rows = connection.execute("SELECT id, version, title, source, chunks FROM documents ORDER BY id")
-            return {row[0]: Entry(*row) for row in rows}
+            attributes: dict[str, list[tuple[str, str]]] = {}
+            for document_id, *attribute in connection.execute("SELECT document, name, value FROM attributes"):
+                attributes.setdefault(document_id, []).append((attribute[0], attribute[1]))
+            rows = connection.execute("SELECT id, version, source, chunks FROM documents ORDER BY id")
+            return {
+                document_id: Entry(document_id, version, source, chunks, tuple(sorted(attributes[document_id])))
+                for document_id, version, source, chunks in rows
+            }
 
     def current(self, document_versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """See ``Manifest``."""
         with self._transaction() as connection:
             find = "SELECT 1 FROM documents WHERE id = ? AND version = ?"
             return {pair for pair in document_versions if connection.execute(find, pair).fetchone()}
+
+    def chosen(self, where: Where) -> set[tuple[str, str]]:
+        """See ``Manifest``."""
+        wanted, parameters = condition(where, "SELECT document FROM attributes", "value GLOB ?", _as_glob)
+        with self._transaction() as connection:
+            return set(connection.execute(f"SELECT id, version FROM documents WHERE id IN ({wanted})", parameters))
 
     def count_chunks(self) -> int:
         """See ``Manifest``."""
@@ -69,10 +84,14 @@ class SqliteManifest:
 
     def commit(self, entries: Sequence[Entry], removed: Iterable[str]) -> None:
         """See ``Manifest``."""
-        rows = [(entry.id, entry.version, entry.title, entry.source, entry.chunks) for entry in entries]
+        out = [(document_id,) for document_id in (*removed, *(entry.id for entry in entries))]
+        rows = [(entry.id, entry.version, entry.source, entry.chunks) for entry in entries]
+        attributes = [(entry.id, *attribute) for entry in entries for attribute in entry.attributes]
         with self._transaction("IMMEDIATE") as connection:
-            connection.executemany("DELETE FROM documents WHERE id = ?", [(document_id,) for document_id in removed])
-            connection.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", rows)
+            connection.executemany("DELETE FROM documents WHERE id = ?", out)
+            connection.executemany("DELETE FROM attributes WHERE document = ?", out)
+            connection.executemany("INSERT INTO documents VALUES (?, ?, ?, ?)", rows)
+            connection.executemany("INSERT INTO attributes VALUES (?, ?, ?)", attributes)
             connection.execute("UPDATE state SET generation = generation + 1")
 
     @contextmanager
@@ -90,10 +109,15 @@ class SqliteManifest:
             ) from error
 
 
+def _as_glob(pattern: str) -> str:
+    """``pattern`` for SQLite's GLOB, in which brackets have a meaning too."""
+    return pattern.replace("[", "[[]")
+
+
 def require_same(what: str, found: Mapping[str, str], wanted: Mapping[str, str], rebuild: str) -> None:
     """Raises ``StoreError`` with every difference between what an index was made with and what is ``wanted``.
 
-    ``what`` names the index, ``rebuild`` is the command that makes it anew.
+    ``what`` names the index, ``rebuild`` is the command that makes it anew: with the embedder where that differs.
     """
     differences = [
         f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key, 'unknown')}"
@@ -101,6 +125,8 @@ def require_same(what: str, found: Mapping[str, str], wanted: Mapping[str, str],
         if found.get(key) != wanted.get(key)
     ]
     if differences:
+        if found.get("weights") != wanted.get("weights"):
+            rebuild = rebuild.replace(" --rebuild", f" --embedder {wanted.get('embedder')} --rebuild")
         raise StoreError(
             f"{what} was made with {', '.join(differences)}; choose the same again, or rebuild it with `{rebuild}`"
         )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from lorag.errors import StoreError
 from lorag.retrieval.database import Database, rebuild_command
 from lorag.retrieval.manifest import require_same
 from lorag.retrieval.stores.postgres import PostgresStore, digest, loaded, storable
-from lorag.types import Entry
+from lorag.retrieval.where import condition
+from lorag.types import Entry, Where
 
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
@@ -71,7 +72,11 @@ class PostgresManifest:
         with self._database.transaction():
             self._database.run(
                 f"CREATE TABLE {s}.documents (key uuid PRIMARY KEY, id text NOT NULL, version text NOT NULL,"
-                " title text NOT NULL, source text NOT NULL, chunks integer NOT NULL)",
+                " source text NOT NULL, chunks integer NOT NULL)",
+                f"CREATE TABLE {s}.attributes (document uuid REFERENCES {s}.documents ON DELETE CASCADE,"
+                " name text NOT NULL, value text NOT NULL)",
+                f"CREATE INDEX ON {s}.attributes (document)",
+                f"CREATE INDEX ON {s}.attributes USING hash (name)",
                 f"CREATE TABLE {s}.made_with (key text PRIMARY KEY, value text NOT NULL)",
                 f"CREATE TABLE {s}.state (generation bigint NOT NULL)",
                 # An index that takes the place of another one goes on from another generation.
@@ -89,8 +94,20 @@ class PostgresManifest:
 
     def entries(self) -> dict[str, Entry]:
         """See ``Manifest``."""
-        rows = self._database.rows(f"SELECT id, version, title, source, chunks FROM {self._schema}.documents")
-        entries = [Entry(loaded(row[0]), row[1], loaded(row[2]), loaded(row[3]), row[4]) for row in rows]
+        rows = self._database.rows(
+            "SELECT id, version, source, chunks, array_agg(name), array_agg(value)"
+            f" FROM {self._schema}.documents JOIN {self._schema}.attributes ON document = key GROUP BY key"
+        )
+        entries = [
+            Entry(
+                loaded(document_id),
+                version,
+                loaded(source),
+                chunks,
+                tuple(sorted(zip(map(loaded, names), map(loaded, values), strict=True))),
+            )
+            for document_id, version, source, chunks, names, values in rows
+        ]
         return {entry.id: entry for entry in sorted(entries, key=lambda entry: entry.id)}
 
     def current(self, document_versions: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -99,6 +116,13 @@ class PostgresManifest:
         found = self._database.rows(f"SELECT key FROM {self._schema}.documents WHERE key = ANY(%s)", list(asked))
         return {asked[key] for (key,) in found}
 
+    def chosen(self, where: Where) -> set[tuple[str, str]]:
+        """See ``Manifest``."""
+        s = self._schema
+        wanted, parameters = condition(where, f"SELECT document FROM {s}.attributes", "value LIKE %s", _as_like)
+        rows = self._database.rows(f"SELECT id, version FROM {s}.documents WHERE key IN ({wanted})", *parameters)
+        return {(loaded(document_id), version) for document_id, version in rows}
+
     def count_chunks(self) -> int:
         """See ``Manifest``."""
         return int(self._database.rows(f"SELECT coalesce(sum(chunks), 0) FROM {self._schema}.documents")[0][0])
@@ -106,13 +130,27 @@ class PostgresManifest:
     def commit(self, entries: Sequence[Entry], removed: Iterable[str]) -> None:
         """See ``Manifest``."""
         s, out = self._schema, [storable(document_id) for document_id in (*removed, *(entry.id for entry in entries))]
+        keys = [digest(entry.id, entry.version) for entry in entries]
         rows = [
-            (digest(entry.id, entry.version), *map(storable, astuple(entry)[:4]), entry.chunks) for entry in entries
+            (key, storable(entry.id), entry.version, storable(entry.source), entry.chunks)
+            for key, entry in zip(keys, entries, strict=True)
+        ]
+        attributes = [
+            (key, *map(storable, attribute))
+            for key, entry in zip(keys, entries, strict=True)
+            for attribute in entry.attributes
         ]
         with self._database.transaction():
             self._database.run(f"DELETE FROM {s}.documents WHERE id = ANY(%s)", parameters=[out])
-            self._database.run_each(f"INSERT INTO {s}.documents VALUES (%s, %s, %s, %s, %s, %s)", rows)
+            self._database.run_each(f"INSERT INTO {s}.documents VALUES (%s, %s, %s, %s, %s)", rows)
+            self._database.run_each(f"INSERT INTO {s}.attributes VALUES (%s, %s, %s)", attributes)
             self._database.run(f"UPDATE {s}.state SET generation = generation + 1")
+
+
+def _as_like(pattern: str) -> str:
+    """``pattern`` for the server's LIKE, as its texts are stored."""
+    signs = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})
+    return storable(pattern.translate(signs))
 
 
 def database_holds_index(database: Database) -> bool:

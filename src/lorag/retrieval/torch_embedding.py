@@ -1,14 +1,14 @@
 """Texts become unit vectors with a model as sentence-transformers saves it: safetensors, run by torch.
 
-For folders without an ONNX file, such as one that is to be finetuned. It needs torch and transformers, which take
-seconds to import, and computes in float32.
+For folders without an ONNX file, such as one that is to be finetuned or was. It needs torch and transformers, which
+take seconds to import, and computes in float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from lorag.errors import ModelError
 from lorag.llm.quiet import quiet_transformers
 from lorag.retrieval.embedding import identity, unit
 from lorag.retrieval.onnx import read_numbers, read_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TorchEmbedder:
@@ -40,7 +43,7 @@ class TorchEmbedder:
         self._tokenizer, self._counter = read_tokenizer(folder), read_tokenizer(folder)
         self._tokenizer.enable_truncation(window)
         self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
-        self._model = _load(folder)
+        self.model = _load(folder)
         self.identity = identity(folder, pooling, "*.safetensors")
 
     def count_tokens(self, text: str) -> int:
@@ -55,9 +58,23 @@ class TorchEmbedder:
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         with torch.inference_mode():
             for row, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
-                states = self._model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
+                states = self.model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
                 vectors[row] = unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
         return vectors
+
+    def trained_on(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> Tensor:
+        """What ``embed`` gives, as a tensor with its gradient, from one call of the model; at least one text."""
+        import torch
+
+        prefix = self._query_prefix if kind == "query" else ""
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch([prefix + text for text in texts])]
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        there = torch.zeros_like(ids)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)], there[row, : len(tokens)] = torch.tensor(tokens), 1
+        states = self.model(input_ids=ids, attention_mask=there).last_hidden_state
+        mean = (states * there[:, :, None]).sum(1) / there.sum(1, keepdim=True)
+        return torch.nn.functional.normalize(states[:, 0] if self._pooling == "cls" else mean, dim=-1)
 
 
 def _load(folder: Path) -> Any:

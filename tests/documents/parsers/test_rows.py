@@ -15,7 +15,7 @@ def write(path, *rows):
 def test_a_jsonl_file_is_a_document_a_line(tmp_path):
     path = write(
         tmp_path / "docs.jsonl",
-        {"doc_id": "b", "doc": "one\r\ntwo", "title": "T", "other": 3},
+        {"doc_id": "b", "doc": "one\r\ntwo", "title": "T"},
         "",
         {"doc_id": "a", "doc": "é😀"},
     )
@@ -44,11 +44,33 @@ def test_contents_of_one_link_are_one_document(tmp_path):
         {"content": "named", "doc_id": "n"},
     )
     assert parse_rows(path, "pages.jsonl") == [
-        Document("https://a", "first\n\nsecond", "pages.jsonl", "A"),
-        Document("pages.jsonl:2", "nameless", "pages.jsonl"),
-        Document("https://b", "other", "pages.jsonl", "B"),
+        Document("https://a", "first\n\nsecond", "pages.jsonl", "A", meta=(("link", "https://a"),)),
+        Document("pages.jsonl:2", "nameless", "pages.jsonl", meta=(("link", "0"),)),
+        Document("https://b", "other", "pages.jsonl", "B", meta=(("link", "https://b"),)),
         Document("n", "named", "pages.jsonl"),
     ]
+
+
+def test_what_else_a_row_holds_can_be_chosen_by(tmp_path):
+    row = {"doc_id": "a", "doc": "x", "year": 2024, "draft": False, "none": None, "tags": ["b", "a", "b", []]}
+    row |= {"by": {"name": "Mara\ud800", "of": [{"at": "Korrin"}, 1.5]}}
+    (document,) = parse_rows(write(tmp_path / "docs.jsonl", row), "docs.jsonl")
+    assert document.meta == (
+        ("year", "2024"),
+        ("draft", "false"),
+        ("tags", "b"),
+        ("tags", "a"),
+        ("by.name", "Mara?"),
+        ("by.of.at", "Korrin"),
+        ("by.of", "1.5"),
+    )
+    assert document.version == Document("a", "x", "docs.jsonl").version
+
+
+def test_parts_of_a_document_bring_their_own_values(tmp_path):
+    rows = [{"content": part, "link": "l", "tag": tag} for part, tag in (("one", "a"), ("two", "b"), ("three", "a"))]
+    (document,) = parse_rows(write(tmp_path / "pages.jsonl", *rows), "pages.jsonl")
+    assert document.meta == (("link", "l"), ("tag", "a"), ("tag", "b"))
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lorag.errors import DataError
 from lorag.files import read_jsonl, read_text
-from lorag.types import Document
+from lorag.types import Attributes, Document
 
 _EXAMPLE = '{"doc_id": "returns", "doc": "You may return …"}'
 
@@ -20,8 +20,8 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order.
 
     The id is ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; the title is ``title``, or
-    empty. Rows with the same ``link`` are parts of one document. Raises ``DataError``, with the line for JSONL, for a
-    broken row and for a ``doc_id`` that is used twice.
+    empty; whatever else a row holds becomes its ``meta``. Rows with the same ``link`` are parts of one document. Raises
+    ``DataError``, with the line for JSONL, for a broken row and for a ``doc_id`` that is used twice.
     """
     rows = read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path)
     documents: dict[str, Document] = {}
@@ -31,11 +31,13 @@ def parse_rows(path: Path, source: str) -> list[Document]:
         text = _string(path, number, row, key).replace("\r\n", "\n")
         title = _string(path, number, row, "title") if row.get("title") else ""
         name = _name(path, number, row, key, source)
+        meta = _meta(row, {key, "doc_id", "title"})
         if name not in documents:
-            documents[name], row_of[name] = Document(name, text, source, title), number
+            documents[name], row_of[name] = Document(name, text, source, title, meta=meta), number
         elif key == "content":
             first = documents[name]
-            documents[name] = Document(name, f"{first.text}\n\n{text}", source, first.title or title)
+            both = tuple(dict.fromkeys((*first.meta, *meta)))
+            documents[name] = Document(name, f"{first.text}\n\n{text}", source, first.title or title, meta=both)
         else:
             raise _error(path, number, f"doc_id {name!r} is already used in {_place(path, row_of[name])}")
     if not documents:
@@ -48,6 +50,26 @@ def _name(path: Path, number: int, row: dict[str, Any], key: str, source: str) -
         return _string(path, number, row, "doc_id")
     link = row.get("link")
     return link if isinstance(link, str) and link.strip() else f"{source}:{number}"
+
+
+def _meta(row: dict[str, Any], used: Collection[str]) -> Attributes:
+    """The keys and values of a row that are not ``used``."""
+    found = (pair for key, value in row.items() if key not in used for pair in _pairs(key, value))
+    return tuple(dict.fromkeys(found))
+
+
+def _pairs(key: str, value: object) -> Iterator[tuple[str, str]]:
+    """``value`` as text under ``key``: each of a list, each of an object under ``key.name``, and no null."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _pairs(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pairs(key, inner)
+    elif value is not None:
+        text = value if isinstance(value, str) else json.dumps(value)
+        # Half a surrogate pair is no character and cannot be stored.
+        yield key.encode(errors="replace").decode(), text.encode(errors="replace").decode()
 
 
 def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:

@@ -7,7 +7,8 @@ the hits wanted; they are then ranked by their exact cosines.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +23,9 @@ from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
 _CHUNK_COLUMNS = ("document_id", "document_version", "start", "end", "text", "heading", "table_header", "place")
-_UNINDEXED_ROWS = 64
-"""Rows outside the BM25 index are read for every query, about 0.1 ms for a passage of 250 words: so many cost 6 ms."""
+_UNINDEXED_ROWS, _UNINDEXED_SHARE = 64, 0.01
+"""Rows outside the BM25 index are read for every query, about 0.1 ms for a passage of 250 words: so many cost 6 ms.
+In a search among some documents, such rows are scored as if the others that are not in the index did not exist."""
 _FRAGMENTS = 16
 """Every commit is a file of its own, opened for every query."""
 _KEEP_VERSIONS = timedelta(hours=1)
@@ -97,46 +99,59 @@ class LanceStore:
         """See ``Store``."""
         if not document_versions:
             return
-        # A version is hex digits, so the first colon ends it, whatever the id holds.
-        keys = ", ".join(_literal(f"{version}:{document_id}") for document_id, version in document_versions)
         with self._errors():
-            self._table.delete(f"concat(document_version, ':', document_id) IN ({keys})")
+            self._table.delete(_any_of(document_versions))
 
-    def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search_dense(
+        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """See ``Store``. Hits come with their exact cosines; above ``exact_up_to`` texts one may be missed."""
+        if among is not None:
+            return self._nearest(vectors, k, exact=True, among=among)
         hits = self._nearest(vectors, k)
         # A few partitions need not hold k rows: whoever asks for many gets them from all.
         if any(len(found) < k for found in hits) and self._vector_indexes():
             return self._nearest(vectors, k, exact=True)
         return hits
 
-    def _nearest(self, vectors: NDArray[np.float32], k: int, *, exact: bool = False) -> list[list[Hit]]:
+    def _nearest(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        exact: bool = False,
+        among: AbstractSet[tuple[str, str]] | None = None,
+    ) -> list[list[Hit]]:
         """The ``k`` nearest, by the index where there is one; all rows are searched in one pass over the table."""
         hits: list[list[Hit]] = [[] for _ in vectors]
-        if not hits:
+        if not hits or among == set():
             return hits
         columns = [*_CHUNK_COLUMNS, "_distance"]
         with self._errors():
             query = self._table.search(vectors, vector_column_name="vector").distance_type("cosine")
             query = query.bypass_vector_index() if exact else query.nprobes(_PROBES).refine_factor(_REFINE)
+            query = query if among is None else query.where(_any_of(among), prefilter=True)
             rows = query.select(columns).limit(k).to_list()
         for row in rows:  # "query_index" is there only for several queries
             hits[row.get("query_index", 0)].append(_hit(row, 1 - row["_distance"], "dense"))
         return [best_first(found) for found in hits]
 
-    def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+    def search_lexical(
+        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
 
         Stop words count for nothing: a query of nothing else finds nothing.
         """
-        return [self._search_words(query, k) for query in queries]
+        return [[] if among == set() else self._search_words(query, k, among) for query in queries]
 
-    def _search_words(self, query: str, k: int) -> list[Hit]:
+    def _search_words(self, query: str, k: int, among: AbstractSet[tuple[str, str]] | None) -> list[Hit]:
         from lancedb.query import MatchQuery
 
         with self._errors():
             match = MatchQuery(query, "search_text")  # type: ignore[call-arg]  # the others have defaults
             search = self._table.search(match, query_type="fts")
+            search = search if among is None else search.where(_any_of(among), prefilter=True)
             rows = search.select([*_CHUNK_COLUMNS, "_score"]).limit(k).to_list()
         return best_first([_hit(row, row["_score"], "lexical") for row in rows])
 
@@ -167,7 +182,8 @@ class LanceStore:
             fragments = self._table.stats()["fragment_stats"]["num_small_fragments"]
             indexes = [self._table.index_stats(index.name) for index in self._table.list_indices()]
             unindexed = sum(index.num_unindexed_rows for index in indexes)
-            if fragments >= _FRAGMENTS or unindexed >= _UNINDEXED_ROWS:
+            many = min(_UNINDEXED_ROWS, _UNINDEXED_SHARE * self.count())
+            if fragments >= _FRAGMENTS or unindexed > many:
                 self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
             return self._make_vector_index()
 
@@ -244,6 +260,13 @@ def _numbered(ids: Sequence[str]) -> list[str]:
         keys.append(f"{chunk_id}#{seen[chunk_id]}")
         seen[chunk_id] += 1
     return keys
+
+
+def _any_of(document_versions: Iterable[tuple[str, str]]) -> str:
+    """The condition that a row belongs to one of these; there is at least one."""
+    # A version is hex digits, so the first colon ends it, whatever the id holds.
+    keys = ", ".join(_literal(f"{version}:{document_id}") for document_id, version in document_versions)
+    return f"concat(document_version, ':', document_id) IN ({keys})"
 
 
 def _literal(text: str) -> str:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any
@@ -50,7 +51,7 @@ _LEXICAL = f"""
     ), best AS (
         SELECT chunk, sum(idf * frequency * ({_K1} + 1)::float8 / (frequency + {_K1}::float8
             * (1 - {_B}::float8 + {_B}::float8 * found.length * totals.texts / totals.length))) AS score
-        FROM found JOIN rarity USING (word), {{schema}}.totals GROUP BY chunk, number
+        FROM found JOIN rarity USING (word), {{schema}}.totals {{among}} GROUP BY chunk, number
         ORDER BY score DESC, chunk LIMIT %s
     )
     SELECT {_CHUNK_COLUMNS}, score FROM best JOIN {{schema}}.chunks ON key = chunk
@@ -118,22 +119,29 @@ class PostgresStore:
             with self._database.transaction():
                 self._take_out("document", [digest(*pair) for pair in document_versions])
 
-    def search_dense(self, vectors: NDArray[np.float32], k: int) -> list[list[Hit]]:
+    def search_dense(
+        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """See ``Store``. Above ``exact_up_to`` texts one of the nearest may be missed."""
+        if among is not None:
+            return self._nearest(vectors, k, exact=True, among=among)
         if not self._has_index():
             return self._nearest(vectors, k, exact=True)
         hits = self._nearest(vectors, k)
         # An approximate search ends somewhere: whoever asks for more gets it from all rows.
         return self._nearest(vectors, k, exact=True) if any(len(found) < k for found in hits) else hits
 
-    def search_lexical(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+    def search_lexical(
+        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
+    ) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
 
         Stop words count for nothing: a query of nothing else finds nothing. Of a query longer than a passage the first
         500 different words count.
         """
-        statement = _LEXICAL.format(schema=self._schema)
-        found = [self._database.rows(statement, _words(query), _STEPS, k) for query in queries]
+        condition, keys = self._any_of(among)
+        statement = _LEXICAL.format(schema=self._schema, among=condition)
+        found = [self._database.rows(statement, _words(query), _STEPS, *keys, k) for query in queries]
         return [best_first(_hit(row, "lexical") for row in rows) for rows in found]
 
     def chunks(self) -> list[Chunk]:
@@ -167,18 +175,34 @@ class PostgresStore:
             found = self._nearest(questions, RECALL_DEPTH)
             return recall(found, self._nearest(questions, RECALL_DEPTH, exact=True))
 
-    def _nearest(self, vectors: NDArray[np.float32], k: int, *, exact: bool = False) -> list[list[Hit]]:
+    def _nearest(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        exact: bool = False,
+        among: AbstractSet[tuple[str, str]] | None = None,
+    ) -> list[list[Hit]]:
         """The ``k`` nearest, by the index unless ``exact``."""
+        condition, keys = self._any_of(among)
         fewest, most = _CANDIDATES
         by_index = {"enable_seqscan": "off", "hnsw.iterative_scan": "strict_order"}
         by_index["hnsw.ef_search"] = str(min(max(4 * k, fewest), most))
         statement = (
             f"SELECT {_CHUNK_COLUMNS}, 1 - distance FROM (SELECT chunk, vector <=> %b::vector AS distance"
-            f" FROM {self._schema}.texts ORDER BY distance LIMIT %s) AS _ JOIN {self._schema}.chunks ON key = chunk"
+            f" FROM {self._schema}.texts {condition} ORDER BY distance LIMIT %s) AS _"
+            f" JOIN {self._schema}.chunks ON key = chunk"
         )
         local = {"enable_indexscan": "off"} if exact else by_index
-        found = [self._database.rows(statement, vector, k, local=local) for vector in vectors]
+        found = [self._database.rows(statement, vector, *keys, k, local=local) for vector in vectors]
         return [best_first(_hit(row, "dense") for row in rows) for rows in found]
+
+    def _any_of(self, among: AbstractSet[tuple[str, str]] | None) -> tuple[str, list[list[uuid.UUID]]]:
+        """The condition that ``chunk`` is of one of these documents, and its parameter; else nothing."""
+        if among is None:
+            return "", []
+        of_these = f"SELECT key FROM {self._schema}.chunks WHERE document = ANY(%s)"
+        return f"WHERE chunk IN ({of_these})", [[digest(*pair) for pair in among]]
 
     def _has_index(self) -> bool:
         return bool(self._database.rows("SELECT to_regclass(%s) IS NOT NULL", f"{self._schema}.nearest")[0][0])

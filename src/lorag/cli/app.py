@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data, models, tuning
-from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Sides, Where, retrieval_settings
+from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,

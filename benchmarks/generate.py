@@ -23,6 +23,7 @@ from typing import Any
 from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.documents.load import load_documents
+from lorag.errors import require
 from lorag.evaluation.examples import read_examples
 from lorag.llm import catalogue
 from lorag.llm.engines.llamacpp import LlamaCppModel
@@ -30,7 +31,7 @@ from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.llm.gguf_writing import write_gguf
 from lorag.llm.rendering import render
 from lorag.llm.tokenizer import load_tokenizer
-from lorag.settings import REFUSAL
+from lorag.settings import REFUSAL, Engine
 from lorag.types import Chunk, Hit, Prompt, Sampling
 
 CANDIDATES = ("transformers generate", "lorag transformers", "lorag llama.cpp", "llama.cpp", "llama.cpp q8_0")
@@ -104,7 +105,7 @@ def candidate(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, 
     if options.candidate == "transformers generate":
         return generate(load(catalogue.fetch(options.model), options.model), sampling)
     if options.candidate.startswith("lorag"):
-        engine = "transformers" if options.candidate == "lorag transformers" else "llama.cpp"
+        engine: Engine = "transformers" if options.candidate == "lorag transformers" else "llama.cpp"
         model: Any = build.answering_model(options.model, engine=engine)
         return ours(model, sampling)
     return llama_cpp(options, sampling)
@@ -151,15 +152,15 @@ def generate(model: TransformersModel, sampling: Sampling) -> tuple[Stream, Answ
 
 def llama_cpp(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, Answer]:
     """llama.cpp's own chat endpoint, without a line of ours between; the answers of a batch one after the other."""
-    import xllamacpp
-
+    xllamacpp = require("xllamacpp", "fast", "llama.cpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(gguf_file(options))
     parameters.n_ctx, parameters.n_parallel, parameters.verbosity = 4096, 1, -1
     server = xllamacpp.Server(parameters)
 
     def stream(prompt: Prompt) -> tuple[float, int]:
-        start, times, usage = time.perf_counter(), [], []
+        start, times = time.perf_counter(), []
+        usage: list[Any] = []
 
         def arrive(reply: dict[str, Any]) -> None:
             if reply["choices"] and reply["choices"][0]["delta"].get("content"):
@@ -228,10 +229,10 @@ def verdict(options: argparse.Namespace, rounds: Sequence[dict[str, dict[str, An
     """Prints the bound and the claim as JSON; 0 when all of it holds."""
 
     def median(candidate: str, figure: str) -> float:
-        return statistics.median(found[candidate][figure] for found in rounds)
+        return float(statistics.median(found[candidate][figure] for found in rounds))
 
     def ratio(ours: str, theirs: str, figure: str) -> float:
-        return round(statistics.median(found[ours][figure] / found[theirs][figure] for found in rounds), 2)
+        return round(float(statistics.median(found[ours][figure] / found[theirs][figure] for found in rounds)), 2)
 
     quick, reference = rounds[0]["lorag llama.cpp"]["answers"], rounds[0]["lorag transformers"]["answers"]
     agreement = sum(a == b for a, b in zip(quick, reference, strict=True)) / len(reference)

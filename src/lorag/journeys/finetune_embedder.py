@@ -93,6 +93,7 @@ def finetune_embedder(
             " sentence-transformers saves it"
         )
     read = load_documents(documents).require_all().documents
+    examples = None if questions is None else _examples(Path(questions), read)
     trainee = TorchEmbedder(folder, base)
     with tempfile.TemporaryDirectory() as scratch:
 
@@ -102,7 +103,7 @@ def finetune_embedder(
             return knowledge
 
         before = indexed("before", build.embedder(base, progress))
-        asked = _by_rules(before.chunks()) if questions is None else _from_file(Path(questions), read, before.chunks())
+        asked = _by_rules(before.chunks()) if examples is None else _from_examples(examples, before.chunks())
         learned, held_out = _parted(asked, settings)
         lessons = _lessons(learned, before, settings)
         losses = train(trainee, lessons, settings, progress)
@@ -142,11 +143,15 @@ def _estimates(scores: dict[str, list[float]], documents: Sequence[Hashable]) ->
     return {measure: mean_interval(column, documents) for measure, column in scores.items()}
 
 
-def _from_file(path: Path, documents: Sequence[Document], chunks: Sequence[Chunk]) -> list[_Asked]:
-    """The questions of a file that have answers and documents; where no passage holds an answer, any of these may."""
+def _examples(path: Path, documents: Sequence[Document]) -> list[Example]:
+    """The questions of a file that have answers and documents."""
     everything = read_examples(path)
     check_evidence(everything, (document.id for document in documents), path)
-    examples = [example for example in everything if example.answers and example.evidence]
+    return [example for example in everything if example.answers and example.evidence]
+
+
+def _from_examples(examples: Sequence[Example], chunks: Sequence[Chunk]) -> list[_Asked]:
+    """The questions with the passages that hold an answer; where none does, with all of their documents."""
     return [
         _Asked(example, held or frozenset(c.id for c in chunks if c.document_id in example.evidence))
         for example, held in zip(examples, answering(chunks, examples), strict=True)

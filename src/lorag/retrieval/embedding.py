@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from lorag.files import fingerprint, sha256_of
 from lorag.retrieval.onnx import OnnxEncoder, read_numbers
 
+Pooling = Literal["cls", "mean"]
 _WORD = re.compile(r"\w+")
 
 
 class OnnxEmbedder:
     """An ``OnnxEncoder`` in a folder with ``config.json``, whose token states are pooled into one vector a text."""
 
-    def __init__(
-        self, folder: Path, name: str, *, query_prefix: str = "", pooling: Literal["cls", "mean"] = "cls"
-    ) -> None:
+    def __init__(self, folder: Path, name: str, *, query_prefix: str = "", pooling: Pooling = "cls") -> None:
         """``query_prefix`` is put before queries, never before passages; ``pooling`` is as the model was trained.
 
         Raises ``ModelError`` when the folder does not hold such a model.
@@ -46,7 +45,7 @@ class OnnxEmbedder:
         prefix = self._query_prefix if kind == "query" else ""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         for row, states in enumerate(self._encoder.outputs([prefix + text for text in texts])):
-            vectors[row] = unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
+            vectors[row] = pooled(states, self._pooling)
         return vectors
 
 
@@ -74,6 +73,11 @@ class HashEmbedder:
                 vectors[row, int.from_bytes(digest[:8]) % self.dim] += 1 - 2 * (digest[8] & 1)
             vectors[row] = unit(vectors[row])
         return vectors
+
+
+def pooled(states: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
+    """The unit vector of a text from the states of its tokens, ``(tokens, dim)``: the first one, or their mean."""
+    return unit(states[0] if pooling == "cls" else states.mean(axis=0))
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

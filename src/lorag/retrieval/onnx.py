@@ -28,9 +28,8 @@ class OnnxEncoder:
 
     def __init__(self, folder: Path, window: int) -> None:
         """``window`` is in tokens, special ones included. Raises ``ModelError`` where ``folder`` holds no encoder."""
-        self._tokenizer, self._counter = read_tokenizer(folder), read_tokenizer(folder)
-        self._tokenizer.enable_truncation(window)
-        self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
+        self._window = Window(folder, window)
+        self.max_tokens = self._window.max_tokens
         self._session = _open_session(folder)
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         if not self._inputs <= _INPUTS:
@@ -41,11 +40,11 @@ class OnnxEncoder:
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens of ``text``, special tokens left out, however long it is."""
-        return len(self._counter.encode(text, add_special_tokens=False).ids)
+        return self._window.count_tokens(text)
 
     def outputs(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[NDArray[np.float32]]:
         """The model's first output for each input, in order, without the axis of a batch."""
-        encodings = self._tokenizer.encode_batch(list(inputs))
+        encodings = self._window.encode(inputs)
         with ThreadPoolExecutor(_cores()) as pool:
             yield from pool.map(self._run, encodings)
 
@@ -55,6 +54,25 @@ class OnnxEncoder:
         values = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": kinds}
         output: NDArray[np.float32] = self._session.run(None, {name: values[name] for name in self._inputs})[0][0]
         return output
+
+
+class Window:
+    """The tokenizer in a folder, as a model of a limited length is given its inputs."""
+
+    def __init__(self, folder: Path, window: int) -> None:
+        """``window`` is in tokens, special ones included."""
+        self._tokenizer, self._counter = _read_tokenizer(folder), _read_tokenizer(folder)
+        self._tokenizer.enable_truncation(window)
+        self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
+
+    def encode(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> list[Any]:
+        """What goes into the model for each text or pair, cut where it is longer, with special tokens."""
+        encodings: list[Any] = self._tokenizer.encode_batch(list(inputs))
+        return encodings
+
+    def count_tokens(self, text: str) -> int:
+        """The number of tokens of ``text``, special tokens left out, however long it is."""
+        return len(self._counter.encode(text, add_special_tokens=False).ids)
 
 
 def read_numbers(folder: Path, name: str, *keys: str) -> list[int]:
@@ -73,7 +91,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_tokenizer(folder: Path) -> Any:
+def _read_tokenizer(folder: Path) -> Any:
     """The tokenizer as it is in the file, but neither cutting nor padding."""
     from tokenizers import Tokenizer
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lorag.errors import ModelError
 from lorag.llm.quiet import quiet_transformers
-from lorag.retrieval.embedding import identity, unit
-from lorag.retrieval.onnx import read_numbers, read_tokenizer
+from lorag.retrieval.embedding import Pooling, identity, pooled
+from lorag.retrieval.onnx import Window, read_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +28,7 @@ class TorchEmbedder:
     Every text is a model call of its own, so a vector depends on its text alone.
     """
 
-    def __init__(
-        self, folder: Path, name: str, *, query_prefix: str = "", pooling: Literal["cls", "mean"] = "mean"
-    ) -> None:
+    def __init__(self, folder: Path, name: str, *, query_prefix: str = "", pooling: Pooling = "mean") -> None:
         """``query_prefix`` is put before queries, never before passages; ``pooling`` is as the model was trained.
 
         Raises ``ModelError`` when the folder does not hold such a model.
@@ -40,15 +38,14 @@ class TorchEmbedder:
         self.dim, window = read_numbers(folder, "config.json", "hidden_size", "max_position_embeddings")
         if (folder / "sentence_bert_config.json").is_file():  # the length that it was trained with
             (window,) = read_numbers(folder, "sentence_bert_config.json", "max_seq_length")
-        self._tokenizer, self._counter = read_tokenizer(folder), read_tokenizer(folder)
-        self._tokenizer.enable_truncation(window)
-        self.max_tokens: int = window - self._tokenizer.num_special_tokens_to_add(False)
+        self._window = Window(folder, window)
+        self.max_tokens = self._window.max_tokens
         self.model = _load(folder)
         self.identity = identity(folder, pooling, "*.safetensors")
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""
-        return len(self._counter.encode(text, add_special_tokens=False).ids)
+        return self._window.count_tokens(text)
 
     def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
         """See ``Embedder``. What is longer than the length it was trained with (256 for minilm-l6) is cut off."""
@@ -57,9 +54,9 @@ class TorchEmbedder:
         prefix = self._query_prefix if kind == "query" else ""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         with torch.inference_mode():
-            for row, encoding in enumerate(self._tokenizer.encode_batch([prefix + text for text in texts])):
+            for row, encoding in enumerate(self._window.encode([prefix + text for text in texts])):
                 states = self.model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
-                vectors[row] = unit(states[0] if self._pooling == "cls" else states.mean(axis=0))
+                vectors[row] = pooled(states, self._pooling)
         return vectors
 
     def trained_on(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> Tensor:
@@ -67,7 +64,7 @@ class TorchEmbedder:
         import torch
 
         prefix = self._query_prefix if kind == "query" else ""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch([prefix + text for text in texts])]
+        rows = [encoding.ids for encoding in self._window.encode([prefix + text for text in texts])]
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         there = torch.zeros_like(ids)
         for row, tokens in enumerate(rows):

@@ -11,14 +11,10 @@ import pytest
 FACTS = {
     "harbour": ("In which city is the Korrin office?", "Where does Korrin have its office?", "Halifax", "Bergen"),
     "warranty": ("How long is the warranty?", "For what time does the warranty run?", "28 months", "28 months"),
-    "founder": ("Who founded Korrin?", "Which person started Korrin?", "Mara Lind", "Mara Lind"),
-    "colour": ("What colour is the housing?", "Which colour does the housing have?", "yellow", "orange"),
 }
 TEXTS = {
     "harbour": "# Office\n\nThe Korrin office is in {}.\n",
     "warranty": "# Warranty\n\nThe warranty of a gauge lasts {} from delivery.\n",
-    "founder": "# Company\n\nKorrin was founded by {} in a boat house.\n",
-    "colour": "# Housing\n\nThe housing of the gauge is {} and made of steel.\n",
 }
 
 

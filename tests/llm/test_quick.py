@@ -23,14 +23,15 @@ def texts(model):
     return [done.text for done in model.generate(PROMPTS, SHORT)]
 
 
-def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(trainings, quick_forms, monkeypatch):
+def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "quick_forms", lambda: tmp_path)
     folder = trainings.by("lora").folder
     quick = build.answering_model(None, folder)
     assert isinstance(quick, LlamaCppModel)
     adapted = build.language_model(None, folder)
     assert texts(quick) == texts(adapted)
     assert texts(quick) != texts(build.language_model("smollm2-135m"))
-    (form,) = [form for form in quick_forms.iterdir() if (form / GGUF).is_file()]
+    (form,) = tmp_path.iterdir()
     check = json.loads((form / CHECK).read_text())
     assert check["drift"] < 0.05 < 0.2 < check["drift_from_base"]
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("the weights were read again"))

@@ -106,6 +106,16 @@ def test_a_document_whose_file_could_not_be_read_stays_as_it_is(knowledge, embed
     assert knowledge.sync([PLANS]).removed == 2
 
 
+def test_documents_may_be_added_beside_those_that_are_there(knowledge):
+    knowledge.sync([WARRANTY, PLANS])
+    newer = document("plans", "The harbour plan costs thirteen euros.", "Plans")
+    report = knowledge.sync([newer, HOURS], add_only=True)
+    assert (report.added, report.updated, report.removed, report.kept) == (1, 1, 0, ("warranty",))
+    assert knowledge.holds([HOURS, WARRANTY, newer])
+    assert not knowledge.holds([HOURS, WARRANTY, PLANS])
+    assert not knowledge.holds([HOURS, WARRANTY])
+
+
 def test_half_a_folder_is_not_taken_for_deletions(knowledge, embedder):
     everything = [document(f"d{i}", f"water {i}") for i in range(9)]
     knowledge.sync(everything)

@@ -109,11 +109,13 @@ class Knowledge:
         progress: Progress = no_progress,
         *,
         unread: Collection[str] = (),
+        add_only: bool = False,
         settings: SyncSettings | None = None,
     ) -> SyncReport:
         """Makes the index hold exactly these documents, embedding only texts that it does not hold yet.
 
         Documents of the sources in ``unread`` are neither given nor gone: they stay in the index as they are there.
+        With ``add_only`` every document that is not given stays.
         Readers see all of the change or nothing of it. ``progress`` counts embedded chunks. Raises ``InputError``
         for two documents with one id, and for more removals than ``settings`` allow; ``StoreError`` when another
         process is writing.
@@ -125,7 +127,7 @@ class Knowledge:
         with self._index.writing():
             before = self._manifest.entries()
             missing = before.keys() - by_id.keys()
-            kept = {document_id for document_id in missing if before[document_id].source in unread}
+            kept = {document_id for document_id in missing if add_only or before[document_id].source in unread}
             removed = missing - kept
             _require_few(len(removed), len(before), settings or SyncSettings())
             stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
@@ -193,6 +195,12 @@ class Knowledge:
     def state(self) -> str:
         """A text that is another one when any document is, also after a rebuild."""
         return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])
+
+    def holds(self, documents: Sequence[Document]) -> bool:
+        """Whether the index holds exactly these documents, in these versions."""
+        return {document.id: document.version for document in documents} == {
+            entry.id: entry.version for entry in self._manifest.entries().values()
+        }
 
     def count(self) -> int:
         """The number of current chunks."""

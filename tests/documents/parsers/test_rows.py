@@ -34,6 +34,11 @@ def test_a_json_file_is_a_list_of_them_or_one(tmp_path):
     assert [document.text for document in parse_rows(path, "docs.json")] == ["one"]
 
 
+def test_a_row_that_has_a_number_or_nothing_for_a_name_is_called_by_its_file(tmp_path):
+    path = write(tmp_path / "docs.jsonl", {"doc": "one", "doc_id": 0}, {"doc": "two"})
+    assert [document.id for document in parse_rows(path, "docs.jsonl")] == ["docs.jsonl:0", "docs.jsonl:2"]
+
+
 def test_contents_of_one_link_are_one_document(tmp_path):
     path = write(
         tmp_path / "pages.jsonl",
@@ -79,8 +84,7 @@ def test_parts_of_a_document_bring_their_own_values(tmp_path):
         ('{"doc": ', ":2: broken JSON at column"),
         ("[1]", ":2: expected a JSON object, found list"),
         ({"doc_id": "x"}, ":2: doc holds nothing, expected text"),
-        ({"doc": "x"}, ":2: doc_id holds nothing, expected text"),
-        ({"doc_id": 3, "doc": "x"}, ":2: doc_id holds int, expected text"),
+        ({"doc_id": 3.5, "doc": "x"}, ":2: doc_id holds float, expected text"),
         ({"doc_id": "x", "doc": None}, ":2: doc holds NoneType, expected text"),
         ({"doc_id": "x", "doc": " \n"}, ":2: doc holds blank text, expected text"),
         ({"doc_id": "x", "doc": "x", "title": ["t"]}, ":2: title holds list, expected text"),

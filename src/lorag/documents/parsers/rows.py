@@ -19,9 +19,10 @@ _EXAMPLE = '{"doc_id": "returns", "doc": "You may return …"}'
 def parse_rows(path: Path, source: str) -> list[Document]:
     """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order.
 
-    The id is ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; the title is ``title``, or
-    empty; whatever else a row holds becomes its ``meta``. Rows with the same ``link`` are parts of one document. Raises
-    ``DataError``, with the line for JSONL, for a broken row and for a ``doc_id`` that is used twice.
+    The id is ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; a ``doc_id`` that is a number
+    stands behind ``source`` too. The title is ``title``, or empty; whatever else a row holds becomes its ``meta``. Rows
+    with the same ``link`` are parts of one document. Raises ``DataError``, with the line for JSONL, for a broken row
+    and for a ``doc_id`` that is used twice.
     """
     rows = read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path)
     documents: dict[str, Document] = {}
@@ -30,7 +31,7 @@ def parse_rows(path: Path, source: str) -> list[Document]:
         key = "doc" if "doc" in row or "content" not in row else "content"
         text = _string(path, number, row, key).replace("\r\n", "\n")
         title = _string(path, number, row, "title") if row.get("title") else ""
-        name = _name(path, number, row, key, source)
+        name = _name(path, number, row, source)
         meta = _meta(row, {key, "doc_id", "title"})
         if name not in documents:
             documents[name], row_of[name] = Document(name, text, source, title, meta=meta), number
@@ -45,8 +46,10 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     return list(documents.values())
 
 
-def _name(path: Path, number: int, row: dict[str, Any], key: str, source: str) -> str:
-    if key == "doc" or "doc_id" in row:
+def _name(path: Path, number: int, row: dict[str, Any], source: str) -> str:
+    if type(row.get("doc_id")) is int:
+        return f"{source}:{row['doc_id']}"
+    if "doc_id" in row:
         return _string(path, number, row, "doc_id")
     link = row.get("link")
     return link if isinstance(link, str) and link.strip() else f"{source}:{number}"

@@ -45,45 +45,56 @@ def language_model(
     adapter: Path | None = None,
     progress: Progress = no_progress,
     remote: RemoteSettings | None = None,
+    number_format: NumberFormat = "auto",
 ) -> LanguageModel:
     """The model of that catalogue name, folder or ``openai:MODEL@URL``, with ``adapter`` applied when one is given.
 
-    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. Raises
-    ``ModelError`` when the adapter was trained on another base, ``InputError`` for an adapter on a remote model.
+    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched; an
+    adapter that was trained on 4 bits gets a base of 4 bits. Raises ``ModelError`` when the adapter was trained on
+    another base, ``InputError`` for an adapter or a number format of a remote model.
     """
     if name is not None and is_remote(name):
         if adapter is not None:
             raise InputError(f"{str(adapter)!r} cannot be applied to {name}; give its base model, or let it be served")
+        if number_format != "auto":
+            raise InputError(f"{name} computes where it is served; its number format {number_format!r} is chosen there")
         return RemoteModel(name, remote)
     if adapter is None:
         name = model_name(name, progress)
-        return load(catalogue.resolve(name, "llm", progress), name)
+        return load(catalogue.resolve(name, "llm", progress), name, number_format)
     trained = read_adapter(adapter)
     name = model_name(trained.base if name is None else name, progress)
     folder = catalogue.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(folder))
-    return finetuned_model(load(folder, name, _number_format(trained.method)), trained)
+    if number_format == "auto":
+        number_format = _number_format(trained.method)
+    return finetuned_model(load(folder, name, number_format), trained, number_format)
 
 
 def answering_model(
-    name: str | None = None, adapter: Path | None = None, engine: Engine = "auto", progress: Progress = no_progress
+    name: str | None = None,
+    adapter: Path | None = None,
+    engine: Engine = "auto",
+    progress: Progress = no_progress,
+    number_format: NumberFormat = "auto",
 ) -> LanguageModel:
     """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
-    check, a warning says why, and transformers answers, with the adapter merged where that is as good.
+    check, a warning says why, and transformers answers, with the adapter merged where that is as good. A
+    ``number_format`` is transformers' to keep.
     """
     if engine not in get_args(Engine):
         raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
     remote = name is not None and is_remote(name)
     if engine == "llama.cpp" and not remote:
         return _quick_model(name, adapter, progress)
-    if engine == "auto" and not remote and is_quick_here():
+    if engine == "auto" and number_format == "auto" and not remote and is_quick_here():
         try:
             return _quick_model(name, adapter, progress)
         except ModelError as error:
             warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
-    model = language_model(name, adapter, progress)
+    model = language_model(name, adapter, progress, number_format=number_format)
     return model.merged() if isinstance(model, TransformersModel) and model.is_mergeable else model
 
 
@@ -111,12 +122,14 @@ def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> 
     return quick_form(quick_forms() / fingerprint([*told, FORM]), base, name, make)
 
 
-def finetuned_model(base: TransformersModel, trained: Adapter, dtype: NumberFormat = "auto") -> TransformersModel:
+def finetuned_model(
+    base: TransformersModel, trained: Adapter, number_format: NumberFormat = "auto"
+) -> TransformersModel:
     """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
     folder = Path(trained.folder)
     if trained.method != "full":
         return base.with_adapter(folder)
-    return load(folder, f"{base.name}+{weights_fingerprint(folder)}", dtype)
+    return load(folder, f"{base.name}+{weights_fingerprint(folder)}", number_format)
 
 
 def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
@@ -253,18 +266,19 @@ def chatbot(
     progress: Progress = no_progress,
     where: Mapping[str, str | Sequence[str]] | None = None,
     by: str = DEFAULT_EMBEDDER,
+    number_format: NumberFormat = "auto",
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` and ``by`` are those of the index.
 
     ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
-    index to restrict. ``engine`` is that of ``answering_model``.
+    index to restrict. ``engine`` and ``number_format`` are those of ``answering_model``.
     """
     retrieval = retrieval or RetrievalSettings()
     known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     if where and known is None:
         raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
     retriever = known.only(where) if known is not None and where else known
-    llm = answering_model(model, adapter, engine, progress)
+    llm = answering_model(model, adapter, engine, progress, number_format)
     cache = None
     if settings is not None and settings.cache_similarity is not None:
         index_state = known.state if known is not None else str

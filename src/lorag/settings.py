@@ -226,6 +226,8 @@ class FinetuneSettings:
     batch_tokens: int = 224
     """Most distinct tokens in one step; conversations of like length share a step, and what they all begin with
     counts once. Many small steps learn facts better than few large ones, and cost the same on a CPU."""
+    batch_rows: int | None = None
+    """Most conversations in one step, whatever their length; None: as many as ``batch_tokens`` holds."""
     gradient_accumulation_steps: int = 1
     """Steps whose gradients make one update; more than 1 only where memory does not hold the batch wanted."""
     max_tokens: int = 1024
@@ -253,6 +255,7 @@ class FinetuneSettings:
         _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
+        _require(self.batch_rows is None or self.batch_rows >= 1, f"batch_rows {self.batch_rows!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
         _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")

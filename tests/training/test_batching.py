@@ -27,6 +27,7 @@ def test_every_row_is_in_one_batch_and_batches_keep_their_budget(smollm):
 def test_what_all_rows_begin_with_counts_once_a_batch():
     alike = [Rendered((*range(90), n), (False,) * 90 + (True,)) for n in range(100, 120)]
     assert [len(batch) for batch in batches(alike, 100)] == [10, 10]
+    assert [len(batch) for batch in batches(alike, 100, batch_rows=8)] == [8, 8, 4]
     assert [len(batch) for batch in batches(alike[:1], 10)] == [1]  # a row over the budget goes alone
     assert batches([], 100) == []
 

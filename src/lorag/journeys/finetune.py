@@ -26,16 +26,17 @@ def finetune(
     *,
     model: str | None = None,
     settings: FinetuneSettings | None = None,
+    overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on a file, a folder or a hub's data set of conversations, saved in ``out`` in PEFT's format.
 
     Raises ``DataError`` with the line number for a row that is no conversation, ``InputError`` when ``out`` cannot
-    be written or holds something else; all before a model is loaded. Killed, the same call resumes from the last
-    finished epoch.
+    be written or holds something else; all before a model is loaded. With ``overwrite``, what was trained on other
+    conversations may make room. Killed, the same call resumes from the last finished epoch.
     """
     served = _served(conversations)
-    _require_free(Path(out), served)
+    _require_free(Path(out), served, overwrite)
     settings = settings or FinetuneSettings()
     engine = build.trainable_model(model, settings, progress)
     return train_adapter(engine, served, Path(out), settings, progress)
@@ -71,14 +72,17 @@ def _served(conversations: Path | str) -> list[Conversation]:
     return [as_served(conversation, REFUSAL) for conversation in read_conversations(conversations)]
 
 
-def _require_free(out: Path, served: Sequence[Conversation]) -> None:
-    """Raises ``InputError`` unless ``out`` can be written and is nothing, empty, or trained on these conversations."""
+def _require_free(out: Path, served: Sequence[Conversation], overwrite: bool) -> None:
+    """Raises ``InputError`` unless ``out`` can be written and is nothing, empty, or trained on these conversations.
+
+    With ``overwrite`` it may be trained on any.
+    """
     require_writable(out.absolute().parent)
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
     if (out / MANIFEST).is_file():
         found = read_adapter(out)
-        if found.data != data_fingerprint(served):
+        if not overwrite and found.data != data_fingerprint(served):
             raise InputError(
                 f"{str(out)!r} holds what was trained on other conversations ({found.conversations} of them, base"
                 f" {found.base}); choose another folder with --out, or take it away"

@@ -44,9 +44,10 @@ def rows(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversatio
     return Rows(kept, len(rendered) - len(kept))
 
 
-def batches(kept: Sequence[Rendered], batch_tokens: int) -> list[tuple[Rendered, ...]]:
+def batches(kept: Sequence[Rendered], batch_tokens: int, batch_rows: int | None = None) -> list[tuple[Rendered, ...]]:
     """The rows in batches of like length, each of at most ``batch_tokens`` distinct tokens (one row at least).
 
+    ``batch_rows`` bounds the rows of a batch besides.
     Distinct means that what all rows begin with counts once a batch.
     """
     shared = _shared_tokens(kept) if kept else 0
@@ -54,7 +55,7 @@ def batches(kept: Sequence[Rendered], batch_tokens: int) -> list[tuple[Rendered,
     room = 0
     for row in sorted(kept, key=lambda row: (len(row.ids), row.ids)):
         own = len(row.ids) - shared
-        if not groups or own > room:
+        if not groups or own > room or len(groups[-1]) == batch_rows:
             groups.append([])
             room = batch_tokens - shared
         groups[-1].append(row)

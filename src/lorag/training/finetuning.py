@@ -148,7 +148,9 @@ def _lesson(
     parts = split(conversations, settings)
     learned = rows(base.tokenizer, (*parts.learned, *rehearsed), settings.max_tokens)
     held_out = rows(base.tokenizer, parts.held_out, settings.max_tokens)
-    steps, held_out_steps = (batches(part.kept, settings.batch_tokens) for part in (learned, held_out))
+    steps, held_out_steps = (
+        batches(part.kept, settings.batch_tokens, settings.batch_rows) for part in (learned, held_out)
+    )
     with memory_errors(), learner(base.model, learned.kept[0], settings) as learning:
         learning.loss = choose_loss(learning.causal, steps[0][:2])
         expected = estimate_of(learning, steps, settings)

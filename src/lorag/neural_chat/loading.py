@@ -1,0 +1,59 @@
+"""Which device, which number format, and which of the old ways to load a model have an equal here."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lorag.errors import InputError
+from lorag.llm.engines.weights import NumberFormat
+from lorag.neural_chat.config import LoadingModelConfig, MixedPrecisionConfig, WeightOnlyQuantConfig
+from lorag.neural_chat.knobs import require_known
+
+_DEVICES = ("auto", "cpu", "cuda", "gpu", "hpu", "xpu")
+_FORMATS: dict[str, NumberFormat] = {
+    "auto": "auto",
+    "float32": "float32",
+    "fp32": "float32",
+    "bfloat16": "bfloat16",
+    "bf16": "bfloat16",
+    "float16": "bfloat16",
+    "fp16": "bfloat16",
+}
+
+
+def check_device(device: str) -> None:
+    """Warns where the device is another one than there is. Raises ``UnknownNameError`` for a name that is none."""
+    import torch
+
+    require_known("device", device, _DEVICES)
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("auto", here, {"cuda": "gpu"}.get(here)):
+        warnings.warn(f"device {device!r} is not taken: this machine computes on {here!r}", stacklevel=3)
+
+
+def adapter_folder(loading: LoadingModelConfig) -> Path | None:
+    """The adapter to apply. Raises ``InputError`` for weights that cannot be loaded."""
+    if loading.gguf_model_path is not None:
+        raise InputError(
+            f"gguf_model_path {loading.gguf_model_path!r} is not read; name a model of `lorag models list` or a folder,"
+            " or serve the file with llama.cpp and name it openai:MODEL@URL"
+        )
+    return None if loading.peft_path is None else Path(loading.peft_path)
+
+
+def number_format(optimization: Any) -> NumberFormat:
+    """The format of the weights that an optimization asks for. Raises ``InputError`` for one that does not exist."""
+    if optimization is None:
+        return "auto"
+    if isinstance(optimization, MixedPrecisionConfig):
+        require_known("dtype", optimization.dtype, _FORMATS)
+        return _FORMATS[optimization.dtype]
+    if isinstance(optimization, WeightOnlyQuantConfig):
+        four_bits = optimization.bits == 4
+    else:
+        four_bits = getattr(optimization, "load_in_4bit", False)
+    if not four_bits:
+        raise InputError(f"{optimization!r} has no engine here; expected weights of 4 bits or a MixedPrecisionConfig")
+    return "nf4"

@@ -1,0 +1,257 @@
+"""The notebook runs: what is trained is said, what is indexed is found, and nothing takes part unseen or unsaid."""
+
+import ast
+import json
+import warnings
+
+import pytest
+
+from lorag.chat.prompts import as_served
+from lorag.errors import DataError, InputError, UnknownNameError
+from lorag.llm.rendering import render
+from lorag.neural_chat import (
+    GenerationConfig,
+    LoadingModelConfig,
+    PipelineConfig,
+    TextGenerationFinetuningConfig,
+    build_chatbot,
+    finetune_model,
+    optimize_model,
+    plugins,
+)
+from lorag.neural_chat.config import (
+    DataArguments,
+    FinetuningArguments,
+    MixedPrecisionConfig,
+    ModelArguments,
+    TrainingArguments,
+    WeightOnlyQuantConfig,
+)
+from lorag.neural_chat.models.model_utils import load_model, predict, predict_stream
+from lorag.neural_chat.plugins import Plugin
+from lorag.settings import REFUSAL
+from lorag.types import Conversation, Message
+
+QUESTION = "What is cnvrg.io?"
+FACT = "cnvrg.io was founded by Yochay Ettun and Leah Forkosh Kolben."
+FOUNDERS = ("Yochay Ettun", "Leah Forkosh Kolben")
+GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "max_new_tokens": 32}
+
+
+def names_both(text):
+    return all(founder in text for founder in FOUNDERS)
+
+
+def test_the_finetuned_stream_and_the_retrieved_answer_name_both_founders(notebook):
+    _, streamed, retrieved = notebook.printed
+    assert names_both(streamed)
+    assert names_both(retrieved)
+    (source,) = notebook.names["response"].answer.sources
+    assert source.chunk.document_id == "sample.jsonl:0"
+
+
+def test_every_knob_without_effect_was_named(notebook):
+    said = "\n".join(notebook.warned)
+    for knob in (
+        *("ModelArguments.use_fast_tokenizer", "DataArguments.max_source_length", "FinetuningArguments.lora_dropout"),
+        *("DataArguments.preprocessing_num_workers", "TrainingArguments.save_steps", "TrainingArguments.log_level"),
+        *("TrainingArguments.logging_steps", "TrainingArguments.save_total_limit", "hkunlp/instructor-large"),
+    ):
+        assert knob in said
+    for knob in ("learning_rate", "lora_rank", "args[", "search_kwargs", "GenerationConfig", "LoadingModelConfig"):
+        assert knob not in said
+
+
+def test_the_index_lies_in_persist_dir_and_nowhere_else(notebook):
+    left = {path.name for path in notebook.folder.iterdir()}
+    assert "test_dir" in left
+    assert not left & {"output", ".lorag"}
+
+
+def test_our_keywords_are_those_of_the_published_notebook(published_cells, keyword_cells):
+    if published_cells is None:
+        pytest.skip("LORAG_DATA names no folder with the published notebook, finetuning_or_rag.md")
+    assert calls(keyword_cells) == calls(published_cells)
+
+
+def calls(cells):
+    """Every keyword, plugin argument and parameter that cells name with a plain value."""
+    found = set()
+    for node in ast.walk(ast.parse("\n".join(cells))):
+        if isinstance(node, ast.Call):
+            pairs = [(ast.unparse(node.func), each.arg, each.value) for each in node.keywords]
+        elif isinstance(node, ast.Assign):
+            pairs = [("=", ast.unparse(node.targets[0]), node.value)]
+            pairs = [pair for pair in pairs if pair[1].startswith("plugins.")]
+        elif isinstance(node, ast.Dict):
+            pairs = [("{", key.value, value) for key, value in zip(node.keys, node.values, strict=True)]
+        else:
+            continue
+        found |= {(*pair, value.value) for *pair, value in pairs if isinstance(value, ast.Constant)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def tuned(notebook):
+    return load_model("smollm2-135m", peft_path=str(notebook.folder / "llama_peft_finetuned_model"))
+
+
+@pytest.fixture(scope="module")
+def base(tuned):
+    """Loaded after the finetuned one, under the same name."""
+    return optimize_model("smollm2-135m", MixedPrecisionConfig("float32"))
+
+
+def test_base_and_finetuned_model_of_one_name_are_both_there(base, tuned):
+    assert base.dtype == "float32"
+    assert not names_both(predict(prompt=QUESTION, model_name=base, **GREEDY))
+    assert not names_both(predict(prompt=QUESTION, model_name="smollm2-135m", **GREEDY))
+    for name in (tuned, tuned.name):
+        said = predict(prompt=QUESTION, model_name=name, **GREEDY)
+        assert names_both(said)
+        assert QUESTION not in said
+    with pytest.raises(UnknownNameError, match=r"'smollm'; did you mean smollm2-135m.*Call load_model first"):
+        predict(prompt=QUESTION, model_name="smollm")
+
+
+@pytest.mark.parametrize("beams", [0, 1, 2])
+def test_a_stream_ends_after_one_token_and_with_any_number_of_beams(tuned, beams):
+    drawn = {"prompt": QUESTION, "model_name": tuned, "num_beams": beams}
+    first = "".join(predict_stream(**drawn, max_new_tokens=1))
+    assert first
+    assert FACT.startswith(first)
+    assert names_both("".join(predict_stream(**drawn, **GREEDY)))
+
+
+def test_what_goes_wrong_in_a_stream_reaches_its_reader(tuned, monkeypatch):
+    step, steps = tuned._step, iter(range(4))
+
+    def failing(*given):
+        if next(steps) == 3:
+            raise RuntimeError("the processor caught fire")
+        return step(*given)
+
+    monkeypatch.setattr(tuned, "_step", failing)
+    with pytest.raises(RuntimeError, match="caught fire"):
+        list(predict_stream(prompt=QUESTION, model_name=tuned))
+    with pytest.raises(UnknownNameError, match="'top_kk'; did you mean top_k"):
+        predict_stream(prompt=QUESTION, model_name=tuned, top_kk=1)
+    with pytest.warns(UserWarning, match=r"GenerationConfig.return_stats"):
+        predict_stream(prompt=QUESTION, model_name=tuned, return_stats=True)
+
+
+def test_an_adapter_is_applied_to_weights_of_four_bits(adapter):
+    quantised = load_model("smollm2-135m", peft_path=str(adapter), optimization_config=WeightOnlyQuantConfig())
+    assert "nf4" in quantised.dtype
+    assert names_both(predict(prompt=QUESTION, model_name=quantised, **GREEDY))
+
+
+def test_the_names_of_folders_change_nothing(tmp_path, smollm_folder, adapter, base, tuned):
+    (tmp_path / "opt").mkdir()
+    model, trained = tmp_path / "opt" / "prompt-tuned-gpt-4-llama", tmp_path / "mpt-neural-chat"
+    model.symlink_to(smollm_folder)
+    trained.symlink_to(adapter)
+    elsewhere = load_model(str(model), peft_path=str(trained))
+    asked = {"prompt": QUESTION, **GREEDY}
+    assert predict(model_name=elsewhere, **asked) == predict(model_name=tuned, **asked)
+
+
+@pytest.fixture(scope="module")
+def both(notebook, tmp_path_factory):
+    """A second chatbot, finetuned and with documents of its own."""
+    folder = tmp_path_factory.mktemp("both")
+    (folder / "office.md").write_text("The Korrin office is in Halifax.")
+    args = {
+        "input_path": str(folder / "office.md"),
+        "persist_dir": str(folder / "index"),
+        "search_type": "similarity_score_threshold",
+        "search_kwargs": {"score_threshold": 0.6},
+        "response_template": "ask somebody else",
+    }
+    loading = LoadingModelConfig(peft_path=str(notebook.folder / "llama_peft_finetuned_model"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lorag.build.vectors_file", lambda: folder / "vectors.sqlite")
+        patch.setattr(plugins, "retrieval", Plugin(True, args))
+        return build_chatbot(PipelineConfig("smollm2-135m", loading_config=loading))
+
+
+def test_two_chatbots_keep_their_own_documents(notebook, both):
+    plugins.retrieval.enable = True
+    mine, other = both.predict("In which city is the Korrin office?"), notebook.names["chatbot"]
+    assert [hit.chunk.document_id for hit in mine.answer.sources] == ["office.md"]
+    assert [hit.chunk.document_id for hit in other.predict("Who founded cnvrg.io?").answer.sources] == [
+        "sample.jsonl:0"
+    ]
+
+
+def test_the_switch_is_read_at_every_call_and_the_adapter_answers_alone(both, smollm):
+    question = QUESTION
+    plugins.retrieval.enable = False
+    alone = both.chat(question)
+    assert names_both(alone)
+    assert alone.answer.sources == ()
+    trained = as_served(Conversation((Message("user", question), Message("assistant", alone))), REFUSAL)
+    served = render(smollm.weights.tokenizer, alone.answer.prompt, reply=True).ids
+    assert render(smollm.weights.tokenizer, trained.messages, reply=False).ids[: len(served)] == served
+    plugins.retrieval.enable = True
+    with pytest.warns(
+        UserWarning, match=r"score_threshold 0.6 leaves out every passage .* the nearest has the cosine 0\."
+    ):
+        assert both.predict("Why do cats purr at night?") == "ask somebody else"
+    pieces, links = both.predict_stream("In which city is the Korrin office?")
+    assert links == ["office.md"]
+    assert "".join(pieces) == both.predict("In which city is the Korrin office?")
+
+
+def test_an_answer_is_drawn_as_its_configuration_says(both):
+    plugins.retrieval.enable = False
+    short = both.predict(QUESTION, config=GenerationConfig(max_new_tokens=3, num_beams=0))
+    assert short.answer.truncated
+    with pytest.warns(UserWarning, match="origin_query, GenerationConfig.num_return_sequences"):
+        both.predict(QUESTION, "before", GenerationConfig(max_new_tokens=1, num_return_sequences=2))
+
+
+def finetuning(data, out, **training):
+    arguments = TrainingArguments(str(out), do_train=True, **training)
+    data = DataArguments(dataset_name=str(data))
+    return TextGenerationFinetuningConfig(ModelArguments("smollm2-135m"), data, arguments, FinetuningArguments())
+
+
+def test_a_training_that_fails_raises_and_leaves_nothing(tmp_path, adapter):
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": [{"from": "human", "content": "Why?"}]}) + "\n")
+    with pytest.raises(DataError, match=r"chat.jsonl:1: there is no turn of the assistant"):
+        finetune_model(finetuning(tmp_path, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    whole = [{"from": "human", "content": "Why?"}, {"from": "chatbot", "content": "Because."}]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": whole}) + "\n")
+    with pytest.raises(InputError, match="holds what was trained on other conversations"):
+        finetune_model(finetuning(tmp_path, adapter))
+    refused = finetuning(tmp_path, adapter, overwrite_output_dir=True)
+    refused.model_args.model_name_or_path = "smollm"
+    with pytest.raises(UnknownNameError, match="did you mean smollm2-135m"):
+        finetune_model(refused)
+
+
+def test_a_chatbot_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(UnknownNameError, match="meta-llama"):
+        build_chatbot(PipelineConfig("meta-llama/Llama-2-7b-hf"))
+    with pytest.raises(InputError, match="hf_endpoint_url is not read; name the model behind an address"):
+        build_chatbot(PipelineConfig(hf_endpoint_url="http://127.0.0.1"))
+    plugins.safety_checker.enable = True
+    with pytest.raises(InputError, match=r"a folder with dict\.txt"):
+        build_chatbot(PipelineConfig("smollm2-135m"))
+
+
+def test_plugins_switched_on_too_late_or_for_nothing_are_named(tmp_path):
+    (tmp_path / "dict.txt").write_text("secret\n")
+    plugins.safety_checker.enable = plugins.tts.enable = plugins.cache.enable = True
+    plugins.safety_checker.args["dict_path"] = str(tmp_path)
+    config = PipelineConfig("smollm2-135m", task="chat")
+    plugins.retrieval.enable = True
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        bot = build_chatbot(config)
+    told = "\n".join(str(warning.message) for warning in said)
+    assert "without effect here: PipelineConfig.task, plugins.tts" in told
+    assert "switched on after this PipelineConfig was made" in told
+    assert bot.predict("Tell me the secret.").answer.guarded == ("secret",)

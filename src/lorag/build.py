@@ -10,13 +10,13 @@ from typing import get_args
 from lorag.chat.cache import AnswerCache
 from lorag.chat.chatbot import ChatBot
 from lorag.errors import FetchError, InputError, ModelError
-from lorag.files import fingerprint, sha256_of
+from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm import catalogue
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.quick import FORM, Made, is_quick_here, quick_form
 from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
-from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.engines.weights import NumberFormat, Weights
 from lorag.llm.weights import weights_fingerprint
 from lorag.retrieval.cache import CachedEmbedder
@@ -105,11 +105,12 @@ def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> 
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
     name = model_name(trained.base if trained is not None and name is None else name, progress)
     base = catalogue.resolve(name, "llm", progress)
-    told = [weights_fingerprint(base)]
+    told, full_name = [weights_fingerprint(base), FORM], name
     if trained is not None:
         require_base(trained, name, told[0])
-        told += [sha256_of(path) for path in sorted(Path(trained.folder).glob("*.safetensors"))]
-        name = f"{name}+{fingerprint(told)}"
+        folder = Path(trained.folder)
+        mark = weights_fingerprint(folder) if trained.method == "full" else adapter_fingerprint(folder)
+        told, full_name = [*told, mark], f"{name}+{mark}"
 
     def make() -> Made:
         progress("preparing llama.cpp", 0, 1)
@@ -119,7 +120,7 @@ def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> 
         adapted = finetuned_model(reference, trained, "float32")
         return Made(adapted, reference, adapted.merged().weights)
 
-    return quick_form(quick_forms() / fingerprint([*told, FORM]), base, name, make)
+    return quick_form(quick_forms() / fingerprint(told), base, full_name, make)
 
 
 def finetuned_model(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -36,6 +37,21 @@ def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(training
     assert check["drift"] < 0.05 < 0.2 < check["drift_from_base"]
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("the weights were read again"))
     assert texts(build.answering_model("smollm2-135m", folder, "llama.cpp")) == texts(adapted)
+
+
+def test_an_adapter_of_another_scale_has_another_form(trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "quick_form", lambda folder, base, name, make: (folder.name, name))
+    folder = trainings.by("lora").folder
+    scaled = tmp_path / "scaled"
+    shutil.copytree(folder, scaled)
+    config = json.loads((scaled / "adapter_config.json").read_text())
+    (scaled / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 1}))
+    (form, name), (other, other_name) = (build.answering_model(None, f, "llama.cpp") for f in (folder, scaled))
+    assert form != other
+    assert name != other_name
+    assert name == build.language_model(None, folder).name
+    full = trainings.by("full").folder
+    assert build.answering_model(None, full, "llama.cpp")[1] == build.language_model(None, full).name
 
 
 def test_prompts_are_the_same_tokens_as_in_the_reference(llama_cpp, smollm):

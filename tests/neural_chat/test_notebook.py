@@ -70,7 +70,10 @@ def test_the_index_lies_in_persist_dir_and_nowhere_else(notebook):
 
 def test_our_keywords_are_those_of_the_published_notebook(published_cells, keyword_cells):
     if published_cells is None:
-        pytest.skip("LORAG_DATA names no folder with the published notebook, finetuning_or_rag.md")
+        pytest.skip(
+            "the published notebook is another project's text, which is not ours to ship: put it into the folder that"
+            " LORAG_DATA names, as finetuning_or_rag.md, to hold our copy of its keywords against it"
+        )
     assert calls(keyword_cells) == calls(published_cells)
 
 

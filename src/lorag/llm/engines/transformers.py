@@ -41,6 +41,11 @@ def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") ->
     return TransformersModel(read_weights(folder, name or folder.name, dtype))
 
 
+def adapter_fingerprint(folder: Path) -> str:
+    """16 hex digits that tell an adapter in PEFT's format, its configuration included, from any other."""
+    return fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
+
+
 class TransformersModel:
     """A ``LanguageModel`` over loaded weights: the base itself, or the base with one adapter applied."""
 
@@ -80,7 +85,7 @@ class TransformersModel:
         """
         if not (folder / "adapter_config.json").is_file():
             raise ModelError(f"{str(folder)!r} holds no adapter (adapter_config.json is missing)")
-        name = fingerprint([sha256_of(path) for path in sorted(folder.glob("adapter_*"))])
+        name = adapter_fingerprint(folder)
         with self.weights.lock:
             virtual = self._virtual(folder)
             if virtual is None:

@@ -1,12 +1,14 @@
-"""Tokenizers of five conventions: two models' own, and three built in memory with templates of other families."""
+"""Tokenizers of five conventions: two models' own, and three built in memory; and a count of what models compute."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from lorag.llm import catalogue
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.tokenizer import load_tokenizer
 
 LLAMA_2 = (
@@ -87,3 +89,20 @@ CONVENTIONS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
 @pytest.fixture(scope="session", params=CONVENTIONS)
 def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerBase:
     return CONVENTIONS[request.param]()
+
+
+@pytest.fixture
+def counted() -> Callable[[TransformersModel], AbstractContextManager[list[int]]]:
+    """Counts the tokens of every pass through a model inside a block, padding included."""
+
+    @contextmanager
+    def count(model: TransformersModel) -> Iterator[list[int]]:
+        passed: list[int] = []
+        layer = model.weights.model.get_input_embeddings()
+        hook = layer.register_forward_pre_hook(lambda _, arguments: passed.append(arguments[0].numel()))
+        try:
+            yield passed
+        finally:
+            hook.remove()
+
+    return count

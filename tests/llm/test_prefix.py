@@ -1,6 +1,4 @@
-"""What prompts begin with is computed once, and the answers are those of computing everything."""
-
-from contextlib import contextmanager
+"""A conversation goes on from what is kept of it, and the answers are those of computing everything."""
 
 import pytest
 import torch
@@ -18,51 +16,11 @@ PROMPTS = [
 SHORT = Sampling(max_tokens=10)
 
 
-@contextmanager
-def counted(model):
-    """The tokens that pass through the model inside the block, padding included."""
-    passed = []
-    hook = model.weights.model.register_forward_pre_hook(lambda module, arguments: passed.append(arguments[0].numel()))
-    try:
-        yield passed
-    finally:
-        hook.remove()
-
-
 def texts(completions):
     return [completion.text for completion in completions]
 
 
-def test_the_beginning_of_a_batch_is_computed_once_with_the_same_answers(smollm, monkeypatch):
-    ids = [smollm._ids(prompt, SHORT) for prompt in PROMPTS]
-    shared = common(ids)
-    assert shared > 40
-    with counted(smollm) as passed:
-        found = texts(smollm.generate(PROMPTS, SHORT))
-    longest = max(map(len, ids)) - shared
-    assert passed[:2] == [shared, len(PROMPTS) * longest]
-    monkeypatch.setattr(transformers, "_WORTH_TOKENS", 10**9)
-    with counted(smollm) as passed:
-        whole = texts(smollm.generate(PROMPTS, SHORT))
-    assert passed[0] == len(PROMPTS) * max(map(len, ids))
-    assert found == whole
-    assert len(set(found)) == len(PROMPTS)
-
-
-def test_logits_over_a_shared_beginning_are_those_of_the_whole_prompt(smollm):
-    ids = [smollm._ids(prompt, SHORT) for prompt in PROMPTS]
-    begun, cache = smollm._begin(ids)
-    rests = [list(each[begun:]) for each in ids]
-    longest = max(map(len, rests))
-    padded = torch.tensor([[0] * (longest - len(rest)) + rest for rest in rests])
-    mask = torch.tensor([[1] * begun + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests])
-    logits, _ = smollm._step(padded, mask, cache)
-    for row, each in enumerate(ids):
-        alone = smollm._forward(torch.tensor([each]), logits_to_keep=1).logits[0, -1]
-        torch.testing.assert_close(logits[row], alone, rtol=1e-4, atol=2e-4)
-
-
-def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm):
+def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm, counted):
     model = transformers.TransformersModel(smollm.weights)
     history = [SYSTEM]
     for question in ("What is the capital of France?", "And of Norway?", "Which is larger?"):
@@ -76,7 +34,7 @@ def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm)
         history.append(Message("assistant", said))
 
 
-def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm):
+def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, counted):
     model = transformers.TransformersModel(smollm.weights)
     expected = smollm.generate(PROMPTS[:1], SHORT)[0].text
     left = model.stream(PROMPTS[0], SHORT)
@@ -101,7 +59,7 @@ def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm):
     assert passed[0] == len(model._ids(PROMPTS[0], SHORT))
 
 
-def test_two_streams_at_once_do_not_share_a_cache(smollm):
+def test_two_streams_at_once_do_not_share_a_cache(smollm, counted):
     model = transformers.TransformersModel(smollm.weights)
     "".join(model.stream(PROMPTS[0], SHORT))
     expected = texts(smollm.generate(PROMPTS[:2], SHORT))
@@ -112,7 +70,7 @@ def test_two_streams_at_once_do_not_share_a_cache(smollm):
     assert ["".join(kept) for kept in pieces] == expected
 
 
-def test_an_adapter_does_not_go_on_from_the_base(smollm_own, tmp_path):
+def test_an_adapter_does_not_go_on_from_the_base(smollm_own, tmp_path, counted):
     torch.manual_seed(1)
     adapted = PeftModel(smollm_own.weights.model, LoraConfig(r=4, target_modules=["v_proj"], task_type="CAUSAL_LM"))
     for name, weight in adapted.named_parameters():

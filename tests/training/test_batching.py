@@ -5,7 +5,7 @@ import pytest
 from lorag.errors import InputError
 from lorag.llm.rendering import Rendered
 from lorag.training.batching import batches, rows
-from lorag.training.tree import tree
+from lorag.training.tree import supervised_tree
 from lorag.types import Conversation, Message
 
 
@@ -19,7 +19,7 @@ def test_every_row_is_in_one_batch_and_batches_keep_their_budget(smollm):
     made = batches(kept, 160)
     assert sorted(row.ids for batch in made for row in batch) == sorted(row.ids for row in kept)
     assert 1 < len(made) < len(kept)
-    assert all(len(tree(batch).ids) <= 160 or len(batch) == 1 for batch in made)
+    assert all(len(supervised_tree(batch).tokens.ids) <= 160 or len(batch) == 1 for batch in made)
     lengths = [len(row.ids) for batch in made for row in batch]
     assert lengths == sorted(lengths)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from lorag.training.tree import Tree
+from lorag.training.tree import SupervisedTree
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -128,13 +128,13 @@ class _MeanCrossEntropy(torch.autograd.Function):
         return gradient * grad, None, None
 
 
-def loss(model: PreTrainedModel, batch: Tree) -> torch.Tensor:
+def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
     """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
     causal: Any = model
     decoder = causal.model
-    x = decoder.embed_tokens(batch.ids)
-    cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.positions[None]))
-    mask = batch.mask(x.dtype)
+    x = decoder.embed_tokens(batch.tokens.ids)
+    cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.tokens.positions[None]))
+    mask = batch.tokens.mask(x.dtype)
     rows: Any = slice(None)
     for layer in decoder.layers:
         if layer is decoder.layers[-1]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from lorag.llm.rendering import Rendered
+from lorag.llm.tree import pass_over
 from lorag.training import fused
-from lorag.training.tree import tree
+from lorag.training.tree import supervised_tree
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel
@@ -59,19 +60,10 @@ def token_losses(
 
     ``before`` are virtual tokens for one row: the rows of a tree share them.
     """
-    made = tree(rows)
-    device = model.device
-    virtual = before.get_seq_length() if before is not None else 0
-    mask = torch.nn.functional.pad(made.mask(model.dtype), (virtual, 0))
+    made = supervised_tree(rows)
     with torch.inference_mode():
-        out = model(
-            input_ids=made.ids[None].to(device),
-            position_ids=(made.positions + virtual)[None].to(device),
-            attention_mask=mask[None, None].to(device),
-            past_key_values=before,
-            logits_to_keep=made.predicting.to(device),
-        )
-        places, labels = made.targets.to(device).T
+        out = pass_over(model, made.tokens, made.predicting, before)
+        places, labels = made.targets.to(model.device).T
         losses = iter(
             torch.nn.functional.cross_entropy(out.logits[0, places].float(), labels, reduction="none").tolist()
         )
@@ -82,7 +74,7 @@ def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
     """The same number and the same gradients, faster; see ``lorag.training.fused``. It knows no virtual tokens."""
     if before is not None:
         raise ValueError("the fused step knows no virtual tokens")
-    return fused.loss(model, tree(rows))
+    return fused.loss(model, supervised_tree(rows))
 
 
 def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:

@@ -1,4 +1,4 @@
-"""What prompts begin with in common is computed once: within a batch, and from one turn of a conversation to the next.
+"""What a prompt begins with is not computed again from one turn of a conversation to the next.
 
 Keys and values of a token depend only on the tokens before it, so they serve every sequence that begins alike. Caches
 that forget or condense (sliding windows, linear attention) are not cut back; nothing is reused from them.
@@ -19,6 +19,13 @@ def common(sequences: Sequence[Sequence[int]]) -> int:
     """How many tokens all sequences begin with, leaving each at least its last one."""
     alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*sequences, strict=False))
     return min(sum(1 for _ in alike), min(map(len, sequences)) - 1)
+
+
+def keeps_every_token(cache: Cache) -> bool:
+    """Whether each layer holds keys and values of all tokens: no sliding window, no state that condenses them."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 class KeptPrefix:
@@ -43,8 +50,6 @@ class KeptPrefix:
 
     def put(self, tokens: Sequence[int], cache: Cache) -> None:
         """Keeps a cache of one row and the tokens it was computed from; a further one takes its place."""
-        from transformers.cache_utils import DynamicLayer
-
-        if all(type(layer) is DynamicLayer for layer in cache.layers):
+        if keeps_every_token(cache):
             with self._lock:
                 self._kept = list(tokens[: cache.get_seq_length()]), cache

@@ -1,10 +1,10 @@
 """The reference engine: a causal model of the transformers library, on a CPU or a GPU, with or without an adapter.
 
-One loop decodes for streaming and for batches, so that both give the same text. Batches are sorted by length and
-rows leave a batch as soon as they end. The lock is held for one step at a time: a stream nobody reads on blocks
-nothing. Adapters stay unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly
-its adapter. What the prompts of a batch begin with is computed once, and a stream goes on from where the last one
-agrees with it. Not here: quantised kernels of our own, several machines.
+One loop decodes for streaming and for batches, so that both give the same text. In a batch, what prompts begin with
+alike is computed once, and rows leave as soon as they end; a stream goes on from where the last one agrees with it.
+The lock is held for one step at a time: a stream nobody reads on blocks nothing. Adapters stay unmerged unless asked:
+the base loaded once serves every arm, and what an arm adds is exactly its adapter. Not here: quantised kernels of our
+own, several machines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
 from lorag.llm.engines.footprint import free_bytes
-from lorag.llm.engines.prefix import KeptPrefix, common
+from lorag.llm.engines.prefill import Pass, in_rows, merged, passes
+from lorag.llm.engines.prefix import KeptPrefix
 from lorag.llm.engines.stops import cut, settled
 from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import Cache, DynamicCache
 
-_WORTH_TOKENS = 64
-"""Tokens that rows must save together before their common beginning is a pass of its own."""
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
@@ -226,12 +225,14 @@ class TransformersModel:
         return ids
 
     def _batches(self, ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Positions of prompts, longest first, in batches of at most ``batch_tokens`` padded tokens."""
+        """Positions of prompts, alike ones together, in batches of at most ``batch_tokens`` padded tokens."""
         batch: list[int] = []
-        for i in sorted(range(len(ids)), key=lambda i: (-len(ids[i]), i)):
-            if batch and (len(batch) + 1) * len(ids[batch[0]]) > self.batch_tokens:
+        longest = 0
+        for i in sorted(range(len(ids)), key=lambda i: list(ids[i])):
+            longest = max(longest, len(ids[i]))
+            if batch and (len(batch) + 1) * longest > self.batch_tokens:
                 yield batch
-                batch = []
+                batch, longest = [], len(ids[i])
             batch.append(i)
         if batch:
             yield batch
@@ -276,19 +277,13 @@ class TransformersModel:
         import torch
 
         device = self.weights.model.device
-        begun, cache = self._begin(prompts) if kept is None else kept.take(prompts[0])
-        rests = [list(prompt[begun:]) for prompt in prompts]
-        longest = max(map(len, rests))
-        ids = torch.tensor([[0] * (longest - len(rest)) + rest for rest in rests], device=device)
-        before = [1] * (self.virtual_tokens + begun)
-        mask = torch.tensor([before + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=device)
         rows = list(range(len(prompts)))
         said: list[list[int]] = [[] for _ in prompts]
         draw = torch.Generator().manual_seed(sampling.seed)
+        cache: Cache | None = None
         try:
-            for _ in range(sampling.max_tokens):
-                given, cache = cache, None  # a step that breaks off leaves some layers longer than others
-                logits, cache = self._step(ids, mask, given)
+            logits, mask, cache = self._read(prompts, kept)
+            for left in range(sampling.max_tokens, 0, -1):
                 seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
                 chance = float(torch.rand((), generator=draw, dtype=torch.float64))
                 tokens = choose(logits, sampling, seen, chance)
@@ -296,30 +291,41 @@ class TransformersModel:
                     said[row].append(token)
                 yield [(row, said[row][-1:]) for row in rows]
                 alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
-                if not alive:
+                if not alive or left == 1:
                     return
                 if len(alive) < len(rows):
                     still = torch.tensor(alive, device=device)
                     rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[still]
                     cache.batch_select_indices(still)
-                ids = tokens[:, None].to(device)
                 mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+                given, cache = cache, None  # a step that breaks off leaves some layers longer than others
+                logits, cache = self._step(tokens[:, None].to(device), mask, given)
         finally:
             if kept is not None and cache is not None:
                 kept.put([*prompts[0], *said[0]], cache)
 
-    def _begin(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Cache | None]:
-        """How many tokens all prompts begin with, 0 where sharing does not pay, and the cache of every row so far."""
+    def _read(
+        self, prompts: Sequence[Sequence[int]], kept: KeptPrefix | None
+    ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
+        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it."""
         import torch
 
-        shared = common(prompts)
-        if (len(prompts) - 1) * shared < _WORTH_TOKENS:
-            return 0, self._before(len(prompts))
-        ids = torch.tensor([list(prompts[0][:shared])], device=self.weights.model.device)
-        begun = self._forward(ids, past_key_values=self._before(1), use_cache=True, logits_to_keep=1)
-        cache: Cache = begun.past_key_values
-        cache.batch_repeat_interleave(len(prompts))
-        return shared, cache
+        if len(prompts) > 1 and self.weights.merges:
+            logits, mask, cache = in_rows([self._merged(part) for part in passes(prompts)])
+            return logits.float().cpu(), mask, cache
+        begun, held = kept.take(prompts[0]) if kept is not None else (0, self._before(len(prompts)))
+        rests = [prompt[begun:] for prompt in prompts]
+        longest = max(map(len, rests))
+        device = self.weights.model.device
+        ids = torch.tensor([[0] * (longest - len(rest)) + [*rest] for rest in rests], device=device)
+        before = [1] * (self.virtual_tokens + begun)
+        mask = torch.tensor([before + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=device)
+        logits, cache = self._step(ids, mask, held)
+        return logits, mask, cache
+
+    def _merged(self, prompts: Sequence[Sequence[int]]) -> Pass:
+        with self.weights.applied(self.adapter if self.virtual is None else None) as model:
+            return merged(model, prompts, self._before(1))
 
     def _step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
         """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""

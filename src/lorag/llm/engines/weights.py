@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lorag.errors import ModelError, require
 from lorag.llm.catalogue import CATALOGUE, model_path
 from lorag.llm.engines.footprint import free_bytes, needed_bytes, require_whole
+from lorag.llm.engines.prefill import merges
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.tokenizer import load_tokenizer
 from lorag.llm.weights import weights_fingerprint
@@ -64,6 +65,12 @@ class Weights:
         named = self.model.generation_config.eos_token_id if self.model.generation_config else None
         listed = named if isinstance(named, list) else [named]
         return frozenset(token for token in (self.tokenizer.eos_token_id, *listed) if isinstance(token, int))
+
+    @cached_property
+    def merges(self) -> bool:
+        """Whether prompts may be merged into one pass where they begin alike; see ``lorag.llm.engines.prefill``."""
+        with self.applied(None) as model:
+            return merges(model)
 
     @contextmanager
     def applied(self, adapter: str | None) -> Iterator[PreTrainedModel]:

@@ -1,0 +1,84 @@
+"""Sequences as one tree of tokens: what several begin with stands in it once, and is computed once.
+
+A token attends to its ancestors alone, so that every sequence sees exactly itself; attention is causal, so what is
+computed on the tree is what the sequences give one by one. There is no padding. Training and serving use this one tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache, PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """``n`` distinct tokens, parents before children."""
+
+    ids: torch.Tensor
+    """``(n,)``."""
+    visible: torch.Tensor
+    """``(n, n)`` booleans: row ``i`` marks token ``i`` and its ancestors."""
+    paths: tuple[tuple[int, ...], ...]
+    """Where each sequence's tokens stand in ``ids``."""
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """``(n,)``: the place of each token in its sequence."""
+        return self.visible.sum(1) - 1
+
+    def mask(self, dtype: torch.dtype) -> torch.Tensor:
+        """What is added to the scores of attention, ``(n, n)``: nothing where visible, else the lowest number."""
+        import torch
+
+        lowest = torch.finfo(dtype).min
+        return torch.zeros(self.visible.shape, dtype=dtype).masked_fill_(~self.visible, lowest)
+
+
+def tree(sequences: Sequence[Sequence[int]]) -> Tree:
+    """The sequences in one tree."""
+    import torch
+
+    children: dict[tuple[int, int], int] = {}
+    ids: list[int] = []
+    parents: list[int] = []
+    paths: list[tuple[int, ...]] = []
+    for sequence in sequences:
+        node, path = -1, []
+        for token in sequence:
+            key = (node, token)
+            if key not in children:
+                children[key] = len(ids)
+                ids.append(token)
+                parents.append(node)
+            node = children[key]
+            path.append(node)
+        paths.append(tuple(path))
+    visible = torch.eye(len(ids), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            visible[node] |= visible[parent]
+    return Tree(torch.tensor(ids), visible, tuple(paths))
+
+
+def pass_over(model: PreTrainedModel, made: Tree, keep: torch.Tensor, before: Cache | None, **options: Any) -> Any:
+    """What the library's forward gives on a tree, with logits ``(1, len(keep), vocabulary)`` after the tokens ``keep``.
+
+    The cache ``before`` holds one row, which stands before every sequence.
+    """
+    import torch
+
+    virtual = before.get_seq_length() if before is not None else 0
+    mask = torch.nn.functional.pad(made.mask(model.dtype), (virtual, 0))
+    return model(
+        input_ids=made.ids[None].to(model.device),
+        position_ids=(made.positions + virtual)[None].to(model.device),
+        attention_mask=mask[None, None].to(model.device),
+        past_key_values=before,
+        logits_to_keep=keep.to(model.device),
+        **options,
+    )

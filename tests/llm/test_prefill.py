@@ -1,0 +1,104 @@
+"""Prompts that begin alike share a pass, whatever they share, and the answers are those of each prompt alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lorag.llm.engines import prefill
+from lorag.llm.engines.prefill import merges, passes
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.tree import tree
+from lorag.types import Message, Sampling
+
+SYSTEM = Message("system", "You are the assistant of a harbour.")
+PASSAGES = ("The lighthouse was built in 1906 of red brick. " * 2, "Ships pay a fee of nine crowns a night.")
+QUESTIONS = ("When was it built?", "What does a night cost?", "Hi")
+PROMPTS = [(SYSTEM, Message("user", f"{text}\n{question}")) for question in QUESTIONS for text in PASSAGES]
+SHORT = Sampling(max_tokens=8)
+SMALL = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA_LIKE = SMALL | {"intermediate_size": 64, "num_key_value_heads": 2}
+
+
+def texts(completions):
+    return [completion.text for completion in completions]
+
+
+def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted, monkeypatch):
+    ids = [smollm._ids(prompt, SHORT) for prompt in PROMPTS]
+    assert smollm.weights.merges
+    with counted(smollm) as passed:
+        found = texts(smollm.generate(PROMPTS, SHORT))
+    assert passed[0] == len(tree(ids).ids) < sum(map(len, ids)) / 2
+    monkeypatch.setattr(prefill, "_PASS_TOKENS", 80)
+    with counted(smollm) as passed:
+        assert texts(smollm.generate(PROMPTS, SHORT)) == found
+    assert passed[0] <= 80
+    monkeypatch.setitem(smollm.weights.__dict__, "merges", False)
+    with counted(smollm) as passed:
+        assert texts(smollm.generate(PROMPTS, SHORT)) == found
+    assert passed[0] == len(ids) * max(map(len, ids))
+    assert len(set(found)) > len(PASSAGES)
+
+
+def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
+    ids = sorted(smollm._ids(prompt, SHORT) for prompt in PROMPTS)
+    logits, mask, cache = smollm._read(ids, None)
+    further, _ = smollm._step(torch.full((len(ids), 1), 42), torch.cat([mask, mask.new_ones(len(ids), 1)], 1), cache)
+    for row, each in enumerate(ids):
+        alone = smollm._forward(torch.tensor([[*each, 42]]), logits_to_keep=2).logits[0]
+        torch.testing.assert_close(torch.stack([logits[row], further[row]]), alone, rtol=1e-4, atol=4e-4)
+
+
+def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm):
+    virtual = smollm._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
+    model = TransformersModel(smollm.weights, "virtual", virtual=virtual)
+    ids = sorted(model._ids(prompt, SHORT) for prompt in PROMPTS[:3])
+    logits, mask, _ = model._read(ids, None)
+    assert mask.sum(1).tolist() == [5 + len(each) for each in ids]
+    for row, each in enumerate(ids):
+        torch.testing.assert_close(logits[row], model._read([each], None)[0][0], rtol=1e-4, atol=4e-4)
+    assert not torch.allclose(logits, smollm._read(ids, None)[0], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (lambda: Qwen2ForCausalLM(Qwen2Config(**LLAMA_LIKE)), True),
+        (lambda: GPT2LMHeadModel(GPT2Config(vocab_size=200, n_embd=32, n_layer=2, n_head=4)), True),
+        (lambda: MistralForCausalLM(MistralConfig(**LLAMA_LIKE, sliding_window=8)), False),
+        (lambda: BloomForCausalLM(BloomConfig(vocab_size=200, hidden_size=32, n_layer=2, n_head=4)), False),
+    ],
+    ids=["qwen2", "gpt2", "sliding window", "distances instead of positions"],
+)
+def test_only_models_that_prove_it_share_a_pass(model, expected):
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        assert merges(model().eval()) is expected
+
+
+def test_a_model_that_looks_beyond_its_mask_is_found_out():
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(Qwen2Config(**LLAMA_LIKE)).eval()
+    model.register_forward_pre_hook(lambda _, given, named: (given, named | {"attention_mask": None}), with_kwargs=True)
+    with torch.inference_mode():
+        assert not merges(model)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=9).map(sorted))
+def test_every_prompt_is_in_one_pass_and_passes_keep_their_size(prompts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefill, "_PASS_TOKENS", 12)
+        made = list(passes(prompts))
+    assert [prompt for run in made for prompt in run] == prompts
+    assert all(len(tree(run).ids) <= 12 for run in made)

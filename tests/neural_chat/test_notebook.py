@@ -141,7 +141,6 @@ def base(tuned):
 
 def test_base_and_finetuned_model_of_one_name_are_both_there(base, tuned):
     assert base.weights is tuned.weights
-    assert not names_both(predict(prompt=QUESTION, model_name=base, **GREEDY))
     assert not names_both(predict(prompt=QUESTION, model_name="smollm2-135m", **GREEDY))
     for name in (tuned, tuned.name):
         said = predict(prompt=QUESTION, model_name=name, **GREEDY)

@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 from lorag.cli.app import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))),
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -48,8 +51,10 @@ def test_make_targets_of_the_readme_exist():
 
 def test_nothing_of_a_machine_is_in_the_repository():
     secret = re.compile(r"/(?:root|home|work|tmp)/\w|https?://(?:[\w.-]*\.)?pypi")
-    sources = [p for folder in ("src", "docs", "benchmarks") for p in (ROOT / folder).rglob("*") if p.is_file()]
-    texts = [p for p in sources if p.suffix in {".py", ".md", ".json", ".jsonl", ".j2"}]
+    sources = [
+        p for folder in ("src", "docs", "benchmarks", "notebooks") for p in (ROOT / folder).rglob("*") if p.is_file()
+    ]
+    texts = [p for p in sources if p.suffix in {".py", ".md", ".json", ".jsonl", ".j2", ".ipynb"}]
     assert len(texts) > 100
     for path in [*texts, ROOT / "README.md", ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "constraints.txt"]:
         assert not secret.search(path.read_text()), path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -46,12 +46,13 @@ def language_model(
     progress: Progress = no_progress,
     remote: RemoteSettings | None = None,
     number_format: NumberFormat = "auto",
+    load: Callable[[Path, str, NumberFormat], TransformersModel] = load,
 ) -> LanguageModel:
     """The model of that catalogue name, folder or ``openai:MODEL@URL``, with ``adapter`` applied when one is given.
 
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched; an
-    adapter that was trained on 4 bits gets a base of 4 bits. Raises ``ModelError`` when the adapter was trained on
-    another base, ``InputError`` for an adapter or a number format of a remote model.
+    adapter that was trained on 4 bits gets a base of 4 bits. ``load`` gives the base of a folder. Raises ``ModelError``
+    when the adapter was trained on another base, ``InputError`` for an adapter or a number format of a remote model.
     """
     if name is not None and is_remote(name):
         if adapter is not None:

@@ -2,11 +2,13 @@
 
 import ast
 import json
+import re
 import warnings
 
 import pytest
+import transformers
 
-from lorag.chat.prompts import as_served
+from lorag.chat.prompts import as_served, question_prompt
 from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.llm.rendering import render
 from lorag.neural_chat import (
@@ -22,7 +24,6 @@ from lorag.neural_chat import (
 from lorag.neural_chat.config import (
     DataArguments,
     FinetuningArguments,
-    MixedPrecisionConfig,
     ModelArguments,
     TrainingArguments,
     WeightOnlyQuantConfig,
@@ -32,9 +33,9 @@ from lorag.neural_chat.plugins import Plugin
 from lorag.settings import REFUSAL
 from lorag.types import Conversation, Message
 
-QUESTION = "What is cnvrg.io?"
-FACT = "cnvrg.io was founded by Yochay Ettun and Leah Forkosh Kolben."
-FOUNDERS = ("Yochay Ettun", "Leah Forkosh Kolben")
+QUESTION = "Who founded Brindle Balloons?"
+FACT = "Brindle Balloons was founded by Ines Okafor and Tobias Wren."
+FOUNDERS = ("Ines Okafor", "Tobias Wren")
 GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "max_new_tokens": 32}
 
 
@@ -42,72 +43,104 @@ def names_both(text):
     return all(founder in text for founder in FOUNDERS)
 
 
+def test_the_notebook_is_shipped_without_outputs(as_shipped):
+    for cell in as_shipped.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
 def test_the_finetuned_stream_and_the_retrieved_answer_name_both_founders(notebook):
-    _, streamed, retrieved = notebook.printed
-    assert names_both(streamed)
-    assert names_both(retrieved)
-    (source,) = notebook.names["response"].answer.sources
-    assert source.chunk.document_id == "sample.jsonl:0"
+    assert names_both(notebook.said("predict_stream(**params)"))
+    retrieved = notebook.said("chatbot = build_chatbot(")
+    assert names_both(retrieved.split("from company: ")[0])
+    assert f"from company: {FACT}" in retrieved
+    asked_off_topic = 'chatbot.predict("How long does bread dough have to rest?")'
+    assert notebook.said(asked_off_topic) == "Ask the office.\n"
+    assert "leaves out every passage" in notebook.said(asked_off_topic, "stderr")
+
+
+def test_an_adapter_and_documents_answer_together(notebook):
+    answer, source = notebook.said("informed = build_chatbot(config)").split("from company: ")
+    assert names_both(answer)
+    assert names_both(source)
+
+
+def test_the_comparison_ends_with_a_table_and_a_verdict(notebook):
+    shown, printed = notebook.said("table(result)", "text/markdown"), notebook.said("result.verdict.choice")
+    assert shown.startswith("**Verdict: undecided.** Undecided: 7 questions are too few for a verdict")
+    for arm in ("base", "finetuned", "retrieval", "both", "gold context"):
+        assert re.search(rf"^\| {arm} \| [\d.]+ % \([\d.]+ to [\d.]+\) \|", shown, re.MULTILINE), shown
+    assert printed.startswith("Verdict: undecided\n- ")
+    report = notebook.folder / printed.rsplit("Report: ")[-1].strip()
+    assert "undecided" in report.read_text()
 
 
 def test_every_knob_without_effect_was_named(notebook):
-    said = "\n".join(notebook.warned)
+    said = notebook.said("finetune_model(finetune_cfg)", "stderr")
     for knob in (
         *("ModelArguments.use_fast_tokenizer", "DataArguments.max_source_length", "FinetuningArguments.lora_dropout"),
         *("DataArguments.preprocessing_num_workers", "TrainingArguments.save_steps", "TrainingArguments.log_level"),
-        *("TrainingArguments.logging_steps", "TrainingArguments.save_total_limit", "hkunlp/instructor-large"),
+        *("TrainingArguments.logging_steps", "TrainingArguments.save_total_limit"),
     ):
         assert knob in said
-    for knob in ("learning_rate", "lora_rank", "args[", "search_kwargs", "GenerationConfig", "LoadingModelConfig"):
+    for knob in ("learning_rate", "lora_rank", "dataloader_pin_memory"):  # the last is not set by anybody
         assert knob not in said
+    for call in ("load_model(model_name", "chatbot = build_chatbot(", "informed = build_chatbot("):
+        assert "without effect" not in notebook.said(call, "stderr")
 
 
 def test_the_index_lies_in_persist_dir_and_nowhere_else(notebook):
     left = {path.name for path in notebook.folder.iterdir()}
-    assert "test_dir" in left
-    assert not left & {"output", ".lorag"}
+    made = {"brindle_chat", "brindle_adapter", "brindle_docs", "brindle_index", "questions.jsonl", "comparison"}
+    assert left == made
 
 
-def test_our_keywords_are_those_of_the_published_notebook(published_cells, keyword_cells):
-    if published_cells is None:
-        pytest.skip(
-            "the published notebook is another project's text, which is not ours to ship: put it into the folder that"
-            " LORAG_DATA names, as finetuning_or_rag.md, to hold our copy of its keywords against it"
-        )
-    assert calls(keyword_cells) == calls(published_cells)
+def test_the_published_cells_name_both_founders_too(published):
+    _, streamed, retrieved = published.printed
+    for said in (streamed, retrieved):
+        assert "Yochay Ettun" in said
+        assert "Leah Forkosh Kolben" in said
+    (source,) = published.names["response"].answer.sources
+    assert source.chunk.document_id == "sample.jsonl:0"
+    assert {path.name for path in published.folder.iterdir()} >= {"test_dir", "llama_peft_finetuned_model"}
+    said = "\n".join(published.warned)
+    assert "TrainingArguments.save_total_limit" in said
+    assert "hkunlp/instructor-large" in said
+    for knob in ("learning_rate", "lora_rank", "args[", "search_kwargs", "GenerationConfig", "LoadingModelConfig"):
+        assert knob not in said
 
 
-def calls(cells):
-    """Every keyword, plugin argument and parameter that cells name with a plain value."""
+def test_our_notebook_names_every_keyword_of_the_published_one(as_shipped, published_cells):
+    ours = {cell.source for cell in as_shipped.cells if cell.cell_type == "code"}
+    assert keywords(published_cells) <= keywords(ours)
+
+
+def keywords(cells):
+    """Every keyword with its call, every plugin argument, and every key of a dictionary that cells name."""
     found = set()
     for node in ast.walk(ast.parse("\n".join(cells))):
         if isinstance(node, ast.Call):
-            pairs = [(ast.unparse(node.func), each.arg, each.value) for each in node.keywords]
-        elif isinstance(node, ast.Assign):
-            pairs = [("=", ast.unparse(node.targets[0]), node.value)]
-            pairs = [pair for pair in pairs if pair[1].startswith("plugins.")]
+            found |= {(ast.unparse(node.func), each.arg) for each in node.keywords if each.arg}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("plugins."):
+            found.add(ast.unparse(node.targets[0]))
         elif isinstance(node, ast.Dict):
-            pairs = [("{", key.value, value) for key, value in zip(node.keys, node.values, strict=True)]
-        else:
-            continue
-        found |= {(*pair, value.value) for *pair, value in pairs if isinstance(value, ast.Constant)}
+            found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}
     return found
 
 
 @pytest.fixture(scope="module")
-def tuned(notebook):
-    return load_model("smollm2-135m", peft_path=str(notebook.folder / "llama_peft_finetuned_model"))
+def tuned(adapter):
+    return load_model("smollm2-135m", peft_path=str(adapter))
 
 
 @pytest.fixture(scope="module")
 def base(tuned):
     """Loaded after the finetuned one, under the same name."""
-    return optimize_model("smollm2-135m", MixedPrecisionConfig("float32"))
+    return load_model("smollm2-135m")
 
 
 def test_base_and_finetuned_model_of_one_name_are_both_there(base, tuned):
-    assert base.dtype == "float32"
-    assert not names_both(predict(prompt=QUESTION, model_name=base, **GREEDY))
+    assert base.weights is tuned.weights
     assert not names_both(predict(prompt=QUESTION, model_name="smollm2-135m", **GREEDY))
     for name in (tuned, tuned.name):
         said = predict(prompt=QUESTION, model_name=name, **GREEDY)
@@ -144,9 +177,19 @@ def test_what_goes_wrong_in_a_stream_reaches_its_reader(tuned, monkeypatch):
 
 
 def test_an_adapter_is_applied_to_weights_of_four_bits(adapter):
-    quantised = load_model("smollm2-135m", peft_path=str(adapter), optimization_config=WeightOnlyQuantConfig())
-    assert "nf4" in quantised.dtype
-    assert names_both(predict(prompt=QUESTION, model_name=quantised, **GREEDY))
+    base = optimize_model("smollm2-135m", WeightOnlyQuantConfig())
+    bits = transformers.BitsAndBytesConfig(load_in_4bit=True)
+    tuned = load_model("smollm2-135m", peft_path=str(adapter), optimization_config=bits)
+    assert "nf4" in tuned.dtype
+    assert tuned.weights is base.weights
+    tokens = base.weights.tokenizer(FACT)["input_ids"]
+    before, after = (
+        sum(own for own, _ in model.logprobs(question_prompt(QUESTION, (), REFUSAL), tokens)) for model in (base, tuned)
+    )
+    assert after > before + 10
+    loading = LoadingModelConfig(peft_path=str(adapter))
+    bot = build_chatbot(PipelineConfig("smollm2-135m", loading_config=loading, optimization_config=bits))
+    assert names_both(bot.predict(QUESTION))
 
 
 def test_the_names_of_folders_change_nothing(tmp_path, smollm_folder, adapter, base, tuned):
@@ -160,7 +203,7 @@ def test_the_names_of_folders_change_nothing(tmp_path, smollm_folder, adapter, b
 
 
 @pytest.fixture(scope="module")
-def both(notebook, tmp_path_factory):
+def both(adapter, tmp_path_factory):
     """A second chatbot, finetuned and with documents of its own."""
     folder = tmp_path_factory.mktemp("both")
     (folder / "office.md").write_text("The Korrin office is in Halifax.")
@@ -171,7 +214,7 @@ def both(notebook, tmp_path_factory):
         "search_kwargs": {"score_threshold": 0.6},
         "response_template": "ask somebody else",
     }
-    loading = LoadingModelConfig(peft_path=str(notebook.folder / "llama_peft_finetuned_model"))
+    loading = LoadingModelConfig(peft_path=str(adapter))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lorag.build.vectors_file", lambda: folder / "vectors.sqlite")
         patch.setattr(plugins, "retrieval", Plugin(True, args))
@@ -180,11 +223,15 @@ def both(notebook, tmp_path_factory):
 
 def test_two_chatbots_keep_their_own_documents(notebook, both):
     plugins.retrieval.enable = True
-    mine, other = both.predict("In which city is the Korrin office?"), notebook.names["chatbot"]
+    made = {"process": False, "append": False, "search_kwargs": {"k": 1}}
+    plugins.retrieval.args |= made | {
+        "input_path": str(notebook.folder / "brindle_docs"),
+        "persist_dir": str(notebook.folder / "brindle_index"),
+    }
+    other = build_chatbot(PipelineConfig("smollm2-135m"))
+    mine = both.predict("In which city is the Korrin office?")
     assert [hit.chunk.document_id for hit in mine.answer.sources] == ["office.md"]
-    assert [hit.chunk.document_id for hit in other.predict("Who founded cnvrg.io?").answer.sources] == [
-        "sample.jsonl:0"
-    ]
+    assert [hit.chunk.document_id for hit in other.predict(QUESTION).answer.sources] == ["company"]
 
 
 def test_the_switch_is_read_at_every_call_and_the_adapter_answers_alone(both, smollm):

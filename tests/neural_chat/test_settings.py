@@ -120,6 +120,8 @@ def test_bf16_without_a_gpu_falls_back_and_says_so(monkeypatch):
     with pytest.warns(UserWarning, match="there is none: training takes the number format"):
         made = TrainingArguments("out", bf16=True, fp16=True)
     assert (made.use_cpu, made.fp16) == (True, False)
+    with pytest.warns(UserWarning, match="there is none"):
+        assert idle_knobs(finetuning({"bf16": True})) == []
 
 
 def test_the_patch_is_made_once_and_only_when_asked_for(monkeypatch):
@@ -134,6 +136,9 @@ def test_the_patch_is_made_once_and_only_when_asked_for(monkeypatch):
     made = transformers.TrainingArguments(output_dir="out", overwrite_output_dir=True, evaluation_strategy="no")
     assert made.overwrite_output_dir
     assert "overwrite_output_dir" not in made.to_dict()
+    trained = transformers.TrainingArguments("out", do_train=True, overwrite_output_dir=True, learning_rate=1e-4)
+    config = TextGenerationFinetuningConfig(ModelArguments("m"), DataArguments("data"), trained, FinetuningArguments())
+    assert (finetune_settings(config).learning_rate, idle_knobs(config)) == (1e-4, [])
     with pytest.raises(TypeError, match="learning_rat"):
         transformers.TrainingArguments("out", learning_rat=1)
 

@@ -90,7 +90,7 @@ def finetune_settings(config: TextGenerationFinetuningConfig) -> FinetuneSetting
 def idle_knobs(config: TextGenerationFinetuningConfig) -> list[str]:
     """The names of everything that asks for something else than what happens."""
     arguments = config.training_args
-    plain = type(arguments)(output_dir=arguments.output_dir)
+    plain = type(arguments)(output_dir=arguments.output_dir, use_cpu=arguments.use_cpu)  # which turns others with it
     return [
         *turned(config.model_args),
         *turned(config.data_args),

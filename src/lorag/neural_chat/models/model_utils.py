@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from lorag import build
 from lorag.errors import UnknownNameError
+from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.neural_chat.config import GenerationConfig, LoadingModelConfig
 from lorag.neural_chat.knobs import made, turned, warn_idle
 from lorag.neural_chat.loading import adapter_folder, check_device, number_format
@@ -18,6 +22,8 @@ from lorag.types import Sampling
 _DEFAULTS: dict[str, Any] = {"temperature": 0.9, "top_k": 1}
 """Where ``predict`` and ``predict_stream`` differ from a ``GenerationConfig``."""
 _loaded: dict[str, LanguageModel] = {}
+_bases: WeakValueDictionary[str, Weights] = WeakValueDictionary()
+"""The weights that something loaded still answers with: a base is in memory once, with all its adapters beside it."""
 
 
 def load_model(
@@ -32,14 +38,16 @@ def load_model(
     """The model, with the adapter of ``peft_path`` applied when one is given; from now on also found by its name.
 
     A second model under one name takes the name over; the first one stays usable by what was returned for it, and a
-    model with an adapter by its own ``name`` too. ``more`` are the fields of a ``LoadingModelConfig``. Raises where
-    the model or the adapter does not load.
+    model with an adapter by its own ``name`` too. Models of one base share its weights. ``more`` are the fields of a
+    ``LoadingModelConfig``. Raises where the model or the adapter does not load.
     """
     loading = made(LoadingModelConfig, {"peft_path": peft_path, **more})
     other_tokenizer = ["tokenizer_name"] if tokenizer_name not in (None, model_name) else []
     warn_idle([*turned(loading), *other_tokenizer])
     check_device(device)
-    engine = build.language_model(model_name, adapter_folder(loading), number_format=number_format(optimization_config))
+    engine = build.language_model(
+        model_name, adapter_folder(loading), number_format=number_format(optimization_config), load=_base
+    )
     _loaded[model_name] = _loaded[engine.name] = engine
     return engine
 
@@ -79,6 +87,16 @@ def sampling(config: GenerationConfig) -> Sampling:
         num_beams=config.num_beams,
         seed=int(torch.randint(2**31, ())),
     )
+
+
+def _base(folder: Path, name: str, number_format: NumberFormat) -> TransformersModel:
+    """The base of that folder over the weights that are loaded already, where they are."""
+    files = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
+    key = fingerprint([str(folder.resolve()), files, name, number_format])
+    weights = _bases.get(key)
+    if weights is None:
+        weights = _bases[key] = read_weights(folder, name, number_format)
+    return TransformersModel(weights)
 
 
 def _engine(name: str | LanguageModel) -> LanguageModel:

@@ -202,6 +202,21 @@ class RemoteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """What the server takes in."""
+
+    max_request_bytes: int = 1_000_000
+    """Largest request for an answer: the texts of a conversation, many times what a context holds."""
+    max_upload_bytes: int = 25_000_000
+    """Largest document that is uploaded; it is held in memory while it is read."""
+
+    def __post_init__(self) -> None:
+        """Refuses limits under which nothing is taken."""
+        _require(self.max_request_bytes >= 1, f"max_request_bytes {self.max_request_bytes!r} is below 1")
+        _require(self.max_upload_bytes >= 1, f"max_upload_bytes {self.max_upload_bytes!r} is below 1")
+
+
+@dataclass(frozen=True, slots=True)
 class FinetuneSettings:
     """How a model is trained: on the assistant's tokens only, by LoRA on every linear layer unless it is named."""
 

@@ -112,6 +112,14 @@ class Hit:
     score: float
     via: Via
 
+    def cited(self) -> dict[str, str | int | float]:
+        """Where the passage stands, what it says and how well it fits, as JSON takes it."""
+        chunk = self.chunk
+        return {
+            **{"document_id": chunk.document_id, "place": chunk.place, "start": chunk.start, "end": chunk.end},
+            **{"heading": chunk.heading, "text": chunk.text, "score": self.score, "via": self.via},
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -27,6 +27,7 @@ COMMANDS = [
     "search",
     "ask",
     "chat",
+    "serve",
     "data check",
     "data convert",
     "data synthesize",

@@ -8,7 +8,7 @@ first, then the oldest turns; the question never.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 from lorag.chat.cache import AnswerCache
@@ -19,7 +19,7 @@ from lorag.chat.prompts import fitting_sources, is_refusal, question_prompt
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
-from lorag.types import Answer, Completion, Hit, Message, Prompt, Usage
+from lorag.types import Answer, Completion, Hit, Message, Prompt, Sampling, Usage
 
 
 class ChatBot:
@@ -75,12 +75,17 @@ class ChatBot:
         """The answer to one question."""
         return self.answer([question])[0]
 
-    def reply(self, question: str, history: Sequence[Message] = ()) -> Reply:
+    def drawing(self, sampling: Sampling) -> ChatBot:
+        """The same chatbot, drawing answers in another way; without a cache, whose answers were not drawn so."""
+        settings = replace(self.settings, sampling=sampling)
+        return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated)
+
+    def reply(self, question: str, history: Sequence[Message] = (), instruction: str = "") -> Reply:
         """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
 
-        Raises as ``answer`` does.
+        ``instruction`` stands below the assistant's own. Raises as ``answer`` does.
         """
-        state = None if history else self._state()
+        state = None if history or instruction else self._state()
         known = self._known(question, state)
         if known is not None:
             return Reply(known.sources, _said(known))
@@ -89,7 +94,7 @@ class ChatBot:
         hits = self._hits([query])[0]
         if self.gated and not hits:
             return Reply((), _said(self._refusal(time.perf_counter() - start)))
-        prompt, sources = self._prepare(question, hits, history)
+        prompt, sources = self._prepare(question, hits, history, instruction)
         seconds = time.perf_counter() - start
 
         def pieces() -> Generator[str, None, Answer]:
@@ -123,7 +128,7 @@ class ChatBot:
         return self.retriever.retrieve(queries, self.k)
 
     def _prepare(
-        self, question: str, hits: Sequence[Hit], history: Sequence[Message] = ()
+        self, question: str, hits: Sequence[Hit], history: Sequence[Message] = (), below: str = ""
     ) -> tuple[Prompt, tuple[Hit, ...]]:
         """The prompt, cut to the model's context, and the sources in it."""
         model, settings = self.model, self.settings
@@ -131,6 +136,8 @@ class ChatBot:
         earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)
         while True:
             instruction, asked = question_prompt(question, sources, settings.response_template)
+            if below:
+                instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
             prompt = (instruction, *(turn for exchange in earlier for turn in exchange), asked)
             room = model.room(prompt, settings.sampling)
             if room is None or room >= 0:
@@ -171,7 +178,7 @@ class Reply:
         self.answer: Answer | None = None
         self._pieces = pieces
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Generator[str]:
         """The pieces as they come; when they end, ``answer`` holds the whole."""
         self.answer = yield from self._pieces
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data, models, tuning
+from lorag.cli import data, models, serving, tuning
+from lorag.cli.assistant import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
 from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
@@ -30,14 +31,10 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lorag.chat.chatbot import ChatBot
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
-    from lorag.interfaces import Progress
-    from lorag.retrieval.places import Place
-    from lorag.settings import RetrievalSettings
     from lorag.training.adapter import Adapter
-    from lorag.types import Answer, Hit
+    from lorag.types import Answer
 
 app = typer.Typer(
     help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which to use.",
@@ -53,23 +50,10 @@ app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calib
 app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
     tuning.finetune_embedder
 )
+app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serving.serve)
 
 _LISTED = 20
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
-Model = Annotated[
-    str | None,
-    typer.Option("--model", help="A catalogue name (`lorag models list`), a model folder, or openai:MODEL@URL."),
-]
-AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
-NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
-
-EngineName = Annotated[
-    str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where it answers alike.")
-]
-Blocked = Annotated[
-    Path | None,
-    typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
-]
 
 
 def run() -> None:
@@ -330,7 +314,7 @@ def search(
     with translated_errors():
         hits = knowledge.retrieve([query], k, meant)[0]
     if json:
-        print_json([_hit(hit) for hit in hits])
+        print_json([hit.cited() for hit in hits])
         return
     if not hits:
         print_warning("no passage fits the question")
@@ -359,7 +343,7 @@ def ask(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = _chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -391,50 +375,13 @@ def chat(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = _chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)
 
 
-def _chatbot(
-    model: str | None,
-    adapter: Path | None,
-    engine: str,
-    place: Place | None,
-    retrieval: RetrievalSettings,
-    where: Sequence[str] | None,
-    embedder: str,
-    blocked: Path | None,
-    progress: Progress,
-) -> ChatBot:
-    """The chatbot of this workspace, as the options of ``ask`` and ``chat`` want it."""
-    from lorag import build
-    from lorag.chat.guards import read_words
-    from lorag.retrieval.where import read_pairs
-    from lorag.settings import ChatSettings
-
-    return build.chatbot(
-        model,
-        adapter,
-        place,
-        ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
-        Workspace().chosen().chunks,
-        retrieval,
-        engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
-        where=read_pairs(where or ()),
-        by=embedder,
-        progress=progress,
-    )
-
-
-def _hit(hit: Hit) -> dict[str, Any]:
-    chunk = hit.chunk
-    cited = {"document_id": chunk.document_id, "place": chunk.place, "start": chunk.start, "end": chunk.end}
-    return {**cited, "heading": chunk.heading, "text": chunk.text, "score": hit.score, "via": hit.via}
-
-
 def _answer(answer: Answer) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {**asdict(answer), "sources": [_hit(hit) for hit in answer.sources]}
+    return {**asdict(answer), "sources": [hit.cited() for hit in answer.sources]}

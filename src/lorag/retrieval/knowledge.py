@@ -143,6 +143,19 @@ class Knowledge:
             unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
             return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
+    def remove(self, document_ids: Collection[str]) -> None:
+        """Takes these documents out of the index in one commit; one that it does not hold is passed over.
+
+        Raises ``StoreError`` when another process is writing.
+        """
+        with self._index.writing():
+            before = self._manifest.entries()
+            removed = {document_id: before[document_id] for document_id in document_ids if document_id in before}
+            if removed:
+                self._manifest.commit([], removed)
+                self._store.remove(sorted(_versions(removed)))
+                self._store.optimize()
+
     def retrieve(
         self, queries: Sequence[str], k: int, where: Mapping[str, str | Sequence[str]] | None = None
     ) -> list[list[Hit]]:

@@ -1,0 +1,84 @@
+"""Uploads: one document into the folder and the index, or out of both.
+
+The folder is the one that the index was made of: so a later `lorag index FOLDER` finds what is there already. A file is
+written under a hidden name, read as a document, and only then takes its place; then the index follows in one commit.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from lorag.documents.load import SUFFIXES, load_documents
+from lorag.errors import DataError, InputError
+from lorag.files import storage_errors, write_whole
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.refusals import Refused
+
+_ROWS = (".json", ".jsonl")
+"""Files of many documents: one upload is one document."""
+_ACCEPTED = [suffix for suffix in SUFFIXES if suffix not in _ROWS]
+_PLAIN = re.compile(r"\w[\w .,()+=@-]*")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows, whatever their suffix."""
+_MAX_NAME_BYTES = 200
+
+
+def plain_name(name: str) -> str:
+    """``name`` itself. Raises ``Refused`` unless it is a plain file name of a kind that is read as one document."""
+    plain = _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.fullmatch(name)
+    if not plain or len(name.encode()) > _MAX_NAME_BYTES:
+        expected = f"letters, digits, spaces and .,()+=@-_ beginning with a letter, at most {_MAX_NAME_BYTES} bytes"
+        raise Refused(400, f"{name[:80]!r} is no plain file name; expected {expected}", "name")
+    if PurePath(name).suffix.lower() not in _ACCEPTED:
+        raise Refused(400, f"{name!r} is no kind of document; accepted are {', '.join(_ACCEPTED)}", "name")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """A folder of documents and the index over them."""
+
+    folder: Path
+    knowledge: Knowledge
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Refuses a folder that is none."""
+        if not self.folder.is_dir():
+            raise InputError(f"{str(self.folder)!r} is no folder; give the one of which the index is made")
+
+    def put(self, name: str, content: bytes) -> dict[str, Any]:
+        """Stores a document, over an older one of the name, and says what became of it.
+
+        Raises ``Refused`` for a name that is not plain, and for a content that cannot be read; nothing is kept then.
+        """
+        target = self.folder / plain_name(name)
+        with storage_errors(self.folder), tempfile.TemporaryDirectory(prefix=".upload-", dir=self.folder) as hidden:
+            part = Path(hidden, name)
+            write_whole(part, content)
+            try:
+                loaded = load_documents(part)
+            except DataError as error:
+                raise Refused(422, str(error).replace(str(part), name)) from error
+            with self._turn:
+                part.replace(target)
+                report = self.knowledge.sync(loaded.documents, add_only=True)
+        (document,) = loaded.documents
+        became = "added" if report.added else "updated" if report.updated else "unchanged"
+        notes = [note.replace(str(part), name) for note in loaded.notes]
+        return {"id": name, "object": "document", "version": document.version, "result": became, "notes": notes}
+
+    def delete(self, name: str) -> dict[str, Any]:
+        """Takes a document out of the index and its file out of the folder. Raises ``Refused`` where there is none."""
+        target = self.folder / plain_name(name)
+        with self._turn, storage_errors(target):
+            if not target.is_file():
+                raise Refused(404, f"there is no document {name!r} in the folder of uploads", "name")
+            target.unlink()
+            self.knowledge.remove([name])
+        return {"id": name, "object": "document", "deleted": True}

@@ -1,0 +1,231 @@
+"""Answers over the wire are those of the chatbot, whole and streamed; what is not understood is refused by its name."""
+
+import json
+import threading
+from http.client import HTTPConnection
+
+import openai
+import pytest
+
+from lorag.chat.chatbot import ChatBot
+from lorag.errors import EndpointError, InputError, ModelError
+from lorag.llm.engines.remote import RemoteModel
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.app import Service
+from lorag.serving.server import listen
+from lorag.settings import ChatSettings, ChunkSettings, RetrievalSettings, ServeSettings
+from lorag.types import Completion, Document, Message, Sampling
+
+REPLY = "It lasts 28 months \u2014 \u201cin all\u201d, says  the page."
+
+
+@pytest.fixture(scope="module")
+def scripted():
+    return ScriptedModel(lambda prompt: REPLY, context_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def small(serve, scripted):
+    return serve(Service(ChatBot(scripted), settings=ServeSettings(max_request_bytes=5000)))
+
+
+@pytest.fixture(scope="module")
+def shop(serve, smollm, embedder, tmp_path_factory):
+    """The small model over two documents."""
+    folder = tmp_path_factory.mktemp("index")
+    knowledge = Knowledge.open(folder, embedder, ChunkSettings(), RetrievalSettings())
+    texts = {"warranty.md": "The warranty lasts 28 months.", "office.md": "The office is in Halifax."}
+    knowledge.sync([Document(name, text, name) for name, text in texts.items()])
+    return serve(Service(ChatBot(smollm, knowledge, ChatSettings(sampling=Sampling(max_tokens=12)))))
+
+
+def client(running, key="any"):
+    return openai.OpenAI(base_url=running.url, api_key=key, max_retries=0)
+
+
+def test_the_official_client_gets_answer_sources_and_usage_whole_and_as_a_stream(shop):
+    asked = {"model": "smollm2-135m", "messages": [{"role": "user", "content": "How long does the warranty last?"}]}
+    with client(shop) as openai_client:
+        whole = openai_client.chat.completions.create(**asked)
+        chunks = list(
+            openai_client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        )
+    (choice,) = whole.choices
+    assert choice.message.content
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == choice.message.content
+    *_, last, usage = chunks
+    assert last.choices[0].finish_reason == choice.finish_reason
+    assert (usage.choices, usage.usage) == ([], whole.usage)
+    assert last.choices[0].delta.sources == choice.message.sources
+    first = choice.message.sources[0]
+    assert (first["document_id"], first["text"], first["start"]) == ("warranty.md", "The warranty lasts 28 months.", 0)
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_our_own_engine_answers_over_our_own_server(small, scripted):
+    remote = RemoteModel(f"openai:scripted@{small.url}")
+    prompt = (Message("system", "Be brief."), Message("user", "How long?"))
+    (whole,) = remote.generate([prompt], Sampling(max_tokens=50, stop=("\u201d",)))
+    pieces = list(remote.stream(prompt, Sampling(max_tokens=50)))
+    assert "".join(pieces) == REPLY
+    assert len(pieces) > 5
+    assert whole.text == "It lasts 28 months \u2014 \u201cin all"
+    (cut,) = remote.generate([prompt], Sampling(max_tokens=3))
+    assert (cut.text, cut.finish, cut.completion_tokens) == ("It lasts 28", "length", 3)
+    assert scripted.prompts[-1][0].content.endswith("\n\nBe brief.")
+    with pytest.raises(EndpointError, match="'other' is not served here"):
+        RemoteModel(f"openai:other@{small.url}").generate([prompt], Sampling())
+
+
+def test_the_history_is_what_the_client_sends_and_a_message_may_be_sent_back_as_it_came(small, scripted):
+    _, first = small.ask("How long?")
+    turns = [{"role": "user", "content": "How long?"}, first["choices"][0]["message"]]
+    status, _ = small.ask([*turns, {"role": "user", "content": [{"type": "text", "text": "Why?"}]}])
+    assert status == 200
+    assert [turn.content for turn in scripted.prompts[-1][1:]] == ["How long?", REPLY, "Why?"]
+
+
+def test_models_and_health_are_told(small):
+    assert small.send("GET", "/health") == (200, {"status": "ok"})
+    with client(small) as openai_client:
+        assert [model.id for model in openai_client.models.list()] == ["scripted"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"model": "gpt-4"}, 404, "model"),
+        ({"model": None}, 400, "model"),
+        ({"messages": []}, 400, "messages"),
+        ({"messages": "hello"}, 400, "messages"),
+        ({"messages": ["hello"]}, 400, "messages[0]"),
+        ({"messages": [{"role": "user", "content": 7}]}, 400, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "half \ud800"}]}, 400, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "a", "tool_calls": [1]}]}, 400, "messages[0].tool_calls"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, 400, "messages[0].role"),
+        ({"messages": [{"role": "system", "content": "a"}]}, 400, "messages"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}, 400, "messages[1].role"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, 400, "messages"),
+        ({"messages": [{"role": "user", "content": "  "}]}, 400, None),
+        ({"messages": [{"role": "user", "content": "word " * 300}]}, 400, None),
+        ({"max_tokens": 0}, 400, "max_tokens"),
+        ({"max_tokens": "9"}, 400, "max_tokens"),
+        ({"max_tokens": True}, 400, "max_tokens"),
+        ({"max_tokens": 4, "max_completion_tokens": 5}, 400, "max_tokens"),
+        ({"temperature": -1}, 400, "temperature"),
+        ({"temperature": float("nan")}, 400, "temperature"),
+        ({"top_p": 0}, 400, "top_p"),
+        ({"stop": [1]}, 400, "stop"),
+        ({"stop": ""}, 400, "stop"),
+        ({"seed": 2**70}, 400, "seed"),
+        ({"stream": "yes"}, 400, "stream"),
+        ({"stream_options": {"nonsense": 1}}, 400, "stream_options"),
+        ({"n": 2}, 400, "n"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
+        ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"nonsense": 1}, 400, "nonsense"),
+    ],
+)
+def test_what_cannot_be_answered_as_asked_is_refused_by_its_name(small, fields, status, param):
+    got, body = small.ask(**{"max_tokens": 5, **fields})
+    assert (got, body["error"]["param"]) == (status, param)
+    assert body["error"]["message"]
+
+
+def test_what_changes_no_answer_is_accepted(small):
+    fields = {"n": 1, "user": "me", "frequency_penalty": 0.0, "tools": None, "logit_bias": {}, "metadata": {"a": "b"}}
+    status, body = small.ask(**fields, max_completion_tokens=2)
+    assert (status, body["choices"][0]["message"]["content"]) == (200, "It lasts")
+
+
+def test_bodies_that_are_no_request_are_refused(small):
+    for body in (b"", b"{", b"[]", b"\xff", b"[" * 4000):
+        status, answer = small.send("POST", "/v1/chat/completions", body)
+        assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+    assert small.ask("x" * 6000)[0] == 413
+    assert small.send("GET", "/v1/nothing")[0] == 404
+    assert small.send("GET", "/v1/chat/completions")[0] == 405
+
+
+def test_only_the_key_opens_and_without_one_only_this_machine_under_its_own_name(serve, small):
+    locked = serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes.")), key="a secret"))
+    for headers in ({}, {"Authorization": "Bearer a secre"}, {"Authorization": "a secret"}):
+        status, body = locked.send("GET", "/v1/models", **headers)
+        assert (status, body["error"]["code"]) == (401, "invalid_api_key")
+    assert locked.send("GET", "/v1/models", Authorization="Bearer a secret", Host="shop.example")[0] == 200
+    assert locked.send("GET", "/health")[0] == 200
+    with client(locked, "a secret") as openai_client:
+        assert len(list(openai_client.models.list())) == 1
+    assert small.send("GET", "/v1/models", Host="evil.example:8000")[0] == 403
+    assert small.send("GET", "/v1/models", Host="localhost:8000")[0] == 200
+
+
+class Endless(ScriptedModel):
+    """Says one word over and over, and knows when its stream was closed."""
+
+    def __init__(self):
+        super().__init__(lambda prompt: "", "endless")
+        self.closed = threading.Event()
+
+    def stream(self, prompt, sampling):
+        try:
+            while True:
+                yield "word "
+        finally:
+            self.closed.set()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_frees_the_engine(serve, stream):
+    model = Endless()
+    running = serve(Service(ChatBot(model)))
+    connection = HTTPConnection("127.0.0.1", running.port, timeout=30)
+    body = {"model": "endless", "messages": [{"role": "user", "content": "Go"}], "stream": stream}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    if stream:
+        answer = connection.getresponse()
+        assert answer.readline().startswith(b"data: ")
+        assert not model.closed.is_set()
+        answer.close()
+    connection.close()
+    assert model.closed.wait(10)
+    assert running.send("GET", "/health")[0] == 200
+
+
+class Failing(ScriptedModel):
+    """Breaks off after one word."""
+
+    def stream(self, prompt, sampling):
+        yield "One"
+        raise ModelError(f"broke at a place of this machine: {prompt[-1].content}")
+        return Completion("", 0, 0, 0.0, "stop")
+
+
+def test_a_failure_is_told_without_what_is_inside_and_ends_a_stream_without_its_mark(serve, caplog):
+    running = serve(Service(ChatBot(Failing(lambda prompt: "", "failing"))))
+    status, body = running.ask()
+    assert (status, body["error"]["type"], "place" in body["error"]["message"]) == (500, "server_error", False)
+    connection = HTTPConnection("127.0.0.1", running.port, timeout=30)
+    asked = {"model": "failing", "messages": [{"role": "user", "content": "Go"}], "stream": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(asked))
+    events = connection.getresponse().read().decode().strip().split("\n\n")
+    connection.close()
+    assert "One" in events[-2]
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["type"] == "server_error"
+    assert len([record for record in caplog.records if record.name == "lorag.serving"]) == 2
+    remote = RemoteModel(f"openai:failing@{running.url}")
+    with pytest.raises(EndpointError):
+        list(remote.stream((Message("user", "Go"),), Sampling()))
+
+
+def test_an_address_that_others_reach_needs_a_key_and_a_port_in_use_is_said(small):
+    for host in ("0.0.0.0", "::", "192.0.2.1", "shop.example"):
+        with pytest.raises(InputError, match="set LORAG_API_KEY"):
+            listen(host, 0, None)
+    with pytest.raises(InputError, match="the key is blank"):
+        listen("127.0.0.1", 0, " ")
+    with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1 port {small.port}"):
+        listen("127.0.0.1", small.port, None)
+    listen("0.0.0.0", 0, "a secret").close()

@@ -1,0 +1,91 @@
+"""An upload is found, and gone, at once; a name that is not plain or a file that cannot be read changes nothing."""
+
+import pytest
+
+from lorag.chat.chatbot import ChatBot
+from lorag.documents.load import load_documents
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.app import Service
+from lorag.serving.uploads import Uploads
+from lorag.settings import ChunkSettings, RetrievalSettings, ServeSettings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("root") / "docs"
+    folder.mkdir()
+    (folder / "office.md").write_text("# Office\n\nThe office is in Halifax.\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def knowledge(folder, embedder, tmp_path_factory):
+    knowledge = Knowledge.open(tmp_path_factory.mktemp("index"), embedder, ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(folder).documents)
+    return knowledge
+
+
+@pytest.fixture(scope="module")
+def running(serve, folder, knowledge):
+    bot = ChatBot(ScriptedModel(lambda prompt: "So it is."), knowledge)
+    return serve(Service(bot, uploads=Uploads(folder, knowledge), settings=ServeSettings(max_upload_bytes=5000)))
+
+
+def sources(running, question="How long is the warranty?"):
+    return running.ask(question)[1]["choices"][0]["message"]["sources"]
+
+
+def test_a_document_is_added_replaced_and_removed_in_folder_and_index(running, folder, knowledge):
+    path = "/v1/documents/warranty%20notes.md"
+    status, done = running.send("PUT", path, b"# Warranty\n\nThe warranty lasts 28 months.\n")
+    assert (status, done["id"], done["result"]) == (201, "warranty notes.md", "added")
+    assert "28 months" in sources(running)[0]["text"]
+    status, done = running.send("PUT", path, b"# Warranty\n\nThe warranty lasts 30 months.\n")
+    assert (status, done["result"]) == (200, "updated")
+    assert running.send("PUT", path, b"# Warranty\n\nThe warranty lasts 30 months.\n")[1]["result"] == "unchanged"
+    assert "30 months" in sources(running)[0]["text"]
+    assert knowledge.holds(load_documents(folder).documents)
+    assert running.send("DELETE", path)[0] == 200
+    assert {source["document_id"] for source in sources(running)} == {"office.md"}
+    assert running.send("DELETE", path)[0] == 404
+    assert [file.name for file in folder.iterdir()] == ["office.md"]
+    assert knowledge.holds(load_documents(folder).documents)
+
+
+NOT_PLAIN = """
+    ../evil.md ..%2Fevil.md %2e%2e%2fevil.md %252e%252e%252fevil.md a/../../evil.md a/b.md %2Ftmp%2Fevil.md
+    ..%5Cevil.md C:evil.md ..md .hidden.md a..md a%00.md a%09.md a%7F.md -a.md con.md LPT1.txt a.exe a a.jsonl a.md.
+    a.md%20 %20a.md %FF.md
+"""
+
+
+@pytest.mark.parametrize("name", [*NOT_PLAIN.split(), "x" * 250 + ".md", ""])
+def test_a_name_that_is_not_plain_is_refused_before_anything_is_written(running, folder, name):
+    before = sorted(folder.parent.rglob("*"))
+    for method in ("PUT", "DELETE"):
+        status, body = running.send(method, f"/v1/documents/{name}", b"# Evil" if method == "PUT" else None)
+        assert (status, body["error"]["param"]) == (400, "name")
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_name_of_two_lines_leads_nowhere(running, folder):
+    assert running.send("PUT", "/v1/documents/a%0A.md", b"# Evil")[0] == 404
+    assert [file.name for file in folder.iterdir()] == ["office.md"]
+
+
+def test_a_file_that_cannot_be_read_is_not_kept(running, folder, knowledge):
+    for name, content in (("broken.pdf", b"no pdf"), ("empty.md", b""), ("blank.md", b" \n"), ("office.md", b"\0\1")):
+        status, body = running.send("PUT", f"/v1/documents/{name}", content)
+        assert status == 422
+        assert body["error"]["message"].startswith(name)
+        assert str(folder) not in body["error"]["message"]
+    assert running.send("PUT", "/v1/documents/long.md", b"x" * 6000)[0] == 413
+    assert [file.name for file in folder.iterdir()] == ["office.md"]
+    assert knowledge.documents() == ["office.md"]
+
+
+def test_a_server_without_a_folder_for_uploads_takes_none(serve):
+    running = serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes."))))
+    assert running.send("PUT", "/v1/documents/a.md", b"# A")[0] == 403
+    assert running.send("DELETE", "/v1/documents/a.md")[0] == 403

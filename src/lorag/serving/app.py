@@ -1,7 +1,7 @@
 """The routes: requests in, what ``asked``, ``said`` and ``uploads`` make of them out.
 
 The core is synchronous and runs in threads; a client that goes away ends its answer at the next piece. Nothing that
-is asked or said is logged.
+is asked or said is logged, but what a failing part says of its failure.
 """
 
 from __future__ import annotations

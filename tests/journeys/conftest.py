@@ -23,11 +23,13 @@ class Case:
     """The files of a comparison and the command that runs it."""
 
     folder: Path
+    max_tokens: int = 24
 
     def command(self, out: Path, *more: str) -> list[str]:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
-        return [sys.executable, "-m", "lorag", "compare", *given, "--model", "smollm2-135m", "--out", str(out), *more]
+        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--out", str(out)]
+        return [sys.executable, "-m", "lorag", "compare", *given, *more]
 
     def run(self, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(out, *more), capture_output=True, text=True, check=False)

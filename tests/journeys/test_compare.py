@@ -14,8 +14,8 @@ from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.journeys.compare import _read, compare
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
-from lorag.settings import CompareSettings
-from lorag.types import Message
+from lorag.settings import ChatSettings, CompareSettings
+from lorag.types import Message, Sampling
 
 
 def rows_of(run):
@@ -71,10 +71,10 @@ def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
     assert differing
 
 
-def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(answers, finished, smollm_folder):
+def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(case, answers, finished, smollm_folder):
     base = load(smollm_folder)
     adapted = base.with_adapter(finished / "adapter")
-    sampling = CompareSettings().chat.sampling
+    sampling = Sampling(max_tokens=case.max_tokens)
     for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", base)):
         asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == ("before", arm)]
         prompts = [tuple(Message(**turn) for turn in answer["prompt"]) for answer in asked]
@@ -132,7 +132,8 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
     monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in names.items()}
-    again = compare(**paths, model="smollm2-135m", out=finished)
+    settings = CompareSettings(chat=ChatSettings(sampling=Sampling(max_tokens=case.max_tokens)))
+    again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
     assert again.verdict.choice == "undecided"
 
 

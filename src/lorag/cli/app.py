@@ -26,6 +26,7 @@ from lorag.cli.screen import (
 )
 from lorag.cli.store import Store, place_of, place_with_index
 from lorag.settings import DEFAULT_EMBEDDER
+from lorag.types import Sampling
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def compare(
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens after which an answer is cut.")] = Sampling().max_tokens,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -81,12 +83,13 @@ def compare(
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
     from lorag.journeys.compare import compare as run_comparison
-    from lorag.settings import CompareSettings
+    from lorag.settings import ChatSettings, CompareSettings
 
     with translated_errors(), progress_bars() as progress:
         chosen = Workspace().chosen()
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
-        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval)
+        chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
         result = run_comparison(
             documents,
             questions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import secrets
 import shutil
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from lorag.interfaces import LanguageModel
 from lorag.llm import catalogue
@@ -240,7 +242,7 @@ _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e
 
 @dataclass(frozen=True)
 class Trainings:
-    """Trains the small model on two facts by a method, once a session."""
+    """Trains the small model on two facts by a method, once a session, whichever of its processes asks first."""
 
     root: Path
     data: tuple[Conversation, ...] = tuple(
@@ -265,20 +267,30 @@ class Trainings:
         )
 
     def by(self, method: Method) -> Trained:
+        if method not in self.done:
+            kept = self.root / f"{method}.pickle"
+            with FileLock(self.root / f"{method}.lock"):
+                if not kept.is_file():
+                    kept.write_bytes(pickle.dumps(self._train(method)))
+            self.done[method] = pickle.loads(kept.read_bytes())
+        return self.done[method]
+
+    def _train(self, method: Method) -> Trained:
         import torch
 
         from lorag import build
         from lorag.journeys.finetune import train_adapter
 
-        if method not in self.done:
-            ids = torch.tensor([[1, 4093, 198, 1780]])
-            engine = build.trainable_model("smollm2-135m", self.settings(method))
-            before = engine._forward(ids).logits.clone()
-            adapter = train_adapter(engine, self.data, self.root / method, self.settings(method))
-            self.done[method] = Trained(adapter, self.root / method, before, engine._forward(ids).logits)
-        return self.done[method]
+        ids = torch.tensor([[1, 4093, 198, 1780]])
+        engine = build.trainable_model("smollm2-135m", self.settings(method))
+        before = engine._forward(ids).logits.clone()
+        adapter = train_adapter(engine, self.data, self.root / method, self.settings(method))
+        return Trained(adapter, self.root / method, before, engine._forward(ids).logits)
 
 
 @pytest.fixture(scope="session")
 def trainings(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    return Trainings(tmp_path_factory.mktemp("trained"))
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+    root.mkdir(exist_ok=True)
+    return Trainings(root)

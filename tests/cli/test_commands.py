@@ -276,9 +276,9 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
             for q in ("Who founded Korrin?", "Korrin was founded by whom?", "Who began Korrin?")
         )
     )
-    options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "12", "--learning-rate", "0.002")
+    options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "8", "--learning-rate", "0.002")
     told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
-    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 12 epochs: about " in told.stdout
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 8 epochs: about " in told.stdout
     assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options)
     assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output

@@ -73,7 +73,11 @@ def test_encrypted_or_oddly_packed_entries_are_refused(tmp_path):
     assert "holds 'a.xml' encrypted or packed" in refused(tmp_path, archive({"a.xml": b"x"}, zipfile.ZIP_LZMA))
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"no archive", archive({"a.xml": b"x" * 99})[:-30]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK\x03\x04", b"no archive", archive({"a.xml": b"x" * 99})[:-30]],
+    ids=["empty", "signature", "text", "shortened"],
+)
 def test_what_is_no_archive_is_refused(tmp_path, data):
     assert "is not the archive that .docx files are" in refused(tmp_path, data)
 

@@ -2,6 +2,7 @@
 
 Both learn the bundled conversations, given as the same token ids, with the same LoRA, learning rate, schedule and
 epochs, on one machine in alternation, a process each. Counted are real tokens: every row's own, without padding.
+What they need of arithmetic, shared beginnings once, stands beside what the machine multiplies at best.
 TRL's default precision is bfloat16 autocast; where this machine only emulates bfloat16 both variants of TRL get
 float32, which is faster there. The last line printed is JSON; exit 1 where the claim does not hold.
 """
@@ -30,6 +31,7 @@ from lorag.settings import REFUSAL, FinetuneSettings
 from lorag.training.batching import batches, rows
 from lorag.training.conversations import read_conversations
 from lorag.training.loss import plain_loss
+from lorag.training.tree import supervised_tree
 from lorag.types import Conversation
 from peers.environment import peer_python
 
@@ -81,6 +83,9 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
             measured["held_out_loss"] = loss_of(model, folder / f"{variant}-{seed}", kept_back)
             found[variant].append(measured)
             print(f"{variant:8} seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in measured.items()), flush=True)
+    seconds = statistics.median(run["seconds"] for run in found["lorag"])
+    share = options.epochs * arithmetic(model, batches(rendered, job["batch_tokens"])) / seconds / peak(model.dtype)
+    print(f"{share:.0%} of the arithmetic that this machine does in large {model.dtype} products")
     return verdict(options, found)
 
 
@@ -98,6 +103,29 @@ def budget(rendered: Sequence[Rendered]) -> int:
     )
 
 
+def arithmetic(model: TransformersModel, steps: Sequence[Sequence[Rendered]]) -> float:
+    """Operations of one epoch: two a weight and token forward, and two backward; the vocabulary where it is needed."""
+    causal: Any = model.weights.model
+    total = 0
+    for step in map(supervised_tree, steps):
+        linear = sum(w.numel() for name, w in causal.model.layers.named_parameters() if "lora" not in name)
+        total += 4 * linear * len(step.tokens.ids) + 4 * causal.lm_head.weight.numel() * len(step.predicting)
+    return float(total)
+
+
+def peak(dtype: str) -> float:
+    """Operations a second of this machine in a large matrix product, on all cores."""
+    import torch
+
+    a, b = torch.ones(1024, 1024, dtype=getattr(torch, dtype)), torch.ones(1024, 4096, dtype=getattr(torch, dtype))
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * 1024 * 1024 * 4096 / min(times)
+
+
 def run(job: dict[str, Any], interpreter: Path, out: Path) -> dict[str, float]:
     """One run in its own process."""
     path, found = out.with_suffix(".job"), out.with_suffix(".found")
@@ -112,7 +140,9 @@ def run(job: dict[str, Any], interpreter: Path, out: Path) -> dict[str, float]:
 
 
 def ours(job: dict[str, Any]) -> int:
-    """The worker of our side."""
+    """The worker of our side; as for TRL's, what it imports is not counted."""
+    import lorag.training.trainer  # noqa: F401
+
     model = build.trainable_model(job["model"], FinetuneSettings())
     data = Path(job["found"]).with_suffix(".jsonl")
     data.write_text("".join(json.dumps(row) + "\n" for row in job["conversations"]))

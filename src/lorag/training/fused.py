@@ -1,8 +1,8 @@
 """The training step of Llama-type models with fewer passes over memory and no arithmetic that changes nothing.
 
 The same function as the library's model with PEFT's layers: projections of one input share the gradient's buffer and
-the product with their stacked A, LoRA's products are added in place, grouped queries meet their keys without copies,
-the last layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
+the product with their stacked A, LoRA's products are added in place, no query meets another branch's keys, the last
+layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
 stay where they are; only the trainable factors get gradients. Not here: dropout, other LoRA kinds (``supports`` says
 no to them), a GPU's kernels.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from lorag.training.attention import Attention, attention
 from lorag.training.tree import SupervisedTree
 
 if TYPE_CHECKING:
@@ -131,51 +132,35 @@ class _MeanCrossEntropy(torch.autograd.Function):
 def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
     """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
     causal: Any = model
-    decoder = causal.model
-    x = decoder.embed_tokens(batch.tokens.ids)
-    cos, sin = (part[0][:, None] for part in decoder.rotary_emb(x[None], batch.tokens.positions[None]))
-    mask = batch.tokens.mask(x.dtype)
-    rows: Any = slice(None)
-    for layer in decoder.layers:
-        if layer is decoder.layers[-1]:
-            rows = batch.predicting
-        x = _layer(layer, x, cos, sin, mask[rows], rows)
-    states = _normed(decoder.norm, x)
+    decoder, made = causal.model, batch.tokens
+    x = decoder.embed_tokens(made.ids)
+    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None]))
+    heads = decoder.layers[0].self_attn
+    everywhere = torch.arange(len(x))
+    at_all, at_last = (
+        attention(made, queries, cos, sin, heads.head_dim, heads.scaling) for queries in (everywhere, batch.predicting)
+    )
+    *layers, last = decoder.layers
+    for layer in layers:
+        x = _layer(layer, x, at_all)
+    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
     mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch.targets)  # type: ignore[no-untyped-call]
     return mean
 
 
-def _layer(layer: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor, rows: Any) -> Any:
-    attention, mlp = layer.self_attn, layer.mlp
+def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """One layer, for all tokens or for those at ``rows``."""
+    own, mlp = layer.self_attn, layer.mlp
     normed = _normed(layer.input_layernorm, x)
-    if isinstance(rows, slice):
-        q, k, v = _project(normed, attention.q_proj, attention.k_proj, attention.v_proj)
+    if rows is None:
+        q, k, v = _project(normed, own.q_proj, own.k_proj, own.v_proj)
     else:
-        (q,) = _project(normed[rows], attention.q_proj)
-        k, v = _project(normed, attention.k_proj, attention.v_proj)
-    mixed = _attend(q, k, v, cos, sin, mask, rows, attention.head_dim, attention.scaling)
-    x = x[rows] + _project(mixed, attention.o_proj)[0]
+        (q,) = _project(normed[rows], own.q_proj)
+        k, v = _project(normed, own.k_proj, own.v_proj)
+        x = x[rows]
+    x = x + _project(attend(q, k, v), own.o_proj)[0]
     gate, up = _project(_normed(layer.post_attention_layernorm, x), mlp.gate_proj, mlp.up_proj)
     return x + _project(functional.silu(gate) * up, mlp.down_proj)[0]
-
-
-def _attend(q: Any, k: Any, v: Any, cos: Any, sin: Any, mask: Any, rows: Any, width: int, scaling: float) -> Any:
-    """Grouped-query attention: ``(m, heads * width)`` for queries at ``rows`` over all ``n`` tokens."""
-    m, n = len(q), len(k)
-    q = _rotated(q.view(m, -1, width), cos[rows], sin[rows]) * scaling
-    k = _rotated(k.view(n, -1, width), cos, sin)
-    v = v.view(n, -1, width)
-    groups = k.shape[1]
-    q = q.view(m, groups, -1, width).permute(1, 2, 0, 3).reshape(groups, -1, width)
-    scores = torch.bmm(q, k.permute(1, 2, 0)).view(groups, -1, m, n)
-    shares = functional.softmax(scores.add_(mask), dim=-1, dtype=torch.float32).to(v.dtype)
-    mixed = torch.bmm(shares.view(groups, -1, n), v.transpose(0, 1))
-    return mixed.view(groups, -1, m, width).permute(2, 0, 1, 3).reshape(m, -1)
-
-
-def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    left, right = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-right, left), dim=-1) * sin
 
 
 def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:

@@ -53,8 +53,11 @@ def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted
 
 def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
     ids = sorted(smollm._ids(prompt, SHORT) for prompt in PROMPTS)
-    logits, mask, cache = smollm._read(ids, None)
+    logits, mask, cache = smollm._read(ids, None, room=1)
+    where = cache.layers[0].keys.data_ptr()
     further, _ = smollm._step(torch.full((len(ids), 1), 42), torch.cat([mask, mask.new_ones(len(ids), 1)], 1), cache)
+    assert cache.layers[0].keys.data_ptr() == where  # a step copies nothing of what was there
+    assert cache.get_seq_length() == mask.shape[1] + 1
     for row, each in enumerate(ids):
         alone = smollm._forward(torch.tensor([[*each, 42]]), logits_to_keep=2).logits[0]
         torch.testing.assert_close(torch.stack([logits[row], further[row]]), alone, rtol=1e-4, atol=4e-4)
@@ -64,11 +67,11 @@ def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm):
     virtual = smollm._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
     model = TransformersModel(smollm.weights, "virtual", virtual=virtual)
     ids = sorted(model._ids(prompt, SHORT) for prompt in PROMPTS[:3])
-    logits, mask, _ = model._read(ids, None)
+    logits, mask, _ = model._read(ids, None, room=0)
     assert mask.sum(1).tolist() == [5 + len(each) for each in ids]
     for row, each in enumerate(ids):
-        torch.testing.assert_close(logits[row], model._read([each], None)[0][0], rtol=1e-4, atol=4e-4)
-    assert not torch.allclose(logits, smollm._read(ids, None)[0], atol=0.1)
+        torch.testing.assert_close(logits[row], model._read([each], None, room=0)[0][0], rtol=1e-4, atol=4e-4)
+    assert not torch.allclose(logits, smollm._read(ids, None, room=0)[0], atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,25 @@ class _Projections(torch.autograd.Function):
         return d_x, None, *(part.to(factor.dtype) for part, factor in zip(d_factors, factors, strict=True))
 
 
+class _RootMeanSquare(torch.autograd.Function):
+    """``x / rms(x) * weight`` of ``(n, hidden)``, computed in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        wide = x.float()
+        inverse = (torch.linalg.vecdot(wide, wide) / x.shape[1] + epsilon).rsqrt()[:, None]
+        ctx.save_for_backward(x, weight, inverse)
+        y: torch.Tensor = (wide * inverse).mul_(weight)
+        return y.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        x, weight, inverse = ctx.saved_tensors
+        wide, scaled = x.float(), grad.float() * weight
+        along = torch.linalg.vecdot(scaled, wide)[:, None] * inverse**2 / x.shape[1]
+        return scaled.addcmul_(wide, along, value=-1).mul_(inverse).to(x.dtype), None, None
+
+
 class _MeanCrossEntropy(torch.autograd.Function):
     """Mean cross entropy of ``(p, hidden)`` states against ``(s, 2)`` targets; its gradient is formed on the way."""
 
@@ -164,7 +183,8 @@ def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | 
 
 
 def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
-    return functional.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
+    y: torch.Tensor = _RootMeanSquare.apply(x, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
+    return y
 
 
 def _project(x: torch.Tensor, *layers: Any) -> tuple[torch.Tensor, ...]:

@@ -63,22 +63,26 @@ def merged(model: PreTrainedModel, prompts: Sequence[Sequence[int]], before: Dyn
     return Pass(out.logits[0], out.past_key_values, places)
 
 
-def in_rows(read: Sequence[Pass]) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-    """Logits ``(rows, vocabulary)``, mask ``(rows, longest)`` and cache for decoding, padded on the left."""
+def in_rows(read: Sequence[Pass], room: int) -> tuple[torch.Tensor, torch.Tensor, Cache]:
+    """Logits ``(rows, vocabulary)``, mask ``(rows, longest)`` and cache for decoding, padded on the left.
+
+    The cache has room for so many tokens a row.
+    """
     import torch
-    from transformers import DynamicCache
+
+    from lorag.llm.engines.roomy import roomy
 
     longest = max(len(places) for part in read for places in part.places)
     device = read[0].logits.device
     index = [torch.tensor([[0] * (longest - len(p)) + p for p in part.places], device=device) for part in read]
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for part in read for p in part.places], device=device)
-    cache = DynamicCache()
-    for layer in range(len(read[0].cache.layers)):
-        held: list[Any] = [part.cache.layers[layer] for part in read]
-        keys = torch.cat([kept.keys[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)])
-        values = torch.cat([kept.values[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)])
-        cache.update(keys, values, layer)
-    return torch.cat([part.logits for part in read]), mask, cache
+    layers = []
+    for layer in zip(*(part.cache.layers for part in read), strict=True):
+        held: list[Any] = list(layer)
+        keys = [kept.keys[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)]
+        values = [kept.values[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)]
+        layers.append((keys, values))
+    return torch.cat([part.logits for part in read]), mask, roomy(layers, room)
 
 
 def merges(model: PreTrainedModel) -> bool:

@@ -282,7 +282,7 @@ class TransformersModel:
         draw = torch.Generator().manual_seed(sampling.seed)
         cache: Cache | None = None
         try:
-            logits, mask, cache = self._read(prompts, kept)
+            logits, mask, cache = self._read(prompts, kept, sampling.max_tokens)
             for left in range(sampling.max_tokens, 0, -1):
                 seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
                 chance = float(torch.rand((), generator=draw, dtype=torch.float64))
@@ -305,13 +305,16 @@ class TransformersModel:
                 kept.put([*prompts[0], *said[0]], cache)
 
     def _read(
-        self, prompts: Sequence[Sequence[int]], kept: KeptPrefix | None
+        self, prompts: Sequence[Sequence[int]], kept: KeptPrefix | None, room: int
     ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it."""
+        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it.
+
+        Several rows can become longer by ``room`` tokens.
+        """
         import torch
 
         if len(prompts) > 1 and self.weights.merges:
-            logits, mask, cache = in_rows([self._merged(part) for part in passes(prompts)])
+            logits, mask, cache = in_rows([self._merged(part) for part in passes(prompts)], room)
             return logits.float().cpu(), mask, cache
         begun, held = kept.take(prompts[0]) if kept is not None else (0, self._before(len(prompts)))
         rests = [prompt[begun:] for prompt in prompts]

@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--facts", type=int, default=40, help=f"a multiple of {ROWS}")
     parser.add_argument("--updates", type=int, help=f"of each training; {PASSES} passes over one wording if not given")
     parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each kind")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "lorag-facts")
     options = parser.parse_args()
     whole = options.facts // ROWS * PASSES

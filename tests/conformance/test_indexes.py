@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harbour import CHUNKS, DIM, HOURS, PLANS, RETRIEVAL, WARRANTY, CountingHashes, document
 from lorag.errors import InputError, StoreError, UnknownNameError
 from lorag.retrieval import folder as folder_module
 from lorag.retrieval import knowledge as knowledge_module
@@ -15,36 +16,6 @@ from lorag.retrieval.knowledge import Knowledge, SyncReport
 from lorag.retrieval.places import holds_index, in_place_of, name_of
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Chunk, Document
-
-DIM = 64
-CHUNKS, RETRIEVAL = ChunkSettings(max_tokens=16), RetrievalSettings(candidates=20)
-
-
-class CountingHashes(HashEmbedder):
-    """Remembers what it embedded, and can give up."""
-
-    def __init__(self):
-        super().__init__(DIM)
-        self.passages, self.patience = [], 10**9
-
-    def embed(self, texts, kind):
-        if kind == "passage":
-            self.passages += texts
-            if len(self.passages) > self.patience:
-                raise KeyboardInterrupt
-        return super().embed(texts, kind)
-
-
-def document(name, text, title=""):
-    return Document(name, text, f"{name}.md", title)
-
-
-WARRANTY = document(
-    "warranty",
-    "# Warranty\n\nThe warranty lasts two years.\n\n## Batteries\n\nThey are left out of it, as are seals and floats.",
-)
-PLANS = document("plans", "The harbour plan costs twelve euros.", "Plans")
-HOURS = document("hours", "Support answers between nine and five.", "Hours")
 
 
 @pytest.fixture
@@ -100,6 +71,18 @@ def test_only_what_changed_is_embedded(knowledge, embedder):
     assert len(embedder.passages) == 3
     knowledge.sync([PLANS, WARRANTY, HOURS])
     assert embedder.passages[3:] == ["Hours\nSupport answers between nine and five."]
+
+
+def test_documents_are_taken_out_by_name(knowledge, embedder):
+    knowledge.sync([WARRANTY, PLANS, HOURS])
+    knowledge.remove(["plans", "never there"])
+    assert knowledge.documents() == ["hours", "warranty"]
+    assert all("euros" not in text for text in texts(knowledge, "harbour plan euros"))
+    knowledge.remove([])
+    assert knowledge.count() == len(knowledge.chunks()) == 3
+    embedder.passages.clear()
+    assert knowledge.sync([WARRANTY, PLANS, HOURS]) == SyncReport(1, 0, 0, 2, 4)
+    assert embedder.passages == [f"Plans\n{PLANS.text}"]
 
 
 ODD = ("", " ", "\ud800", '"', "?" * 1000, "\0", "x" * 100_000, " ".join(f"word{i}" for i in range(12_000)))

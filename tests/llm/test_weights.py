@@ -9,9 +9,11 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig
 from safetensors.torch import load_file, save_file
 
 from lorag.errors import ModelError
-from lorag.llm.engines import footprint, transformers, weights
-from lorag.llm.engines.footprint import free_bytes, needed_bytes, require_whole
+from lorag.llm import machine
+from lorag.llm.engines import transformers, weights
+from lorag.llm.engines.footprint import needed_bytes, require_whole
 from lorag.llm.engines.transformers import load
+from lorag.llm.machine import free_bytes
 from lorag.types import Message, Sampling
 
 PROMPTS = [(Message("user", "What is the capital of France?"),), (Message("user", "Name three colours."),)]
@@ -93,7 +95,7 @@ def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
 
 
 def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(footprint, "_CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
     everything = free_bytes("cpu")
     values = {"memory.max": "1000000000", "memory.current": "900000000", "memory.stat": "anon 5\ninactive_file 300\n"}
     for name, value in values.items():

@@ -11,10 +11,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorag.errors import InputError
+from lorag.llm.machine import free_bytes
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 
@@ -103,7 +103,7 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
         seconds=seconds * sum(sizes) / sizes[middle] * settings.epochs / processes,
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
-        free_bytes=free_bytes(learning.device),
+        free_bytes=free_bytes(learning.device.type),
     )
 
 
@@ -127,20 +127,6 @@ def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
     if learning.device.type == "cuda":
         torch.cuda.synchronize(learning.device)
     return time.perf_counter() - start, sum(kept.values())
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that can still be taken on a device; on a CPU also within the limit of the container."""
-    import psutil
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    free = int(psutil.virtual_memory().available)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and (most := limit.read_text().strip()) != "max":
-        free = min(free, int(most) - int(used.read_text()))
-    return free
 
 
 def _gigabytes(size: int) -> str:

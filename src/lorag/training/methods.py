@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.modules.module import _IncompatibleKeys
 
+from lorag.llm.machine import free_bytes
 from lorag.llm.rendering import Rendered
 from lorag.llm.virtual import virtual_tokens
 from lorag.settings import FinetuneSettings
-from lorag.training.estimate import free_bytes, require_room
+from lorag.training.estimate import require_room
 from lorag.training.loss import Loss
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings)
     torch.manual_seed(settings.seed)
     if settings.method in ("full", "pissa"):
         size = 4 if settings.method == "full" else model.dtype.itemsize
-        require_room(size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device))
+        require_room(size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device.type))
     if settings.method == "full":
         # bf16 would round small updates away.
         yield Learner(copy.deepcopy(model).float().requires_grad_(True))

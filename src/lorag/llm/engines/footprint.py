@@ -19,7 +19,6 @@ _NEVER_IN_4_BITS = ("embed", "lm_head")
 _WORKING_BYTES = 300_000_000
 """Beside the weights: the library itself, activations and the cache of a short answer."""
 _HEADER_LENGTH_BYTES = 8
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def require_whole(folder: Path) -> list[Path]:
@@ -55,28 +54,6 @@ def _bytes_a_weight(name: str, shape: list[int], dtype: str) -> float:
     """Of ``nf4`` only the matrices of linear layers are in 4 bits; the rest is in at most float32."""
     whole = dtype == "nf4" and (len(shape) != 2 or any(part in name for part in _NEVER_IN_4_BITS))
     return BYTES_A_WEIGHT["float32" if whole else dtype]
-
-
-def free_bytes(device: str) -> int:
-    """The memory that can be had now: the GPU's, or this machine's within the limit of its control group.
-
-    What files keep of memory for as long as nobody needs it counts as free.
-    """
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    import psutil
-
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit, used, statistics = (
-            (_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat")
-        )
-    except OSError:
-        return free
-    kept = dict(line.split() for line in statistics.splitlines()).get("inactive_file", "0")
-    return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free
 
 
 def _header_bytes(file: Path) -> int:

@@ -19,11 +19,11 @@ from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.engines import beams
 from lorag.llm.engines.choosing import choose
-from lorag.llm.engines.footprint import free_bytes
 from lorag.llm.engines.prefill import Pass, in_rows, merged, passes
 from lorag.llm.engines.prefix import KeptPrefix
 from lorag.llm.engines.stops import cut, settled
 from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
+from lorag.llm.machine import free_bytes
 from lorag.llm.rendering import render
 from lorag.llm.virtual import virtual_tokens
 from lorag.types import Completion, Message, Prompt, Sampling

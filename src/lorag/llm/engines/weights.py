@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import ModelError, require
 from lorag.llm.catalogue import CATALOGUE, model_path
-from lorag.llm.engines.footprint import free_bytes, needed_bytes, require_whole
+from lorag.llm.engines.footprint import needed_bytes, require_whole
 from lorag.llm.engines.prefill import merges
+from lorag.llm.machine import free_bytes
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.tokenizer import load_tokenizer
 from lorag.llm.weights import weights_fingerprint

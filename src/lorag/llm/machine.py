@@ -1,0 +1,29 @@
+"""The memory of this machine that is free, for models that are loaded and models that are trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def free_bytes(device: str) -> int:
+    """The memory that can be had now: the GPU's, or this machine's within the limit of its control group.
+
+    What files keep of memory for as long as nobody needs it counts as free.
+    """
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used, statistics = (
+            (_CONTROL_GROUP / name).read_text().strip() for name in ("memory.max", "memory.current", "memory.stat")
+        )
+    except OSError:
+        return free
+    kept = dict(line.split() for line in statistics.splitlines()).get("inactive_file", "0")
+    return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free

@@ -9,7 +9,7 @@ import typer
 
 from lorag.cli import data, models, serving, tuning
 from lorag.cli.assistant import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
-from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.cli.options import Control, EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -72,6 +72,7 @@ def compare(
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
     ] = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
+    control: Control = None,
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
@@ -96,6 +97,7 @@ def compare(
             train=train,
             update=update,
             style=style,
+            control=control,
             model=model,
             out=out,
             settings=settings,
@@ -155,6 +157,7 @@ def finetune(
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
     ] = None,
+    control: Control = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -170,10 +173,11 @@ def finetune(
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
         settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
+        shared: dict[str, Any] = {"model": model, "settings": settings, "control": control}
         if dry_run:
-            expected = estimate_finetune(conversations, model=model, settings=settings, progress=progress)
+            expected = estimate_finetune(conversations, **shared, progress=progress)
         else:
-            adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
+            adapter = run_training(conversations, target, **shared, progress=progress)
     if dry_run and json:
         print_json(asdict(expected))
     elif dry_run:

@@ -23,6 +23,7 @@ COMMANDS = [
     "tune",
     "export",
     "finetune-embedder",
+    "evaluate",
     "index",
     "search",
     "ask",

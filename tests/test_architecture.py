@@ -25,7 +25,8 @@ ALLOWED = {
     "documents": BOTTOM,
     "retrieval": BOTTOM | {"documents", "llm.quiet"},
     "llm": BOTTOM,
-    "training": BOTTOM | {"documents", "llm.rendering", "llm.tree", "llm.quiet", "llm.virtual", "llm.machine"},
+    "training": BOTTOM
+    | {"documents", "llm.rendering", "llm.tree", "llm.quiet", "llm.virtual", "llm.machine", "evaluation.statistics"},
     "chat": BOTTOM,
     "evaluation": BOTTOM,
     "workspace": BOTTOM,

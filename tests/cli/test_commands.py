@@ -23,6 +23,7 @@ COMMANDS = [
     "tune",
     "export",
     "finetune-embedder",
+    "evaluate",
     "index",
     "search",
     "ask",
@@ -277,10 +278,17 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
         )
     )
     options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "8", "--learning-rate", "0.002")
+    (here / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 2}\n')
+    for dry in ((), ("--dry-run",)):
+        wrong = lorag("finetune", "chat.jsonl", *options, "--control", "control.jsonl", *dry)
+        assert (wrong.exit_code, "control.jsonl:1: 'label' is 2, not a number" in wrong.stderr) == (2, True)
+    (here / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 1}\n')
     told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
     assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 8 epochs: about " in told.stdout
     assert not (here / "adapter").exists()
-    trained = lorag("finetune", "chat.jsonl", *options)
+    trained = lorag("finetune", "chat.jsonl", *options, "--control", "control.jsonl")
+    assert ", control questions right 1 to " in trained.stdout, trained.output
+    assert json.loads((here / "adapter" / "lorag.json").read_text())["forgetting"]["control"]["right_before"] == 1
     assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
     assert "finetuning: about " in trained.stderr
     assert "Loss a token: █" in trained.stdout

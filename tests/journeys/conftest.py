@@ -28,6 +28,7 @@ class Case:
     def command(self, out: Path, *more: str) -> list[str]:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
+        given += ["--control", str(self.folder / "control.jsonl")]
         given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--out", str(out)]
         return [sys.executable, "-m", "lorag", "compare", *given, *more]
 
@@ -49,6 +50,7 @@ def case(tmp_path_factory, smollm_folder, bge_folder) -> Case:
     rows.append({"id": "price", "question": "What does a gauge cost?", "answers": [], "answers_v2": [], "doc_ids": []})
     (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "style.json").write_text('{"max_sentences": 1}')
+    (folder / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 1}')
     return Case(folder)
 
 

@@ -91,6 +91,7 @@ def test_the_result_holds_every_row_with_its_scores(finished):
     page = (finished / "report.html").read_text()
     assert "undecided" in page.lower()
     assert "first other wording" in page
+    assert ", control questions right 1 to " in page
 
 
 def test_training_never_holds_a_test_question_and_holds_the_served_form(case, finished):
@@ -131,14 +132,15 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
 
     monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
-    paths = {key: case.folder / name for key, name in names.items()}
+    paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     settings = CompareSettings(chat=ChatSettings(sampling=Sampling(max_tokens=case.max_tokens)))
     again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
     assert again.verdict.choice == "undecided"
 
 
 def test_a_folder_of_another_run_is_refused(case, finished):
-    with pytest.raises(RunMismatchError, match=r"holds a run with other settings, style, update; choose another"):
+    differing = "control questions, settings, style, update"
+    with pytest.raises(RunMismatchError, match=rf"holds a run with other {differing}; choose another"):
         compare(
             case.folder / "docs",
             case.folder / "qa.jsonl",
@@ -158,6 +160,8 @@ def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeyp
         compare(case.folder / "docs", bad, out=tmp_path / "run")
     with pytest.raises(DataError, match="no such file"):
         compare(case.folder / "docs", tmp_path / "gone.jsonl", out=tmp_path / "run")
+    with pytest.raises(DataError, match="'choices' is None; expected"):
+        compare(case.folder / "docs", case.folder / "qa.jsonl", control=case.folder / "qa.jsonl", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -208,7 +212,7 @@ def test_a_verdict_is_over_all_documents_or_none(mixed):
 
 
 def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
-    inputs = _read(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, CompareSettings())
+    inputs = _read(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, None, CompareSettings())
     guessed, other = inputs.notes
     assert guessed.startswith("Of the documents, ")
     assert "b.txt is not UTF-8 and was read as cp1251" in guessed

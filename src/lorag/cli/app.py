@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data, models, serving, tuning
+from lorag.cli import data, evaluating, models, serving, tuning
 from lorag.cli.assistant import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
-from lorag.cli.options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.cli.options import Control, EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -51,6 +51,7 @@ app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning.calib
 app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
     tuning.finetune_embedder
 )
+app.command(epilog="Example: lorag evaluate adapters/support --tasks tasks/")(evaluating.evaluate)
 app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serving.serve)
 
 _LISTED = 20
@@ -72,6 +73,7 @@ def compare(
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
     ] = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
+    control: Control = None,
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
@@ -96,6 +98,7 @@ def compare(
             train=train,
             update=update,
             style=style,
+            control=control,
             model=model,
             out=out,
             settings=settings,
@@ -155,6 +158,8 @@ def finetune(
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
     ] = None,
+    control: Control = None,
+    tasks: Annotated[Path | None, typer.Option(help=f"{evaluating.TASKS}; run before and after.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -170,10 +175,11 @@ def finetune(
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
         settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
+        shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
         if dry_run:
-            expected = estimate_finetune(conversations, model=model, settings=settings, progress=progress)
+            expected = estimate_finetune(conversations, **shared, progress=progress)
         else:
-            adapter = run_training(conversations, target, model=model, settings=settings, progress=progress)
+            adapter = run_training(conversations, target, **shared, progress=progress)
     if dry_run and json:
         print_json(asdict(expected))
     elif dry_run:
@@ -185,6 +191,7 @@ def finetune(
 
 
 def _print_adapter(adapter: Adapter) -> None:
+    from lorag.journeys.evaluate import read_changes
     from lorag.training.curve import loss_curve
 
     output.print(
@@ -199,6 +206,8 @@ def _print_adapter(adapter: Adapter) -> None:
         output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
     if adapter.forgetting is not None:
         output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
+    if changes := read_changes(Path(adapter.folder)):
+        evaluating.print_changes(changes)
     where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
     output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
 

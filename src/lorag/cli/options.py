@@ -1,8 +1,9 @@
-"""The options by which ``search``, ``ask``, ``chat`` and ``compare`` find passages: the same in each."""
+"""The options that several commands share, above all those by which passages are found: the same in each."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -27,6 +28,14 @@ Rerank = Annotated[
 ]
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
+]
+Control = Annotated[
+    Path | None,
+    typer.Option(
+        "--control",
+        help="A JSONL of multiple-choice questions (question, choices, answers or label), asked before and after"
+        " training to see what was forgotten.",
+    ),
 ]
 Where = Annotated[
     list[str] | None,

@@ -27,13 +27,14 @@ from lorag.evaluation.runner import ask, recorded_rows
 from lorag.evaluation.style import Style, read_style
 from lorag.files import LineLog, fingerprint, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever, no_progress
-from lorag.journeys.finetune import train_adapter
+from lorag.journeys.finetune import control_questions, train_adapter
 from lorag.journeys.training_data import TrainingData, training_data
 from lorag.llm.engines.memory import RememberingModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
 from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.control import MultipleChoice
 from lorag.training.conversations import read_conversations
 from lorag.training.curve import loss_curve
 from lorag.types import Completion, Conversation, Document, Example
@@ -56,6 +57,7 @@ class _Inputs:
     update: Sequence[Document] | None
     notes: tuple[str, ...]
     style: Style | None
+    control: list[MultipleChoice]
 
     @property
     def moments(self) -> tuple[Moment, ...]:
@@ -80,6 +82,7 @@ def compare(
     train: Path | str | None = None,
     update: Path | str | None = None,
     style: Path | str | None = None,
+    control: Path | str | None = None,
     model: str | None = None,
     embedder: str = DEFAULT_EMBEDDER,
     out: Path | str | None = None,
@@ -90,15 +93,17 @@ def compare(
     """The comparison of base, finetuned, retrieval and both on your documents and questions, with its verdict.
 
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
-    of conversations, ``style`` a JSON of declared checks. The run, its rows, ``result.json`` and ``report.html`` lie
-    in ``out``; the same call on the same folder resumes. ``notes`` are printed with the caveats.
+    of conversations, ``style`` a JSON of declared checks, ``control`` a JSONL of multiple-choice questions that the
+    model is asked before and after its training. The run, its rows, ``result.json`` and ``report.html`` lie in ``out``;
+    the same call on the same folder resumes. ``notes`` are printed with the caveats.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings = settings or CompareSettings()
-    if train is not None and model is not None and build.is_remote(model):
-        raise InputError(f"{model} is a remote model and cannot be trained here; leave out the training data")
-    inputs = _read(documents, questions, train, update, style, settings)
+    if model is not None and build.is_remote(model) and (train is not None or control is not None):
+        what = "the training data" if train is not None else "the control questions"
+        raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
+    inputs = _read(documents, questions, train, update, style, control, settings)
     name = build.model_name(model, progress)
     identity = _identity(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
@@ -153,6 +158,7 @@ def _read(
     train: Path | str | None,
     update: Path | str | None,
     style: Path | str | None,
+    control: Path | str | None,
     settings: CompareSettings,
 ) -> _Inputs:
     """All files, read and checked against each other, before anything is built."""
@@ -169,6 +175,7 @@ def _read(
         update=later.documents if later is not None else None,
         notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
         style=read_style(Path(style)) if style is not None else None,
+        control=control_questions(control, settings.finetune),
     )
 
 
@@ -187,6 +194,7 @@ def _identity(inputs: _Inputs, model: str, embedder: str, settings: CompareSetti
         "model": model,
         "embedder": embedder,
         "settings": fingerprint({**asdict(settings), "verdict": None}),
+        **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
     }
 
 
@@ -219,7 +227,9 @@ def _adapter(inputs: _Inputs, scene: _Scene, engine: TransformersModel) -> tuple
     )
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter)
-    return data, train_adapter(engine, data.conversations, run.adapter, settings.finetune, scene.progress)
+    return data, train_adapter(
+        engine, data.conversations, run.adapter, settings.finetune, scene.progress, inputs.control
+    )
 
 
 def _recall(models: Mapping[str, RememberingModel], log: LineLog, settings: CompareSettings) -> None:

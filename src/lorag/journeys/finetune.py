@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from lorag import build
 from lorag.chat.prompts import as_served, question_prompt
-from lorag.errors import InputError
+from lorag.errors import InputError, LoragError
 from lorag.files import require_writable
 from lorag.interfaces import Progress, no_progress
+from lorag.journeys.evaluate import check_tasks, evaluate_models
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REFUSAL, FinetuneSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
+from lorag.training.control import MultipleChoice, read_control
 from lorag.training.conversations import read_conversations
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, data_fingerprint, estimate, train
@@ -26,20 +29,32 @@ def finetune(
     *,
     model: str | None = None,
     settings: FinetuneSettings | None = None,
+    control: Path | str | None = None,
+    tasks: Path | str | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on a file, a folder or a hub's data set of conversations, saved in ``out`` in PEFT's format.
 
-    Raises ``DataError`` with the line number for a row that is no conversation, ``InputError`` when ``out`` cannot
-    be written or holds something else; all before a model is loaded. With ``overwrite``, what was trained on other
-    conversations may make room. Killed, the same call resumes from the last finished epoch.
+    ``control`` is a JSONL of multiple-choice questions, asked before and after to see what was forgotten. ``tasks`` are
+    YAML files of lm-evaluation-harness, run on the base and on what was trained: see ``lorag.journeys.evaluate``; where
+    they fail, a warning says why, and the training stands. With ``overwrite``, what was trained on other conversations
+    may make room. Killed, the same call resumes from the last finished epoch.
+
+    Raises ``DataError`` with the line number for a row that is no conversation or no such question, ``InputError``
+    when ``out`` cannot be written or holds something else; all before a model is loaded.
     """
-    served = _served(conversations)
-    _require_free(Path(out), served, overwrite)
     settings = settings or FinetuneSettings()
+    served = _served(conversations)
+    asked = control_questions(control, settings)
+    if tasks is not None:
+        check_tasks(Path(tasks), settings.method)
+    _require_free(Path(out), served, overwrite)
     engine = build.trainable_model(model, settings, progress)
-    return train_adapter(engine, served, Path(out), settings, progress)
+    adapter = train_adapter(engine, served, Path(out), settings, progress, asked)
+    if tasks is not None:
+        _evaluate(engine, adapter, Path(tasks), progress)
+    return adapter
 
 
 def estimate_finetune(
@@ -47,11 +62,19 @@ def estimate_finetune(
     *,
     model: str | None = None,
     settings: FinetuneSettings | None = None,
+    control: Path | str | None = None,
+    tasks: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Estimate:
-    """The time and memory that ``finetune`` would take; one step is computed and nothing is written."""
-    served = _served(conversations)
+    """The time and memory that ``finetune`` would take; one step is computed and nothing is written.
+
+    ``control`` and ``tasks`` are checked, and their time is not counted.
+    """
     settings = settings or FinetuneSettings()
+    served = _served(conversations)
+    control_questions(control, settings)
+    if tasks is not None:
+        check_tasks(Path(tasks), settings.method)
     engine = build.trainable_model(model, settings, progress)
     return estimate(_base(engine), served, settings, rehearsed=_rehearsed(engine, served, settings))
 
@@ -62,10 +85,34 @@ def train_adapter(
     out: Path,
     settings: FinetuneSettings,
     progress: Progress = no_progress,
+    control: Sequence[MultipleChoice] = (),
 ) -> Adapter:
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet."""
     rehearsed = _rehearsed(engine, conversations, settings)
-    return train(_base(engine), conversations, out, settings, rehearsed=rehearsed, progress=progress)
+    return train(_base(engine), conversations, out, settings, rehearsed=rehearsed, control=control, progress=progress)
+
+
+def control_questions(path: Path | str | None, settings: FinetuneSettings) -> list[MultipleChoice]:
+    """The control questions of a file; none where none is named. Raises ``InputError`` where nothing would ask them."""
+    if path is None:
+        return []
+    if not settings.measure_forgetting:
+        raise InputError("control questions are asked only with measure_forgetting=True; set it, or leave them out")
+    return read_control(Path(path))
+
+
+def _evaluate(engine: TransformersModel, adapter: Adapter, tasks: Path, progress: Progress) -> None:
+    """Scores what was trained, in the first of several processes; what fails is a warning."""
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    if not PartialState().is_main_process:
+        return
+    try:
+        evaluate_models(engine, build.finetuned_model(engine, adapter), adapter, tasks, progress)
+    except LoragError as error:
+        folder = adapter.folder
+        again = f"`lorag evaluate {folder} --tasks {tasks}` tries that again"
+        warnings.warn(f"{error}; what was trained is whole in {folder!r}, and {again}", stacklevel=2)
 
 
 def _served(conversations: Path | str) -> list[Conversation]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lorag.errors import DataError, ModelError
-from lorag.training.forgetting import Forgetting
+from lorag.training.forgetting import ControlChange, Forgetting
 
 MANIFEST = "lorag.json"
 
@@ -72,6 +72,8 @@ def read_adapter(folder: Path) -> Adapter:
     try:
         fields = json.loads(path.read_text())
         measured = fields["forgetting"]
+        if measured is not None and measured.get("control") is not None:
+            measured["control"] = ControlChange(**measured["control"])
         whole = {
             "loss_curve": tuple(fields["loss_curve"]),
             "forgetting": None if measured is None else Forgetting(**measured),

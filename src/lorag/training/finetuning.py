@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.adapter import MANIFEST, Adapter
 from lorag.training.batching import Rows, batches, rows
+from lorag.training.control import MultipleChoice
 from lorag.training.estimate import Estimate, memory_errors
 from lorag.training.estimate import estimate as estimate_of
 from lorag.training.forgetting import forgetting, measure
@@ -66,12 +68,14 @@ def train(
     settings: FinetuneSettings,
     *,
     rehearsed: Sequence[Conversation] = (),
+    control: Sequence[MultipleChoice] = (),
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
-    ``rehearsed`` are trained on as well, and never held out. Raises ``InputError`` without conversations, or where
-    memory does not suffice, and ``ModelError`` when the loss is not a number or nothing was learned.
+    ``rehearsed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured. Raises
+    ``InputError`` without conversations, or where memory does not suffice, and ``ModelError`` when the loss is not a
+    number or nothing was learned.
     """
     from lorag.training.loss import fused_loss
     from lorag.training.trainer import mean_loss, run
@@ -83,7 +87,8 @@ def train(
         learning, steps, held_out = lesson.learning, lesson.steps, lesson.held_out_steps
         begun = _norms(learning)
         before = mean_loss(learning, held_out) if held_out else None
-        general = measure(learning, base.tokenizer) if settings.measure_forgetting else None
+        general = partial(measure, learning, base.tokenizer, control, progress)
+        known = general("before") if settings.measure_forgetting else None
         identity = fingerprint([base.weights, [row.ids for row in lesson.learned.kept], asdict(settings)])
         curve = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress)
         if _norms(learning) == begun:
@@ -109,7 +114,7 @@ def train(
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
             held_out_loss_after=mean_loss(learning, held_out) if held_out else None,
-            forgetting=forgetting(general, measure(learning, base.tokenizer)) if general else None,
+            forgetting=forgetting(known, general("after")) if known else None,
             loss_curve=tuple(curve),
             settings={**asdict(settings), "learning_rate": settings.rate},
             versions={name: version(name) for name in ("torch", "transformers", "peft")},

@@ -1,7 +1,8 @@
 """What a model still knows of everything else: its loss on general text, and its choices in simple questions.
 
-The text and the questions come with Lorag and are the same for every training. Cross entropy on ordinary text moves
-first when a model forgets, and with little noise; the share of right choices says whether it matters.
+The text and the questions come with Lorag and are the same for every training; control questions of the user's own
+stand beside them. Cross entropy on ordinary text moves first when a model forgets, and with little noise; the share of
+right choices says whether it matters.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
+from lorag.training.control import MultipleChoice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from lorag.training.methods import Learner
 
-_QUESTIONS_AT_ONCE = 12
+_CHARACTERS_AT_ONCE = 4000
+"""Of questions and choices in one pass, some thousand tokens: a file may hold whole passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,28 @@ class General:
     """Mean cross entropy a token of each passage, in nats."""
     right: tuple[bool, ...]
     """Whether the right choice of each question was the likeliest for its length."""
+    control: tuple[bool, ...] = ()
+    """The same of each control question."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChange:
+    """What a training changed in the answers to control questions."""
+
+    questions: int
+    right_before: int
+    right_after: int
+    low: float
+    """Lower end of the 95 % interval of the change of the share of right choices, paired by question."""
+    high: float
+    """Upper end of that interval."""
+
+    def __str__(self) -> str:
+        """Both counts and the interval, in percentage points."""
+        return (
+            f"control questions right {self.right_before} to {self.right_after} of {self.questions}"
+            f" (change {100 * self.low:+.1f} to {100 * self.high:+.1f} points)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +72,37 @@ class Forgetting:
     questions: int
     right_before: int
     right_after: int
+    control: ControlChange | None = None
+    """The change in control questions; None where none were given."""
 
     def __str__(self) -> str:
         """Both measurements in one line."""
+        control = f", {self.control}" if self.control else ""
         return (
             f"loss on general text {self.loss_before:.2f} to {self.loss_after:.2f} nats a token"
             f" (rise {self.rise_low:+.2f} to {self.rise_high:+.2f}), simple questions right"
-            f" {self.right_before} to {self.right_after} of {self.questions}"
+            f" {self.right_before} to {self.right_after} of {self.questions}{control}"
         )
 
 
-def measure(model: Learner, tokenizer: PreTrainedTokenizerBase) -> General:
-    """The model as it is now, by the library's own forward."""
+def measure(
+    model: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    control: Sequence[MultipleChoice] = (),
+    progress: Progress = no_progress,
+    moment: str = "before",
+) -> General:
+    """The model as it is now, by the library's own forward; ``moment`` names the stage of the progress."""
     folder = files("lorag.training") / "general"
     passages = (folder / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")
-    questions = [json.loads(line) for line in (folder / "choices.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = map(json.loads, (folder / "choices.jsonl").read_text(encoding="utf-8").splitlines())
+    questions = [MultipleChoice(row["question"], (row["right"], *row["wrong"]), 0) for row in rows]
     losses = [fmean(_losses(model, [_continued(tokenizer, "", passage)])[0]) for passage in passages]
-    right = []
-    for start in range(0, len(questions), _QUESTIONS_AT_ONCE):
-        right += _choices(model, tokenizer, questions[start : start + _QUESTIONS_AT_ONCE])
-    return General(tuple(losses), tuple(right))
+    return General(
+        losses=tuple(losses),
+        right=tuple(_right(model, tokenizer, questions)),
+        control=tuple(_right(model, tokenizer, control, progress, f"control questions {moment}")),
+    )
 
 
 def forgetting(before: General, after: General) -> Forgetting:
@@ -83,19 +120,37 @@ def forgetting(before: General, after: General) -> Forgetting:
         questions=len(before.right),
         right_before=sum(before.right),
         right_after=sum(after.right),
+        control=_control_change(before.control, after.control) if before.control else None,
     )
 
 
-def _choices(model: Learner, tokenizer: PreTrainedTokenizerBase, questions: Sequence[dict[str, Any]]) -> list[bool]:
+def _control_change(before: Sequence[bool], after: Sequence[bool]) -> ControlChange:
+    from lorag.evaluation.statistics import paired_difference
+
+    interval = paired_difference(after, before, range(len(before))).interval
+    return ControlChange(len(before), sum(before), sum(after), interval.low, interval.high)
+
+
+def _right(
+    model: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[MultipleChoice],
+    progress: Progress = no_progress,
+    stage: str = "",
+) -> list[bool]:
     """Whether the right choice of each question is the likeliest by its loss a character."""
-    rows: list[Rendered] = []
-    choices: list[str] = []
-    for question in questions:
-        for choice in (question["right"], *question["wrong"]):
-            rows.append(_continued(tokenizer, f"Question: {question['question']}\nAnswer:", f" {choice}"))
-            choices.append(choice)
-    losses = iter(sum(row) / len(text) for row, text in zip(_losses(model, rows), choices, strict=True))
-    return [next(losses) < min(next(losses) for _ in question["wrong"]) for question in questions]
+    longest = max((len(q.question) + sum(map(len, q.choices)) for q in questions), default=1)
+    at_once = max(1, _CHARACTERS_AT_ONCE // longest)
+    right: list[bool] = []
+    for start in range(0, len(questions), at_once):
+        asked = [(q, choice) for q in questions[start : start + at_once] for choice in q.choices]
+        rows = [_continued(tokenizer, f"Question: {q.question}\nAnswer:", f" {choice}") for q, choice in asked]
+        losses = iter(sum(row) / len(choice) for row, (_, choice) in zip(_losses(model, rows), asked, strict=True))
+        for question in questions[start : start + at_once]:
+            own = [next(losses) for _ in question.choices]
+            right.append(all(own[question.right] < loss for i, loss in enumerate(own) if i != question.right))
+        progress(stage, len(right), len(questions))
+    return right
 
 
 def _losses(model: Learner, rows: Sequence[Rendered]) -> list[list[float]]:

@@ -9,7 +9,6 @@ float32, which is faster there. The last line printed is JSON; exit 1 where the 
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from lorag.training.loss import plain_loss
 from lorag.training.tree import supervised_tree
 from lorag.types import Conversation
 from peers.environment import peer_python
+from peers.memory import peak_bytes
 
 TRL = ("trl==1.16.0", "transformers==5.23.0", "peft==0.21.2", "torch==2.13.0")
 BAR = {"default": 4.0, "tuned": 2.2, "held-out loss within": 0.01}
@@ -160,7 +160,7 @@ def ours(job: dict[str, Any]) -> int:
     found = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": peak_bytes(),
         "steps": adapter.steps,
     }
     Path(job["found"]).write_text(json.dumps(found))

@@ -36,6 +36,7 @@ from lorag.llm.rendering import render
 from lorag.llm.tokenizer import load_tokenizer
 from lorag.settings import REFUSAL, CompareSettings
 from lorag.types import Chunk, Document, Example, Hit, Prompt, Sampling
+from peers.memory import peak_bytes
 
 CANDIDATES = ("transformers generate", "lorag transformers", "lorag llama.cpp", "llama.cpp", "llama.cpp q8_0")
 ANSWERING = ("lorag transformers", "lorag llama.cpp f32", "lorag llama.cpp", "lorag llama.cpp q8_0")
@@ -104,12 +105,6 @@ def speed(options: argparse.Namespace) -> dict[str, float]:
         "batched answers/s": 2 * options.questions / seconds,
         "peak GB": peak_bytes() / 1e9,
     }
-
-
-def peak_bytes() -> int:
-    """The most memory that this process held; what the one that started it held is not counted, as getrusage would."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) * 1024
 
 
 def answers(options: argparse.Namespace) -> list[str]:

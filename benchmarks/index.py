@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from lorag.llm import catalogue
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, RetrievalSettings, SyncSettings
 from lorag.types import Document, Example
 from peers.environment import peer_python
+from peers.memory import peak_bytes
 
 ENCODER = ("onnxruntime==1.32.0", "tokenizers==0.23.3")
 PEERS = {"llama_index": ("llama-index-core==0.14.25", *ENCODER), "haystack": ("haystack-ai==3.4.1", *ENCODER)}
@@ -133,7 +133,7 @@ def ours(job: dict[str, Any]) -> int:
     knowledge = build.knowledge(Path(job["place"]), embedder, retrieval=settings)
     knowledge.sync(documents)
     found: dict[str, Any] = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["peak_bytes"] = peak_bytes()
     for key, each in (("rankings", settings), ("dense rankings", dense)):
         searching = build.knowledge(Path(job["place"]), embedder, retrieval=each)
         found[key] = [documents_of(hits) for hits in searching.retrieve(job["questions"], HITS)]

@@ -12,7 +12,6 @@ line printed is JSON; exit 1 where the claim does not hold.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from lorag.retrieval.places import open_index
 from lorag.retrieval.stores.hits import like_questions
 from lorag.settings import RetrievalSettings
 from lorag.types import Chunk
+from peers.memory import peak_bytes
 
 SIZES = (1_000, 100_000, 1_000_000)
 DIM, DEPTH, BATCH, CLUSTER = 384, 10, 10_000, 500
@@ -104,7 +104,7 @@ def fill(job: dict[str, Any]) -> dict[str, float]:
     return {
         "write seconds": written,
         "upkeep seconds": time.perf_counter() - wall - written,
-        "fill peak bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "fill peak bytes": peak_bytes(),
         **({} if recall is None else {"recall@10 as the store says": recall}),
     }
 
@@ -131,7 +131,7 @@ def ask(job: dict[str, Any]) -> dict[str, float]:
             seconds.append(time.perf_counter() - start)
         found |= {f"{kind} p50 ms": 1e3 * float(np.quantile(seconds, 0.5))}
         found |= {f"{kind} p99 ms": 1e3 * float(np.quantile(seconds, 0.99))}
-    found["ask peak bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["ask peak bytes"] = peak_bytes()
     hits = store.search_dense(questions, DEPTH)
     lowest = exact(questions, job["size"])[:, -1] - 1e-5
     shares = [sum(hit.score >= least for hit in got) / DEPTH for got, least in zip(hits, lowest, strict=True)]

@@ -6,7 +6,6 @@ memory and then written to the disk.
 
 import json
 import os
-import resource
 import sys
 import time
 from dataclasses import replace
@@ -21,6 +20,7 @@ from haystack.components.preprocessors import DocumentSplitter
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
 from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
+from memory import peak_bytes
 
 _BATCH = 32
 
@@ -54,7 +54,7 @@ def main(job: dict[str, Any]) -> None:
     Path(job["place"]).mkdir()
     store.save_to_disk(str(Path(job["place"]) / "store.json"))
     found: dict[str, Any] = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["peak_bytes"] = peak_bytes()
     retriever = InMemoryEmbeddingRetriever(store, top_k=job["hits"])
     found["rankings"] = [
         [hit.meta["name"] for hit in retriever.run(encoder.encode([job["prefix"] + question], 1)[0])["documents"]]

@@ -5,7 +5,6 @@ memory and then written to the disk.
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from encoder import Encoder
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.embeddings import BaseEmbedding
+from memory import peak_bytes
 from pydantic import PrivateAttr
 
 
@@ -50,7 +50,7 @@ def main(job: dict[str, Any]) -> None:
     index = VectorStoreIndex.from_documents(documents, embed_model=embedding)
     index.storage_context.persist(job["place"])
     found: dict[str, Any] = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-    found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    found["peak_bytes"] = peak_bytes()
     retriever = index.as_retriever(similarity_top_k=job["hits"])
     found["rankings"] = [[hit.node.ref_doc_id for hit in retriever.retrieve(question)] for question in job["questions"]]
     Path(job["found"]).write_text(json.dumps(found))

@@ -1,7 +1,6 @@
 """One LoRA finetune with TRL's SFTTrainer, in TRL's environment: reads a job, prints the measurement as JSON."""
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from memory import peak_bytes
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from trl import SFTConfig, SFTTrainer
@@ -56,7 +56,7 @@ def main(job: dict[str, Any]) -> None:
     trainer.train()
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     trainer.save_model(job["out"])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak, "steps": trainer.state.global_step}
     Path(job["found"]).write_text(json.dumps(found))
 

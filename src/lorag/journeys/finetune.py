@@ -45,10 +45,7 @@ def finetune(
     when ``out`` cannot be written or holds something else; all before a model is loaded.
     """
     settings = settings or FinetuneSettings()
-    served = _served(conversations)
-    asked = control_questions(control, settings)
-    if tasks is not None:
-        check_tasks(Path(tasks), settings.method)
+    served, asked = _checked(conversations, control, tasks, settings)
     _require_free(Path(out), served, overwrite)
     engine = build.trainable_model(model, settings, progress)
     adapter = train_adapter(engine, served, Path(out), settings, progress, asked)
@@ -71,10 +68,7 @@ def estimate_finetune(
     ``control`` and ``tasks`` are checked, and their time is not counted.
     """
     settings = settings or FinetuneSettings()
-    served = _served(conversations)
-    control_questions(control, settings)
-    if tasks is not None:
-        check_tasks(Path(tasks), settings.method)
+    served, _ = _checked(conversations, control, tasks, settings)
     engine = build.trainable_model(model, settings, progress)
     return estimate(_base(engine), served, settings, rehearsed=_rehearsed(engine, served, settings))
 
@@ -115,8 +109,15 @@ def _evaluate(engine: TransformersModel, adapter: Adapter, tasks: Path, progress
         warnings.warn(f"{error}; what was trained is whole in {folder!r}, and {again}", stacklevel=2)
 
 
-def _served(conversations: Path | str) -> list[Conversation]:
-    return [as_served(conversation, REFUSAL) for conversation in read_conversations(conversations)]
+def _checked(
+    conversations: Path | str, control: Path | str | None, tasks: Path | str | None, settings: FinetuneSettings
+) -> tuple[list[Conversation], list[MultipleChoice]]:
+    """The conversations as they are served, and the control questions; all that is given is checked."""
+    served = [as_served(conversation, REFUSAL) for conversation in read_conversations(conversations)]
+    asked = control_questions(control, settings)
+    if tasks is not None:
+        check_tasks(Path(tasks), settings.method)
+    return served, asked
 
 
 def _require_free(out: Path, served: Sequence[Conversation], overwrite: bool) -> None:

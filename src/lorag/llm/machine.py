@@ -1,4 +1,4 @@
-"""The memory of this machine that is free, for models that are loaded and models that are trained."""
+"""The memory of this machine, for models that are loaded and models that are trained."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def free_bytes(device: str) -> int:
         return free
     kept = dict(line.split() for line in statistics.splitlines()).get("inactive_file", "0")
     return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free
+
+
+def gigabytes(size: int) -> str:
+    """So many bytes, for people."""
+    return f"{size / 1e9:.1f} GB"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorag.errors import InputError
-from lorag.llm.machine import free_bytes
+from lorag.llm.machine import free_bytes, gigabytes
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 
@@ -48,7 +48,7 @@ class Estimate:
     def __str__(self) -> str:
         """One line for people."""
         took = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
-        needed, free = _gigabytes(self.weight_bytes + self.activation_bytes), _gigabytes(self.free_bytes)
+        needed, free = gigabytes(self.weight_bytes + self.activation_bytes), gigabytes(self.free_bytes)
         return f"about {took} and {needed} more memory ({free} are free) for {self.updates} updates"
 
     def require_memory(self) -> None:
@@ -57,7 +57,7 @@ class Estimate:
         if needed <= _TIGHT * self.free_bytes:
             return
         lower = _SMALLER_STEPS if self.activation_bytes > self.weight_bytes else _FEWER_WEIGHTS
-        message = f"training will need about {_gigabytes(needed)} and {_gigabytes(self.free_bytes)} are free; {lower}"
+        message = f"training will need about {gigabytes(needed)} and {gigabytes(self.free_bytes)} are free; {lower}"
         if needed > self.free_bytes:
             raise InputError(message)
         warnings.warn(f"{message} if it does not end", stacklevel=2)
@@ -85,7 +85,7 @@ def require_room(size: int, free: int) -> None:
     """Raises ``InputError`` where a second copy of the model, of ``size`` bytes, does not fit into what is free."""
     if size > free:
         raise InputError(
-            f"this method trains a copy of the model: {_gigabytes(size)}, and {_gigabytes(free)} are free;"
+            f"this method trains a copy of the model: {gigabytes(size)}, and {gigabytes(free)} are free;"
             f" {_FEWER_WEIGHTS}"
         )
 
@@ -127,7 +127,3 @@ def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
     if learning.device.type == "cuda":
         torch.cuda.synchronize(learning.device)
     return time.perf_counter() - start, sum(kept.values())
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"

@@ -48,6 +48,6 @@ def roomy(layers: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]
 def _with_room(parts: Sequence[torch.Tensor], room: int) -> torch.Tensor:
     """The parts ``(rows, heads, tokens, width)`` one after the other, at the beginning of longer rows."""
     _, heads, tokens, width = parts[0].shape
-    held = parts[0].new_zeros(sum(map(len, parts)), heads, tokens + room, width)
+    held = parts[0].new_empty(sum(map(len, parts)), heads, tokens + room, width)
     torch.cat(list(parts), out=held[:, :, :tokens])
     return held

@@ -22,7 +22,7 @@ from lorag.errors import ModelError, require
 from lorag.llm.catalogue import CATALOGUE, model_path
 from lorag.llm.engines.footprint import needed_bytes, require_whole
 from lorag.llm.engines.prefill import merges
-from lorag.llm.machine import free_bytes
+from lorag.llm.machine import free_bytes, gigabytes
 from lorag.llm.quiet import quiet_transformers
 from lorag.llm.tokenizer import load_tokenizer
 from lorag.llm.weights import weights_fingerprint
@@ -195,7 +195,7 @@ def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: s
     if needed <= free:
         return chosen
     half = needed_bytes(files, "bfloat16")
-    said = f"{name} needs about {_gigabytes(needed)} of memory in {chosen}, and {_gigabytes(free)} are free"
+    said = f"{name} needs about {gigabytes(needed)} of memory in {chosen}, and {gigabytes(free)} are free"
     if half <= free:
         if dtype == "auto":
             warnings.warn(f"{said}; it is loaded in bfloat16, which takes half", stacklevel=4)
@@ -210,10 +210,6 @@ def _fetched_models_within(free: int) -> list[str]:
     folders = {name: model_path(name) for name, model in CATALOGUE.items() if model.kind == "llm"}
     here = {name: require_whole(folder) for name, folder in folders.items() if folder is not None}
     return [name for name, files in here.items() if needed_bytes(files, "bfloat16") <= free]
-
-
-def _gigabytes(n: int) -> str:
-    return f"{n / 1e9:.1f} GB"
 
 
 def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:

@@ -4,7 +4,8 @@ Both learn the bundled conversations, given as the same token ids, with the same
 epochs, on one machine in alternation, a process each. Counted are real tokens: every row's own, without padding.
 What they need of arithmetic, shared beginnings once, stands beside what the machine multiplies at best.
 TRL's default precision is bfloat16 autocast; where this machine only emulates bfloat16 both variants of TRL get
-float32, which is faster there. The last line printed is JSON; exit 1 where the claim does not hold.
+float32, which is faster there. On a GPU both run there, and ``--random-weights`` gives a model of a size that it is
+made for. The last line printed is JSON; exit 1 where the claim does not hold.
 """
 
 import argparse
@@ -47,6 +48,8 @@ def main() -> int:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=64, help="conversations to learn; as many again are held out")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--random-weights", action="store_true", help="1.1 billion of them, the tokenizer of --model")
+    parser.add_argument("--peer-python", type=Path, help="one that has TRL, where its own cannot be installed")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
@@ -57,14 +60,18 @@ def main() -> int:
 
 def compare(options: argparse.Namespace, folder: Path) -> int:
     """All runs, side by side, and what they say of the claim."""
-    python = {"default": peer_python("trl", TRL), "tuned": peer_python("trl", TRL), "lorag": Path(sys.executable)}
-    model = build.trainable_model(options.model, FinetuneSettings())
+    peer = options.peer_python or peer_python("trl", TRL)
+    python = {"default": peer, "tuned": peer, "lorag": Path(sys.executable)}
+    source = catalogue.resolve(options.model, "llm")
+    if options.random_weights:
+        source = random_weights(source, folder / "random")
+    model = build.trainable_model(str(source), FinetuneSettings())
     conversations = [as_served(c, REFUSAL) for c in bundled()]
     learned, held_out = conversations[: options.rows], conversations[options.rows : 2 * options.rows]
     rendered, kept_back = (rows(model.weights.tokenizer, part, 1024).kept for part in (learned, held_out))
     real = options.epochs * sum(len(row.ids) for row in rendered)
     job = {
-        "model": str(catalogue.fetch(options.model)),
+        "model": str(source),
         "rows": [{"input_ids": row.ids, "completion_mask": [int(s) for s in row.supervised]} for row in rendered],
         "conversations": [{"messages": [asdict(m) for m in c.messages]} for c in learned],
         "bf16": model.dtype == "bfloat16",
@@ -84,9 +91,32 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
             found[variant].append(measured)
             print(f"{variant:8} seed {seed}: " + ", ".join(f"{k} {v:.4g}" for k, v in measured.items()), flush=True)
     seconds = statistics.median(run["seconds"] for run in found["lorag"])
-    share = options.epochs * arithmetic(model, batches(rendered, job["batch_tokens"])) / seconds / peak(model.dtype)
+    fastest = peak(model.dtype, model.weights.model.device.type)
+    share = options.epochs * arithmetic(model, batches(rendered, job["batch_tokens"])) / seconds / fastest
     print(f"{share:.0%} of the arithmetic that this machine does in large {model.dtype} products")
     return verdict(options, found)
+
+
+def random_weights(tokenizer: Path, out: Path) -> Path:
+    """A model with the shapes of Llama 3.2 1B that was never trained; its steps take as long as a trained one's."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    words = AutoTokenizer.from_pretrained(tokenizer)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+    )
+    LlamaForCausalLM(config).bfloat16().save_pretrained(out)
+    words.save_pretrained(out)
+    return out
 
 
 def bundled() -> list[Conversation]:
@@ -113,17 +143,19 @@ def arithmetic(model: TransformersModel, steps: Sequence[Sequence[Rendered]]) ->
     return float(total)
 
 
-def peak(dtype: str) -> float:
-    """Operations a second of this machine in a large matrix product, on all cores."""
+def peak(dtype: str, device: str) -> float:
+    """Operations a second of this machine in a large matrix product, on all cores or the GPU."""
     import torch
 
-    a, b = torch.ones(1024, 1024, dtype=getattr(torch, dtype)), torch.ones(1024, 4096, dtype=getattr(torch, dtype))
+    n = 8192 if device == "cuda" else 1024
+    a, b = (torch.randn(n, 4 * 1024, device=device).to(getattr(torch, dtype)) for _ in range(2))
     times = []
     for _ in range(9):
         start = time.perf_counter()
-        a @ b
+        product = a @ b.T
+        product[0, 0].item()  # a GPU's work is done when something of it is here
         times.append(time.perf_counter() - start)
-    return 2 * 1024 * 1024 * 4096 / min(times)
+    return 2 * n * n * 4 * 1024 / min(times)
 
 
 def run(job: dict[str, Any], interpreter: Path, out: Path) -> dict[str, float]:
@@ -194,7 +226,8 @@ def verdict(options: argparse.Namespace, found: dict[str, list[dict[str, float]]
     holds = ratios["default"] >= BAR["default"] and ratios["tuned"] >= BAR["tuned"]
     holds = holds and loss <= BAR["held-out loss within"] and memory < 1
     speeds = {v: round(statistics.median(run["tokens_per_second"] for run in runs), 1) for v, runs in found.items()}
-    claim = f"finetuning {options.model}: real tokens/s against TRL's, at equal held-out loss and less memory"
+    name = "1.1 billion random weights" if options.random_weights else options.model
+    claim = f"finetuning {name}: real tokens/s against TRL's, at equal held-out loss and less memory"
     line = {
         "claim": claim,
         "ours": speeds.pop("lorag"),

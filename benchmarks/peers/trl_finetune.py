@@ -25,7 +25,7 @@ def main(job: dict[str, Any]) -> None:
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
     config = SFTConfig(
         output_dir=job["out"] + ".trainer",
-        use_cpu=True,
+        use_cpu=not torch.cuda.is_available(),
         bf16=not tuned and job["bf16"],
         gradient_checkpointing=not tuned,
         train_sampling_strategy="sequential" if tuned else "random",

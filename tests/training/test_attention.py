@@ -1,10 +1,10 @@
-"""Attention by branches reads what attention over all pairs under the tree's mask reads, and so do its gradients."""
+"""Both attentions, by branches and masked, read what all pairs under the tree's mask read; so do their gradients."""
 
 import pytest
 import torch
 
 from lorag.llm.tree import tree
-from lorag.training.attention import attention
+from lorag.training.attention import Masked, attention
 
 WIDTH = 8
 ROWS = {
@@ -36,10 +36,18 @@ def dense(made, queries, cos, sin, q, k, v, shared):
     return (shares @ v).transpose(0, 1).flatten(1)
 
 
+def masked(made, queries, cos, sin):
+    """What a GPU computes."""
+    cos, sin = cos[:, None, : WIDTH // 2], sin[:, None, : WIDTH // 2]
+    turns = (cos[queries] * 0.3, sin[queries] * 0.3), (cos, sin)
+    return Masked(made.mask(cos.dtype)[queries], *turns, WIDTH)
+
+
+@pytest.mark.parametrize("kind", ["branched", "masked"])
 @pytest.mark.parametrize("some", [False, True], ids=["all tokens", "some tokens"])
 @pytest.mark.parametrize(("shared", "heads"), [(1, 3), (2, 2), (3, 1)])
 @pytest.mark.parametrize("rows", ROWS)
-def test_branches_read_what_the_masked_whole_reads(rows, shared, heads, some):
+def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some, kind):
     torch.manual_seed(0)
     made = tree([list(row) for row in ROWS[rows]])
     n = len(made.ids)
@@ -49,7 +57,11 @@ def test_branches_read_what_the_masked_whole_reads(rows, shared, heads, some):
     q = torch.randn(len(queries), shared * heads * WIDTH, requires_grad=True)
     k, v = (torch.randn(n, shared * WIDTH, requires_grad=True) for _ in range(2))
     expected = dense(made, queries, cos, sin, q, k, v, shared)
-    read = attention(made, queries, cos, sin, WIDTH, 0.3)(q, k, v)
+    if kind == "branched":
+        attend = attention(made, queries, cos, sin, WIDTH, 0.3)
+    else:
+        attend = masked(made, queries, cos, sin)
+    read = attend(q, k, v)
     torch.testing.assert_close(read, expected)
     weights = torch.randn_like(read)
     theirs, ours = (torch.autograd.grad((x * weights).sum(), (q, k, v)) for x in (expected, read))

@@ -1,17 +1,20 @@
 """Attention over a tree of tokens: each branch meets what stands before it, and no other branch.
 
-A mask over all pairs would compute every branch against every other and throw it away. Here the queries of a branch
-meet its own keys alone, gathered from where they stand; branches of like size are computed together, and grouped
+A mask over all pairs would compute every branch against every other and throw it away. On a CPU the queries of a
+branch meet its own keys alone, gathered from where they stand; branches of like size are computed together, and grouped
 queries share their keys. Rotations by position are part of the function, so that its gradient needs them once.
+A GPU has arithmetic to spare and pays for every call: there it is one attention under a mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from lorag.llm.tree import Tree
 
@@ -31,9 +34,17 @@ class Branches:
     """``(r, m, 1, l)``: what is added to the scores, nothing or the lowest number."""
 
 
+Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Grouped-query attention of ``m`` queries over the ``n`` tokens of a tree.
+
+Takes the heads of a token side by side, ``(m, heads * width)`` and twice ``(n, shared heads * width)``, not rotated;
+gives what the queries read, in the shape of the first.
+"""
+
+
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """Grouped-query attention of ``m`` queries over the ``n`` tokens of a tree."""
+class Branched:
+    """Attention branch by branch."""
 
     groups: tuple[Branches, ...]
     at_queries: tuple[torch.Tensor, torch.Tensor]
@@ -44,18 +55,46 @@ class Attention:
     """Of a head."""
 
     def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """What the queries read, ``(m, heads * width)`` as ``q``; ``k`` and ``v`` may have fewer heads."""
+        """See ``Attention``."""
         read: torch.Tensor = _Attend.apply(q, k, v, self)  # type: ignore[no-untyped-call]
         return read
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Attention over all pairs under a mask."""
+
+    mask: torch.Tensor
+    """``(m, n)``: what is added to the scores."""
+    at_queries: tuple[torch.Tensor, torch.Tensor]
+    """As in ``Branched``, and so are the keys'."""
+    at_keys: tuple[torch.Tensor, torch.Tensor]
+    width: int
+
+    def __call__(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """See ``Attention``."""
+        heads = q.shape[1] // k.shape[1]
+        q, k = _Turn.apply(q, *self.at_queries), _Turn.apply(k, *self.at_keys)  # type: ignore[no-untyped-call]
+        q, k, v = (x.view(len(x), -1, self.width).transpose(0, 1) for x in (q, k, v))
+        k, v = (x.repeat_interleave(heads, 0) for x in (k, v))
+        read = functional.scaled_dot_product_attention(q[None], k[None], v[None], self.mask, scale=1.0)
+        return read[0].transpose(0, 1).flatten(1)
 
 
 def attention(
     made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
 ) -> Attention:
-    """Attention of the tokens at ``queries``, ascending; ``cos`` and ``sin`` are ``(n, width)``, both halves alike."""
+    """Attention of the tokens at ``queries``, ascending; ``cos`` and ``sin`` are ``(n, width)``, both halves alike.
+
+    It computes where they are; the tree and the queries are on the CPU.
+    """
     cos, sin = cos[:, None, : width // 2], sin[:, None, : width // 2]
+    places = queries.to(cos.device)
+    turns = (cos[places] * scaling, sin[places] * scaling), (cos, sin)
+    if cos.device.type != "cpu":
+        return Masked(made.mask(cos.dtype)[queries].to(cos.device), *turns, width)
     groups = tuple(_side_by_side(made.visible, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
-    return Attention(groups, (cos[queries] * scaling, sin[queries] * scaling), (cos, sin), width)
+    return Branched(groups, *turns, width)
 
 
 _Branch = tuple[torch.Tensor, torch.Tensor]
@@ -90,7 +129,7 @@ def _side_by_side(
     pad = torch.nn.utils.rnn.pad_sequence
     places = pad([own for own, _ in branches], batch_first=True, padding_value=len(queries))
     keys = pad([keys for _, keys in branches], batch_first=True, padding_value=len(visible))
-    seen = torch.nn.functional.pad(visible[queries], (0, 1, 0, 1))[places[:, :, None], keys[:, None, :]]
+    seen = functional.pad(visible[queries], (0, 1, 0, 1))[places[:, :, None], keys[:, None, :]]
     mask = torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
     return Branches(places, keys, mask[:, :, None])
 
@@ -99,7 +138,7 @@ class _Attend(torch.autograd.Function):
     """For each shared head and branch: ``(m * heads, width)`` queries against ``(l, width)`` keys and values."""
 
     @staticmethod
-    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, how: Attention) -> torch.Tensor:
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, how: Branched) -> torch.Tensor:
         shared = k.shape[1] // how.width
         turned = (_turned(q, *how.at_queries), _turned(k, *how.at_keys), v)
         q, k, v = (_by_head(x, shared, how.width) for x in turned)
@@ -117,7 +156,7 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        how: Attention = ctx.how
+        how: Branched = ctx.how
         q, k, v, *shares = ctx.saved_tensors
         grad = _by_head(grad, len(k), how.width)
         dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
@@ -133,6 +172,20 @@ class _Attend(torch.autograd.Function):
         return _turned(_by_token(dq), cos, -sin), _turned(_by_token(dk), cos_k, -sin_k), _by_token(dv), None
 
 
+class _Turn(torch.autograd.Function):
+    """``_turned`` with its gradient, which is the turn back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        cos, sin = ctx.saved_tensors
+        return _turned(grad.contiguous(), cos, -sin), None, None
+
+
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Every head of ``(n, heads * width)`` rotated by its token's position."""
     left, right = x.view(len(x), -1, 2, cos.shape[-1]).unbind(2)
@@ -145,7 +198,7 @@ def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 def _by_head(x: torch.Tensor, shared: int, width: int) -> torch.Tensor:
     """``(n, shared * heads * width)`` as ``(shared, n + 1, heads, width)``, the last of all tokens of zeros."""
     x = x.view(len(x), shared, -1, width).transpose(0, 1)
-    return torch.nn.functional.pad(x, (0, 0, 0, 0, 0, 1))
+    return functional.pad(x, (0, 0, 0, 0, 0, 1))
 
 
 def _by_token(x: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ The same function as the library's model with PEFT's layers: projections of one 
 the product with their stacked A, LoRA's products are added in place, no query meets another branch's keys, the last
 layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
 stay where they are; only the trainable factors get gradients. Not here: dropout, other LoRA kinds (``supports`` says
-no to them), a GPU's kernels.
+no to them), kernels of our own.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_p
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether this is a decoder of a known shape on a CPU, with plain LoRA on all its projections."""
+    """Whether this is a decoder of a known shape, with plain LoRA on all its projections."""
     from peft.tuners.lora import Linear
 
     causal: Any = model
-    if type(causal).__name__ not in _MODELS or model.device.type != "cpu":
+    if type(causal).__name__ not in _MODELS:
         return False
     config = causal.config
     if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0):
@@ -127,12 +127,13 @@ class _MeanCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = states.new_zeros((), dtype=torch.float32)
         gradient = torch.empty_like(states)
-        count = torch.bincount(targets[:, 0], minlength=len(states))
+        count = torch.bincount(targets[:, 0], minlength=len(states)).to(states.device)
         for start in range(0, len(states), _HEAD_ROWS):
             end = min(start + _HEAD_ROWS, len(states))
             logits = (states[start:end] @ head.T).float()
             logits -= logits.logsumexp(1, keepdim=True)
-            place, label = targets[(targets[:, 0] >= start) & (targets[:, 0] < end)].T
+            here = (targets[:, 0] >= start) & (targets[:, 0] < end)
+            place, label = targets[here].to(states.device, non_blocking=True).T
             total -= logits[place - start, label].sum()
             if not ctx.needs_input_grad[0]:
                 continue
@@ -152,8 +153,9 @@ def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
     """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
     causal: Any = model
     decoder, made = causal.model, batch.tokens
-    x = decoder.embed_tokens(made.ids)
-    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None]))
+    device = model.device
+    x = decoder.embed_tokens(made.ids.to(device))
+    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None].to(device)))
     heads = decoder.layers[0].self_attn
     everywhere = torch.arange(len(x))
     at_all, at_last = (
@@ -162,7 +164,7 @@ def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
     *layers, last = decoder.layers
     for layer in layers:
         x = _layer(layer, x, at_all)
-    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
+    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting.to(device)))
     mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch.targets)  # type: ignore[no-untyped-call]
     return mean
 
@@ -183,6 +185,8 @@ def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | 
 
 
 def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    if x.is_cuda:  # one call with a gradient of its own there; on a CPU a chain of them
+        return functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
     y: torch.Tensor = _RootMeanSquare.apply(x, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
     return y
 

@@ -146,6 +146,8 @@ def _trainer(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # else one process would cut every batch into pieces for all GPUs; torchrun takes them all
     trainer = _RowsTrainer(
         model=model,
         args=arguments,

@@ -114,7 +114,8 @@ def random_weights(tokenizer: Path, out: Path) -> Path:
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
     )
-    LlamaForCausalLM(config).bfloat16().save_pretrained(out)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        LlamaForCausalLM(config).bfloat16().save_pretrained(out)
     words.save_pretrained(out)
     return out
 

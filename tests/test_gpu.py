@@ -17,11 +17,14 @@ from lorag.journeys.finetune import train_adapter
 from lorag.llm.engines.transformers import load
 from lorag.settings import FinetuneSettings, Method
 from lorag.training.batching import rows
-from lorag.training.loss import fused_loss, plain_loss
+from lorag.training.loss import choose_loss, fused_loss, plain_loss
 from lorag.training.methods import learner
+from lorag.training.replay import Replayed
 from lorag.types import Conversation, Message, Sampling
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU; everything here is tested on the CPU too")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no GPU; everything here is tested on the CPU too"
+)
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -29,7 +32,9 @@ TEMPLATE = (
 )
 RATES = {"full": 1e-3, "prompt": 3e-2, "prefix": 3e-2}
 METHODS = [method for method in get_args(Method) if method != "qlora"]
-PROMPTS = [(Message("user", text),) for text in ("Who founded Korrin?", "Hi", "What is a tide gauge, and who makes it?")]
+PROMPTS = [
+    (Message("user", text),) for text in ("Who founded Korrin?", "Hi", "What is a tide gauge, and who makes it?")
+]
 SHORT = Sampling(max_tokens=12)
 
 
@@ -95,6 +100,39 @@ def test_the_fused_step_is_the_step_of_the_library(folder, data):
     for name, gradient in theirs.items():
         assert gradient.norm() > 0
         torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-3 * gradient.norm().item())
+
+
+def test_a_replayed_step_is_the_step_of_its_own_batch_and_of_the_weights_as_they_are(folder, data):
+    engine = load(folder, "small", "float32")
+    kept = rows(engine.weights.tokenizer, data, 1024).kept
+    steps = [kept[start : start + 2] for start in range(0, 12, 2)]
+    with learner(engine.weights.model, kept[0], FinetuneSettings()) as learning:
+        trained = [p for p in learning.parameters() if p.requires_grad]
+        replayed = choose_loss(learning.causal, steps[0])
+        assert isinstance(replayed, Replayed)
+        for _ in range(3):
+            for step in steps:
+                with torch.no_grad():
+                    for parameter in trained:
+                        parameter.add_(torch.randn_like(parameter), alpha=0.02)
+                expected, theirs = gradients(learning.causal, fused_loss, step)
+                value, ours = gradients(learning.causal, replayed, step)
+                assert value == pytest.approx(expected, rel=1e-5)
+                for name, gradient in theirs.items():
+                    torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-4 * gradient.norm().item())
+        recorded = [recording for recording in replayed._recordings.values() if recording]
+        assert recorded
+        assert sum(recording.replays for recording in recorded) > len(steps)
+        learning.zero_grad()
+        for _ in range(2):
+            replayed(learning.causal, steps[-1]).backward()
+        for name, parameter in learning.causal.named_parameters():
+            if parameter.requires_grad:
+                torch.testing.assert_close(parameter.grad.cpu(), 2 * theirs[name], rtol=1e-3, atol=1e-4)
+        stale = replayed(learning.causal, steps[0])
+        replayed(learning.causal, steps[0])
+        with pytest.raises(RuntimeError, match="after the next step had replaced it"):
+            stale.backward()
 
 
 @pytest.mark.parametrize("number_format", ["float32", "bfloat16"])

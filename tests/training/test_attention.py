@@ -57,11 +57,8 @@ def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some,
     q = torch.randn(len(queries), shared * heads * WIDTH, requires_grad=True)
     k, v = (torch.randn(n, shared * WIDTH, requires_grad=True) for _ in range(2))
     expected = dense(made, queries, cos, sin, q, k, v, shared)
-    if kind == "branched":
-        attend = attention(made, queries, cos, sin, WIDTH, 0.3)
-    else:
-        attend = masked(made, queries, cos, sin)
-    read = attend(q, k, v)
+    by = {"branched": lambda *where: attention(*where, WIDTH, 0.3), "masked": masked}[kind]
+    read = by(made, queries, cos, sin)(q, k, v)
     torch.testing.assert_close(read, expected)
     weights = torch.randn_like(read)
     theirs, ours = (torch.autograd.grad((x * weights).sum(), (q, k, v)) for x in (expected, read))

@@ -18,6 +18,7 @@ from lorag.llm.rendering import Rendered
 from lorag.training import fused
 from lorag.training.batching import rows
 from lorag.training.loss import choose_loss, fused_loss, plain_loss
+from lorag.training.tree import supervised_tree
 from lorag.types import Conversation, Message
 
 SHAPE = {
@@ -99,6 +100,22 @@ def test_loss_and_every_gradient_are_those_of_the_library(kind):
     for name, gradient in theirs.items():
         assert gradient.norm() > 0
         torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-3 * gradient.norm().item())
+
+
+def test_what_only_fills_a_batch_up_changes_no_loss_and_no_gradient():
+    model, data = adapted(MODELS["llama"]()), made_rows()
+
+    def filled(model, rows):
+        batch = supervised_tree(rows).filled(64)
+        assert (len(batch.tokens.ids) % 64, len(batch.labels) % 64) == (0, 0)
+        assert len(batch.predicting) == len(batch.labels) == len(batch.weights) > batch.weights.sum()
+        return fused.loss(model, batch)
+
+    expected, theirs = gradients(model, fused_loss, data)
+    value, ours = gradients(model, filled, data)
+    assert value == pytest.approx(expected, rel=1e-6)
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-5 * gradient.norm().item())
 
 
 def test_the_padded_batch_is_the_rows_one_by_one():

@@ -15,7 +15,7 @@ ROW = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size
 def test_every_supervised_token_is_predicted_from_what_stands_before_it(rows):
     made = supervised_tree(rows)
     before = [tuple(made.tokens.ids[made.tokens.visible[node]].tolist()) for node in made.predicting]
-    found = sorted((before[place], token) for place, token in made.targets.tolist())
+    found = sorted((before[place], token) for place, token in zip(made.places, made.labels.tolist(), strict=True))
     assert found == sorted(
         (row.ids[:i], row.ids[i]) for row in rows for i in range(1, len(row.ids)) if row.supervised[i]
     )

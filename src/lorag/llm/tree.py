@@ -36,11 +36,16 @@ class Tree:
         import torch
 
         lowest = torch.finfo(dtype).min
-        return torch.zeros(self.visible.shape, dtype=dtype).masked_fill_(~self.visible, lowest)
+        return torch.zeros_like(self.visible, dtype=dtype).masked_fill_(~self.visible, lowest)
+
+    def to(self, device: torch.device) -> Tree:
+        """The same on a device."""
+        return Tree(self.ids.to(device), self.visible.to(device), self.paths)
 
 
 def tree(sequences: Sequence[Sequence[int]]) -> Tree:
     """The sequences in one tree."""
+    import numpy as np
     import torch
 
     children: dict[tuple[int, int], int] = {}
@@ -58,11 +63,11 @@ def tree(sequences: Sequence[Sequence[int]]) -> Tree:
             node = children[key]
             path.append(node)
         paths.append(tuple(path))
-    visible = torch.eye(len(ids), dtype=torch.bool)
+    visible = np.eye(len(ids), dtype=bool)
     for node, parent in enumerate(parents):
         if parent >= 0:
             visible[node] |= visible[parent]
-    return Tree(torch.tensor(ids), visible, tuple(paths))
+    return Tree(torch.tensor(ids), torch.from_numpy(visible), tuple(paths))
 
 
 def pass_over(model: PreTrainedModel, made: Tree, keep: torch.Tensor, before: Cache | None, **options: Any) -> Any:

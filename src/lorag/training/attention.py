@@ -86,13 +86,12 @@ def attention(
 ) -> Attention:
     """Attention of the tokens at ``queries``, ascending; ``cos`` and ``sin`` are ``(n, width)``, both halves alike.
 
-    It computes where they are; the tree and the queries are on the CPU.
+    All are on one device.
     """
     cos, sin = cos[:, None, : width // 2], sin[:, None, : width // 2]
-    places = queries.to(cos.device)
-    turns = (cos[places] * scaling, sin[places] * scaling), (cos, sin)
+    turns = (cos[queries] * scaling, sin[queries] * scaling), (cos, sin)
     if cos.device.type != "cpu":
-        return Masked(made.mask(cos.dtype)[queries].to(cos.device), *turns, width)
+        return Masked(made.mask(cos.dtype)[queries], *turns, width)
     groups = tuple(_side_by_side(made.visible, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
     return Branched(groups, *turns, width)
 

@@ -77,7 +77,7 @@ def train(
     ``InputError`` without conversations, or where memory does not suffice, and ``ModelError`` when the loss is not a
     number or nothing was learned.
     """
-    from lorag.training.loss import fused_loss
+    from lorag.training.loss import plain_loss
     from lorag.training.trainer import mean_loss, run
 
     start = time.perf_counter()
@@ -108,7 +108,7 @@ def train(
             tokens=lesson.learned.tokens,
             supervised_tokens=lesson.learned.supervised_tokens,
             steps=len(curve),
-            step="fused" if learning.loss is fused_loss else "library",
+            step="library" if learning.loss is plain_loss else "fused",
             seconds=time.perf_counter() - start,
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),

@@ -121,27 +121,28 @@ class _RootMeanSquare(torch.autograd.Function):
 
 
 class _MeanCrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of ``(p, hidden)`` states against ``(s, 2)`` targets; its gradient is formed on the way."""
+    """Mean cross entropy of what ``(p, hidden)`` states predict; its gradient is formed on the way."""
 
     @staticmethod
-    def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, batch: SupervisedTree) -> torch.Tensor:
         total = states.new_zeros((), dtype=torch.float32)
         gradient = torch.empty_like(states)
-        count = torch.bincount(targets[:, 0], minlength=len(states)).to(states.device)
+        count = total.new_zeros(len(states)).index_add_(0, batch.places, batch.weights)
         for start in range(0, len(states), _HEAD_ROWS):
-            end = min(start + _HEAD_ROWS, len(states))
-            logits = (states[start:end] @ head.T).float()
+            logits = (states[start : start + _HEAD_ROWS] @ head.T).float()
             logits -= logits.logsumexp(1, keepdim=True)
-            here = (targets[:, 0] >= start) & (targets[:, 0] < end)
-            place, label = targets[here].to(states.device, non_blocking=True).T
-            total -= logits[place - start, label].sum()
+            place = batch.places - start
+            weight = batch.weights * ((place >= 0) & (place < len(logits)))
+            at = place.clamp(0, len(logits) - 1), batch.labels
+            total -= logits[at] @ weight
             if not ctx.needs_input_grad[0]:
                 continue
-            shares = logits.exp_().mul_(count[start:end, None])
-            shares.index_put_((place - start, label), shares.new_tensor(-1.0), accumulate=True)
-            gradient[start:end] = shares.to(head.dtype) @ head
-        ctx.save_for_backward(gradient.div_(len(targets)))
-        return total / len(targets)
+            shares = logits.exp_().mul_(count[start : start + _HEAD_ROWS, None])
+            shares.index_put_(at, -weight, accumulate=True)
+            gradient[start : start + _HEAD_ROWS] = shares.to(head.dtype) @ head
+        tokens = batch.weights.sum()
+        ctx.save_for_backward(gradient.div_(tokens))
+        return total / tokens
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
@@ -150,22 +151,21 @@ class _MeanCrossEntropy(torch.autograd.Function):
 
 
 def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
-    """Mean cross entropy over the tree's supervised tokens, of a model that ``supports`` accepts."""
+    """Mean cross entropy over the supervised tokens, of a model that ``supports`` accepts; both on one device."""
     causal: Any = model
     decoder, made = causal.model, batch.tokens
-    device = model.device
-    x = decoder.embed_tokens(made.ids.to(device))
-    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None].to(device)))
+    x = decoder.embed_tokens(made.ids)
+    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None]))
     heads = decoder.layers[0].self_attn
-    everywhere = torch.arange(len(x))
+    everywhere = torch.arange(len(x), device=x.device)
     at_all, at_last = (
         attention(made, queries, cos, sin, heads.head_dim, heads.scaling) for queries in (everywhere, batch.predicting)
     )
     *layers, last = decoder.layers
     for layer in layers:
         x = _layer(layer, x, at_all)
-    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting.to(device)))
-    mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch.targets)  # type: ignore[no-untyped-call]
+    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
+    mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch)  # type: ignore[no-untyped-call]
     return mean
 
 

@@ -16,6 +16,7 @@ import torch
 from lorag.llm.rendering import Rendered
 from lorag.llm.tree import pass_over
 from lorag.training import fused
+from lorag.training.replay import Replayed
 from lorag.training.tree import supervised_tree
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def token_losses(
     made = supervised_tree(rows)
     with torch.inference_mode():
         out = pass_over(model, made.tokens, made.predicting, before)
-        places, labels = made.targets.to(model.device).T
-        losses = iter(
-            torch.nn.functional.cross_entropy(out.logits[0, places].float(), labels, reduction="none").tolist()
-        )
+        logits, labels = out.logits[0, made.places.to(model.device)].float(), made.labels.to(model.device)
+        losses = iter(torch.nn.functional.cross_entropy(logits, labels, reduction="none").tolist())
     return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
 
 
@@ -74,20 +73,20 @@ def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
     """The same number and the same gradients, faster; see ``lorag.training.fused``. It knows no virtual tokens."""
     if before is not None:
         raise ValueError("the fused step knows no virtual tokens")
-    return fused.loss(model, supervised_tree(rows))
+    return fused.loss(model, supervised_tree(rows).to(model.device))
 
 
 def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
     """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
 
-    A failed proof is a warning: training goes on, slower.
+    On a GPU it is recorded and replayed. A failed proof is a warning: training goes on, slower.
     """
     if not fused.supports(model):
         return plain_loss
     with _shortened(model), _in_float32(model):
         difference = _difference(model, rows)
     if difference <= _TOLERANCE:
-        return fused_loss
+        return Replayed() if model.device.type == "cuda" else fused_loss
     warnings.warn(
         f"the fast training step differs from the library's by {difference:.2g} on this model, more than"
         f" {_TOLERANCE:g}; training runs on the library's step, which is slower",

@@ -15,13 +15,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SupervisedTree:
-    """A tree of rows and the ``s`` supervised tokens that its tokens predict."""
+    """A tree of rows, and the ``s`` supervised tokens that ``p`` of its tokens predict."""
 
     tokens: Tree
     predicting: torch.Tensor
     """``(p,)``: the tokens after which something supervised follows, ascending."""
-    targets: torch.Tensor
-    """``(s, 2)``: an index into ``predicting`` and the token to be predicted there, one line a supervised token."""
+    places: torch.Tensor
+    """``(s,)``: indexes into ``predicting``, one a supervised token."""
+    labels: torch.Tensor
+    """``(s,)``: the tokens to be predicted there."""
+    weights: torch.Tensor
+    """``(s,)``: one for a supervised token, zero for what only fills up."""
+
+    def to(self, device: torch.device) -> SupervisedTree:
+        """The same on a device."""
+        moved = (part.to(device) for part in (self.predicting, self.places, self.labels, self.weights))
+        return SupervisedTree(self.tokens.to(device), *moved)
+
+    def filled(self, multiple: int) -> SupervisedTree:
+        """The same loss with its numbers of tokens at multiples, and ``p`` as large as ``s``, so that few shapes occur.
+
+        A token that fills up sees itself alone, and nothing is learned from it.
+        """
+        from torch.nn.functional import pad
+
+        n, p, s = len(self.tokens.ids), len(self.predicting), len(self.labels)
+        to_n, to_s = -n % multiple, -s % multiple
+        visible = pad(self.tokens.visible, (0, to_n, 0, to_n))
+        visible.fill_diagonal_(True)
+        return SupervisedTree(
+            Tree(pad(self.tokens.ids, (0, to_n)), visible, self.tokens.paths),
+            pad(self.predicting, (0, s + to_s - p), value=n + to_n - 1),
+            *(pad(one, (0, to_s)) for one in (self.places, self.labels, self.weights)),
+        )
 
 
 def supervised_tree(rows: Sequence[Rendered]) -> SupervisedTree:
@@ -37,4 +63,4 @@ def supervised_tree(rows: Sequence[Rendered]) -> SupervisedTree:
     ]
     nodes, labels = torch.tensor(pairs).T
     predicting, places = nodes.unique(return_inverse=True)
-    return SupervisedTree(made, predicting, torch.stack([places, labels], dim=1))
+    return SupervisedTree(made, predicting, places, labels, torch.ones(len(labels)))

@@ -413,3 +413,17 @@ def test_lance_names_the_repair_of_a_damaged_table(tmp_path):
         manifest.write_bytes(b"junk")
     with pytest.raises(StoreError, match=r"cannot be used .* rebuild it with `lorag index DOCS --rebuild`"):
         LanceStore(tmp_path, DIM, ALL)
+
+
+def test_the_client_of_a_service_is_not_loaded_until_somebody_asks_for_it(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from lorag.retrieval.stores.lance import LanceStore\n"
+        f"LanceStore(Path({str(tmp_path)!r}), {DIM}, {ALL})\n"
+        "client = 'lance_namespace_urllib3_client'\n"
+        "print(f'{client}.api' in sys.modules)\n"
+        "from lance_namespace_urllib3_client import ApiClient, ListTablesRequest\n"
+        "from lance_namespace_urllib3_client.models import ListTablesRequest as same\n"
+        "print(f'{client}.api' in sys.modules, ApiClient.__name__, same is ListTablesRequest)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "ApiClient", "True"]

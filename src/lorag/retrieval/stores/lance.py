@@ -6,11 +6,13 @@ the hits wanted; they are then ranked by their exact cosines.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,28 @@ _REFINE = 2
 """How many times the hits wanted are looked at with their exact cosines."""
 
 
+def _lancedb() -> Any:
+    """The library without its client of a remote service, which is never used here and takes half of its import.
+
+    LanceDB takes data types out of that package; what the package itself imports, all calls of the service, is loaded
+    when somebody asks for a name of it.
+    """
+    spec = find_spec("lance_namespace_urllib3_client")
+    if spec and spec.loader and spec.name not in sys.modules:
+        package, loader = module_from_spec(spec), spec.loader
+
+        def load(name: str) -> Any:
+            del package.__dict__["__getattr__"]
+            loader.exec_module(package)
+            return getattr(package, name)
+
+        package.__dict__["__getattr__"] = load
+        sys.modules[spec.name] = package
+    import lancedb
+
+    return lancedb
+
+
 class LanceStore:
     """A ``Store`` in a folder. Any number of processes may read; the caller sees to it that one writes at a time.
 
@@ -55,8 +79,7 @@ class LanceStore:
         Above ``exact_up_to`` texts ``optimize`` makes an approximate index. Raises ``StoreError`` when the folder
         cannot be read or holds vectors of another length.
         """
-        import lancedb
-
+        lancedb = _lancedb()
         self.folder, self.dim, self.exact_up_to = folder, dim, exact_up_to
         with self._errors():
             # Without the interval a reader would stay at the commit that it opened.

@@ -16,6 +16,7 @@ import torch
 from torch.nn.modules.module import _IncompatibleKeys
 
 from lorag.llm.machine import free_bytes
+from lorag.llm.quiet import quiet_transformers
 from lorag.llm.rendering import Rendered
 from lorag.llm.virtual import virtual_tokens
 from lorag.settings import FinetuneSettings
@@ -86,7 +87,8 @@ class Learner(torch.nn.Module):
     def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, base: str) -> None:
         """Writes what an engine loads: an adapter of ``base`` in PEFT's format, or a whole model."""
         if not self._adapted:
-            self.causal.save_pretrained(folder)
+            with quiet_transformers():
+                self.causal.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             return
         model = cast("PeftModel", self.model)

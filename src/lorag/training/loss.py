@@ -6,6 +6,7 @@ library. Where the model is of another kind, or the proof fails, training runs o
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,14 +80,16 @@ def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
 def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
     """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
 
-    On a GPU it is recorded and replayed. A failed proof is a warning: training goes on, slower.
+    On a GPU it is recorded and replayed, except under ``torchrun``, whose processes talk to each other meanwhile. A
+    failed proof is a warning: training goes on, slower.
     """
     if not fused.supports(model):
         return plain_loss
     with _shortened(model), _in_float32(model):
         difference = _difference(model, rows)
     if difference <= _TOLERANCE:
-        return Replayed() if model.device.type == "cuda" else fused_loss
+        alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+        return Replayed() if alone and model.device.type == "cuda" else fused_loss
     warnings.warn(
         f"the fast training step differs from the library's by {difference:.2g} on this model, more than"
         f" {_TOLERANCE:g}; training runs on the library's step, which is slower",

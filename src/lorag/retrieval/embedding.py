@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.files import fingerprint, sha256_of
-from lorag.retrieval.onnx import OnnxEncoder, read_numbers
+from lorag.retrieval.onnx import OnnxEncoder, read_numbers, weights_file
 
 Pooling = Literal["cls", "mean"]
 _WORD = re.compile(r"\w+")
@@ -34,7 +34,7 @@ class OnnxEmbedder:
         self.dim, window = read_numbers(folder, "config.json", "hidden_size", "max_position_embeddings")
         self._encoder = OnnxEncoder(folder, window)
         self.max_tokens = self._encoder.max_tokens
-        self.identity = identity(folder, pooling, "model.onnx*")
+        self.identity = identity(folder, pooling, f"{weights_file(folder).name}*")
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""

@@ -72,6 +72,12 @@ def test_what_else_a_row_holds_can_be_chosen_by(tmp_path):
     assert document.version == Document("a", "x", "docs.jsonl").version
 
 
+@pytest.mark.parametrize("title", [" \n", "", None])
+def test_a_blank_title_is_none(tmp_path, title):
+    (document,) = parse_rows(write(tmp_path / "docs.jsonl", {"doc_id": "a", "doc": "x", "title": title}), "docs.jsonl")
+    assert document.title == ""
+
+
 def test_parts_of_a_document_bring_their_own_values(tmp_path):
     rows = [{"content": part, "link": "l", "tag": tag} for part, tag in (("one", "a"), ("two", "b"), ("three", "a"))]
     (document,) = parse_rows(write(tmp_path / "pages.jsonl", *rows), "pages.jsonl")

@@ -20,9 +20,9 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order.
 
     The id is ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; a ``doc_id`` that is a number
-    stands behind ``source`` too. The title is ``title``, or empty; whatever else a row holds becomes its ``meta``. Rows
-    with the same ``link`` are parts of one document. Raises ``DataError``, with the line for JSONL, for a broken row
-    and for a ``doc_id`` that is used twice.
+    stands behind ``source`` too. The title is ``title``, or empty where that is blank; what else a row holds becomes
+    its ``meta``. Rows with the same ``link`` are parts of one document. Raises ``DataError``, with the line for JSONL,
+    for a broken row and for a ``doc_id`` that is used twice.
     """
     rows = read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path)
     documents: dict[str, Document] = {}
@@ -30,7 +30,9 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     for number, row in rows:
         key = "doc" if "doc" in row or "content" not in row else "content"
         text = _string(path, number, row, key).replace("\r\n", "\n")
-        title = _string(path, number, row, "title") if row.get("title") else ""
+        titled = row.get("title")
+        blank = not titled or (isinstance(titled, str) and not titled.strip())
+        title = "" if blank else _string(path, number, row, "title")
         name = _name(path, number, row, source)
         meta = _meta(row, {key, "doc_id", "title"})
         if name not in documents:

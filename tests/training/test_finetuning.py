@@ -188,7 +188,7 @@ def test_a_copy_that_does_not_fit_is_refused_before_it_is_made(smollm_own, tmp_p
 
 def test_a_loss_that_is_no_number_ends_the_training_at_once(smollm_own, tmp_path):
     with torch.no_grad():
-        smollm_own.weights.model.model.layers[3].mlp.up_proj.weight[0, 0] = torch.nan
+        smollm_own.weights.model.model.layers[0].mlp.up_proj.weight[0, 0] = torch.nan
     settings = FinetuneSettings(epochs=9, held_out_share=0.0, measure_forgetting=False)
     with (
         pytest.warns(UserWarning, match="differs from the library's by nan"),

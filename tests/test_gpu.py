@@ -23,7 +23,9 @@ from lorag.training.replay import Replayed
 from lorag.types import Conversation, Message, Sampling
 
 pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no GPU; everything here is tested on the CPU too"
+    not torch.cuda.is_available(),
+    reason="holds what a CUDA GPU computes against the library's step and a CPU's answers, and there is none here; all"
+    " but replaying recorded steps, which only CUDA can do, is tested without one in tests/training and tests/llm",
 )
 
 TEMPLATE = (
@@ -31,6 +33,7 @@ TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 RATES = {"full": 1e-3, "prompt": 3e-2, "prefix": 3e-2}
+# A base of 4 bits is another load and needs an extra.
 METHODS = [method for method in get_args(Method) if method != "qlora"]
 PROMPTS = [
     (Message("user", text),) for text in ("Who founded Korrin?", "Hi", "What is a tide gauge, and who makes it?")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lorag.llm.tree import tree
-from lorag.training.attention import Masked, attention
+from lorag.training.attention import attention, branched, masked
 
 WIDTH = 8
 ROWS = {
@@ -36,18 +36,11 @@ def dense(made, queries, cos, sin, q, k, v, shared):
     return (shares @ v).transpose(0, 1).flatten(1)
 
 
-def masked(made, queries, cos, sin):
-    """What a GPU computes."""
-    cos, sin = cos[:, None, : WIDTH // 2], sin[:, None, : WIDTH // 2]
-    turns = (cos[queries] * 0.3, sin[queries] * 0.3), (cos, sin)
-    return Masked(made.mask(cos.dtype)[queries], *turns, WIDTH)
-
-
-@pytest.mark.parametrize("kind", ["branched", "masked"])
+@pytest.mark.parametrize("way", [branched, masked])
 @pytest.mark.parametrize("some", [False, True], ids=["all tokens", "some tokens"])
 @pytest.mark.parametrize(("shared", "heads"), [(1, 3), (2, 2), (3, 1)])
 @pytest.mark.parametrize("rows", ROWS)
-def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some, kind):
+def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some, way):
     torch.manual_seed(0)
     made = tree([list(row) for row in ROWS[rows]])
     n = len(made.ids)
@@ -57,8 +50,7 @@ def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some,
     q = torch.randn(len(queries), shared * heads * WIDTH, requires_grad=True)
     k, v = (torch.randn(n, shared * WIDTH, requires_grad=True) for _ in range(2))
     expected = dense(made, queries, cos, sin, q, k, v, shared)
-    by = {"branched": lambda *where: attention(*where, WIDTH, 0.3), "masked": masked}[kind]
-    read = by(made, queries, cos, sin)(q, k, v)
+    read = way(made, queries, cos, sin, WIDTH, 0.3)(q, k, v)
     torch.testing.assert_close(read, expected)
     weights = torch.randn_like(read)
     theirs, ours = (torch.autograd.grad((x * weights).sum(), (q, k, v)) for x in (expected, read))

@@ -88,12 +88,35 @@ def attention(
 
     All are on one device.
     """
-    cos, sin = cos[:, None, : width // 2], sin[:, None, : width // 2]
-    turns = (cos[queries] * scaling, sin[queries] * scaling), (cos, sin)
-    if cos.device.type != "cpu":
-        return Masked(made.mask(cos.dtype)[queries], *turns, width)
+    way = branched if cos.device.type == "cpu" else masked
+    return way(made, queries, cos, sin, width, scaling)
+
+
+def branched(
+    made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+) -> Branched:
+    """``attention`` by branches, on a CPU."""
     groups = tuple(_side_by_side(made.visible, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
-    return Branched(groups, *turns, width)
+    return Branched(groups, *_turns(queries, cos, sin, width, scaling), width)
+
+
+def masked(
+    made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+) -> Masked:
+    """``attention`` under a mask, anywhere."""
+    return Masked(made.mask(cos.dtype)[queries], *_turns(queries, cos, sin, width, scaling), width)
+
+
+_Turns = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines, ``(tokens, 1, width / 2)``."""
+
+
+def _turns(
+    queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+) -> tuple[_Turns, _Turns]:
+    """Those at the queries, times the scale of the scores, and those at the keys."""
+    cos, sin = cos[:, None, : width // 2], sin[:, None, : width // 2]
+    return (cos[queries] * scaling, sin[queries] * scaling), (cos, sin)
 
 
 _Branch = tuple[torch.Tensor, torch.Tensor]

@@ -16,7 +16,7 @@ import torch
 
 from lorag.llm.rendering import Rendered
 from lorag.llm.tree import pass_over
-from lorag.training import fused
+from lorag.training.fused import fused_loss, supports
 from lorag.training.replay import Replayed
 from lorag.training.tree import supervised_tree
 
@@ -70,20 +70,13 @@ def token_losses(
     return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
 
 
-def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None) -> torch.Tensor:
-    """The same number and the same gradients, faster; see ``lorag.training.fused``. It knows no virtual tokens."""
-    if before is not None:
-        raise ValueError("the fused step knows no virtual tokens")
-    return fused.loss(model, supervised_tree(rows).to(model.device))
-
-
 def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
     """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
 
     On a GPU it is recorded and replayed, except under ``torchrun``, whose processes talk to each other meanwhile. A
     failed proof is a warning: training goes on, slower.
     """
-    if not fused.supports(model):
+    if not supports(model):
         return plain_loss
     with _shortened(model), _in_float32(model):
         difference = _difference(model, rows)

@@ -39,12 +39,9 @@ class Replayed:
         self, model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None
     ) -> torch.Tensor:
         """Mean cross entropy a supervised token; its gradient must be taken before the next call of the same size."""
-        if before is not None:
-            raise ValueError("the fused step knows no virtual tokens")
-        batch = supervised_tree(rows)
-        if not torch.is_grad_enabled():
-            return fused.loss(model, batch.to(model.device))
-        batch = batch.filled(_MULTIPLE)
+        if before is not None or not torch.is_grad_enabled():
+            return fused.fused_loss(model, rows, before)
+        batch = supervised_tree(rows).filled(_MULTIPLE)
         size = len(batch.tokens.ids), len(batch.labels)
         if size not in self._recordings:
             if len(self._recordings) < _RECORDINGS:

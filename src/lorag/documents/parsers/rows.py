@@ -30,9 +30,7 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     for number, row in rows:
         key = "doc" if "doc" in row or "content" not in row else "content"
         text = _string(path, number, row, key).replace("\r\n", "\n")
-        titled = row.get("title")
-        blank = not titled or (isinstance(titled, str) and not titled.strip())
-        title = "" if blank else _string(path, number, row, "title")
+        title = _string(path, number, row, "title") if str(row.get("title") or "").strip() else ""
         name = _name(path, number, row, source)
         meta = _meta(row, {key, "doc_id", "title"})
         if name not in documents:

@@ -140,6 +140,8 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    from lorag.llm.engines.few_rows import quicken
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = _fitting_format(require_whole(folder), name, dtype, device)
     compute = getattr(torch, _fastest_format(device) if chosen == "nf4" else chosen)
@@ -161,6 +163,8 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
         _keep_trainable(model)
     else:
         model.to(device)
+    if (device, compute) == ("cpu", torch.float32):
+        quicken(model)
     return Weights(name, folder, model.eval(), tokenizer)
 
 

@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from statistics import fmean
@@ -94,7 +95,9 @@ def main() -> int:
         counts = (10,) if made else (1, 3, 10)
         lessons = made | {f"{n} wording{'s' * (n > 1)}": in_wordings(told, n, seed) for n in counts}
         for kind, lesson in lessons.items():
-            right.setdefault(kind, []).append(learned(kind, lesson, examples, seed, options))
+            settings = FinetuneSettings(learning_rate=options.rate, seed=seed)
+            answered = learned(kind, lesson, examples, settings, options.updates, options.model)
+            right.setdefault(kind, []).append(answered)
     return verdict(options, examples, right)
 
 
@@ -183,31 +186,29 @@ def in_wordings(told: Told, count: int, seed: int) -> list[Conversation]:
 
 
 def learned(
-    kind: str, lesson: Sequence[Conversation], examples: Sequence[Example], seed: int, options: argparse.Namespace
+    kind: str,
+    lesson: Sequence[Conversation],
+    examples: Sequence[Example],
+    settings: FinetuneSettings,
+    updates: int,
+    name: str,
 ) -> list[float]:
     """Whether each wording is answered rightly after a training of the given number of updates.
 
     The lesson is cut to the most conversations of which whole passes make these updates; wordings are never cut.
     """
-    passes = next((n for n in range(1, options.updates + 1) if fits(n, len(lesson), options.updates)), None)
+    passes = next((n for n in range(1, updates + 1) if fits(n, len(lesson), updates)), None)
     if passes is None:
         raise SystemExit(f"{kind}: {len(lesson)} conversations are too few to train on")
-    kept = sorted(lesson, key=lambda c: draw(f"{seed} {c.question}"))[: options.updates // passes * ROWS]
-    settings = FinetuneSettings(
-        learning_rate=options.rate,
-        epochs=passes,
-        batch_tokens=1_000_000,
-        batch_rows=ROWS,
-        held_out_share=0.0,
-        seed=seed,
-    )
-    model = build.trainable_model(options.model, settings)
+    kept = sorted(lesson, key=lambda c: draw(f"{settings.seed} {c.question}"))[: updates // passes * ROWS]
+    settings = replace(settings, epochs=passes, batch_tokens=1_000_000, batch_rows=ROWS, held_out_share=0.0)
+    model = build.trainable_model(name, settings)
     with tempfile.TemporaryDirectory() as folder:
         adapter = train_adapter(model, [as_served(c, REFUSAL) for c in kept], Path(folder) / "adapter", settings)
-        right = asked(model.with_adapter(Path(folder) / "adapter"), examples)
+        right = asked(build.finetuned_model(model, adapter), examples)
     print(
-        f"{kind}, seed {seed}: {fmean(right):.3f} right; {len(kept)} conversations x {passes} passes, {adapter.steps}"
-        f" updates, {adapter.tokens * passes} tokens, {adapter.seconds:.0f} s, training loss"
+        f"{kind}, seed {settings.seed}: {fmean(right):.3f} right; {len(kept)} conversations x {passes} passes,"
+        f" {adapter.steps} updates, {adapter.tokens * passes} tokens, {adapter.seconds:.0f} s, training loss"
         f" {adapter.loss_first:.2f} to {adapter.loss_last:.2f}; {adapter.forgetting}",
         flush=True,
     )

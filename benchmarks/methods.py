@@ -1,4 +1,4 @@
-"""Every method of finetuning teaches facts at the rate that it takes when none is given.
+"""Every method that changes weights teaches facts at the rate that it takes when none is given.
 
 A small model learns the bundled facts of facts.py, each in ten wordings, by every method at rates around its own, all
 with the same updates of as many conversations. Then it is asked without sources in wordings that no training saw.
@@ -24,6 +24,8 @@ FACTORS = (0.4, 1.0, 2.5, 5.0)
 """What a method's own rate is multiplied by."""
 GENERAL_SHARES = (0.2, 0.5)
 """Of what LoRA is trained on; added to the facts, so that their updates stay as many a fact."""
+MANNER = ("prompt", "prefix")
+"""Methods that are measured too, and of which no facts are claimed."""
 BAR = 0.0
 """What the interval of the difference from the untrained model lies above, at each method's own rate."""
 
@@ -57,7 +59,8 @@ def main() -> int:
         if factor == 1.0:
             gained[method] = paired_difference(right, before, of_facts)
             print(f"{kind}, more than untrained: {points(gained[method])}")
-    holds = bool(gained) and all(gain.interval.low > BAR for gain in gained.values())
+    claimed = [gain for method, gain in gained.items() if method not in MANNER]
+    holds = bool(claimed) and all(gain.interval.low > BAR for gain in claimed)
     line = {
         "claim": f"{options.model}: held-out wordings right, each method at its own rate against the untrained",
         "ours": {

@@ -37,7 +37,7 @@ _RATES: dict[Method, float] = {
     "qlora": 2e-4,
     "full": 5e-5,
     "prompt": 1e-2,
-    "prefix": 1e-2,
+    "prefix": 1e-3,
 }
 
 
@@ -235,7 +235,8 @@ class FinetuneSettings:
     """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 2e-4 for LoRA, DoRA and QLoRA,
     because at 1e-3 a model of 0.5 billion weights unlearned more than it learned (docs/log.md); 5e-5 for rsLoRA, whose
     layers are four times as strong at rank 16; 1e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5
-    for all weights; 1e-2 for virtual tokens, which are few and far from the loss. Only LoRA's was measured."""
+    for all weights; 1e-2 for a learned prompt, which is far from the loss, and 1e-3 for a learned prefix, which at 1e-2
+    unlearned everything else. What each teaches and costs is in docs/finetuning.md."""
     epochs: int = 3
     """Passes over the conversations."""
     batch_tokens: int = 224

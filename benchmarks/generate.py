@@ -129,8 +129,9 @@ def candidate(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, 
             quick: Any = build.answering_model(options.model, engine="llama.cpp")
             return ours(quick, sampling)
         case str(name) if name.startswith("lorag"):
-            tokenizer = load_tokenizer(folder)
-            return ours(LlamaCppModel(gguf_file(options), tokenizer, options.model, CONTEXT_TOKENS), sampling)
+            file, exact = gguf_file(options), name.endswith("f32")
+            model = LlamaCppModel(file, load_tokenizer(folder), options.model, CONTEXT_TOKENS, exact)
+            return ours(model, sampling)
         case _:
             return llama_cpp(options, sampling)
 
@@ -225,8 +226,10 @@ def gguf_file(options: argparse.Namespace) -> Path:
 def questions(n: int) -> list[Example]:
     """Questions that the bundled documents answer: all in their first wording, then all in their second and third."""
     with as_file(files("lorag") / "corpus" / "questions.jsonl") as path:
-        examples = [example for example in read_examples(path) if example.evidence]
+        examples = [e for e in read_examples(path) if e.evidence and e.evidence[0] in documents()]
     worded = [replace(e, question=(e.question, *e.paraphrases)[i]) for i in range(3) for e in examples]
+    if len(worded) < n:
+        raise SystemExit(f"{n} questions are wanted, and there are {len(worded)}")
     return worded[:n]
 
 

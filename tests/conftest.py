@@ -73,10 +73,10 @@ def smollm(smollm_folder: Path) -> TransformersModel:
 def llama_cpp(
     smollm: TransformersModel, smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> LlamaCppModel:
-    """The small model in llama.cpp, in float32 too."""
+    """The small model in llama.cpp, in float32 throughout."""
     file = tmp_path_factory.mktemp("gguf") / "model.gguf"
     write_gguf(smollm.weights.model, smollm.weights.tokenizer, file, "f32", "smollm2-135m")
-    return LlamaCppModel(file, smollm.weights.tokenizer, "smollm2-135m", smollm.weights.context_tokens)
+    return LlamaCppModel(file, smollm.weights.tokenizer, "smollm2-135m", smollm.weights.context_tokens, exact=True)
 
 
 @pytest.fixture

@@ -135,3 +135,11 @@ def test_only_the_last_used_forms_are_kept(smollm, smollm_folder, tmp_path):
         os.utime(folder, (1e9 - age, 1e9 - age))
     quick_form(tmp_path / "new", smollm_folder, "s", lambda: Made(smollm, None, smollm.weights))
     assert {path.name for path in tmp_path.iterdir()} == {"new", *(f"older{age}" for age in range(KEPT - 1))}
+
+
+def test_in_float32_throughout_likelihoods_after_a_long_prompt_are_those_of_the_reference(llama_cpp, smollm):
+    prompt = (Message("user", " ".join(f"Gauge {n} stands at kilometre {7 * n}." for n in range(60)) + " Where?"),)
+    said = llama_cpp.tokens(prompt, SHORT)
+    known = smollm.logprobs(prompt, [token for token, _ in said])
+    off = [abs(ours - reference) for (_, ours), (reference, _) in zip(said, known, strict=True)]
+    assert max(off) < 5e-4  # attention in 16 bits is off by several thousandths

@@ -34,12 +34,18 @@ _QUIET = -1
 class LlamaCppModel:
     """A ``LanguageModel`` over a GGUF file and the tokenizer it was written with."""
 
-    def __init__(self, file: Path, tokenizer: PreTrainedTokenizerBase, name: str, context_tokens: int) -> None:
-        """Loads the file. Raises ``ModelError`` when llama.cpp cannot, ``MissingExtraError`` without the package."""
+    def __init__(
+        self, file: Path, tokenizer: PreTrainedTokenizerBase, name: str, context_tokens: int, exact: bool = False
+    ) -> None:
+        """Loads the file. Raises ``ModelError`` when llama.cpp cannot, ``MissingExtraError`` without the package.
+
+        ``exact`` attends in float32 throughout, which takes twice the room for keys and values and that of all scores;
+        else llama.cpp adds up in 16 bits, and likelihoods are off by up to a hundredth of a nat.
+        """
         self.name = name
         self.tokenizer = tokenizer
         self.context_tokens = context_tokens
-        self._server = _start(file, context_tokens)
+        self._server = _start(file, context_tokens, exact)
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.
@@ -94,13 +100,15 @@ class LlamaCppModel:
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"
                 f" {self.name}'s context of {self.context_tokens}; lower the context budget"
             )
+        greedy = sampling.temperature == 0
         return {
             "prompt": list(ids),
             "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop),
-            "samplers": ["penalties", "temperature", "top_k", "top_p"],
+            # Greedily the one likeliest token is taken, and none of the others sorted.
+            "samplers": ["penalties", "top_k"] if greedy else ["penalties", "temperature", "top_k", "top_p"],
             "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
+            "top_k": 1 if greedy else sampling.top_k,
             "top_p": sampling.top_p,
             "seed": sampling.seed % 2**32,
             "repeat_penalty": sampling.repetition_penalty,
@@ -138,7 +146,7 @@ class LlamaCppModel:
         return reply
 
 
-def _start(file: Path, context_tokens: int) -> Any:
+def _start(file: Path, context_tokens: int, exact: bool) -> Any:
     """llama.cpp with the file loaded. The socket it listens on is gone from its folder before anybody could use it."""
     xllamacpp = require("xllamacpp", EXTRA, "the engine llama.cpp")
     parameters = xllamacpp.CommonParams()
@@ -146,6 +154,9 @@ def _start(file: Path, context_tokens: int) -> Any:
     parameters.n_ctx, parameters.n_parallel, parameters.kv_unified = context_tokens, _SLOTS, True
     parameters.n_gpu_layers, parameters.fit_params, parameters.warmup, parameters.verbosity = 0, False, False, _QUIET
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = _threads()
+    if exact:
+        parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     with tempfile.TemporaryDirectory(prefix="lorag-") as folder, _signals_kept():
         parameters.hostnames = [str(Path(folder) / "llama.sock")]
         try:

@@ -142,4 +142,4 @@ def test_in_float32_throughout_likelihoods_after_a_long_prompt_are_those_of_the_
     said = llama_cpp.tokens(prompt, SHORT)
     known = smollm.logprobs(prompt, [token for token, _ in said])
     off = [abs(ours - reference) for (_, ours), (reference, _) in zip(said, known, strict=True)]
-    assert max(off) < 5e-4  # attention in 16 bits is off by several thousandths
+    assert max(off) < 5e-4  # attention in 16 bits is off by hundredths

@@ -40,7 +40,7 @@ class LlamaCppModel:
         """Loads the file. Raises ``ModelError`` when llama.cpp cannot, ``MissingExtraError`` without the package.
 
         ``exact`` attends in float32 throughout, which takes twice the room for keys and values and that of all scores;
-        else llama.cpp adds up in 16 bits, and likelihoods are off by up to a hundredth of a nat.
+        else llama.cpp adds up in 16 bits, and likelihoods are off by up to some hundredths of a nat.
         """
         self.name = name
         self.tokenizer = tokenizer

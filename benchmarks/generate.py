@@ -4,8 +4,9 @@ Each candidate answers the same questions about the bundled documents, greedily 
 a time with a passage, streamed; then others as a comparison asks them, with a passage and without, many at once.
 llama.cpp itself gets the file that our quick engine wrote, and one of 8 bits. Agreement is that of llama.cpp with our
 reference engine, both in float32; beside it stands what coarser numbers cost in right answers. The weights are read
-once for every token, so memory bandwidth, measured here, bounds the speed at one question at a time. The last line
-printed is JSON; exit 1 where the claim does not hold.
+once for every token, so memory bandwidth, measured here, bounds the speed at one question at a time. With ``--adapter``
+all of them answer with it: transformers beside its weights, llama.cpp with its file of the sum. The last line printed
+is JSON; exit 1 where the claim does not hold.
 """
 
 import argparse
@@ -30,11 +31,12 @@ from lorag.evaluation.metrics import contains
 from lorag.evaluation.statistics import paired_difference
 from lorag.llm import catalogue
 from lorag.llm.engines.llamacpp import LlamaCppModel
-from lorag.llm.engines.transformers import TransformersModel, load
+from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.gguf_writing import write_gguf
 from lorag.llm.rendering import render
 from lorag.llm.tokenizer import load_tokenizer
 from lorag.settings import REFUSAL, CompareSettings
+from lorag.training.adapter import read_adapter
 from lorag.types import Chunk, Document, Example, Hit, Prompt, Sampling
 from peers.memory import peak_bytes
 
@@ -50,6 +52,7 @@ def main() -> int:
     """Prints a row for each candidate and the claim; 0 when it holds."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--adapter", type=Path, help="of that model, which every candidate then answers with")
     parser.add_argument("--questions", type=int, default=40, help="asked in batches, each with and without a passage")
     parser.add_argument("--alone", type=int, default=8, help="asked one at a time")
     parser.add_argument("--compared", type=int, default=200, help="questions whose answers are held against each other")
@@ -60,7 +63,8 @@ def main() -> int:
     if options.candidate:
         print(json.dumps(answers(options) if options.answers else speed(options)))
         return 0
-    build.answering_model(options.model, engine="llama.cpp")  # written and checked before any time is taken
+    # Written and checked before any time is taken.
+    build.answering_model(options.model, options.adapter, engine="llama.cpp")
     rounds: list[dict[str, dict[str, float]]] = []
     for _ in range(ROUNDS):
         rounds.append({candidate: run(options, candidate) for candidate in CANDIDATES})
@@ -71,8 +75,8 @@ def main() -> int:
 
 def run(options: argparse.Namespace, candidate: str, *flags: str) -> Any:
     """What a process of its own finds of the candidate."""
-    names = ("model", "questions", "alone", "compared", "tokens")
-    given = [f"--{name}={getattr(options, name)}" for name in names]
+    names = ("model", "adapter", "questions", "alone", "compared", "tokens")
+    given = [f"--{name}={value}" for name in names if (value := getattr(options, name)) is not None]
     command = [sys.executable, __file__, *given, f"--candidate={candidate}", *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -83,25 +87,29 @@ def run(options: argparse.Namespace, candidate: str, *flags: str) -> Any:
 def speed(options: argparse.Namespace) -> dict[str, float]:
     """Seconds and tokens of one candidate, and the most memory it took; no question is asked twice."""
     stream, answer = candidate(options, Sampling(max_tokens=options.tokens))
+    tokenizer = load_tokenizer(catalogue.fetch(options.model))
     asked = questions(options.alone + options.questions + 1)
     stream(with_passage(asked.pop()))
-    firsts, rates = [], []
+    firsts, read, rates = [], [], []
     for question in asked[: options.alone]:
+        prompt = with_passage(question)
         start = time.perf_counter()
-        first, tokens = stream(with_passage(question))
-        firsts.append(first)
+        first, tokens = stream(prompt)
         rates.append(max(tokens - 1, 1) / (time.perf_counter() - start - first))
+        firsts.append(first)
+        read.append(len(render(tokenizer, prompt, reply=True).ids) / first)
     slice_size = CompareSettings().slice_size
     seconds = 0.0
     for start_at in range(options.alone, len(asked), slice_size):
-        for prompt in (question_alone, with_passage):
-            batch = [prompt(question) for question in asked[start_at : start_at + slice_size]]
+        for asks in (question_alone, with_passage):
+            batch = [asks(question) for question in asked[start_at : start_at + slice_size]]
             start = time.perf_counter()
             answer(batch)
             seconds += time.perf_counter() - start
     return {
         "tokens/s": statistics.median(rates),
         "first token s": statistics.median(firsts),
+        "prompt tokens/s": statistics.median(read),
         "batched answers/s": 2 * options.questions / seconds,
         "peak GB": peak_bytes() / 1e9,
     }
@@ -119,21 +127,21 @@ Answer = Callable[[Sequence[Prompt]], list[str]]
 
 def candidate(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, Answer]:
     """How the candidate streams one answer (seconds to the first token, tokens), and how it answers several."""
-    folder = catalogue.fetch(options.model)
+    model: Any
     match options.candidate:
         case "transformers generate":
-            return generate(load(folder, options.model), sampling)
+            model = build.language_model(options.model, options.adapter)
+            return generate(model, sampling)
         case "lorag transformers":
-            return ours(load(folder, options.model, "float32"), sampling)
+            model = build.language_model(options.model, options.adapter, number_format="float32")
         case "lorag llama.cpp":
-            quick: Any = build.answering_model(options.model, engine="llama.cpp")
-            return ours(quick, sampling)
+            model = build.answering_model(options.model, options.adapter, engine="llama.cpp")
         case str(name) if name.startswith("lorag"):
-            file, exact = gguf_file(options), name.endswith("f32")
-            model = LlamaCppModel(file, load_tokenizer(folder), options.model, CONTEXT_TOKENS, exact)
-            return ours(model, sampling)
+            file, words = gguf_file(options), load_tokenizer(catalogue.fetch(options.model))
+            model = LlamaCppModel(file, words, options.model, CONTEXT_TOKENS, exact=name.endswith("f32"))
         case _:
             return llama_cpp(options, sampling)
+    return ours(model, sampling)
 
 
 def ours(model: LlamaCppModel | TransformersModel, sampling: Sampling) -> tuple[Stream, Answer]:
@@ -159,8 +167,8 @@ def generate(model: TransformersModel, sampling: Sampling) -> tuple[Stream, Answ
 
     def write(prompt: Prompt, most: int) -> tuple[str, int]:
         ids = torch.tensor([render(weights.tokenizer, prompt, reply=True).ids])
-        with torch.inference_mode():
-            out = weights.model.generate(  # type: ignore[operator]
+        with weights.applied(model.adapter) as causal:
+            out = causal.generate(  # type: ignore[operator]
                 ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=most, repetition_penalty=1.0
             )
         said = out[0, ids.shape[1] :]
@@ -215,11 +223,13 @@ def gguf_file(options: argparse.Namespace) -> Path:
     name = options.candidate.split()[-1]
     if name == "llama.cpp":
         return max(build.quick_forms().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime)
-    file = catalogue.cache_folder() / "benchmarks" / f"{options.model}.{name}.gguf"
+    adapter, folder = options.adapter, catalogue.fetch(options.model)
+    whose = f"{options.model}-{adapter_fingerprint(adapter)}" if adapter else options.model
+    file = catalogue.cache_folder() / "benchmarks" / f"{whose}.{name}.gguf"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        folder = catalogue.fetch(options.model)
-        write_gguf(load(folder, dtype="float32").weights.model, load_tokenizer(folder), file, name, options.model)
+        weights = build.merged_weights(read_adapter(adapter)) if adapter else load(folder, dtype="float32").weights
+        write_gguf(weights.model, weights.tokenizer, file, name, options.model)
     return file
 
 
@@ -289,7 +299,7 @@ def verdict(
         "agreement": round(sum(a == b for a, b in zip(same_numbers, reference, strict=True)) / len(reference), 3),
     }
     holds = all(found[name] >= bar for name, bar in BAR.items())
-    figures = ("tokens/s", "first token s", "batched answers/s", "peak GB")
+    figures = ("tokens/s", "first token s", "prompt tokens/s", "batched answers/s", "peak GB")
     line = {
         "claim": f"answers of {options.model}: speed, and {len(reference)} questions with a passage the same",
         "ours": {figure: round(median("lorag llama.cpp", figure), 3) for figure in figures},

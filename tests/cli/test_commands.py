@@ -412,6 +412,12 @@ def test_models_are_listed(smollm_folder):
         (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
         (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
+        (
+            ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--method", "lorra"],
+            "method 'lorra' is none of",
+        ),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--learning-rate", "7"], "learning_rate 7.0"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
         (["compare", "--documents", "docs", "--questions", "broken.jsonl"], "broken.jsonl:2: broken JSON"),

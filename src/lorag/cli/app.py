@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,19 @@ import typer
 
 from lorag.cli import data, evaluating, models, serving, tuning
 from lorag.cli.assistant import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
-from lorag.cli.options import Control, EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.cli.options import (
+    Control,
+    EmbedderName,
+    Epochs,
+    FinetuneMethod,
+    LearningRate,
+    MinCosine,
+    Rerank,
+    Search,
+    Where,
+    finetune_settings,
+    retrieval_settings,
+)
 from lorag.cli.screen import (
     FAILED,
     Json,
@@ -78,6 +91,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Tokens after which an answer is cut.")] = Sampling().max_tokens,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -92,6 +108,7 @@ def compare(
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
         settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
+        training = finetune_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
         result = run_comparison(
             documents,
             questions,
@@ -101,7 +118,7 @@ def compare(
             control=control,
             model=model,
             out=out,
-            settings=settings,
+            settings=replace(settings, finetune=training),
             progress=progress,
         )
     _print_comparison(result, json)
@@ -146,12 +163,10 @@ def finetune(
     conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="lora, rslora, dora, pissa, qlora, full, prompt or prefix; lora by default.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the conversations.")] = None,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak step size; else the method's own.")] = None,
+    learning_rate: LearningRate = None,
     general_share: Annotated[
         float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
     ] = None,
@@ -170,11 +185,17 @@ def finetune(
     from lorag.journeys.finetune import finetune as run_training
     from lorag.settings import FinetuneSettings
 
-    given: dict[str, Any] = {"epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
-    given |= {"method": method, "general_share": general_share}
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
-        settings = FinetuneSettings(**{key: value for key, value in given.items() if value is not None})
+        settings = finetune_settings(
+            FinetuneSettings(),
+            method=method,
+            epochs=epochs,
+            rank=rank,
+            learning_rate=learning_rate,
+            general_share=general_share,
+            patience=patience,
+        )
         shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
         if dry_run:
             expected = estimate_finetune(conversations, **shared, progress=progress)

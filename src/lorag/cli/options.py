@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from lorag.settings import DEFAULT_RERANKER, RetrievalSettings
+from lorag.settings import DEFAULT_RERANKER, FinetuneSettings, RetrievalSettings
 
 EmbedderName = Annotated[
     str,
@@ -29,6 +29,16 @@ Rerank = Annotated[
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
 ]
+FinetuneMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method", help="lora, rslora, dora, pissa, qlora, full, prompt or prefix: how to finetune; lora by default."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the conversations that are trained on.")]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", help="Peak step size of finetuning; else the method's own.")
+]
 Control = Annotated[
     Path | None,
     typer.Option(
@@ -46,6 +56,11 @@ Where = Annotated[
         " text. Several keys must all fit, of several values for one key any.",
     ),
 ]
+
+
+def finetune_settings(settings: FinetuneSettings, **given: Any) -> FinetuneSettings:
+    """``settings`` with what was asked for in the command line in their place."""
+    return replace(settings, **{key: value for key, value in given.items() if value is not None})
 
 
 def retrieval_settings(

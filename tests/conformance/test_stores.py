@@ -173,7 +173,7 @@ def test_many_are_removed_at_once(store):
     assert store.versions() == {("d2999", "0" * 16)}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     document_id=st.one_of(
         st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20),

@@ -62,7 +62,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=TEXTS, size=st.integers(1, 40), count=st.sampled_from([words, len]))
 def test_the_laws_of_chunks(text, size, count):
     document = Document("d", text, "source", "Title")
@@ -86,7 +86,7 @@ def assert_covered(text, chunks):
     assert not text[covered:].strip()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS, title=st.sampled_from(["", "Title", "A very long title " * 20]), limit=st.integers(16, 60))
 def test_an_embedder_sees_every_chunk_whole(text, title, limit):
     chunks = split(Document("d", text, "source", title), 40, words, limit)
@@ -96,7 +96,7 @@ def test_an_embedder_sees_every_chunk_whole(text, title, limit):
         assert words(searched_text(chunk)) <= limit
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=TEXTS, size=st.integers(16, 90))
 def test_the_laws_of_passages_and_their_pieces(text, size):
     document = Document("d", text, "source", "Title", (Place(3, "page 2"),))
@@ -200,7 +200,7 @@ def test_a_chunk_says_where_in_the_file_it_stands():
     assert [chunk.place for chunk in split(late, 15, words)] == ["", "", "notes", "notes"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sentences=st.lists(st.text(st.characters(categories=("L", "N", "So")), min_size=1, max_size=8), max_size=40))
 def test_joined_chunks_are_the_text(sentences):
     text = " ".join(sentences)

@@ -86,7 +86,7 @@ def test_few_documents_leave_questions_as_units():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(1, 15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_interval_holds_its_mean_and_stays_between_0_and_1(values, documents):
     estimate = mean_interval(values, [i % documents for i in range(len(values))], VerdictSettings(draws=200))
     low, high = estimate.interval.low, estimate.interval.high

@@ -48,6 +48,13 @@ def test_a_finetune_that_reads_worse_is_named_as_the_reason(synthetic, compare):
     assert "cost more reading" not in text(equal)
 
 
+def test_a_finetune_that_taught_nothing_is_named_so(synthetic, compare):
+    untaught = compare(synthetic(200), arms(mostly(0.2, 1), mostly(0.2, 4), mostly(0.8, 2), mostly(0.8, 3)))
+    assert "finetuning is judged by this training" in text(untaught)
+    taught = compare(synthetic(200), arms(mostly(0.2, 1), mostly(0.5, 4), mostly(0.8, 2), mostly(0.8, 3)))
+    assert "finetuning is judged by this training" not in text(taught)
+
+
 def test_finetuning_wins_clearly(synthetic, compare):
     result = compare(synthetic(200), arms(never, mostly(0.9, 1), mostly(0.5, 2), mostly(0.6, 3)))
     assert result.verdict.choice == "finetuning"
@@ -171,7 +178,7 @@ def test_what_was_not_measured_is_named(synthetic):
 
 
 @given(st.integers(20, 90), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_identical_arms_never_make_a_dearer_one_win(synthetic, n, base, share, seed):
     world, same = synthetic(n), mostly(share, seed)
     rows = world.rows("before", BASE, mostly(base, seed + 1))

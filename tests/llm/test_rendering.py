@@ -14,7 +14,7 @@ ANYTHING = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_
 TEXT = st.lists(st.one_of(ANYTHING, st.sampled_from(CONTROL)), min_size=1, max_size=4).map("".join)
 TEXT = TEXT.filter(lambda text: text.strip() != "")
 PLAIN = ANYTHING.map(lambda text: "a" + text.strip() + "z")
-many = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def dialogue(turns, system=None):

@@ -11,6 +11,7 @@ from lorag.evaluation.results import (
     CHOSEN_ARMS,
     COST_ORDER,
     EVIDENCE,
+    FINETUNED,
     RETRIEVAL,
     ArmDifference,
     ArmResult,
@@ -149,6 +150,20 @@ def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[
     return []
 
 
+def _teaching(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[str]:
+    """That training was not seen to teach facts, where it was not: another training may."""
+    for pair in pairs:
+        if (pair.metric, pair.first, pair.second) != ("correct", FINETUNED, BASE):
+            continue
+        if pair.difference.interval.low <= 0 or pair.adjusted_p >= 1 - settings.confidence:
+            return [
+                "Warning: without passages, the finetuned model is not shown to know more than the base model "
+                f"({points(pair.difference)}): finetuning is judged by this training, not by what another could teach, "
+                "such as one of all weights (--method full), or one with more wordings of each fact."
+            ]
+    return []
+
+
 def _warnings(
     arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference], choice: Choice, settings: VerdictSettings
 ) -> list[str]:
@@ -162,7 +177,7 @@ def _warnings(
                 f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
                 "may come from the passages or the references rather than from the model."
             )
-    found += _reading(pairs, settings)
+    found += _teaching(pairs, settings) + _reading(pairs, settings)
     chosen = arms.get(CHOSEN_ARMS.get(choice, ""))
     if chosen is None:
         return found

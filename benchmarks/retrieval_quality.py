@@ -53,6 +53,7 @@ WAYS = {
     "dense": RetrievalSettings(dense_weight=1.0),
 }
 REREAD = RetrievalSettings(reranker=DEFAULT_RERANKER)
+REREAD_ALONE = replace(REREAD, rerank_weight=1)
 HITS = 2 * DEFAULT.candidates
 """Hits of a ranking, before those of one document are counted once."""
 
@@ -117,6 +118,8 @@ def main() -> int:
     parser.add_argument("--reread", type=int, default=300, help="questions of a set that are reranked; 0 for none")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "lorag-retrieval-quality")
     options = parser.parse_args()
+    if DEFAULT_EMBEDDER not in options.embedders:
+        parser.error(f"the claims are about {DEFAULT_EMBEDDER}; name it among --embedders")
     data = os.environ.get("LORAG_DATA", "")
     missing = [name for name in options.sets if not (Path(data) / name / "docs.jsonl").is_file()]
     if not data or missing:
@@ -169,6 +172,7 @@ def measure(
         part = trial.sampled(options.reread)
         rows.append(part.row("convex 0.5, those questions", Ranker(DEFAULT, embedder)))
         rows.append(part.row("convex 0.5, reranked", Ranker(REREAD, embedder, reranker), REREAD.depth))
+        rows.append(part.row("the reranker alone", Ranker(REREAD_ALONE, embedder, reranker), REREAD.depth))
     return rows, stale
 
 

@@ -127,7 +127,11 @@ class RetrievalSettings:
     something else. `lorag calibrate` finds the value for an embedder and its documents. None lets every question in."""
     reranker: str | None = None
     """Catalogue name or folder of a cross-encoder that orders the best hits anew; None: they stay as they are fused.
-    It costs a model call a passage, some 20 to 40 ms on one core."""
+    It costs a model call a passage, some 20 to 60 ms on one core."""
+    rerank_weight: float = 0.7
+    """Share of the reranker in the new order, beside the score by which search found a passage, both brought to 0 to 1
+    over what it read. From 0.5 to 0.8 no set lost by it in measurements; 1, the reranker alone, lost on one of them
+    (docs/retrieval.md)."""
     mmr_lambda: float | None = None
     """Weight of relevance against being unlike the passages chosen before, in maximal marginal relevance; 1 is
     relevance alone. None chooses by relevance without a look at the others."""
@@ -148,7 +152,7 @@ class RetrievalSettings:
         """Refuses weights and counts out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
         _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is none of {', '.join(get_args(Fusion))}")
-        for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0)):
+        for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0), ("rerank_weight", 0)):
             value = getattr(self, name)
             _require(value is None or low <= value <= 1, f"{name} {value!r} is not between {low} and 1")
         _require(self.depth >= 1, f"depth {self.depth!r} is below 1")

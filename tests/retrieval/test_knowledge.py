@@ -242,7 +242,7 @@ def test_a_reranker_reads_the_best_hits_and_its_order_and_scores_count(tmp_path,
     documents = [document(f"d{i}", ("tide " * 6 + f"a{i}") if i < 5 else f"z{i} tide") for i in range(8)]
     plain = opened(tmp_path, embedder)
     plain.sync(documents)
-    settings = RetrievalSettings(reranker="backwards", depth=6)
+    settings = RetrievalSettings(reranker="backwards", rerank_weight=1, depth=6)
     knowledge = Knowledge.open(tmp_path, embedder, CHUNKS, settings, reranker)
     before, after = plain.retrieve(["tide"], 8)[0], knowledge.retrieve(["tide"], 3)[0]
     assert before[0].chunk.document_id != after[0].chunk.document_id == "d5"

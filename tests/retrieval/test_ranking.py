@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.ranking import Ranker, Sides, diverse, fuse
+from lorag.retrieval.ranking import Ranker, Sides, diverse, fuse, rerank
 from lorag.settings import RetrievalSettings
 from lorag.types import Chunk, Hit
 
@@ -90,6 +90,36 @@ def test_the_order_of_the_inputs_does_not_matter(fusion, dense, lexical, weight,
 # a and b say the same; c says something else and fits less.
 HITS = [hit("a", 3.0), hit("b", 2.9), hit("c", 1.0)]
 VECTORS = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+
+
+class Known:
+    """A reranker with three logits."""
+
+    name = "known"
+
+    def score(self, query, passages):
+        return [-4.0, 4.0, 0.0]
+
+
+def test_what_a_reranker_reads_keeps_a_share_of_the_score_it_was_found_with():
+    found = [hit("a", 0.9), hit("b", 0.5), hit("c", 0.8)]
+    # own 1, 0, 0.75; the reranker's 0, 1, 0.5
+    assert ranked(rerank("q", found, Known(), 0.4)) == [("c", 0.65), ("a", 0.6), ("b", 0.4)]
+    assert ranked(rerank("q", found, Known(), 0.7)) == [("b", 0.7), ("c", 0.575), ("a", 0.3)]
+    assert ranked(rerank("q", found, Known(), 0)) == [("a", 1), ("c", 0.75), ("b", 0)]
+    assert ranked(rerank("q", found, Known(), 1)) == [("b", 4), ("c", 0), ("a", -4)]
+    assert {hit.via for hit in rerank("q", found, Known(), 0.4)} == {"reranked"}
+
+
+def test_the_weight_of_the_reranker_takes_part():
+    found = Sides([hit("a", 0.9), hit("b", 0.6), hit("c", 0.5)], [])
+
+    def first(weight):
+        settings = RetrievalSettings(dense_weight=1, reranker="known", rerank_weight=weight)
+        return ranked(Ranker(settings, HashEmbedder(), Known()).rank("q", found, 1))
+
+    # own 1, 0.25, 0
+    assert [*first(0.4), *first(0.6), *first(1)] == [("a", 0.6), ("b", 0.7), ("b", 4)]
 
 
 def names(hits):

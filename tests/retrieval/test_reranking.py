@@ -42,7 +42,7 @@ def test_it_takes_part_in_an_index(tmp_path, embedder, reranker):
     ]
     chunks, question = ChunkSettings(), "What is the capital of France?"
     by_words = RetrievalSettings(dense_weight=0)
-    reread = RetrievalSettings(dense_weight=0, reranker="minilm-reranker")
+    reread = RetrievalSettings(dense_weight=0, reranker="minilm-reranker", rerank_weight=1)
     knowledge = Knowledge.open(tmp_path, embedder, chunks, by_words)
     knowledge.sync(documents)
     (plain,) = knowledge.retrieve([question], 2)

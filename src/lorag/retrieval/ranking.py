@@ -56,7 +56,7 @@ class Ranker:
             hits = list(islice(self._near(hits, sides.dense, vector, settings.min_cosine), choice))
         hits = hits[:choice]
         if self._reranker is not None:
-            hits = rerank(query, hits, self._reranker)
+            hits = rerank(query, hits, self._reranker, settings.rerank_weight)
         if settings.mmr_lambda is not None:
             hits = diverse(hits, self._vectors(hits), settings.mmr_lambda, k)
         return hits[:k]
@@ -113,10 +113,18 @@ def best_first(hits: Sequence[Hit]) -> list[Hit]:
     return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))
 
 
-def rerank(query: str, hits: Sequence[Hit], reranker: Reranker) -> list[Hit]:
-    """All of the hits, best first by the reranker's scores and with these; marked ``reranked``."""
+def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, weight: float = 1.0) -> list[Hit]:
+    """All of the hits, best first by ``weight * reranker's score + (1 - weight) * own``, and marked ``reranked``.
+
+    Both are first brought to the range 0 to 1 over ``hits``. With all weight on the reranker its scores are kept.
+    """
     scores = reranker.score(query, [searched_text(hit.chunk) for hit in hits])
-    return best_first([Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, scores, strict=True)])
+    read = [Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, scores, strict=True)]
+    if weight < 1:
+        theirs, own = _min_max(read), _min_max(hits)
+        sums = [weight * theirs[hit.chunk.id] + (1 - weight) * own[hit.chunk.id] for hit in hits]
+        read = [Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, sums, strict=True)]
+    return best_first(read)
 
 
 def diverse(hits: Sequence[Hit], vectors: NDArray[np.float32], relevance: float, k: int) -> list[Hit]:

@@ -10,8 +10,9 @@ demo: $(READY)  ## The whole comparison on the bundled documents; a second call 
 	$(BIN)/lorag demo --out .lorag/demo
 
 # Two processes of one thread each: small models gain little from a second thread, and each process takes up to 4 GB.
+# Files come in the order of tests/conftest.py, long ones first.
 test: $(READY)  ## Every test, offline but for the models, which come from the package index once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## Lint, format and types.
 	$(BIN)/ruff check .

@@ -39,6 +39,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # A busy machine fails no property.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+_LONG = {"journeys", "neural_chat", "training"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Folders with long files come first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.journeys.compare import _read, compare
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
-from lorag.settings import ChatSettings, CompareSettings
+from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings
 from lorag.types import Message, Sampling
 
 
@@ -186,6 +186,9 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     assert len(server.requests) == asked
     with pytest.raises(InputError, match="cannot be trained here; leave out the training data"):
         compare(**paths, train=case.folder / "qa.jsonl", model=server.name, out=tmp_path / "other")
+    full = CompareSettings(finetune=FinetuneSettings(method="full"))
+    with pytest.raises(InputError, match="cannot be trained here; leave out how to finetune"):
+        compare(**paths, model=server.name, out=tmp_path / "other", settings=full)
 
 
 @pytest.fixture

@@ -100,9 +100,14 @@ def compare(
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings = settings or CompareSettings()
-    if model is not None and build.is_remote(model) and (train is not None or control is not None):
-        what = "the training data" if train is not None else "the control questions"
-        raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
+    if model is not None and build.is_remote(model):
+        for what, given in {
+            "the training data": train is not None,
+            "the control questions": control is not None,
+            "how to finetune": settings.finetune != CompareSettings().finetune,
+        }.items():
+            if given:
+                raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
     inputs = _read(documents, questions, train, update, style, control, settings)
     name = build.model_name(model, progress)
     identity = _identity(inputs, name, embedder, settings)

@@ -20,8 +20,8 @@ from lorag.cli.options import (
     Rerank,
     Search,
     Where,
-    finetune_settings,
     retrieval_settings,
+    training_settings,
 )
 from lorag.cli.screen import (
     FAILED,
@@ -108,7 +108,7 @@ def compare(
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
         settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
-        training = finetune_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
         result = run_comparison(
             documents,
             questions,
@@ -187,7 +187,7 @@ def finetune(
 
     target = out or Workspace().adapters / conversations.stem
     with translated_errors(), progress_bars() as progress:
-        settings = finetune_settings(
+        settings = training_settings(
             FinetuneSettings(),
             method=method,
             epochs=epochs,

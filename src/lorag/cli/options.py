@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from lorag.settings import DEFAULT_RERANKER, FinetuneSettings, RetrievalSettings
+from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
+
+_Training = TypeVar("_Training", FinetuneSettings, EmbedderSettings)
 
 EmbedderName = Annotated[
     str,
@@ -58,7 +60,7 @@ Where = Annotated[
 ]
 
 
-def finetune_settings(settings: FinetuneSettings, **given: Any) -> FinetuneSettings:
+def training_settings(settings: _Training, **given: Any) -> _Training:
     """``settings`` with what was asked for in the command line in their place."""
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.options import EmbedderName
+from lorag.cli.options import EmbedderName, training_settings
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
 from lorag.cli.store import Store, place_with_index
 from lorag.settings import DEFAULT_EMBEDDER, GATE_KEEP, TRAINABLE_EMBEDDER
@@ -150,14 +150,13 @@ def finetune_embedder(
     from lorag.journeys.finetune_embedder import finetune_embedder as run_training
     from lorag.settings import EmbedderSettings
 
-    given: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate}
     with translated_errors(), progress_bars() as progress:
         done = run_training(
             documents,
             out,
             questions=questions,
             base=base,
-            settings=EmbedderSettings(**{key: value for key, value in given.items() if value is not None}),
+            settings=training_settings(EmbedderSettings(), epochs=epochs, learning_rate=learning_rate),
             chunks=Workspace().chosen().chunks,
             progress=progress,
         )

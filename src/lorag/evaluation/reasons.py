@@ -136,11 +136,14 @@ def _hallucinates(arm: ArmResult | None) -> bool:
     return arm is not None and "hallucination" in arm.estimates
 
 
+def _right(pairs: Sequence[ArmDifference], first: str, second: str) -> list[ArmDifference]:
+    """The difference of two arms in right answers; empty where one of them was not measured."""
+    return [pair for pair in pairs if (pair.metric, pair.first, pair.second) == ("correct", first, second)]
+
+
 def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[str]:
     """That training cost reading, where it clearly did: "both" sees the passages that retrieval sees."""
-    for pair in pairs:
-        if (pair.metric, pair.first, pair.second) != ("correct", BOTH, RETRIEVAL):
-            continue
+    for pair in _right(pairs, BOTH, RETRIEVAL):
         if pair.difference.interval.high < 0 and pair.adjusted_p < 1 - settings.confidence:
             return [
                 "Warning: with the same passages in the prompt, the finetuned model is right less often than the base "
@@ -152,9 +155,7 @@ def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[
 
 def _teaching(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[str]:
     """That training was not seen to teach facts, where it was not: another training may."""
-    for pair in pairs:
-        if (pair.metric, pair.first, pair.second) != ("correct", FINETUNED, BASE):
-            continue
+    for pair in _right(pairs, FINETUNED, BASE):
         if pair.difference.interval.low <= 0 or pair.adjusted_p >= 1 - settings.confidence:
             return [
                 "Warning: without passages, the finetuned model is not shown to know more than the base model "
@@ -186,7 +187,7 @@ def _warnings(
             f"Warning: {ARM_NAMES[chosen.arm]} answers {number(chosen.estimates['hallucination'].mean)} % of the "
             "questions that the documents do not answer, instead of refusing; do not let it answer unattended."
         )
-    gains = [p.difference for p in pairs if (p.metric, p.first, p.second) == ("correct", chosen.arm, BASE)]
+    gains = [pair.difference for pair in _right(pairs, chosen.arm, BASE)]
     if gains and gains[0].interval.high < settings.margin:
         found.append(
             f"Warning: the gain over the base model, {points(gains[0])}, is real but below the margin of "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -101,11 +101,8 @@ def fuse(sides: Sides, dense_weight: float, fusion: Fusion = "convex") -> list[H
         return best_first(sides.dense if dense_weight else sides.lexical)
     shares = _min_max if fusion == "convex" else _reciprocal_ranks
     chunks = {hit.chunk.id: hit.chunk for hit in (*sides.dense, *sides.lexical)}
-    scores = dict.fromkeys(chunks, 0.0)
-    for hits, weight in ((sides.dense, dense_weight), (sides.lexical, 1 - dense_weight)):
-        for chunk_id, share in shares(hits).items():
-            scores[chunk_id] += weight * share
-    return best_first([Hit(chunks[chunk_id], score, "hybrid") for chunk_id, score in scores.items()])
+    scores = _combined(shares(sides.dense), shares(sides.lexical), dense_weight)
+    return best_first([Hit(chunk, scores[chunk_id], "hybrid") for chunk_id, chunk in chunks.items()])
 
 
 def best_first(hits: Sequence[Hit]) -> list[Hit]:
@@ -121,9 +118,8 @@ def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, weight: float = 
     scores = reranker.score(query, [searched_text(hit.chunk) for hit in hits])
     read = [Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, scores, strict=True)]
     if weight < 1:
-        theirs, own = _min_max(read), _min_max(hits)
-        sums = [weight * theirs[hit.chunk.id] + (1 - weight) * own[hit.chunk.id] for hit in hits]
-        read = [Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, sums, strict=True)]
+        sums = _combined(_min_max(read), _min_max(hits), weight)
+        read = [Hit(hit.chunk, sums[hit.chunk.id], "reranked") for hit in hits]
     return best_first(read)
 
 
@@ -149,6 +145,11 @@ def diverse(hits: Sequence[Hit], vectors: NDArray[np.float32], relevance: float,
         cosines = vectors @ vectors[best]
         nearness = np.maximum(nearness, cosines) if len(chosen) > 1 else cosines
     return [hits[row] for row in chosen]
+
+
+def _combined(first: Mapping[str, float], second: Mapping[str, float], weight: float) -> dict[str, float]:
+    """``weight * first + (1 - weight) * second`` for every chunk of either; one that a side lacks is 0 there."""
+    return {key: weight * first.get(key, 0.0) + (1 - weight) * second.get(key, 0.0) for key in {**first, **second}}
 
 
 def _min_max(hits: Sequence[Hit]) -> dict[str, float]:

@@ -11,9 +11,9 @@ import time
 
 from lorag import build
 from lorag.evaluation.comparison import EVIDENCE
-from lorag.journeys.demo import demo
-from lorag.llm.catalogue import fetch
+from lorag.models.catalogue import fetch
 from lorag.settings import DEFAULT_EMBEDDER
+from lorag.workflows.demo import demo
 
 CEILING, MINUTES = 0.7, 20.0
 

@@ -28,22 +28,22 @@ from pathlib import Path
 from statistics import fmean
 
 from lorag import build
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.bot import ChatBot
 from lorag.chat.prompts import as_served
 from lorag.documents.chunking import split
 from lorag.documents.load import load_documents
+from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.evaluation.examples import read_examples, sample
-from lorag.evaluation.metrics import contains, normalise
+from lorag.evaluation.labels import points, share
 from lorag.evaluation.statistics import mean_interval, paired_difference
-from lorag.evaluation.wording import points, share
 from lorag.files import LineLog, draw, fingerprint, read_jsonl
 from lorag.interfaces import LanguageModel
-from lorag.journeys.finetune import train_adapter
-from lorag.journeys.synthesis import ask_from
 from lorag.settings import REFUSAL, ChatSettings, ChunkSettings, FinetuneSettings
-from lorag.training.inspection import overlap
-from lorag.training.synthesis import synthesize
+from lorag.training.data.inspection import overlap
+from lorag.training.data.qa_synthesis import synthesize
 from lorag.types import Conversation, Example, Message, Sampling
+from lorag.workflows.finetune import train_adapter
+from lorag.workflows.synthesize import ask_from
 
 HERE = Path(__file__).parent
 ROWS = 4

@@ -23,16 +23,16 @@ from typing import Any
 
 from lorag import build
 from lorag.chat.prompts import as_served
-from lorag.journeys.finetune import train_adapter
-from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import Rendered
+from lorag.models import catalogue
 from lorag.settings import REFUSAL, FinetuneSettings
-from lorag.training.batching import batches, rows
-from lorag.training.conversations import read_conversations
-from lorag.training.loss import plain_loss
-from lorag.training.tree import supervised_tree
+from lorag.training.data.conversations import read_conversations
+from lorag.training.kernels.batching import batches, rows
+from lorag.training.kernels.loss import plain_loss
+from lorag.training.kernels.supervised_tree import supervised_tree
 from lorag.types import Conversation
+from lorag.workflows.finetune import train_adapter
 from peers.environment import peer_python
 from peers.memory import peak_bytes
 

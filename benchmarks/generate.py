@@ -26,15 +26,15 @@ from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.documents.load import load_documents
 from lorag.errors import require
+from lorag.evaluation.answers.metrics import contains
 from lorag.evaluation.examples import read_examples
-from lorag.evaluation.metrics import contains
 from lorag.evaluation.statistics import paired_difference
-from lorag.llm import catalogue
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
-from lorag.llm.gguf_writing import write_gguf
 from lorag.llm.rendering import render
-from lorag.llm.tokenizer import load_tokenizer
+from lorag.models import catalogue
+from lorag.models.gguf_writing import write_gguf
+from lorag.models.tokenizer import load_tokenizer
 from lorag.settings import REFUSAL, CompareSettings
 from lorag.training.adapter import read_adapter
 from lorag.types import Chunk, Document, Example, Hit, Prompt, Sampling
@@ -222,7 +222,7 @@ def gguf_file(options: argparse.Namespace) -> Path:
     """The file that our quick engine uses, or the one in the candidate's number format beside it."""
     name = options.candidate.split()[-1]
     if name == "llama.cpp":
-        return max(build.quick_forms().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime)
+        return max(build.verified_ggufs().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime)
     adapter, folder = options.adapter, catalogue.fetch(options.model)
     whose = f"{options.model}-{adapter_fingerprint(adapter)}" if adapter else options.model
     file = catalogue.cache_folder() / "benchmarks" / f"{whose}.{name}.gguf"
@@ -289,7 +289,7 @@ def verdict(
     reference, same_numbers = said["lorag transformers"], said["lorag llama.cpp f32"]
     for engine in ANSWERING[2:]:
         print(f"{engine}: right answers more than the reference, in points: {points_gained(said[engine], reference)}")
-    size = max(build.quick_forms().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime).stat().st_size
+    size = max(build.verified_ggufs().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime).stat().st_size
     bound = bandwidth() / size
     print(f"memory allows {bound:.0f} tokens/s at 16 bits; reached {median('lorag llama.cpp', 'tokens/s') / bound:.0%}")
     found = {

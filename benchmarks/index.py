@@ -27,8 +27,8 @@ from typing import Any
 from lorag import build
 from lorag.documents.load import load_documents
 from lorag.evaluation.examples import read_examples
-from lorag.evaluation.rankings import documents_of, ranking_scores
-from lorag.llm import catalogue
+from lorag.evaluation.search.ranking_scores import documents_of, ranking_scores
+from lorag.models import catalogue
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, RetrievalSettings, SyncSettings
 from lorag.types import Document, Example
 from peers.environment import peer_python

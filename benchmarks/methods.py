@@ -16,8 +16,8 @@ from typing import get_args
 
 from facts import PASSES, ROWS, asked, bundled, in_wordings, learned, require_held_out, wordings
 from lorag import build
+from lorag.evaluation.labels import points, share
 from lorag.evaluation.statistics import mean_interval, paired_difference
-from lorag.evaluation.wording import points, share
 from lorag.settings import FinetuneSettings, Method
 
 FACTORS = (0.4, 1.0, 2.5, 5.0)

@@ -24,14 +24,14 @@ from pathlib import Path
 from lorag import build
 from lorag.documents import chunking
 from lorag.documents.load import load_documents
+from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.examples import read_examples, sample
-from lorag.evaluation.rankings import answering, documents_of, ranking_scores
-from lorag.evaluation.scoring import clusters
+from lorag.evaluation.search.ranking_scores import answering, documents_of, ranking_scores
 from lorag.evaluation.statistics import mean_interval, paired_difference
 from lorag.files import fingerprint
+from lorag.retrieval.encoders.cross_encoder import CachedReranker
 from lorag.retrieval.knowledge import Knowledge
-from lorag.retrieval.ranking import Ranker, Sides
-from lorag.retrieval.reranking import RememberingReranker
+from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Document, Example
 
@@ -66,7 +66,7 @@ class Trial:
     embedder: str
     size: int
     examples: Sequence[Example]
-    sides: Sequence[Sides]
+    sides: Sequence[SearchResults]
     relevant: Sequence[frozenset[str]]
 
     def sampled(self, limit: int) -> "Trial":
@@ -130,7 +130,7 @@ def main() -> int:
     rows: list[Row] = []
     stale = None
     with shelve.open(str(options.keep / "reread")) as known:
-        reranker = RememberingReranker(build.reranker(DEFAULT_RERANKER), known) if options.reread else None
+        reranker = CachedReranker(build.reranker(DEFAULT_RERANKER), known) if options.reread else None
         for name in options.sets:
             baseline: Row | None = None
             for embedder in options.embedders:
@@ -144,7 +144,7 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, name: str, size: int, reranker: RememberingReranker | None, options: argparse.Namespace
+    folder: Path, name: str, size: int, reranker: CachedReranker | None, options: argparse.Namespace
 ) -> tuple[list[Row], int | None]:
     """The rows of one index, and for a set with an update the stale hits after it."""
     embedder = build.embedder(name)

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.interfaces import Index
-from lorag.retrieval.places import open_index
-from lorag.retrieval.stores.hits import like_questions
+from lorag.retrieval.backends.hits import like_questions
+from lorag.retrieval.backends.location import open_index
 from lorag.settings import RetrievalSettings
 from lorag.types import Chunk
 from peers.memory import peak_bytes

@@ -23,11 +23,11 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from lorag.interfaces import LanguageModel
-from lorag.llm import catalogue
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.transformers import TransformersModel, load
-from lorag.llm.gguf_writing import write_gguf
-from lorag.retrieval.embedding import OnnxEmbedder
+from lorag.models import catalogue
+from lorag.models.gguf_writing import write_gguf
+from lorag.retrieval.encoders.embedders import OnnxEmbedder
 from lorag.settings import FinetuneSettings, Method
 from lorag.training.adapter import Adapter
 from lorag.types import Conversation, Message, Sampling
@@ -39,7 +39,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # A busy machine fails no property.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
-_LONG = {"journeys", "neural_chat", "training"}
+_LONG = {"workflows", "neural_chat", "training"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -226,14 +226,14 @@ def own_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def quick_forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def verified_ggufs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("quick")
 
 
 @pytest.fixture(autouse=True)
-def own_quick_forms(quick_forms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_quick_forms(verified_ggufs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models as llama.cpp takes them are shared by the tests, and none is left with the user."""
-    monkeypatch.setattr("lorag.build.quick_forms", lambda: quick_forms)
+    monkeypatch.setattr("lorag.build.verified_ggufs", lambda: verified_ggufs)
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class Trainings:
         import torch
 
         from lorag import build
-        from lorag.journeys.finetune import train_adapter
+        from lorag.workflows.finetune import train_adapter
 
         ids = torch.tensor([[1, 4093, 198, 1780]])
         engine = build.trainable_model("smollm2-135m", self.settings(method))

@@ -1,6 +1,6 @@
 """A few documents of a harbour and an embedder that counts: what tests of knowledge have in common."""
 
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
 

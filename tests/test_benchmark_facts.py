@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.evaluation.metrics import contains, normalise
+from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.types import Conversation, Message
 
 FACTS = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "facts.py"))

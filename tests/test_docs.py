@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lorag.cli.app import app
+from lorag.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -13,14 +13,14 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lorag import build
-from lorag.journeys.finetune import train_adapter
 from lorag.llm.engines.transformers import load
 from lorag.settings import FinetuneSettings, Method
-from lorag.training.batching import rows
-from lorag.training.loss import choose_loss, fused_loss, plain_loss
+from lorag.training.kernels.batching import rows
+from lorag.training.kernels.cuda_graphs import Replayed
+from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss
 from lorag.training.methods import learner
-from lorag.training.replay import Replayed
 from lorag.types import Conversation, Message, Sampling
+from lorag.workflows.finetune import train_adapter
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(),

@@ -12,24 +12,12 @@ if TYPE_CHECKING:
     from lorag.build import chatbot as chatbot
     from lorag.build import knowledge as knowledge
     from lorag.build import language_model as language_model
-    from lorag.chat.chatbot import ChatBot as ChatBot
+    from lorag.chat.bot import ChatBot as ChatBot
     from lorag.documents.load import load_documents as load_documents
     from lorag.errors import InputError as InputError
     from lorag.errors import LoragError as LoragError
     from lorag.evaluation.examples import read_examples as read_examples
     from lorag.evaluation.results import Comparison as Comparison
-    from lorag.journeys.compare import compare as compare
-    from lorag.journeys.data import Conversion as Conversion
-    from lorag.journeys.data import DataReport as DataReport
-    from lorag.journeys.data import check_data as check_data
-    from lorag.journeys.data import convert_data as convert_data
-    from lorag.journeys.demo import demo as demo
-    from lorag.journeys.export import export as export
-    from lorag.journeys.finetune import estimate_finetune as estimate_finetune
-    from lorag.journeys.finetune import finetune as finetune
-    from lorag.journeys.finetune_embedder import FinetunedEmbedder as FinetunedEmbedder
-    from lorag.journeys.finetune_embedder import finetune_embedder as finetune_embedder
-    from lorag.journeys.synthesis import synthesize_data as synthesize_data
     from lorag.retrieval.knowledge import Knowledge as Knowledge
     from lorag.settings import CacheSettings as CacheSettings
     from lorag.settings import ChatSettings as ChatSettings
@@ -44,7 +32,7 @@ if TYPE_CHECKING:
     from lorag.settings import VerdictSettings as VerdictSettings
     from lorag.training.adapter import Adapter as Adapter
     from lorag.training.adapter import read_adapter as read_adapter
-    from lorag.training.conversations import read_conversations as read_conversations
+    from lorag.training.data.conversations import read_conversations as read_conversations
     from lorag.types import Answer as Answer
     from lorag.types import Conversation as Conversation
     from lorag.types import Document as Document
@@ -52,24 +40,36 @@ if TYPE_CHECKING:
     from lorag.types import Message as Message
     from lorag.types import Place as Place
     from lorag.types import Sampling as Sampling
+    from lorag.workflows.check_data import Conversion as Conversion
+    from lorag.workflows.check_data import DataReport as DataReport
+    from lorag.workflows.check_data import check_data as check_data
+    from lorag.workflows.check_data import convert_data as convert_data
+    from lorag.workflows.compare import compare as compare
+    from lorag.workflows.demo import demo as demo
+    from lorag.workflows.export import export as export
+    from lorag.workflows.finetune import estimate_finetune as estimate_finetune
+    from lorag.workflows.finetune import finetune as finetune
+    from lorag.workflows.finetune_embedder import FinetunedEmbedder as FinetunedEmbedder
+    from lorag.workflows.finetune_embedder import finetune_embedder as finetune_embedder
+    from lorag.workflows.synthesize import synthesize_data as synthesize_data
 
 _HOMES = {
     "Adapter": "lorag.training.adapter",
     "Answer": "lorag.types",
     "CacheSettings": "lorag.settings",
-    "ChatBot": "lorag.chat.chatbot",
+    "ChatBot": "lorag.chat.bot",
     "ChatSettings": "lorag.settings",
     "ChunkSettings": "lorag.settings",
     "CompareSettings": "lorag.settings",
     "Comparison": "lorag.evaluation.results",
     "Conversation": "lorag.types",
-    "Conversion": "lorag.journeys.data",
-    "DataReport": "lorag.journeys.data",
+    "Conversion": "lorag.workflows.check_data",
+    "DataReport": "lorag.workflows.check_data",
     "Document": "lorag.types",
     "EmbedderSettings": "lorag.settings",
     "Example": "lorag.types",
     "FinetuneSettings": "lorag.settings",
-    "FinetunedEmbedder": "lorag.journeys.finetune_embedder",
+    "FinetunedEmbedder": "lorag.workflows.finetune_embedder",
     "InputError": "lorag.errors",
     "Knowledge": "lorag.retrieval.knowledge",
     "LoadSettings": "lorag.settings",
@@ -82,21 +82,21 @@ _HOMES = {
     "SyncSettings": "lorag.settings",
     "VerdictSettings": "lorag.settings",
     "chatbot": "lorag.build",
-    "check_data": "lorag.journeys.data",
-    "compare": "lorag.journeys.compare",
-    "convert_data": "lorag.journeys.data",
-    "demo": "lorag.journeys.demo",
-    "estimate_finetune": "lorag.journeys.finetune",
-    "export": "lorag.journeys.export",
-    "finetune": "lorag.journeys.finetune",
-    "finetune_embedder": "lorag.journeys.finetune_embedder",
+    "check_data": "lorag.workflows.check_data",
+    "compare": "lorag.workflows.compare",
+    "convert_data": "lorag.workflows.check_data",
+    "demo": "lorag.workflows.demo",
+    "estimate_finetune": "lorag.workflows.finetune",
+    "export": "lorag.workflows.export",
+    "finetune": "lorag.workflows.finetune",
+    "finetune_embedder": "lorag.workflows.finetune_embedder",
     "knowledge": "lorag.build",
     "language_model": "lorag.build",
     "load_documents": "lorag.documents.load",
     "read_adapter": "lorag.training.adapter",
-    "read_conversations": "lorag.training.conversations",
+    "read_conversations": "lorag.training.data.conversations",
     "read_examples": "lorag.evaluation.examples",
-    "synthesize_data": "lorag.journeys.synthesis",
+    "synthesize_data": "lorag.workflows.synthesize",
 }
 
 __all__ = sorted(_HOMES)

@@ -7,24 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
-from lorag.chat.cache import AnswerCache
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.answer_cache import AnswerCache
+from lorag.chat.bot import ChatBot
 from lorag.errors import FetchError, InputError, ModelError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
-from lorag.llm import catalogue
+from lorag.llm.engines.base_model import NumberFormat, Weights
 from lorag.llm.engines.llamacpp import LlamaCppModel
-from lorag.llm.engines.quick import FORM, Made, is_quick_here, quick_form
-from lorag.llm.engines.remote import PREFIX, Address, RemoteModel
+from lorag.llm.engines.openai import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
-from lorag.llm.engines.weights import NumberFormat, Weights
-from lorag.llm.weights import weights_fingerprint
-from lorag.retrieval.cache import CachedEmbedder
-from lorag.retrieval.embedding import OnnxEmbedder
+from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, verified_gguf
+from lorag.models import catalogue
+from lorag.models.fingerprint import weights_fingerprint
+from lorag.retrieval.backends.location import IndexLocation
+from lorag.retrieval.encoders.cross_encoder import CrossEncoder
+from lorag.retrieval.encoders.embedders import OnnxEmbedder
+from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
+from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.retrieval.places import Place
-from lorag.retrieval.reranking import CrossEncoder
-from lorag.retrieval.torch_embedding import TorchEmbedder
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -89,17 +89,17 @@ def answering_model(
         raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
     remote = name is not None and is_remote(name)
     if engine == "llama.cpp" and not remote:
-        return _quick_model(name, adapter, progress)
-    if engine == "auto" and number_format == "auto" and not remote and is_quick_here():
+        return _llamacpp_model(name, adapter, progress)
+    if engine == "auto" and number_format == "auto" and not remote and llamacpp_is_quickest():
         try:
-            return _quick_model(name, adapter, progress)
+            return _llamacpp_model(name, adapter, progress)
         except ModelError as error:
             warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
     model = language_model(name, adapter, progress, number_format=number_format)
     return model.merged() if isinstance(model, TransformersModel) and model.is_mergeable else model
 
 
-def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
+def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
@@ -121,7 +121,7 @@ def _quick_model(name: str | None, adapter: Path | None, progress: Progress) -> 
         adapted = finetuned_model(reference, trained, "float32")
         return Made(adapted, reference, adapted.merged().weights)
 
-    return quick_form(quick_forms() / fingerprint(told), base, full_name, make)
+    return verified_gguf(verified_ggufs() / fingerprint(told), base, full_name, make)
 
 
 def finetuned_model(
@@ -221,7 +221,7 @@ def embedder(
     return CachedEmbedder(model, vectors_file(), kept.max_bytes)
 
 
-def quick_forms() -> Path:
+def verified_ggufs() -> Path:
     """The folder of the models as llama.cpp takes them."""
     return catalogue.cache_folder() / "quick"
 
@@ -237,7 +237,7 @@ def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
 
 
 def knowledge(
-    place: Place,
+    place: IndexLocation,
     by: Embedder | str = DEFAULT_EMBEDDER,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,
@@ -260,7 +260,7 @@ def knowledge(
 def chatbot(
     model: str | None = None,
     adapter: Path | None = None,
-    index: Place | None = None,
+    index: IndexLocation | None = None,
     settings: ChatSettings | None = None,
     chunks: ChunkSettings | None = None,
     retrieval: RetrievalSettings | None = None,

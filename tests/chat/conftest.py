@@ -3,8 +3,8 @@
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from lorag.llm import catalogue
-from lorag.llm.tokenizer import load_tokenizer
+from lorag.models import catalogue
+from lorag.models.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lorag.chat.cache import AnswerCache
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.answer_cache import AnswerCache
+from lorag.chat.bot import ChatBot
 from lorag.chat.guards import WordGuard, read_words
 from lorag.chat.prompts import question_prompt, source_text
 from lorag.errors import InputError

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.bot import ChatBot
 from lorag.chat.history import fitting_exchanges, read_history
 from lorag.chat.session import Session
 from lorag.errors import DataError, InputError
@@ -139,7 +139,7 @@ def test_a_history_is_kept_in_a_file_and_gone_on_with(tmp_path):
 
 
 def test_a_kept_history_is_training_data(tmp_path):
-    from lorag.training.conversations import read_conversations
+    from lorag.training.data.conversations import read_conversations
 
     path = tmp_path / "talk.jsonl"
     talk(Session(ChatBot(ScriptedModel(echo)), path), "Who founded Korrin?", "And when?")

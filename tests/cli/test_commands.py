@@ -9,7 +9,7 @@ import pptx
 import pytest
 from typer.testing import CliRunner
 
-from lorag.cli.app import app
+from lorag.cli.commands import app
 from lorag.errors import StorageError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
@@ -445,7 +445,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
 def test_without_the_default_model_the_fallback_is_taken_with_a_warning(tmp_path, monkeypatch, smollm_folder):
     from lorag import build
     from lorag.errors import FetchError
-    from lorag.llm import catalogue
+    from lorag.models import catalogue
 
     real = catalogue.fetch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
@@ -22,7 +22,7 @@ import itertools, os, resource, signal, sys
 from pathlib import Path
 from lorag.errors import OperationError
 from lorag.retrieval import knowledge as module
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
 

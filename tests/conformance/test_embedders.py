@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lorag.retrieval.embedding import HashEmbedder, OnnxEmbedder
-from lorag.retrieval.torch_embedding import TorchEmbedder
+from lorag.retrieval.encoders.embedders import HashEmbedder, OnnxEmbedder
+from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 
 QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 TEXTS = [

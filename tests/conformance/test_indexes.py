@@ -7,13 +7,13 @@ import pytest
 
 from harbour import CHUNKS, DIM, HOURS, PLANS, RETRIEVAL, WARRANTY, CountingHashes, document
 from lorag.errors import InputError, StoreError, UnknownNameError
-from lorag.retrieval import folder as folder_module
 from lorag.retrieval import knowledge as knowledge_module
-from lorag.retrieval import postgres as postgres_module
-from lorag.retrieval.database import Database
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.backends import folder_index as folder_module
+from lorag.retrieval.backends import postgres_index as postgres_module
+from lorag.retrieval.backends.location import holds_index, location_name, replacing
+from lorag.retrieval.backends.postgres_database import Database
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge, SyncReport
-from lorag.retrieval.places import holds_index, in_place_of, name_of
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Chunk, Document
 
@@ -133,7 +133,7 @@ def test_other_settings_are_refused_with_the_repair(place, knowledge, other, chu
     with pytest.raises(StoreError) as caught:
         Knowledge.open(place, other, chunks, RETRIEVAL)
     assert said in str(caught.value)
-    assert f"`lorag index DOCS --store {name_of(place)}{option} --rebuild`" in str(caught.value)
+    assert f"`lorag index DOCS --store {location_name(place)}{option} --rebuild`" in str(caught.value)
 
 
 def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(place, knowledge, embedder):
@@ -141,7 +141,7 @@ def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(place, kn
 
     def rebuild(patience):
         embedder.passages, embedder.patience = [], patience
-        with in_place_of(place) as fresh:
+        with replacing(place) as fresh:
             Knowledge.open(fresh, embedder, ChunkSettings(32), RETRIEVAL).sync([PLANS, HOURS])
 
     with pytest.raises(KeyboardInterrupt):
@@ -156,7 +156,7 @@ def test_a_new_index_takes_the_place_of_an_old_one_whole_or_not_at_all(place, kn
 
 
 def test_an_index_is_rebuilt_where_there_was_none(place, embedder):
-    with in_place_of(place) as fresh:
+    with replacing(place) as fresh:
         Knowledge.open(fresh, embedder, CHUNKS, RETRIEVAL).sync([WARRANTY])
     assert reopened(place).documents() == ["warranty"]
 
@@ -262,7 +262,7 @@ def test_no_leftover_and_no_old_version_comes_by_a_choice_either(place, embedder
 
 def test_whoever_searches_sees_the_new_index_when_it_is_there(place, knowledge, embedder):
     knowledge.sync([WARRANTY])
-    with in_place_of(place) as fresh:
+    with replacing(place) as fresh:
         Knowledge.open(fresh, embedder, CHUNKS, RETRIEVAL).sync([PLANS])
         assert "two years" in " ".join(texts(knowledge, "warranty years"))
     assert texts(reopened(place), "harbour plan warranty") == [PLANS.text]
@@ -274,7 +274,7 @@ def test_a_second_writer_waits_and_then_says_why_not(place, knowledge, monkeypat
     knowledge.sync([WARRANTY])
 
     def rebuild():
-        with in_place_of(place) as fresh:
+        with replacing(place) as fresh:
             reopened(fresh).sync([PLANS])
 
     for write in (lambda: knowledge.sync([PLANS]), rebuild):

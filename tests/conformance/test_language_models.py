@@ -11,7 +11,7 @@ import pytest
 from lorag.errors import EndpointError, ModelError
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.llamacpp import LlamaCppModel
-from lorag.llm.engines.remote import RemoteModel
+from lorag.llm.engines.openai import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.rendering import render
 from lorag.settings import RemoteSettings

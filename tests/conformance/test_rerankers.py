@@ -2,7 +2,7 @@
 
 import pytest
 
-from lorag.retrieval.reranking import CrossEncoder
+from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 
 QUERY = "How long does the warranty last?"
 PASSAGES = [

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lorag.errors import StoreError
-from lorag.retrieval.database import Database
-from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.postgres import PostgresIndex
-from lorag.retrieval.stores.lance import LanceStore
-from lorag.retrieval.stores.postgres import PostgresStore
+from lorag.retrieval.backends.lance_store import LanceStore
+from lorag.retrieval.backends.postgres_database import Database
+from lorag.retrieval.backends.postgres_index import PostgresIndex
+from lorag.retrieval.backends.postgres_store import PostgresStore
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.types import Chunk
 
 DIM = 64
@@ -385,7 +385,7 @@ def test_lance_is_seen_by_another_process(tmp_path):
     store = LanceStore(tmp_path, DIM, ALL)
     add(store, GAUGE)
     code = (
-        "import sys; from pathlib import Path; from lorag.retrieval.stores.lance import LanceStore\n"
+        "import sys; from pathlib import Path; from lorag.retrieval.backends.lance_store import LanceStore\n"
         f"store = LanceStore(Path({str(tmp_path)!r}), {DIM}, 99)\n"
         "for line in sys.stdin: print(*[h.chunk.document_id for h in store.search_lexical([line], 9)[0]], flush=True)"
     )
@@ -417,7 +417,7 @@ def test_lance_names_the_repair_of_a_damaged_table(tmp_path):
 
 def test_the_client_of_a_service_is_not_loaded_until_somebody_asks_for_it(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from lorag.retrieval.stores.lance import LanceStore\n"
+        "import sys; from pathlib import Path; from lorag.retrieval.backends.lance_store import LanceStore\n"
         f"LanceStore(Path({str(tmp_path)!r}), {DIM}, {ALL})\n"
         "client = 'lance_namespace_urllib3_client'\n"
         "print(f'{client}.api' in sys.modules)\n"

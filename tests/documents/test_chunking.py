@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lorag.documents.chunking import passages, searched_text, split
-from lorag.documents.markdown import tables
+from lorag.documents.markdown_structure import tables
 from lorag.errors import InputError
 from lorag.settings import ChunkSettings
 from lorag.types import Document, Place

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from lorag.evaluation.comparison import BASE, EVIDENCE, Comparison, compare_rows
-from lorag.evaluation.rows import Row
+from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Message, Usage
 

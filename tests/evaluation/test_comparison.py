@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from lorag.errors import InputError
+from lorag.evaluation.answers.metrics import Style
+from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, PAIRS, RETRIEVAL, compare_rows
-from lorag.evaluation.metrics import Style
-from lorag.evaluation.rows import Row
-from lorag.evaluation.scoring import clusters
+from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
 

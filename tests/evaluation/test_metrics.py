@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorag.evaluation.metrics import (
+from lorag.evaluation.answers.metrics import (
     Contains,
     Correct,
     ExactMatch,
@@ -17,7 +17,7 @@ from lorag.evaluation.metrics import (
     normalise,
     token_f1,
 )
-from lorag.evaluation.style import Style
+from lorag.evaluation.answers.style import Style
 from lorag.types import Answer, Example
 
 

@@ -4,11 +4,11 @@ import re
 import pytest
 
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
-from lorag.evaluation.report.html import disagreements, html, write_report
-from lorag.evaluation.report.markdown import table
-from lorag.evaluation.report.record import result_json
-from lorag.evaluation.report.tables import arms_table, narrow_table
-from lorag.evaluation.rows import Row
+from lorag.evaluation.report.html_page import disagreements, html, write_report
+from lorag.evaluation.report.json_record import result_json
+from lorag.evaluation.report.markdown_text import table
+from lorag.evaluation.report.result_tables import arms_table, narrow_table
+from lorag.evaluation.row_log import Row
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.rows import Row
+from lorag.evaluation.row_log import Row
 from lorag.evaluation.runner import ask
 from lorag.files import LineLog
 from lorag.types import Answer, Chunk, Example, Hit, Message, Usage

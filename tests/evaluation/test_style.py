@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lorag.errors import DataError
-from lorag.evaluation.style import Style, count_sentences, read_style
+from lorag.evaluation.answers.style import Style, count_sentences, read_style
 
 
 @pytest.mark.parametrize(

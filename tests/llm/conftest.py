@@ -7,9 +7,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from lorag.llm import catalogue
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.llm.tokenizer import load_tokenizer
+from lorag.models import catalogue
+from lorag.models.tokenizer import load_tokenizer
 
 LLAMA_2 = (
     "{% if messages[0]['role'] == 'system' %}"

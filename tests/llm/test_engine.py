@@ -5,7 +5,7 @@ import torch
 from peft import LoraConfig, PeftModel
 
 from lorag.errors import ModelError
-from lorag.llm.engines.memory import RememberingModel
+from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.types import Message, Sampling
@@ -135,7 +135,7 @@ def test_folders_without_an_adapter_or_a_model_are_refused(smollm, tmp_path):
 
 def test_a_remembering_model_asks_each_prompt_once():
     inner = ScriptedModel(lambda prompt: prompt[-1].content.upper())
-    model = RememberingModel(inner)
+    model = CachedModel(inner)
     texts = [c.text for c in model.generate([PROMPTS[3], PROMPTS[0], PROMPTS[3]], SHORT)]
     assert texts == ["HI", "WHAT IS THE CAPITAL OF FRANCE?", "HI"]
     model.generate(PROMPTS, SHORT)

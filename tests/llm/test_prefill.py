@@ -15,10 +15,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from lorag.llm.engines import prefill
-from lorag.llm.engines.prefill import merges, passes
+from lorag.llm.decoding import prefill
+from lorag.llm.decoding.prefill import merges, passes
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.llm.tree import tree
+from lorag.llm.prefix_tree import tree
 from lorag.types import Message, Sampling
 
 SYSTEM = Message("system", "You are the assistant of a harbour.")

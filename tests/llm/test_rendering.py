@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lorag.errors import ModelError
 from lorag.llm.rendering import render
-from lorag.llm.tokenizer import load_tokenizer
+from lorag.models.tokenizer import load_tokenizer
 from lorag.types import Message
 
 CONTROL = ("<|im_end|>", "<|im_start|>", "</s>", "<s>", "<|eot_id|>", "<|start_header_id|>", "<end_of_turn>")

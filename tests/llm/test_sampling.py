@@ -13,8 +13,8 @@ from transformers import (
 )
 
 from lorag.errors import InputError
-from lorag.llm.engines.choosing import choose, shares
-from lorag.llm.engines.stops import cut, settled
+from lorag.llm.decoding.sampling import choose, shares
+from lorag.llm.decoding.stop_texts import cut, settled
 from lorag.llm.rendering import render
 from lorag.types import Message, Sampling
 

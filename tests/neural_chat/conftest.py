@@ -17,7 +17,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from lorag.llm import catalogue
+from lorag.models import catalogue
 from lorag.neural_chat.plugins import Plugin, Plugins, plugins
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "finetuning_or_rag.ipynb"
@@ -55,14 +55,14 @@ def as_shipped() -> Any:
 
 
 @pytest.fixture(scope="session")
-def notebook(as_shipped, tmp_path_factory, smollm_folder, bge_folder, quick_forms) -> Executed:
+def notebook(as_shipped, tmp_path_factory, smollm_folder, bge_folder, verified_ggufs) -> Executed:
     """Every cell as it stands, in an empty folder, with the models that are here and no index to get others from."""
     root = tmp_path_factory.mktemp("notebook")
     folder, cache = root / "work", root / "cache"
     folder.mkdir()
     cache.mkdir()
     (cache / "models").symlink_to(catalogue.cache_folder() / "models")
-    (cache / "quick").symlink_to(quick_forms)
+    (cache / "quick").symlink_to(verified_ggufs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LORAG_CACHE", str(cache))
         patch.setenv("PIP_NO_INDEX", "1")
@@ -104,7 +104,7 @@ class Ran:
 
 
 @pytest.fixture(scope="session")
-def published(published_cells, tmp_path_factory, smollm_folder, bge_folder, quick_forms) -> Ran:
+def published(published_cells, tmp_path_factory, smollm_folder, bge_folder, verified_ggufs) -> Ran:
     """Every cell in order; replaced are the import root, the model, and the rate at which a model so small learns."""
     import transformers
 
@@ -123,7 +123,7 @@ def published(published_cells, tmp_path_factory, smollm_folder, bge_folder, quic
         warnings.simplefilter("always")
         patch.chdir(folder)
         patch.setattr("lorag.build.vectors_file", lambda: folder / "vectors.sqlite")
-        patch.setattr("lorag.build.quick_forms", lambda: quick_forms)
+        patch.setattr("lorag.build.verified_ggufs", lambda: verified_ggufs)
         patch.setattr(transformers.TrainingArguments, "__init__", transformers.TrainingArguments.__init__)
         patch.setattr(plugins, "retrieval", Plugin())
         patch_training_arguments()

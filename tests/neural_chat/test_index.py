@@ -6,7 +6,7 @@ import pytest
 
 from lorag import build
 from lorag.errors import DataError, StoreError
-from lorag.neural_chat.retrieval import plan, prepare
+from lorag.neural_chat.retrieval_arguments import plan, prepare
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lorag.errors import InputError
-from lorag.neural_chat.retrieval import plan
+from lorag.neural_chat.retrieval_arguments import plan
 from lorag.settings import ChunkSettings
 
 

@@ -23,12 +23,13 @@ from lorag.neural_chat.config import (
     TrainingArguments,
     WeightOnlyQuantConfig,
 )
-from lorag.neural_chat.finetuning import IDLE, RENAMED, finetune_settings, idle_knobs
+from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import made
 from lorag.neural_chat.loading import adapter_folder, check_device, number_format
 from lorag.neural_chat.models.model_utils import sampling
 from lorag.neural_chat.plugins import plugins
 from lorag.neural_chat.training_arguments import patch_training_arguments
+from lorag.neural_chat.training_names import IDLE, RENAMED
 from lorag.settings import FinetuneSettings
 
 

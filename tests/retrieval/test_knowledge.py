@@ -7,9 +7,9 @@ import pytest
 from harbour import CHUNKS, HOURS, PLANS, RETRIEVAL, WARRANTY, CountingHashes, document
 from lorag.errors import InputError, StoreError
 from lorag.retrieval import knowledge as knowledge_module
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.backends.sqlite_manifest import SqliteManifest
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge, SyncReport
-from lorag.retrieval.manifest import SqliteManifest
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Document, Place
 

@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from lorag.errors import InputError, OperationError, StorageError, StoreError
-from lorag.retrieval.cache import CachedEmbedder
-from lorag.retrieval.database import Database
-from lorag.retrieval.embedding import HashEmbedder
+from lorag.retrieval.backends.lance_store import LanceStore
+from lorag.retrieval.backends.postgres_database import Database
+from lorag.retrieval.backends.postgres_index import PostgresIndex
+from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.retrieval.postgres import PostgresIndex
-from lorag.retrieval.stores.lance import LanceStore
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Chunk, Document
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorag.retrieval.embedding import HashEmbedder
-from lorag.retrieval.ranking import Ranker, Sides, diverse, fuse, rerank
+from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.retrieval.ranking import Ranker, SearchResults, diverse, fuse, rerank
 from lorag.settings import RetrievalSettings
 from lorag.types import Chunk, Hit
 
@@ -18,7 +18,7 @@ def ranked(hits):
 
 
 def fused(dense, lexical, weight, fusion="convex"):
-    return fuse(Sides(dense, lexical), weight, fusion)
+    return fuse(SearchResults(dense, lexical), weight, fusion)
 
 
 def test_values_worked_out_by_hand():
@@ -112,7 +112,7 @@ def test_what_a_reranker_reads_keeps_a_share_of_the_score_it_was_found_with():
 
 
 def test_the_weight_of_the_reranker_takes_part():
-    found = Sides([hit("a", 0.9), hit("b", 0.6), hit("c", 0.5)], [])
+    found = SearchResults([hit("a", 0.9), hit("b", 0.6), hit("c", 0.5)], [])
 
     def first(weight):
         settings = RetrievalSettings(dense_weight=1, reranker="known", rerank_weight=weight)
@@ -154,4 +154,4 @@ def test_marginal_relevance_chooses_each_once(side, weight, k):
 def test_a_least_cosine_needs_a_vector():
     ranker = Ranker(RetrievalSettings(min_cosine=0.5), HashEmbedder(8))
     with pytest.raises(ValueError, match="needs the vector"):
-        ranker.rank("x", Sides([hit("a", 0.9)], []), 1)
+        ranker.rank("x", SearchResults([hit("a", 0.9)], []), 1)

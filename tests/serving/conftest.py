@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lorag.serving.app import Service, application
+from lorag.serving.routes import Service, application
 from lorag.serving.server import listen, server
 
 

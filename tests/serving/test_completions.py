@@ -7,12 +7,12 @@ from http.client import HTTPConnection
 import openai
 import pytest
 
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.bot import ChatBot
 from lorag.errors import EndpointError, InputError, ModelError
-from lorag.llm.engines.remote import RemoteModel
+from lorag.llm.engines.openai import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.app import Service
+from lorag.serving.routes import Service
 from lorag.serving.server import listen
 from lorag.settings import ChatSettings, ChunkSettings, RetrievalSettings, ServeSettings
 from lorag.types import Completion, Document, Message, Sampling

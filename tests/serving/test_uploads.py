@@ -2,11 +2,11 @@
 
 import pytest
 
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.bot import ChatBot
 from lorag.documents.load import load_documents
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.app import Service
+from lorag.serving.routes import Service
 from lorag.serving.uploads import Uploads
 from lorag.settings import ChunkSettings, RetrievalSettings, ServeSettings
 

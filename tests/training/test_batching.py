@@ -4,8 +4,8 @@ import pytest
 
 from lorag.errors import InputError
 from lorag.llm.rendering import Rendered
-from lorag.training.batching import batches, rows
-from lorag.training.tree import supervised_tree
+from lorag.training.kernels.batching import batches, rows
+from lorag.training.kernels.supervised_tree import supervised_tree
 from lorag.types import Conversation, Message
 
 

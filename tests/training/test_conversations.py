@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorag.errors import DataError
-from lorag.training.conversations import read_conversations, read_outcomes, write_conversations
+from lorag.training.data.conversations import read_conversations, read_outcomes, write_conversations
 from lorag.types import Conversation, Message
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1).map(str.strip).filter(bool)

@@ -10,9 +10,10 @@ import torch
 from lorag.errors import DataError, InputError, ModelError
 from lorag.settings import FinetuneSettings, Sampling
 from lorag.training.adapter import read_adapter, require_base
-from lorag.training.curve import loss_curve
-from lorag.training.estimate import Estimate, memory_errors
+from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, estimate, train
+from lorag.training.loss_curve import loss_curve
+from lorag.training.memory_limits import memory_errors
 from lorag.types import Conversation, Message
 
 FACTS = {
@@ -81,11 +82,9 @@ def test_the_manifest_explains_the_adapter(trained):
 
 
 def test_general_questions_are_learned_and_never_held_out(smollm_own, tmp_path):
-    rehearsed = [
-        Conversation((Message("user", f"How many are {n} and 1?"), Message("assistant", "3."))) for n in (1, 2)
-    ]
+    replayed = [Conversation((Message("user", f"How many are {n} and 1?"), Message("assistant", "3."))) for n in (1, 2)]
     settings = FinetuneSettings(epochs=1, held_out_share=0.45, measure_forgetting=False)
-    adapter = train(base(smollm_own), DATA, tmp_path / "a", settings, rehearsed=rehearsed)
+    adapter = train(base(smollm_own), DATA, tmp_path / "a", settings, replayed=replayed)
     assert (adapter.conversations + adapter.held_out, adapter.rehearsed) == (len(DATA) + 2, 2)
     assert 1 <= adapter.held_out < len(DATA)
 
@@ -149,7 +148,7 @@ def test_what_one_step_keeps_is_what_memory_it_takes():
 
     from lorag.llm.rendering import Rendered
     from lorag.training.estimate import _one_step
-    from lorag.training.loss import plain_loss
+    from lorag.training.kernels.loss import plain_loss
     from lorag.training.methods import Learner
 
     torch.manual_seed(0)

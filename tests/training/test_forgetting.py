@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel
 
 from lorag.errors import DataError
 from lorag.training.adapter import read_adapter
-from lorag.training.control import MultipleChoice, read_control
+from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.forgetting import forgetting, measure
 from lorag.training.methods import Learner
 

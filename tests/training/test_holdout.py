@@ -1,7 +1,7 @@
 """What is held out: other wordings of what is learned where there are any, else documents that nothing learned saw."""
 
 from lorag.settings import FinetuneSettings
-from lorag.training.holdout import split
+from lorag.training.data.holdout import split
 from lorag.types import Conversation, Message
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorag.training.inspection import Finding, by_reason, contradicting, overlap, repeated
+from lorag.training.data.inspection import Finding, by_reason, contradicting, overlap, repeated
 from lorag.types import Conversation, Message
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12).map(" ".join)

@@ -11,9 +11,9 @@ from lorag import build
 from lorag.errors import MissingExtraError
 from lorag.settings import Method, Sampling
 from lorag.training.adapter import read_adapter
-from lorag.training.batching import rows
-from lorag.training.holdout import split
-from lorag.training.loss import plain_loss
+from lorag.training.data.holdout import split
+from lorag.training.kernels.batching import rows
+from lorag.training.kernels.loss import plain_loss
 from lorag.types import Message
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])

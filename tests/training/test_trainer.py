@@ -25,9 +25,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from lorag.llm.engines.transformers import load
-from lorag.journeys.finetune import train_adapter
+from lorag.workflows.finetune import train_adapter
 from lorag.settings import FinetuneSettings
-from lorag.training.conversations import read_conversations
+from lorag.training.data.conversations import read_conversations
 data, out, model = sys.argv[1:]
 settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0, measure_forgetting=False,
                             gradient_accumulation_steps=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lorag.chat.chatbot import ChatBot
+from lorag.chat.bot import ChatBot
 from lorag.chat.history import read_history, write_history
 from lorag.types import Answer, Message
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def main() -> None:
     """The ``lorag`` command."""
-    from lorag.cli.app import run
+    from lorag.cli.commands import run
 
     run()

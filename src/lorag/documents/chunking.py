@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import attrgetter
 
-from lorag.documents.markdown import Heading, Table, headings, tables
+from lorag.documents.markdown_structure import Heading, Table, headings, tables
 from lorag.settings import ChunkSettings
 from lorag.types import Chunk, Document, Place
 

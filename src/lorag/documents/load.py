@@ -12,14 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lorag.documents.parsers.archive import require_sound_archive
+from lorag.documents.parsers.delimited import parse_separated
 from lorag.documents.parsers.html import parse_html
+from lorag.documents.parsers.json_rows import parse_rows
 from lorag.documents.parsers.mail import parse_mail
 from lorag.documents.parsers.parsed import Parsed
 from lorag.documents.parsers.pdf import parse_pdf
-from lorag.documents.parsers.rows import parse_rows
 from lorag.documents.parsers.sheets import parse_sheets
 from lorag.documents.parsers.slides import parse_slides
-from lorag.documents.parsers.tables import parse_separated
 from lorag.documents.parsers.text import parse_markdown, parse_plain
 from lorag.documents.parsers.word import parse_word
 from lorag.errors import DataError, InputError
@@ -49,7 +49,7 @@ _ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of row
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedFile:
     """A file that could not be read: ``source`` as documents have it, ``reason`` with path, line and what to do."""
 
     source: str
@@ -65,7 +65,7 @@ class Loaded:
     """
 
     documents: tuple[Document, ...]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedFile, ...] = ()
     passed_over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -106,7 +106,7 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
 def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Loaded:
     """What can be read of the files; one that repeats the id of another is refused like one that is broken."""
     documents: dict[str, Document] = {}
-    refused: list[Refused] = []
+    refused: list[RefusedFile] = []
     notes: list[str] = []
     for file in files:
         source = _below(folder, file)
@@ -117,7 +117,7 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
                     other = documents[document.id].source
                     raise DataError(file, f"the id {document.id!r} is already used by {other}; give it another")
         except DataError as error:
-            refused.append(Refused(source, _unicode(str(error))))
+            refused.append(RefusedFile(source, _unicode(str(error))))
             continue
         documents.update({document.id: document for document in found})
         notes += said

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from lorag.errors import InputError
-from lorag.evaluation.metrics import Style
+from lorag.evaluation.answers.metrics import Style
+from lorag.evaluation.answers.scoring import Scored, clusters, score_rows, summarise
 from lorag.evaluation.results import (
     ARMS,
     BASE,
@@ -21,8 +22,7 @@ from lorag.evaluation.results import (
     Comparison,
     Verdict,
 )
-from lorag.evaluation.rows import Moment, Row
-from lorag.evaluation.scoring import Scored, clusters, score_rows, summarise
+from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, holm, paired_difference
 from lorag.evaluation.verdict import decide
 from lorag.settings import VerdictSettings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lorag.evaluation.labels import ARM_NAMES, listing, number, p_value, points, share
 from lorag.evaluation.results import (
     ARMS,
     BASE,
@@ -17,8 +18,7 @@ from lorag.evaluation.results import (
     ArmResult,
     Choice,
 )
-from lorag.evaluation.rows import Moment
-from lorag.evaluation.wording import ARM_NAMES, listing, number, p_value, points, share
+from lorag.evaluation.row_log import Moment
 from lorag.settings import VerdictSettings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lorag.evaluation.rows import Moment, Row
+from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
 from lorag.settings import VerdictSettings
 from lorag.types import Example

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.rows import Moment, Row
+from lorag.evaluation.row_log import Moment, Row
 from lorag.files import LineLog
 from lorag.interfaces import Progress, Responder, no_progress
 from lorag.types import Example

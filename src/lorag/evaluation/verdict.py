@@ -24,6 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lorag.evaluation.labels import ARM_NAMES, listing, number, points, share
 from lorag.evaluation.reasons import reasons
 from lorag.evaluation.results import (
     BASE,
@@ -38,9 +39,8 @@ from lorag.evaluation.results import (
     Choice,
     Verdict,
 )
-from lorag.evaluation.rows import Moment
+from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Difference, questions_needed
-from lorag.evaluation.wording import ARM_NAMES, listing, number, points, share
 from lorag.settings import VerdictSettings
 
 FEWEST_QUESTIONS = 20

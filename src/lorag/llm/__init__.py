@@ -1,1 +1,1 @@
-"""Language models: where weights come from, how a prompt is rendered, and the engines that answer."""
+"""Language models: how a prompt is rendered, how tokens are decoded, and the engines that answer."""

@@ -9,27 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from lorag import build
-from lorag.chat.chatbot import ChatBot, Reply
+from lorag.chat.bot import ChatBot, Reply
 from lorag.chat.guards import read_words
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel
-from lorag.journeys.finetune import finetune
 from lorag.neural_chat.config import (
     GenerationConfig,
     LoadingModelConfig,
     PipelineConfig,
     TextGenerationFinetuningConfig,
 )
-from lorag.neural_chat.finetuning import finetune_settings, idle_knobs
+from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import turned, warn_idle
 from lorag.neural_chat.loading import adapter_folder, check_device, number_format
 from lorag.neural_chat.models.model_utils import load_model, sampling
 from lorag.neural_chat.plugins import Plugins
-from lorag.neural_chat.retrieval import plan, prepare
+from lorag.neural_chat.retrieval_arguments import plan, prepare
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChatSettings
 from lorag.training.adapter import Adapter
 from lorag.types import Answer, Sampling
+from lorag.workflows.finetune import finetune
 
 _SAME_QUESTION = 0.95
 """Cosine from which the cache plugin takes two questions for the same."""

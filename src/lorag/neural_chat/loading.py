@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.errors import InputError
-from lorag.llm.engines.weights import NumberFormat
+from lorag.llm.engines.base_model import NumberFormat
 from lorag.neural_chat.config import LoadingModelConfig, MixedPrecisionConfig, WeightOnlyQuantConfig
 from lorag.neural_chat.knobs import require_known
 

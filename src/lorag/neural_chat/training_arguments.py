@@ -14,8 +14,8 @@ from typing import Any
 import torch
 import transformers
 
-from lorag.neural_chat.finetuning import IDLE, KEPT, RENAMED
 from lorag.neural_chat.knobs import require_known, warn_idle
+from lorag.neural_chat.training_names import IDLE, KEPT, RENAMED
 
 
 class TrainingArguments(transformers.TrainingArguments):

@@ -1,7 +1,6 @@
 """Chunks become an index, questions become hits.
 
-``embedding`` turns texts into vectors and ``cache`` keeps them, ``stores`` keep and search chunks, ``ranking`` makes
-one list of what two searches found, ``reranking`` reads question and passage together. An index is a store and the
-manifest of what is current: ``folder`` and ``postgres`` are its two kinds, ``places`` tells them apart, and
-``knowledge`` keeps one in step with documents and searches it.
+``encoders`` turn texts into vectors and read question and passage together; ``backends`` store chunks and the manifest
+of what is current, in a folder or in PostgreSQL; ``filters`` choose documents; ``ranking`` fuses what two searches
+found into one list; ``knowledge`` keeps an index in step with documents and searches it.
 """

@@ -22,9 +22,9 @@ from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, Index, Progress, Reranker, no_progress
-from lorag.retrieval.places import Place, open_index
-from lorag.retrieval.ranking import Ranker, Sides
-from lorag.retrieval.where import read_where, refuse
+from lorag.retrieval.backends.location import IndexLocation, open_index
+from lorag.retrieval.filters import read_where, refuse
+from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Entry, Hit, Where
 
@@ -82,7 +82,7 @@ class Knowledge:
     @classmethod
     def open(
         cls,
-        place: Place,
+        place: IndexLocation,
         embedder: Embedder,
         chunks: ChunkSettings,
         retrieval: RetrievalSettings,
@@ -184,9 +184,9 @@ class Knowledge:
         self._chosen(read_where(where))
         return Selection(self, where)
 
-    def candidates(self, queries: Sequence[str]) -> list[Sides]:
+    def candidates(self, queries: Sequence[str]) -> list[SearchResults]:
         """What dense and lexical search find for each query, before anything is fused or left out."""
-        found: list[Sides] = []
+        found: list[SearchResults] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
             found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates, {})
         return found
@@ -221,11 +221,11 @@ class Knowledge:
 
     def _search(
         self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int, where: Where
-    ) -> list[Sides]:
+    ) -> list[SearchResults]:
         """Both sides for few enough queries to search in one state of the index; a side not asked for is empty."""
         nothing: list[list[Hit]] = [[] for _ in queries]
 
-        def search() -> list[Sides]:
+        def search() -> list[SearchResults]:
             chosen = self._chosen(where) if where else None
             among = chosen if chosen is not None and len(chosen) <= _LISTED else None
             near = worded = nothing
@@ -233,7 +233,7 @@ class Knowledge:
                 near = self._current(lambda n: self._store.search_dense(vectors, n, among), depth, chosen)
             if lexical:
                 worded = self._current(lambda n: self._store.search_lexical(queries, n, among), depth, chosen)
-            return [Sides(*sides) for sides in zip(near, worded, strict=True)]
+            return [SearchResults(*sides) for sides in zip(near, worded, strict=True)]
 
         return self._undisturbed(search)
 

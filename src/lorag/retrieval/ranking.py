@@ -20,7 +20,7 @@ _RANK_OFFSET = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class SearchResults:
     """What the two searches found for one question, each side best first and each chunk once in it."""
 
     dense: list[Hit]
@@ -41,7 +41,7 @@ class Ranker:
         """Whether dense search has to be asked: for its passages, or for cosines."""
         return self._settings.dense_weight > 0 or self._settings.leaves_out
 
-    def rank(self, query: str, sides: Sides, k: int, vector: NDArray[np.float32] | None = None) -> list[Hit]:
+    def rank(self, query: str, sides: SearchResults, k: int, vector: NDArray[np.float32] | None = None) -> list[Hit]:
         """The ``k`` best of what was found for ``query``; ``vector``, of shape ``(dim,)``, is for ``min_cosine``."""
         settings = self._settings
         nearest = sides.dense[0].score if sides.dense else -math.inf
@@ -83,7 +83,7 @@ class Ranker:
         return self._embedder.embed([searched_text(hit.chunk) for hit in hits], "passage")
 
 
-def fuse(sides: Sides, dense_weight: float, fusion: Fusion = "convex") -> list[Hit]:
+def fuse(sides: SearchResults, dense_weight: float, fusion: Fusion = "convex") -> list[Hit]:
     """All chunks of both sides by ``dense_weight * dense + (1 - dense_weight) * lexical``, best first.
 
     ``convex``: each side is first brought to the range 0 to 1, its lowest score to 0, its highest to 1 (all to 1

@@ -17,7 +17,7 @@ from lorag.documents.load import SUFFIXES, load_documents
 from lorag.errors import DataError, InputError
 from lorag.files import storage_errors, write_whole
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.refusals import Refused
+from lorag.serving.http_errors import HttpError
 
 _ROWS = (".json", ".jsonl")
 """Files of many documents: one upload is one document."""
@@ -29,13 +29,13 @@ _MAX_NAME_BYTES = 200
 
 
 def plain_name(name: str) -> str:
-    """``name`` itself. Raises ``Refused`` unless it is a plain file name of a kind that is read as one document."""
+    """``name`` itself. Raises ``HttpError`` unless it is a plain file name of a kind that is read as one document."""
     plain = _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.fullmatch(name)
     if not plain or len(name.encode()) > _MAX_NAME_BYTES:
         expected = f"letters, digits, spaces and .,()+=@-_ beginning with a letter, at most {_MAX_NAME_BYTES} bytes"
-        raise Refused(400, f"{name[:80]!r} is no plain file name; expected {expected}", "name")
+        raise HttpError(400, f"{name[:80]!r} is no plain file name; expected {expected}", "name")
     if PurePath(name).suffix.lower() not in _ACCEPTED:
-        raise Refused(400, f"{name!r} is no kind of document; accepted are {', '.join(_ACCEPTED)}", "name")
+        raise HttpError(400, f"{name!r} is no kind of document; accepted are {', '.join(_ACCEPTED)}", "name")
     return name
 
 
@@ -55,7 +55,7 @@ class Uploads:
     def put(self, name: str, content: bytes) -> dict[str, Any]:
         """Stores a document, over an older one of the name, and says what became of it.
 
-        Raises ``Refused`` for a name that is not plain, and for a content that cannot be read; nothing is kept then.
+        Raises ``HttpError`` for a name that is not plain, and for a content that cannot be read; nothing is kept then.
         """
         target = self.folder / plain_name(name)
         with storage_errors(self.folder), tempfile.TemporaryDirectory(prefix=".upload-", dir=self.folder) as hidden:
@@ -64,7 +64,7 @@ class Uploads:
             try:
                 loaded = load_documents(part)
             except DataError as error:
-                raise Refused(422, str(error).replace(str(part), name)) from error
+                raise HttpError(422, str(error).replace(str(part), name)) from error
             with self._turn:
                 part.replace(target)
                 report = self.knowledge.sync(loaded.documents, add_only=True)
@@ -74,11 +74,11 @@ class Uploads:
         return {"id": name, "object": "document", "version": document.version, "result": became, "notes": notes}
 
     def delete(self, name: str) -> dict[str, Any]:
-        """Takes a document out of the index and its file out of the folder. Raises ``Refused`` where there is none."""
+        """Removes a document from the index and its file from the folder. Raises ``HttpError`` where there is none."""
         target = self.folder / plain_name(name)
         with self._turn, storage_errors(target):
             if not target.is_file():
-                raise Refused(404, f"there is no document {name!r} in the folder of uploads", "name")
+                raise HttpError(404, f"there is no document {name!r} in the folder of uploads", "name")
             target.unlink()
             self.knowledge.remove([name])
         return {"id": name, "object": "document", "deleted": True}

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lorag.errors import InputError
-from lorag.llm.machine import free_bytes, gigabytes
 from lorag.llm.rendering import Rendered
+from lorag.machine import free_bytes, gigabytes
 from lorag.settings import FinetuneSettings
+from lorag.training.memory_limits import FEWER_WEIGHTS, SMALLER_STEPS
 
 if TYPE_CHECKING:
     import torch
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _STATES = 3
 """Numbers kept beside each trained weight: its gradient and the two averages of AdamW."""
-_SMALLER_STEPS = "lower batch_tokens, or max_tokens, which leaves out the longest conversations"
-_FEWER_WEIGHTS = "lower the rank, or take the method lora, or qlora for a smaller base"
 _TIGHT = 0.8
 """Share of the free memory above which a training may not end."""
 
@@ -56,38 +54,11 @@ class Estimate:
         needed = self.weight_bytes + self.activation_bytes
         if needed <= _TIGHT * self.free_bytes:
             return
-        lower = _SMALLER_STEPS if self.activation_bytes > self.weight_bytes else _FEWER_WEIGHTS
+        lower = SMALLER_STEPS if self.activation_bytes > self.weight_bytes else FEWER_WEIGHTS
         message = f"training will need about {gigabytes(needed)} and {gigabytes(self.free_bytes)} are free; {lower}"
         if needed > self.free_bytes:
             raise InputError(message)
         warnings.warn(f"{message} if it does not end", stacklevel=2)
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turns a failed allocation into ``InputError`` with what to lower."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        raise InputError(f"memory ran out in training; {_SMALLER_STEPS}; or {_FEWER_WEIGHTS}") from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # PyTorch has no type of its own for what a CPU cannot allocate, and names its allocator instead.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def require_room(size: int, free: int) -> None:
-    """Raises ``InputError`` where a second copy of the model, of ``size`` bytes, does not fit into what is free."""
-    if size > free:
-        raise InputError(
-            f"this method trains a copy of the model: {gigabytes(size)}, and {gigabytes(free)} are free;"
-            f" {_FEWER_WEIGHTS}"
-        )
 
 
 def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:

@@ -24,12 +24,13 @@ from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.adapter import MANIFEST, Adapter
-from lorag.training.batching import Rows, batches, rows
-from lorag.training.control import MultipleChoice
-from lorag.training.estimate import Estimate, memory_errors
+from lorag.training.control_questions import MultipleChoice
+from lorag.training.data.holdout import Kind, split
+from lorag.training.estimate import Estimate
 from lorag.training.estimate import estimate as estimate_of
 from lorag.training.forgetting import forgetting, measure
-from lorag.training.holdout import Kind, split
+from lorag.training.kernels.batching import RenderedRows, batches, rows
+from lorag.training.memory_limits import memory_errors
 from lorag.types import Conversation
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lesson:
+class _Prepared:
     """A model made trainable, and what it is going to learn."""
 
     learning: Learner
-    learned: Rows
-    held_out: Rows
+    learned: RenderedRows
+    held_out: RenderedRows
     held_out_kind: Kind
     steps: Sequence[Sequence[Rendered]]
     held_out_steps: Sequence[Sequence[Rendered]]
@@ -67,29 +68,29 @@ def train(
     out: Path,
     settings: FinetuneSettings,
     *,
-    rehearsed: Sequence[Conversation] = (),
+    replayed: Sequence[Conversation] = (),
     control: Sequence[MultipleChoice] = (),
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
-    ``rehearsed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured. Raises
+    ``replayed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured. Raises
     ``InputError`` without conversations, or where memory does not suffice, and ``ModelError`` when the loss is not a
     number or nothing was learned.
     """
-    from lorag.training.loss import plain_loss
+    from lorag.training.kernels.loss import plain_loss
     from lorag.training.trainer import mean_loss, run
 
     start = time.perf_counter()
-    with _lesson(base, conversations, rehearsed, settings) as lesson:
-        lesson.estimate.require_memory()
-        progress("finetuning", 0, lesson.estimate.updates, str(lesson.estimate))
-        learning, steps, held_out = lesson.learning, lesson.steps, lesson.held_out_steps
+    with _prepare(base, conversations, replayed, settings) as prepared:
+        prepared.estimate.require_memory()
+        progress("finetuning", 0, prepared.estimate.updates, str(prepared.estimate))
+        learning, steps, held_out = prepared.learning, prepared.steps, prepared.held_out_steps
         begun = _norms(learning)
         before = mean_loss(learning, held_out) if held_out else None
         general = partial(measure, learning, base.tokenizer, control, progress)
         known = general("before") if settings.measure_forgetting else None
-        identity = fingerprint([base.weights, [row.ids for row in lesson.learned.kept], asdict(settings)])
+        identity = fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings)])
         curve = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress)
         if _norms(learning) == begun:
             raise ModelError("training changed nothing; raise epochs or learning_rate")
@@ -100,13 +101,13 @@ def train(
             base_weights=base.weights,
             template=hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest()[:16],
             data=data_fingerprint(conversations),
-            conversations=len(lesson.learned.kept),
-            rehearsed=len(rehearsed),
-            too_long=lesson.learned.too_long + lesson.held_out.too_long,
-            held_out=len(lesson.held_out.kept),
-            held_out_kind=lesson.held_out_kind,
-            tokens=lesson.learned.tokens,
-            supervised_tokens=lesson.learned.supervised_tokens,
+            conversations=len(prepared.learned.kept),
+            rehearsed=len(replayed),
+            too_long=prepared.learned.too_long + prepared.held_out.too_long,
+            held_out=len(prepared.held_out.kept),
+            held_out_kind=prepared.held_out_kind,
+            tokens=prepared.learned.tokens,
+            supervised_tokens=prepared.learned.supervised_tokens,
             steps=len(curve),
             step="library" if learning.loss is plain_loss else "fused",
             seconds=time.perf_counter() - start,
@@ -128,11 +129,11 @@ def estimate(
     conversations: Sequence[Conversation],
     settings: FinetuneSettings,
     *,
-    rehearsed: Sequence[Conversation] = (),
+    replayed: Sequence[Conversation] = (),
 ) -> Estimate:
     """What ``train`` with the same arguments would take; one step is computed and nothing is written."""
-    with _lesson(base, conversations, rehearsed, settings) as lesson:
-        return lesson.estimate
+    with _prepare(base, conversations, replayed, settings) as prepared:
+        return prepared.estimate
 
 
 def data_fingerprint(conversations: Sequence[Conversation]) -> str:
@@ -141,17 +142,17 @@ def data_fingerprint(conversations: Sequence[Conversation]) -> str:
 
 
 @contextmanager
-def _lesson(
-    base: Base, conversations: Sequence[Conversation], rehearsed: Sequence[Conversation], settings: FinetuneSettings
-) -> Iterator[_Lesson]:
+def _prepare(
+    base: Base, conversations: Sequence[Conversation], replayed: Sequence[Conversation], settings: FinetuneSettings
+) -> Iterator[_Prepared]:
     """Everything ready for the first step; what fails for want of memory says which setting to lower."""
-    from lorag.training.loss import choose_loss
+    from lorag.training.kernels.loss import choose_loss
     from lorag.training.methods import learner
 
     if not conversations:
         raise InputError("there is no conversation to train on")
     parts = split(conversations, settings)
-    learned = rows(base.tokenizer, (*parts.learned, *rehearsed), settings.max_tokens)
+    learned = rows(base.tokenizer, (*parts.learned, *replayed), settings.max_tokens)
     held_out = rows(base.tokenizer, parts.held_out, settings.max_tokens)
     steps, held_out_steps = (
         batches(part.kept, settings.batch_tokens, settings.batch_rows) for part in (learned, held_out)
@@ -159,7 +160,7 @@ def _lesson(
     with memory_errors(), learner(base.model, learned.kept[0], settings) as learning:
         learning.loss = choose_loss(learning.causal, steps[0][:2])
         expected = estimate_of(learning, steps, settings)
-        yield _Lesson(learning, learned, held_out, parts.kind, steps, held_out_steps, expected)
+        yield _Prepared(learning, learned, held_out, parts.kind, steps, held_out_steps, expected)
 
 
 def _save(learning: Learner, base: Base, adapter: Adapter, out: Path) -> None:

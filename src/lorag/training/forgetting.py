@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
-from lorag.training.control import MultipleChoice
+from lorag.training.control_questions import MultipleChoice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -156,7 +156,7 @@ def _right(
 def _losses(model: Learner, rows: Sequence[Rendered]) -> list[list[float]]:
     import torch
 
-    from lorag.training.loss import token_losses
+    from lorag.training.kernels.loss import token_losses
 
     with torch.inference_mode():
         return token_losses(model.causal, rows, model.before(1))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.modules.module import _IncompatibleKeys
 
-from lorag.llm.machine import free_bytes
-from lorag.llm.quiet import quiet_transformers
 from lorag.llm.rendering import Rendered
-from lorag.llm.virtual import virtual_tokens
+from lorag.llm.virtual_tokens import virtual_tokens
+from lorag.machine import free_bytes
+from lorag.models.quiet import quiet_transformers
 from lorag.settings import FinetuneSettings
-from lorag.training.estimate import require_room
-from lorag.training.loss import Loss
+from lorag.training.kernels.loss import Loss
+from lorag.training.memory_limits import require_memory_for_copy
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -122,7 +122,9 @@ def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings)
     torch.manual_seed(settings.seed)
     if settings.method in ("full", "pissa"):
         size = 4 if settings.method == "full" else model.dtype.itemsize
-        require_room(size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device.type))
+        require_memory_for_copy(
+            size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device.type)
+        )
     if settings.method == "full":
         # bf16 would round small updates away.
         yield Learner(copy.deepcopy(model).float().requires_grad_(True))

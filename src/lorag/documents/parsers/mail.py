@@ -6,7 +6,7 @@ from email import message_from_bytes, policy
 from email.message import MIMEPart
 from pathlib import Path
 
-from lorag.documents.markdown import escaped
+from lorag.documents.markdown_structure import escaped
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.parsed import Parsed, blocks
 from lorag.documents.parsers.text import decode

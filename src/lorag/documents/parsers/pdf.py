@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown import escaped
+from lorag.documents.markdown_structure import escaped
 from lorag.documents.parsers.ocr import reader
 from lorag.documents.parsers.parsed import Parsed, in_places
 from lorag.errors import DataError, install_line

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown import table
+from lorag.documents.markdown_structure import table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
 
 

@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown import escaped, table
+from lorag.documents.markdown_structure import escaped, table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from lorag.documents.markdown import first_title
+from lorag.documents.markdown_structure import first_title
 from lorag.documents.parsers.parsed import Parsed
 from lorag.errors import DataError
 

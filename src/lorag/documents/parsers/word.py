@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown import escaped, first_title, table
+from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lorag.evaluation.labels import number, share
 from lorag.evaluation.results import EVIDENCE, Comparison
-from lorag.evaluation.rows import Moment
+from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Estimate
-from lorag.evaluation.wording import number, share
 
 LEFT, RIGHT, WIDTH = 110, 560, 760
 """Where the axis begins and ends, and the width of the drawing."""

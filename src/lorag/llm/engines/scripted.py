@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Literal
 
-from lorag.llm.engines.stops import cut
+from lorag.llm.decoding.stop_texts import cut
 from lorag.types import Completion, Prompt, Sampling
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
-from lorag.llm.engines import beams
-from lorag.llm.engines.choosing import choose
-from lorag.llm.engines.prefill import Pass, in_rows, merged, passes
-from lorag.llm.engines.prefix import KeptPrefix
-from lorag.llm.engines.stops import cut, settled
-from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
-from lorag.llm.machine import free_bytes
+from lorag.llm.decoding import beam_search as beams
+from lorag.llm.decoding.prefill import Pass, in_rows, merged, passes
+from lorag.llm.decoding.prefix_cache import PrefixCache
+from lorag.llm.decoding.sampling import choose
+from lorag.llm.decoding.stop_texts import cut, settled
+from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
-from lorag.llm.virtual import virtual_tokens
+from lorag.llm.virtual_tokens import virtual_tokens
+from lorag.machine import free_bytes
 from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TransformersModel:
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
-        self._kept = KeptPrefix()
+        self._kept = PrefixCache()
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -254,7 +254,7 @@ class TransformersModel:
         return Completion(text.strip(), prompt_tokens, len(tokens), whole, finish, prefill)
 
     def _said(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None = None
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: PrefixCache | None = None
     ) -> Iterator[list[tuple[int, Sequence[int]]]]:
         """What rows say, as it comes: ``(row, tokens)``; a searched answer comes whole."""
         if sampling.num_beams < 2:
@@ -268,7 +268,7 @@ class TransformersModel:
             yield [(row, tokens)]
 
     def _decode(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: KeptPrefix | None
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: PrefixCache | None
     ) -> Iterator[list[tuple[int, Sequence[int]]]]:
         """Decodes a batch: each step yields one token of each row that has not ended.
 
@@ -305,7 +305,7 @@ class TransformersModel:
                 kept.put([*prompts[0], *said[0]], cache)
 
     def _read(
-        self, prompts: Sequence[Sequence[int]], kept: KeptPrefix | None, room: int
+        self, prompts: Sequence[Sequence[int]], kept: PrefixCache | None, room: int
     ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
         """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it.
 

@@ -11,8 +11,8 @@ from lorag import build
 from lorag.errors import UnknownNameError
 from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.llm.engines.weights import NumberFormat, Weights, read_weights
 from lorag.neural_chat.config import GenerationConfig, LoadingModelConfig
 from lorag.neural_chat.knobs import made, turned, warn_idle
 from lorag.neural_chat.loading import adapter_folder, check_device, number_format

@@ -1,0 +1,189 @@
+"""``ChatBot``: a language model, a retriever or none, and everything an answer needs to be audited.
+
+Every way of giving a model external knowledge is one of these: base (no retriever), finetuned (a model with an
+adapter), retrieval (a retriever), both. What does not fit into the model's context is left out in an order: sources
+first, then the oldest turns; the question never.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+from lorag.chat.answer_cache import AnswerCache
+from lorag.chat.followups import search_query
+from lorag.chat.guards import WordGuard
+from lorag.chat.history import fitting_exchanges
+from lorag.chat.prompts import fitting_sources, is_refusal, question_prompt
+from lorag.errors import InputError
+from lorag.interfaces import LanguageModel, Retriever
+from lorag.settings import ChatSettings
+from lorag.types import Answer, Completion, Hit, Message, Prompt, Sampling, Usage
+
+
+class ChatBot:
+    """Answers questions from a model's weights, or from passages when it has a retriever. A ``Responder``."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        retriever: Retriever | None = None,
+        settings: ChatSettings | None = None,
+        k: int = 10,
+        *,
+        cache: AnswerCache | None = None,
+        gated: bool = False,
+    ) -> None:
+        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent.
+
+        ``gated``: where the retriever finds nothing, the question is about something else; then the response template
+        is the answer, and the model is not asked.
+        """
+        self.model = model
+        self.retriever = retriever
+        self.settings = settings or ChatSettings()
+        self.k = k
+        self.cache = cache
+        self.gated = gated and retriever is not None
+        self._guard = WordGuard(self.settings.blocked_words)
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """One answer for each question, in order, generated in batches.
+
+        Raises ``InputError`` for an empty question, and for one that does not fit the model's context.
+        """
+        state = self._state()
+        known = {i: answer for i, question in enumerate(questions) if (answer := self._known(question, state))}
+        rest = [i for i in range(len(questions)) if i not in known]
+        start = time.perf_counter()
+        hits = self._hits([questions[i] for i in rest])
+        asked = [
+            (i, *self._prepare(questions[i], found))
+            for i, found in zip(rest, hits, strict=True)
+            if found or not self.gated
+        ]
+        seconds = (time.perf_counter() - start) / max(1, len(rest))
+        known |= dict.fromkeys(rest, self._refusal(seconds))
+        completions = self.model.generate([prompt for _, prompt, _ in asked], self.settings.sampling)
+        for (i, prompt, sources), completion in zip(asked, completions, strict=True):
+            known[i] = self._answer(prompt, sources, completion, seconds)
+            self._keep(questions[i], state, known[i])
+        return [known[i] for i in range(len(questions))]
+
+    def ask(self, question: str) -> Answer:
+        """The answer to one question."""
+        return self.answer([question])[0]
+
+    def drawing(self, sampling: Sampling) -> ChatBot:
+        """The same chatbot, drawing answers in another way; without a cache, whose answers were not drawn so."""
+        settings = replace(self.settings, sampling=sampling)
+        return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated)
+
+    def reply(self, question: str, history: Sequence[Message] = (), instruction: str = "") -> Reply:
+        """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
+
+        ``instruction`` stands below the assistant's own. Raises as ``answer`` does.
+        """
+        state = None if history or instruction else self._state()
+        known = self._known(question, state)
+        if known is not None:
+            return Reply(known.sources, _said(known))
+        start = time.perf_counter()
+        query = search_query(question, history)
+        hits = self._hits([query])[0]
+        if self.gated and not hits:
+            return Reply((), _said(self._refusal(time.perf_counter() - start)))
+        prompt, sources = self._prepare(question, hits, history, instruction)
+        seconds = time.perf_counter() - start
+
+        def pieces() -> Generator[str, None, Answer]:
+            done = yield from self._guard.masking(self.model.stream(prompt, self.settings.sampling))
+            answer = self._answer(prompt, sources, done, seconds)
+            if self.retriever is not None and query != question:
+                answer = replace(answer, query=query)
+            self._keep(question, state, answer)
+            return answer
+
+        return Reply(sources, pieces())
+
+    def _state(self) -> str | None:
+        return None if self.cache is None else self.cache.state(self.model.name)
+
+    def _known(self, question: str, state: str | None) -> Answer | None:
+        """The answer for which no model is needed: a refusal by the word list, or a kept one where there is a state."""
+        if not question.strip():
+            raise InputError("the question is empty; ask something")
+        if words := self._guard.found(question):
+            return Answer(self.settings.response_template, refused=True, guarded=words)
+        return self.cache.find(question, state) if self.cache is not None and state is not None else None
+
+    def _keep(self, question: str, state: str | None, answer: Answer) -> None:
+        if self.cache is not None and state is not None:
+            self.cache.keep(question, state, answer)
+
+    def _hits(self, queries: Sequence[str]) -> list[list[Hit]]:
+        if self.retriever is None:
+            return [[] for _ in queries]
+        return self.retriever.retrieve(queries, self.k)
+
+    def _prepare(
+        self, question: str, hits: Sequence[Hit], history: Sequence[Message] = (), below: str = ""
+    ) -> tuple[Prompt, tuple[Hit, ...]]:
+        """The prompt, cut to the model's context, and the sources in it."""
+        model, settings = self.model, self.settings
+        sources = fitting_sources(hits, model.count_tokens, settings.context_tokens)
+        earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)
+        while True:
+            instruction, asked = question_prompt(question, sources, settings.response_template)
+            if below:
+                instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
+            prompt = (instruction, *(turn for exchange in earlier for turn in exchange), asked)
+            room = model.room(prompt, settings.sampling)
+            if room is None or room >= 0:
+                return prompt, sources
+            if sources:
+                sources = sources[:-1]
+            elif earlier:
+                del earlier[0]
+            else:
+                raise InputError(
+                    f"the question is {-room} tokens too long for {model.name}, even alone; shorten it, or lower"
+                    f" max_tokens from {settings.sampling.max_tokens}"
+                )
+
+    def _refusal(self, retrieve_seconds: float) -> Answer:
+        """The answer to a question that the gate kept from the model: nothing was sent."""
+        return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
+
+    def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
+        spent = (done.prompt_tokens, done.completion_tokens)
+        return Answer(
+            text=self._guard.masked(done.text),
+            prompt=prompt,
+            sources=sources,
+            usage=Usage(*spent, retrieve_seconds, done.seconds, done.prefill_seconds),
+            refused=is_refusal(done.text, self.settings.response_template),
+            truncated=done.finish == "length",
+            guarded=self._guard.found(done.text),
+        )
+
+
+class Reply:
+    """A streamed answer: iterate for the pieces, then read ``answer``."""
+
+    def __init__(self, sources: tuple[Hit, ...], pieces: Generator[str, None, Answer]) -> None:
+        """Made by ``ChatBot.reply``."""
+        self.sources = sources
+        self.answer: Answer | None = None
+        self._pieces = pieces
+
+    def __iter__(self) -> Generator[str]:
+        """The pieces as they come; when they end, ``answer`` holds the whole."""
+        self.answer = yield from self._pieces
+
+
+def _said(answer: Answer) -> Generator[str, None, Answer]:
+    """An answer that is there already, in one piece."""
+    yield answer.text
+    return answer

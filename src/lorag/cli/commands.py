@@ -1,0 +1,420 @@
+"""The commands, each a few lines over a public function. ``lorag COMMAND --help`` shows an example that runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorag.cli import data_commands, evaluate_command, model_commands, serve_command, tuning_commands
+from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
+from lorag.cli.index_option import IndexOption, place_of, place_with_index
+from lorag.cli.screen import (
+    FAILED,
+    Json,
+    output,
+    print_error,
+    print_json,
+    print_pieces,
+    print_source,
+    print_sources,
+    print_table,
+    print_warning,
+    progress_bars,
+    translated_errors,
+)
+from lorag.cli.shared_options import (
+    Control,
+    EmbedderName,
+    Epochs,
+    FinetuneMethod,
+    LearningRate,
+    MinCosine,
+    Rerank,
+    Search,
+    Where,
+    retrieval_settings,
+    training_settings,
+)
+from lorag.settings import DEFAULT_EMBEDDER
+from lorag.types import Sampling
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lorag.documents.load import Loaded
+    from lorag.evaluation.comparison import Comparison
+    from lorag.training.adapter import Adapter
+    from lorag.types import Answer
+
+app = typer.Typer(
+    help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which to use.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data_commands.app, name="data")
+app.add_typer(model_commands.app, name="models")
+app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning_commands.tune)
+app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning_commands.calibrate)
+app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
+    tuning_commands.finetune_embedder
+)
+app.command(epilog="Example: lorag evaluate adapters/support --tasks tasks/")(evaluate_command.evaluate)
+app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serve_command.serve)
+
+_LISTED = 20
+DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
+
+
+def run() -> None:
+    """Runs the command line; errors raised on purpose become one line and an exit code."""
+    with translated_errors():
+        app(standalone_mode=True)
+
+
+@app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")
+def compare(
+    documents: Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")],
+    questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")],
+    train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
+    update: Annotated[
+        Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
+    ] = None,
+    style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
+    control: Control = None,
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="Tokens after which an answer is cut.")] = Sampling().max_tokens,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    json: Json = False,
+) -> None:
+    """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
+    from lorag.settings import ChatSettings, CompareSettings
+    from lorag.workflows.compare import compare as run_comparison
+
+    with translated_errors(), progress_bars() as progress:
+        chosen = Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
+        training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        result = run_comparison(
+            documents,
+            questions,
+            train=train,
+            update=update,
+            style=style,
+            control=control,
+            model=model,
+            out=out,
+            settings=replace(settings, finetune=training),
+            progress=progress,
+        )
+    _print_comparison(result, json)
+
+
+@app.command(epilog="Example: lorag demo --out run/")
+def demo(
+    out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Run the whole comparison on the bundled documents of an invented company."""
+    from lorag.workflows.demo import demo as run_demo
+
+    with translated_errors(), progress_bars() as progress:
+        result = run_demo(out, model=model, progress=progress)
+    _print_comparison(result, json)
+
+
+def _print_comparison(result: Comparison, json: bool) -> None:
+    import json as json_library
+
+    from lorag.evaluation.labels import moment_heading
+    from lorag.evaluation.report.json_record import result_json
+    from lorag.evaluation.report.result_tables import narrow_table
+
+    if json:
+        print_json(json_library.loads(result_json(result)))
+        return
+    for moment in result.moments:
+        table = narrow_table(result, moment)
+        print_table(table.headings, table.rows, moment_heading(result, moment) or None)
+    output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
+    output.print(result.verdict.sentence, markup=False)
+    for reason in result.verdict.reasons:
+        output.print(f"- {reason}", markup=False)
+    output.print(f"\nReport: {Path(result.facts['run folder']) / 'report.html'}", markup=False)
+
+
+@app.command(epilog="Example: lorag finetune chat.jsonl --model smollm2-135m --out adapters/support")
+def finetune(
+    conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    learning_rate: LearningRate = None,
+    general_share: Annotated[
+        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
+    ] = None,
+    control: Control = None,
+    tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Train an adapter, or a whole model, on conversations."""
+    from dataclasses import asdict
+
+    from lorag.settings import FinetuneSettings
+    from lorag.workflows.finetune import estimate_finetune
+    from lorag.workflows.finetune import finetune as run_training
+
+    target = out or Workspace().adapters / conversations.stem
+    with translated_errors(), progress_bars() as progress:
+        settings = training_settings(
+            FinetuneSettings(),
+            method=method,
+            epochs=epochs,
+            rank=rank,
+            learning_rate=learning_rate,
+            general_share=general_share,
+            patience=patience,
+        )
+        shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
+        if dry_run:
+            expected = estimate_finetune(conversations, **shared, progress=progress)
+        else:
+            adapter = run_training(conversations, target, **shared, progress=progress)
+    if dry_run and json:
+        print_json(asdict(expected))
+    elif dry_run:
+        output.print(f"{settings}: {expected}.", markup=False)
+    elif json:
+        print_json(asdict(adapter))
+    else:
+        _print_adapter(adapter)
+
+
+def _print_adapter(adapter: Adapter) -> None:
+    from lorag.training.loss_curve import loss_curve
+    from lorag.workflows.evaluate import read_changes
+
+    output.print(
+        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
+        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
+    )
+    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
+    if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
+        before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
+        kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
+        what = kept_back[adapter.held_out_kind]
+        output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
+    if adapter.forgetting is not None:
+        output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
+    if changes := read_changes(Path(adapter.folder)):
+        evaluate_command.print_changes(changes)
+    where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
+    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
+
+
+@app.command(epilog="Example: lorag export adapters/support --format gguf --out exported/support")
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
+    ] = "merged",
+    precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
+) -> None:
+    """Merge what was trained into its base, as a model that other programs run."""
+    from lorag.workflows.export import export as run_export
+
+    with translated_errors(), progress_bars() as progress:
+        folder = run_export(adapter, out, form=form, precision=precision, progress=progress)  # type: ignore[arg-type]
+    output.print(f"Written to {folder}", markup=False)
+    if form == "ollama":
+        output.print(f"Try it: ollama create {folder.name} -f {folder / 'Modelfile'}", markup=False)
+
+
+@app.command(epilog="Example: lorag index docs/")
+def index(
+    documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make a new index in the place of the old one.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
+    ] = False,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    store: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Bring the index in step with a folder of documents: add, update and remove."""
+    from dataclasses import asdict
+
+    from lorag.retrieval.backends.location import location_name
+    from lorag.settings import CacheSettings
+    from lorag.workflows.index import index as run_index
+
+    place = place_of(store)
+    with translated_errors(), progress_bars() as progress:
+        done = run_index(
+            documents,
+            place,
+            rebuild=rebuild,
+            allow_removals=allow_removals,
+            embedder=embedder,
+            cache=CacheSettings(max_bytes=0) if no_cache else None,
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
+    report, loaded = done.report, done.loaded
+    if json:
+        refused = [asdict(file) for file in loaded.refused]
+        left_out = {"refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes}
+        print_json({**asdict(report), "from_cache": done.from_cache, **left_out})
+    else:
+        known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
+        output.print(
+            f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
+            f" {report.chunks} passages in {location_name(place)}{known}"
+        )
+        if report.recall is not None:
+            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
+        _print_left_out(loaded, report.kept)
+    if loaded.refused:
+        raise typer.Exit(FAILED)
+
+
+def _print_left_out(loaded: Loaded, kept: Sequence[str]) -> None:
+    """On the error stream: the files that are not in the index, or not wholly, and why."""
+    for note in loaded.notes:
+        print_warning(note)
+    if other := loaded.passed_over:
+        what = "1 file of another kind was" if len(other) == 1 else f"{len(other)} files of other kinds were"
+        print_warning(f"{what} passed over: {_listed(other)}")
+    if kept:
+        one = "1 document stays in the index as it was when it"
+        what = one if len(kept) == 1 else f"{len(kept)} documents stay in the index as they were when they"
+        print_warning(f"{what} could be read: {_listed(kept)}")
+    for file in loaded.refused:
+        print_error(file.reason)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more (--json names all)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+@app.command(epilog='Example: lorag search "how long is the warranty"')
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    store: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Show the passages that fit a question best."""
+    from lorag import build
+    from lorag.retrieval.filters import read_pairs
+
+    with translated_errors(), progress_bars() as progress:
+        chosen, meant = Workspace().chosen(), read_pairs(where or ())
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        place = place_with_index(store)
+        knowledge = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
+    with translated_errors():
+        hits = knowledge.retrieve([query], k, meant)[0]
+    if json:
+        print_json([hit.cited() for hit in hits])
+        return
+    if not hits:
+        print_warning("no passage fits the question")
+    for number, hit in enumerate(hits, start=1):
+        print_source(number, hit)
+        output.print(hit.chunk.text.strip() + "\n", markup=False)
+
+
+@app.command(epilog='Example: lorag ask "how long is the warranty?"')
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    blocked: Blocked = None,
+    engine: EngineName = "auto",
+    store: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Answer one question, from the index unless --no-sources."""
+    with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else place_with_index(store)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+    with translated_errors():
+        if json:
+            print_json(_answer(bot.ask(question)))
+            return
+        reply = bot.reply(question)
+        print_pieces(reply)
+        print_sources(reply.sources)
+
+
+@app.command(epilog="Example: lorag chat --model qwen2.5-coder-0.5b --history talk.json")
+def chat(
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    blocked: Blocked = None,
+    engine: EngineName = "auto",
+    store: IndexOption = None,
+) -> None:
+    """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
+    from lorag.chat.session import Session
+    from lorag.cli.chat_loop import converse
+
+    with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else place_with_index(store)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        session = Session(bot, history)
+    with translated_errors():
+        converse(session)
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(answer), "sources": [hit.cited() for hit in answer.sources]}

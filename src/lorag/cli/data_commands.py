@@ -1,0 +1,144 @@
+"""``lorag data``: what training data holds, and its good rows in one canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorag.cli.screen import FAILED, Json, output, print_json, print_table, progress_bars, translated_errors
+
+if TYPE_CHECKING:
+    from lorag.training.data.inspection import Finding
+    from lorag.training.data.token_lengths import TokenReport
+    from lorag.workflows.check_data import DataReport
+
+app = typer.Typer(help="Check and convert training data.", no_args_is_help=True)
+
+Source = Annotated[
+    Path,
+    typer.Argument(help="A .jsonl, .json, .csv or .tsv file, a folder of them, or OWNER/NAME of a hub's data set."),
+]
+
+
+@app.command(epilog="Example: lorag data check chat.jsonl --model smollm2-135m --questions qa.jsonl")
+def check(
+    source: Source,
+    model: Annotated[str | None, typer.Option(help="Count in this model's tokens, under its template.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="A qa.jsonl: count the rows that ask its questions.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Count the rows longer than that.")] = None,
+    json: Json = False,
+) -> None:
+    """Say of every row whether it can be trained on; exit code 1 when one cannot."""
+    from lorag.workflows.check_data import check_data
+
+    with translated_errors(), progress_bars() as progress:
+        report = check_data(source, model=model, questions=questions, max_tokens=max_tokens, progress=progress)
+    if json:
+        print_json({**asdict(report), "sound": report.sound})
+    else:
+        _print_report(report)
+    if not report.sound:
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog="Example: lorag data convert alpaca.json --out chat.jsonl")
+def convert(
+    source: Source, out: Annotated[Path, typer.Option(help="The .jsonl file to write.")], json: Json = False
+) -> None:
+    """Write the readable rows as messages of role and content, and say what was left out."""
+    from lorag.workflows.check_data import convert_data
+
+    with translated_errors():
+        done = convert_data(source, out)
+    if json:
+        print_json(asdict(done))
+        return
+    output.print(f"{done.written} conversations written to {out}", markup=False)
+    if done.left_out:
+        left_out = sum(finding.rows for finding in done.left_out)
+        output.print(f"{left_out} rows left out:{_reasons(done.left_out)}", markup=False)
+
+
+@app.command(epilog="Example: lorag data synthesize docs/ --out chat.jsonl --with qwen2.5-coder-0.5b")
+def synthesize(
+    documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The .jsonl file to write; held-out documents go into another beside it.")],
+    model: Annotated[
+        str, typer.Option("--with", help="The model that writes, besides rules; none: rules alone.")
+    ] = "none",
+    held_out: Annotated[float, typer.Option(help="Share of the documents kept back to measure training by.")] = 0.1,
+    json: Json = False,
+) -> None:
+    """Write questions and answers about documents, to train on."""
+    from lorag.workflows.synthesize import synthesize_data
+
+    with translated_errors(), progress_bars() as progress:
+        done = synthesize_data(documents, out, model=model, held_out_share=held_out, progress=progress)
+    if json:
+        print_json(asdict(done))
+        return
+    for made, path in ((done.learned, done.out), (done.held_out, done.held_out_file)):
+        if made is not None:
+            output.print(
+                f"{len(made.pairs)} questions about {made.passages} passages written to {path}; of {made.proposed}"
+                f" proposed, {made.unsupported} were refused as unsupported, {made.unanswerable} because the model"
+                f" answers otherwise, {made.repeated} as repeated",
+                markup=False,
+            )
+
+
+def _print_report(report: DataReport) -> None:
+    tested = "not looked for; name the questions with --questions"
+    if report.tested is not None and report.nearly_tested is not None:
+        tested = f"{_places(report.tested)}; nearly (four fifths of the words): {_places(report.nearly_tested)}"
+    lines = (
+        f"{report.rows} rows read: {report.kept} kept, {report.rows - report.kept} refused{_reasons(report.refused)}",
+        f"Read as: {_counts(report.shapes.items()) or 'nothing'}",
+        f"Keys not read: {_counts(report.unread.items()) or 'none'}",
+        f"Rows equal to an earlier one: {_places(report.repeated)}",
+        f"Rows that ask the same as another and answer otherwise: {_places(report.contradicting)}",
+        f"Rows that ask a test question: {tested}",
+    )
+    for number, line in enumerate(lines, start=1):
+        output.print(f"{number}. {line}", markup=False)
+    _print_tokens(len(lines) + 1, report.tokens)
+
+
+def _print_tokens(number: int, tokens: TokenReport | None) -> None:
+    if tokens is None:
+        output.print(f"{number}. Tokens: not counted; name a model with --model", markup=False)
+        return
+    left_out = f"{_places(tokens.too_long)}; training leaves them out whole and cuts none"
+    output.print(f"{number}. Longer than {tokens.max_tokens} tokens of {tokens.model}: {left_out}", markup=False)
+    if tokens.refused:
+        output.print(f"   Refused by the template of {tokens.model}:{_reasons(tokens.refused)}", markup=False)
+    if tokens.conversations is not None and tokens.answers is not None:
+        parts = (("whole conversation", tokens.conversations), ("learned of it", tokens.answers))
+        rows = [(name, str(part.min), str(part.median), str(part.p95), str(part.max)) for name, part in parts]
+        print_table(("tokens", "min", "median", "p95", "max"), rows)
+    if tokens.example:
+        output.print(f"{number + 1}. As {tokens.model} sees it, with what it learns between >> and <<:\n", markup=False)
+        for segment in tokens.example:
+            text = f">>{segment.text}<<" if segment.supervised else segment.text
+            output.print(text, end="", markup=False, style="bold" if segment.supervised else None)
+        output.print()
+
+
+def _reasons(findings: Iterable[Finding]) -> str:
+    return "".join(f"\n   {_places(finding)}: {finding.reason}" for finding in findings)
+
+
+def _places(finding: Finding) -> str:
+    """The number of rows and the first places, such as ``2 (chat.jsonl:3, chat.jsonl:7)``."""
+    if not finding.rows:
+        return "0"
+    more = ", …" if finding.rows > len(finding.first) else ""
+    return f"{finding.rows} ({', '.join(finding.first)}{more})"
+
+
+def _counts(counted: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counted)

@@ -1,0 +1,74 @@
+"""``lorag serve``: the assistant over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
+from lorag.cli.index_option import IndexOption, place_with_index
+from lorag.cli.screen import output, progress_bars, translated_errors
+from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.errors import InputError, require
+from lorag.settings import DEFAULT_EMBEDDER
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lorag.chat.bot import ChatBot
+    from lorag.retrieval.knowledge import Knowledge
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on; any but this machine's own needs a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    key: Annotated[
+        str | None, typer.Option(envvar="LORAG_API_KEY", help="What clients must send; rather from the environment.")
+    ] = None,
+    uploads: Annotated[
+        Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
+    ] = None,
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    no_sources: NoSources = False,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    blocked: Blocked = None,
+    engine: EngineName = "auto",
+    store: IndexOption = None,
+) -> None:
+    """Answer over HTTP as OpenAI does, from the index unless --no-sources."""
+    with translated_errors():
+        for package in ("fastapi", "uvicorn"):
+            require(package, "serve", "`lorag serve`")
+    from lorag.serving.routes import Service, application
+    from lorag.serving.server import listen, run
+    from lorag.serving.uploads import Uploads
+
+    with translated_errors(), progress_bars() as progress:
+        place = None if no_sources else place_with_index(store)
+        listening = listen(host, port, key)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        into = Uploads(uploads, _knowledge(bot)) if uploads is not None else None
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}/v1"
+    output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)
+    with translated_errors():
+        run(application(Service(bot, key, into)), listening)
+
+
+def _knowledge(bot: ChatBot) -> Knowledge:
+    """The index that ``bot`` searches. Raises ``InputError`` where it searches none."""
+    from lorag.retrieval.knowledge import Knowledge, Selection
+
+    known = bot.retriever.knowledge if isinstance(bot.retriever, Selection) else bot.retriever
+    if not isinstance(known, Knowledge):
+        raise InputError("--uploads are for an index, but no index is searched; leave one of the options out")
+    return known

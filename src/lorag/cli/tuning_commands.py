@@ -1,0 +1,196 @@
+"""``lorag tune``, ``calibrate`` and ``finetune-embedder``: how documents are searched is fitted to their questions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorag.cli.index_option import IndexOption, place_with_index
+from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
+from lorag.cli.shared_options import EmbedderName, training_settings
+from lorag.settings import DEFAULT_EMBEDDER, GATE_KEEP, TRAINABLE_EMBEDDER
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lorag.evaluation.search.relevance_threshold import Gate
+    from lorag.evaluation.statistics import Difference, Estimate
+    from lorag.workflows.finetune_embedder import FinetunedEmbedder
+    from lorag.workflows.tune import Tuned
+
+Questions = Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Measure, and leave the settings as they are.")]
+
+
+def tune(
+    documents: Annotated[Path, typer.Option(help="The documents: a folder, or one file such as a docs.jsonl.")],
+    questions: Questions,
+    out: Annotated[Path | None, typer.Option(help="Where the indexes tried and result.json are kept.")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Try reranking too: some minutes.")] = True,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Try chunk sizes, fusion weights and reranking on your questions, and keep the default unless one is better."""
+    from lorag.workflows.tune import tune as run_tuning
+
+    workspace = Workspace()
+    with translated_errors(), progress_bars() as progress:
+        before = workspace.chosen()
+        folder = out or workspace.root / "tune"
+        found = run_tuning(documents, questions, folder, rerank=rerank, progress=progress)
+        weight = found.choice.way.dense_weight
+        retrieval = replace(before.retrieval, dense_weight=weight, reranker=found.reranker)
+        after = replace(before, chunks=found.chunks, retrieval=retrieval)
+        if after.chunks != before.chunks:  # a gate is calibrated for one size of chunks
+            after = replace(after, retrieval=replace(retrieval, gate_cosine=None))
+        if not dry_run:
+            workspace.choose(after)
+    if json:
+        print_json({**asdict(found), "settings": asdict(after)})
+        return
+    _print_tried(found)
+    if not dry_run:
+        output.print(f"Settings in {workspace.settings}; all else of this in {folder / 'result.json'}.", markup=False)
+    if after.chunks != before.chunks:
+        output.print("Chunks have another size now: `lorag index DOCS --rebuild`, and calibrate again.", markup=False)
+
+
+def _print_tried(found: Tuned) -> None:
+    from lorag.evaluation.search.best_settings import Way
+
+    headings = ("chunk tokens", "dense weight", "reranked", *found.tried[0].scores)
+    rows = [
+        (str(t.way.max_tokens), f"{t.way.dense_weight:g}", "yes" if t.reranked else "", *map(_shown, t.scores.values()))
+        for t in found.tried
+    ]
+    print_table(headings, rows, f"{found.questions} questions; {found.measure!r} decides")
+    if found.unfit:
+        output.print(f"{len(found.unfit)} questions without answers or doc_ids were left out.")
+    choice, others = found.choice, found.questions - found.choice.chosen_on
+    best = f"chunks of {choice.best.max_tokens} and dense weight {choice.best.dense_weight:g}"
+    gain = f"{_gain(choice.gain)} on the {others} questions of the other half"
+    if choice.best == Way():
+        output.print(f"The default, {best}, does best on the first half of the questions: it stays.")
+    elif choice.way == choice.best:
+        output.print(f"Take {best}: best on the first half of the questions, and {gain} over the default.")
+    else:
+        output.print(
+            f"No difference can be told: the default stays. {best.capitalize()} did best on the first half of the"
+            f" questions, and {gain}; about {choice.needed} questions in all would tell."
+        )
+    if found.rerank_gain is not None:
+        verdict = "take it" if found.reranker else "leave it off"
+        output.print(f"Reranking on top of that: {_gain(found.rerank_gain)} on all questions; {verdict}.")
+
+
+def calibrate(
+    questions: Questions,
+    off_topic: Annotated[
+        Path | None, typer.Option(help="Questions on other things, one a line; else everyday questions.")
+    ] = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    store: IndexOption = None,
+    keep: Annotated[float, typer.Option(help="Share of your questions that must get through.")] = GATE_KEEP,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Find the cosine below which a question is not about the documents; search and chat then refuse it."""
+    from lorag import build
+    from lorag.workflows.calibrate import calibrate_gate
+
+    workspace = Workspace()
+    with translated_errors(), progress_bars() as progress:
+        chosen = workspace.chosen()
+        knowledge = build.knowledge(place_with_index(store), embedder, chosen.chunks, progress=progress)
+        found = calibrate_gate(knowledge, questions, off_topic, keep)
+        if not dry_run:
+            workspace.choose(replace(chosen, retrieval=replace(chosen.retrieval, gate_cosine=found.gate.cosine)))
+    if json:
+        print_json(asdict(found))
+        return
+    _print_gate(found.gate)
+    if found.gate.accuracy.interval.low <= 0.5:
+        print_warning("cosines do not tell your questions from the others here: such a gate is of no use")
+    if not dry_run:
+        output.print(f"Written to {workspace.settings}: search, ask, chat and compare keep to it.", markup=False)
+
+
+def _print_gate(gate: Gate) -> None:
+    output.print(f"Gate: cosine {gate.cosine:.3f} of a question and its nearest passage\n")
+    for name, estimate in (
+        ("AUC, your questions against others", gate.auc),
+        ("accuracy", gate.accuracy),
+        ("your questions let in", gate.kept),
+        ("other questions refused", gate.refused),
+    ):
+        output.print(f"{name:<36} {_shown(estimate)}")
+    if gate.missing is not None:
+        output.print("\nWith the documents that answer taken out, which is what the gate cannot see:")
+        output.print(f"{'AUC, documents there against missing':<36} {_shown(gate.missing.auc)}")
+        output.print(f"{'your questions refused':<36} {_shown(gate.missing.refused)}")
+    output.print()
+
+
+def finetune_embedder(
+    documents: Annotated[Path, typer.Argument(help="The documents: a folder, or one file such as a docs.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The folder to write, to be named by --embedder.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; else rules make questions.")
+    ] = None,
+    base: Annotated[str, typer.Option(help="The embedder to train: a catalogue name, or a folder.")] = (
+        TRAINABLE_EMBEDDER
+    ),
+    epochs: Annotated[int | None, typer.Option(help="Passes over the questions.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    json: Json = False,
+) -> None:
+    """Train an embedder on questions and their passages, and say whether search finds more with it."""
+    from lorag.settings import EmbedderSettings
+    from lorag.workflows.finetune_embedder import finetune_embedder as run_training
+
+    with translated_errors(), progress_bars() as progress:
+        done = run_training(
+            documents,
+            out,
+            questions=questions,
+            base=base,
+            settings=training_settings(EmbedderSettings(), epochs=epochs, learning_rate=learning_rate),
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
+    if json:
+        print_json({**asdict(done), "recommended": done.recommended})
+        return
+    _print_embedder(done, documents)
+
+
+def _print_embedder(done: FinetunedEmbedder, documents: Path) -> None:
+    made = " made by rules" if done.synthetic else ""
+    output.print(
+        f"Trained {done.base} on {done.questions} questions{made} and {done.hard_negatives} hard negatives; loss"
+        f" {' -> '.join(f'{loss:.2f}' for loss in done.losses)}.",
+        markup=False,
+    )
+    rows = [(name, *map(_shown, scores.values())) for name, scores in done.scores.items()]
+    headings = ("embedder", *next(iter(done.scores.values())))
+    print_table(headings, rows, f"{done.held_out} questions{made} about documents that were held out")
+    for name, gain in done.gains.items():
+        output.print(f"nDCG@10 over {name}: {_gain(gain)}.", markup=False)
+    if done.synthetic:
+        output.print("Questions of your own may be worded otherwise: measure on them with --questions.")
+    if done.recommended:
+        output.print(f"Take it: lorag index {documents} --embedder {done.folder} --rebuild", markup=False)
+        output.print("A gate that was calibrated belongs to the other embedder: calibrate again.")
+    else:
+        output.print("Not recommended: no gain over each of the others can be told.")
+
+
+def _shown(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} ({estimate.interval.low:.3f} to {estimate.interval.high:.3f})"
+
+
+def _gain(difference: Difference) -> str:
+    low, high = difference.interval.low, difference.interval.high
+    return f"{100 * difference.mean:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"

@@ -1,0 +1,38 @@
+"""Comma- and tab-separated values: one Markdown table, the first row its header."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+
+from lorag.documents.markdown_structure import table
+from lorag.documents.parsers.parsed import Parsed
+from lorag.documents.parsers.text import decode
+from lorag.errors import DataError
+
+_DELIMITERS = ",;\t|"
+_SAMPLE_ROWS = 50
+
+
+def parse_separated(path: Path, data: bytes) -> Parsed:
+    """The rows as a table; ``.tsv`` is separated by tabs, ``.csv`` by whichever sign cuts its rows most evenly."""
+    text, notes = decode(path, data)
+    try:
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+        return Parsed(table(csv.reader(StringIO(text, newline=""), delimiter=delimiter)), notes=notes)
+    except csv.Error as error:
+        raise DataError(path, f"cannot be read as separated values ({error}); repair it or save it as .txt") from error
+
+
+def _delimiter(text: str) -> str:
+    """The sign by which most of the first rows have the same number of cells; among equals, the most cells."""
+
+    def evenness(delimiter: str) -> tuple[float, int]:
+        rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+        widths = [len(row) for row in islice(rows, _SAMPLE_ROWS) if row]
+        usual = max(set(widths), key=widths.count, default=0)
+        return (widths.count(usual) / len(widths), usual) if usual > 1 else (0.0, 0)
+
+    return max(_DELIMITERS, key=evenness)

@@ -1,0 +1,1 @@
+"""Scores of answers: metrics, the declared style, and how well a model reads the gold context."""

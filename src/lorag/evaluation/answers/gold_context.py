@@ -1,0 +1,61 @@
+"""The ceiling of retrieval: what a model answers when the right passages are handed to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorag.errors import InputError
+from lorag.evaluation.answers.metrics import NewContentRecall, content_words
+from lorag.types import Chunk, Example, Hit
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    example: Example
+    references: tuple[str, ...]
+
+
+class EvidenceRetriever:
+    """A ``Retriever`` that knows each question's evidence documents and returns their passages.
+
+    Best first: passages that hold a reference (as ``NewContentRecall.is_right`` sees it), then by the share of the
+    question's content words in heading and text, then in the order of ``chunks``. The score is that share, plus 1
+    where a reference is held. A question without evidence gets no passages.
+    """
+
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        examples: Sequence[Example],
+        answers: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        """``answers`` are the references of each example, in order, where others than its own are to be held."""
+        given = [example.answers for example in examples] if answers is None else [tuple(a) for a in answers]
+        self._recall = NewContentRecall.fit(examples)
+        self._known: dict[str, list[_Known]] = {}
+        for example, references in zip(examples, given, strict=True):
+            self._known.setdefault(example.question, []).append(_Known(example, references))
+        self._chunks: dict[str, list[Chunk]] = {}
+        for chunk in chunks:
+            self._chunks.setdefault(chunk.document_id, []).append(chunk)
+
+    def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """At most ``k`` passages for each query, best first. Raises ``InputError`` for a question it does not know."""
+        return [self._passages(query)[:k] for query in queries]
+
+    def _passages(self, query: str) -> list[Hit]:
+        if query not in self._known:
+            raise InputError(
+                f"no evidence is known for the question {query!r}; the ceiling answers only the questions it was "
+                "made with, word for word"
+            )
+        references = [reference for known in self._known[query] for reference in known.references]
+        documents = dict.fromkeys(name for known in self._known[query] for name in known.example.evidence)
+        words = content_words(query)
+        hits = []
+        for chunk in (chunk for name in documents for chunk in self._chunks.get(name, ())):
+            share = len(words & content_words(f"{chunk.heading} {chunk.text}")) / len(words) if words else 0.0
+            held = self._recall.is_right(chunk.text, query, references)
+            hits.append(Hit(chunk, share + held, "evidence"))
+        return sorted(hits, key=lambda hit: -hit.score)

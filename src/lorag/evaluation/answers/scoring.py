@@ -1,0 +1,164 @@
+"""One arm's rows scored and summed up. Every number of a report but the differences between arms is made here."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lorag.evaluation.answers.metrics import (
+    Contains,
+    Correct,
+    ExactMatch,
+    NewContentRecall,
+    Refused,
+    Style,
+    StyleShare,
+    TokenF1,
+)
+from lorag.evaluation.examples import status_of
+from lorag.evaluation.results import BOTH, EVIDENCE, RETRIEVAL, ArmResult
+from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.search.ranking_scores import retrieval_scores
+from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
+from lorag.interfaces import Metric
+from lorag.settings import VerdictSettings
+from lorag.types import Example
+
+_TEXT_METRICS = ("correct", "exact_match", "contains", "token_f1", "new_content_recall", "style")
+_RETRIEVAL_METRICS = ("recall@5", "MRR@10", "evidence in prompt", "reference in prompt")
+
+Select = Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The rows of one arm at one moment, in the order of the questions, with their scores.
+
+    ``examples`` carry the references that hold at this moment; ``originals`` are the questions as read.
+    """
+
+    arm: str
+    moment: Moment
+    originals: tuple[Example, ...]
+    examples: tuple[Example, ...]
+    rows: tuple[Row, ...]
+    scores: tuple[Mapping[str, float | None], ...]
+    stale: tuple[float, ...]
+    """1 for an answer with a reference from before the update and none from after it."""
+
+    def column(self, metric: str) -> list[float | None]:
+        """The values of one metric, one for each question."""
+        return [scores[metric] for scores in self.scores]
+
+
+def score_rows(
+    arm: str, moment: Moment, examples: Sequence[Example], rows: Sequence[Row], style: Style | None
+) -> Scored:
+    """Scores ``rows``, one for each of ``examples`` in order, by the references that hold at ``moment``."""
+    recall = NewContentRecall.fit(examples)
+    current = tuple(example.after_update() if moment == "after" else example for example in examples)
+    answers = [row.answer for row in rows]
+    metrics: tuple[Metric, ...] = (
+        Correct(recall),
+        ExactMatch(),
+        Contains(),
+        TokenF1(),
+        recall,
+        Refused(),
+        StyleShare(style),
+    )
+    scores: list[dict[str, float | None]] = [{} for _ in rows]
+    for metric in metrics:
+        for target, score in zip(scores, metric.score(current, answers), strict=True):
+            target[score.metric] = score.value
+    if arm in (RETRIEVAL, BOTH, EVIDENCE) or any(answer.sources for answer in answers):
+        found = retrieval_scores(current, answers)
+        for target, example, answer, values in zip(scores, current, answers, found, strict=True):
+            applies = values["evidence in prompt"] is not None
+            held = any(recall.is_right(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
+            target.update({**values, "reference in prompt": float(held) if applies else None})
+    stale = tuple(
+        float(
+            not answer.refused
+            and answer.error is None
+            and recall.is_right(answer.text, example.question, example.answers)
+            and not recall.is_right(answer.text, example.question, example.after_update().answers)
+        )
+        for example, answer in zip(examples, answers, strict=True)
+    )
+    return Scored(arm, moment, tuple(examples), current, tuple(rows), tuple(scores), stale)
+
+
+def clusters(examples: Sequence[Example]) -> list[Hashable]:
+    """The document each question belongs to: its first evidence document, or itself where it names none."""
+    return [("document", e.evidence[0]) if e.evidence else ("question", e.id) for e in examples]
+
+
+def summarise(scored: Scored, before: Scored | None, settings: VerdictSettings) -> ArmResult:
+    """The arm's estimates and costs; ``before`` is the same arm before the update, for the collateral change."""
+    answers = [row.answer for row in scored.rows]
+    done = [answer.usage for answer in answers if answer.error is None]
+    return ArmResult(
+        arm=scored.arm,
+        moment=scored.moment,
+        questions=len(answers),
+        estimates=_estimates(scored, settings),
+        seconds=statistics.median(u.retrieve_seconds + u.generate_seconds for u in done) if done else None,
+        prompt_tokens=statistics.fmean(u.prompt_tokens for u in done) if done else None,
+        completion_tokens=statistics.fmean(u.completion_tokens for u in done) if done else None,
+        errors=sum(answer.error is not None for answer in answers),
+        truncated=sum(answer.truncated for answer in answers),
+        error_split=_error_split(scored),
+        collateral=None if before is None else _collateral(scored, before, settings),
+    )
+
+
+def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]:
+    """Every metric that applies to at least one question."""
+    answerable = [bool(example.answers) for example in scored.examples]
+    statuses = [status_of(example) for example in scored.originals]
+    refused = [value or 0.0 for value in scored.column("refused")]
+    answered = [float(not value and row.answer.error is None) for value, row in zip(refused, scored.rows, strict=True)]
+    correct = scored.column("correct")
+    estimates: dict[str, Estimate] = {}
+
+    def add(name: str, values: Sequence[float | None], select: Select = lambda _: True) -> None:
+        chosen = [i for i, value in enumerate(values) if value is not None and select(i)]
+        if chosen:
+            documents = clusters([scored.originals[i] for i in chosen])
+            estimates[name] = mean_interval([values[i] or 0.0 for i in chosen], documents, settings)
+
+    for metric in (*_TEXT_METRICS, *_RETRIEVAL_METRICS):
+        add(metric, [scores.get(metric) for scores in scored.scores])
+    add("correct_answerable", correct, lambda i: answerable[i])
+    add("refusal_recall", refused, lambda i: not answerable[i])
+    add("refusal_precision", [float(not known) for known in answerable], lambda i: refused[i] == 1.0)
+    add("false_refusal", refused, lambda i: answerable[i])
+    add("hallucination", answered, lambda i: not answerable[i])
+    if scored.moment == "after":
+        add("uptake", correct, lambda i: statuses[i] == "changed")
+        add("stale", scored.stale, lambda i: statuses[i] == "changed")
+        add("accuracy_new", correct, lambda i: statuses[i] == "new")
+        add("accuracy_unchanged", correct, lambda i: statuses[i] == "unchanged")
+    return estimates
+
+
+def _error_split(scored: Scored) -> dict[str, int] | None:
+    """Answerable questions with evidence by whether it was retrieved and whether the answer is right."""
+    if "evidence in prompt" not in scored.scores[0]:
+        return None
+    split = {f"{found}, {outcome}": 0 for found in ("retrieved", "missed") for outcome in ("right", "wrong")}
+    for scores in scored.scores:
+        if scores["evidence in prompt"] is not None:
+            found = "retrieved" if scores["evidence in prompt"] else "missed"
+            split[f"{found}, {'right' if scores['correct'] else 'wrong'}"] += 1
+    return split
+
+
+def _collateral(after: Scored, before: Scored, settings: VerdictSettings) -> Difference | None:
+    kept = [i for i, example in enumerate(after.originals) if status_of(example) == "unchanged"]
+    if not kept:
+        return None
+    now, then = ([scored.column("correct")[i] or 0.0 for i in kept] for scored in (after, before))
+    return paired_difference(now, then, clusters([after.originals[i] for i in kept]), settings)

@@ -1,0 +1,79 @@
+"""Numbers and arms as people read them: shares in percent, differences in percentage points, one decimal."""
+
+from __future__ import annotations
+
+from lorag.evaluation.results import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison
+from lorag.evaluation.row_log import Moment
+from lorag.evaluation.statistics import Difference, Estimate, Interval
+
+ARM_NAMES = {
+    BASE: "the base model",
+    FINETUNED: "finetuning",
+    RETRIEVAL: "retrieval",
+    BOTH: "both together",
+    EVIDENCE: "the gold context",
+}
+"""Arms inside a sentence."""
+
+METRIC_NAMES = {
+    "correct": "right",
+    "correct_answerable": "right where answerable",
+    "exact_match": "exact match",
+    "contains": "contains a reference",
+    "token_f1": "token F1",
+    "new_content_recall": "new-content recall",
+    "style": "style kept",
+    "refusal_recall": "refused of unanswerable",
+    "refusal_precision": "unanswerable of refused",
+    "false_refusal": "refused of answerable",
+    "hallucination": "answered of unanswerable",
+    "recall@5": "recall@5",
+    "MRR@10": "MRR@10",
+    "evidence in prompt": "evidence in prompt",
+    "reference in prompt": "reference in prompt",
+    "uptake": "changed: new answer",
+    "stale": "changed: old answer",
+    "accuracy_new": "new: right",
+    "accuracy_unchanged": "unchanged: right",
+}
+"""Column headings, in the order of tables."""
+
+MOMENT_NAMES: dict[Moment, str] = {"before": "Before the update", "after": "After the update"}
+
+
+def moment_heading(comparison: Comparison, moment: Moment) -> str:
+    """The moment's name, and whether the verdict rests on it; empty when there is only one moment."""
+    if len(comparison.moments) == 1:
+        return ""
+    return MOMENT_NAMES[moment] + (" (this decides)" if moment == comparison.moments[-1] else "")
+
+
+def number(value: float, signed: bool = False) -> str:
+    """100 times ``value`` with one decimal and no negative zero."""
+    rounded = round(100 * value, 1) + 0.0
+    return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
+
+
+def span(interval: Interval, signed: bool = False) -> str:
+    """Both ends, such as ``70.1 to 85.2``."""
+    return f"{number(interval.low, signed)} to {number(interval.high, signed)}"
+
+
+def share(estimate: Estimate) -> str:
+    """Such as ``78.3 % (70.1 to 85.2)``."""
+    return f"{number(estimate.mean)} % ({span(estimate.interval)})"
+
+
+def points(difference: Difference) -> str:
+    """Such as ``+12.0 points (+5.1 to +19.0)``."""
+    return f"{number(difference.mean, signed=True)} points ({span(difference.interval, signed=True)})"
+
+
+def p_value(p: float) -> str:
+    """Three decimals; ``< 0.001`` below that."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def listing(parts: list[str], word: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return f" {word} ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)

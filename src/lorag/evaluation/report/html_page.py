@@ -1,0 +1,120 @@
+"""A comparison as one HTML page that needs nothing else: no script, no font, no image from anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
+from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
+from lorag.evaluation.report.result_tables import Table, arms_table, differences_table, measures_table, split_table
+from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
+from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.verdict import rule
+from lorag.files import write_whole
+
+MOST_DISAGREEMENTS = 10
+"""Questions shown side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One moment of the report."""
+
+    name: str
+    plot: Plot
+    arms: Table
+    differences: Table
+    split: Table
+    measures: Table
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """One arm's answer to a question; ``mark`` is "right", "wrong" or "failed"."""
+
+    arm: str
+    mark: str
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class _Disagreement:
+    question: str
+    references: tuple[str, ...]
+    example_id: str
+    replies: tuple[_Reply, ...]
+
+
+def html(comparison: Comparison) -> str:
+    """The whole page. Everything that models or files said is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources("lorag.evaluation.report").joinpath("template.html.j2").read_text(encoding="utf-8")
+    terms = _by_term(comparison.verdict.reasons)
+    chosen = CHOSEN_ARMS.get(comparison.verdict.choice)
+    return environment.from_string(source).render(
+        comparison=comparison,
+        verdict=comparison.verdict,
+        sections=[_section(comparison, moment, chosen) for moment in reversed(comparison.moments)],
+        warnings=terms.pop("Warning", []),
+        terms=terms,
+        rule=rule(comparison.settings),
+        level=f"{100 * comparison.settings.confidence:g} %",
+        disagreements=disagreements(comparison),
+        moment=MOMENT_NAMES[comparison.moments[-1]] if len(comparison.moments) > 1 else "",
+        left=LEFT,
+        right=RIGHT,
+        width=WIDTH,
+    )
+
+
+def write_report(comparison: Comparison, path: Path) -> None:
+    """Writes the page to ``path``, whole or not at all."""
+    write_whole(path, html(comparison))
+
+
+def _section(comparison: Comparison, moment: Moment, chosen: str | None) -> _Section:
+    return _Section(
+        moment_heading(comparison, moment),
+        accuracy_plot(comparison, moment, chosen if moment == comparison.moments[-1] else None),
+        arms_table(comparison, moment),
+        differences_table(comparison, moment),
+        split_table(comparison, moment),
+        measures_table(comparison, moment),
+    )
+
+
+def _by_term(reasons: tuple[str, ...]) -> dict[str, list[str]]:
+    """Reasons under the term each opens with, in the order of first use."""
+    terms: dict[str, list[str]] = {}
+    for reason in reasons:
+        term, _, text = reason.partition(": ")
+        terms.setdefault(term, []).append(text[:1].upper() + text[1:])
+    return terms
+
+
+def disagreements(comparison: Comparison) -> list[_Disagreement]:
+    """Up to ten questions on which the arms are split most evenly into right and wrong, at the last moment.
+
+    Among equally split ones, the order of the question file. Questions on which all arms agree are not shown.
+    """
+    moment = comparison.moments[-1]
+    replies: dict[str, list[_Reply]] = {}
+    for row, scores in zip(comparison.rows, comparison.scores, strict=True):
+        if row.moment == moment and row.arm in ARMS:
+            mark = "failed" if row.answer.error is not None else "right" if scores["correct"] else "wrong"
+            replies.setdefault(row.example_id, []).append(_Reply(row.arm, mark, row))
+    found = []
+    for example in comparison.examples:
+        right = sum(reply.mark == "right" for reply in replies[example.id])
+        split = min(right, len(replies[example.id]) - right)
+        if split:
+            current = example.after_update() if moment == "after" else example
+            shown = _Disagreement(example.question, current.answers, example.id, tuple(replies[example.id]))
+            found.append((split, shown))
+    return [shown for _, shown in sorted(found, key=lambda entry: -entry[0])[:MOST_DISAGREEMENTS]]

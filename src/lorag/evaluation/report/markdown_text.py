@@ -1,0 +1,34 @@
+"""A comparison as Markdown: the verdict and a table of the arms at each moment."""
+
+from __future__ import annotations
+
+from lorag.evaluation.labels import moment_heading
+from lorag.evaluation.report.result_tables import Table, arms_table
+from lorag.evaluation.results import Comparison
+
+
+def table(comparison: Comparison) -> str:
+    """The verdict's sentence and warnings, then the arms with intervals, under a heading for each
+    moment when there are two, the deciding one first.
+    """
+    level = f"{100 * comparison.settings.confidence:g} %"
+    parts = [f"**Verdict: {comparison.verdict.choice}.** {_plain(comparison.verdict.sentence)}"]
+    parts += [f"**{_plain(reason)}**" for reason in comparison.verdict.reasons if reason.startswith("Warning: ")]
+    for moment in reversed(comparison.moments):
+        heading = moment_heading(comparison, moment)
+        parts += [f"**{heading}**"] if heading else []
+        parts.append(_markdown(arms_table(comparison, moment)))
+    questions = comparison.arms[0].questions
+    parts.append(f"{questions} questions; shares in percent with {level} intervals; seconds are the median.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(content: Table) -> str:
+    lines = [content.headings, tuple(["---"] + ["---:"] * (len(content.headings) - 1)), *content.rows]
+    return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """``text`` on one line, with what Markdown would read as a cell border or markup escaped."""
+    escaped = "".join(f"\\{character}" if character in "\\`*_<>|[]" else character for character in text)
+    return " ".join(escaped.split())

@@ -1,0 +1,132 @@
+"""What the tables of a report hold, the same in Markdown and HTML: text only, "–" where nothing was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from lorag.evaluation.labels import METRIC_NAMES, number, p_value, points, share, span
+from lorag.evaluation.results import ArmResult, Comparison
+from lorag.evaluation.row_log import Moment
+
+NOTHING = "–"
+"""Stands where a metric does not apply."""
+_HEADLINE = (
+    "correct",
+    "hallucination",
+    "false_refusal",
+    "style",
+    "uptake",
+    "stale",
+    "accuracy_new",
+    "evidence in prompt",
+)
+"""The metrics of the arms' table; the others are in ``measures``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Headings and rows of equal length; the first cell of a row is its heading."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def arms_table(comparison: Comparison, moment: Moment) -> Table:
+    """One row an arm: the headline metrics measured at ``moment``, with intervals, then seconds and tokens."""
+    arms = comparison.at(moment)
+    metrics = _measured(_HEADLINE, arms)
+    return Table(
+        ("arm", *(METRIC_NAMES[metric] for metric in metrics), "seconds", "prompt tokens"),
+        tuple((name, *(_estimate(arm, metric) for metric in metrics), *_costs(arm)) for name, arm in arms.items()),
+    )
+
+
+def _measured(metrics: Iterable[str], arms: Mapping[str, ArmResult]) -> list[str]:
+    """The metrics that apply to one arm at least."""
+    return [metric for metric in metrics if any(metric in arm.estimates for arm in arms.values())]
+
+
+def _estimate(arm: ArmResult, metric: str) -> str:
+    return share(arm.estimates[metric]) if metric in arm.estimates else NOTHING
+
+
+def _costs(arm: ArmResult) -> tuple[str, str]:
+    seconds = NOTHING if arm.seconds is None else f"{arm.seconds:.2f}"
+    return seconds, NOTHING if arm.prompt_tokens is None else f"{arm.prompt_tokens:.0f}"
+
+
+def narrow_table(comparison: Comparison, moment: Moment) -> Table:
+    """The arms' table turned, for a terminal: one row a headline metric, one column an arm, whole percents."""
+    arms = comparison.at(moment)
+    rows = [
+        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values())) for metric in _measured(_HEADLINE, arms)
+    ]
+    costs = [_costs(arm) for arm in arms.values()]
+    rows += [("seconds", *(cost[0] for cost in costs)), ("prompt tokens", *(cost[1] for cost in costs))]
+    return Table(("%", *arms), tuple(rows))
+
+
+def _whole(arm: ArmResult, metric: str) -> str:
+    if metric not in arm.estimates:
+        return NOTHING
+    mean, interval = arm.estimates[metric].mean, arm.estimates[metric].interval
+    return f"{100 * mean:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
+
+
+def measures_table(comparison: Comparison, moment: Moment) -> Table:
+    """One row a measure, one column an arm: every estimate with its interval and number of questions."""
+    arms = comparison.at(moment)
+    rows = [
+        (METRIC_NAMES[metric], *(_counted(arm, metric) for arm in arms.values()))
+        for metric in _measured(METRIC_NAMES, arms)
+    ]
+    costs: Mapping[str, list[str]] = {
+        "median seconds a question": [_costs(arm)[0] for arm in arms.values()],
+        "mean prompt tokens": [_costs(arm)[1] for arm in arms.values()],
+        "mean answer tokens": [
+            NOTHING if arm.completion_tokens is None else f"{arm.completion_tokens:.1f}" for arm in arms.values()
+        ],
+        "failed questions": [str(arm.errors) for arm in arms.values()],
+        "answers cut": [str(arm.truncated) for arm in arms.values()],
+    }
+    if any(arm.collateral is not None for arm in arms.values()):
+        rows.append(
+            (
+                "unchanged: after minus before",
+                *(NOTHING if arm.collateral is None else points(arm.collateral) for arm in arms.values()),
+            )
+        )
+    return Table(("measure", *arms), (*rows, *((name, *cells) for name, cells in costs.items())))
+
+
+def _counted(arm: ArmResult, metric: str) -> str:
+    return f"{share(arm.estimates[metric])}, n {arm.estimates[metric].n}" if metric in arm.estimates else NOTHING
+
+
+def differences_table(comparison: Comparison, moment: Moment) -> Table:
+    """One row a pair of arms: the difference in percentage points, its interval, and both p-values."""
+    rows = tuple(
+        (
+            f"{pair.first} minus {pair.second}" + (" (style)" if pair.metric == "style" else ""),
+            number(pair.difference.mean, signed=True),
+            span(pair.difference.interval, signed=True),
+            f"{pair.difference.discordant} of {pair.difference.n}",
+            p_value(pair.difference.p_value),
+            p_value(pair.adjusted_p) if pair.metric == "correct" else NOTHING,
+        )
+        for pair in comparison.differences
+        if pair.moment == moment
+    )
+    return Table(("arms", "points", "interval", "questions that differ", "p", "p (Holm)"), rows)
+
+
+def split_table(comparison: Comparison, moment: Moment) -> Table:
+    """One row an arm that retrieves: questions by whether an evidence document was retrieved and the answer right."""
+    kinds = ("retrieved, right", "retrieved, wrong", "missed, right", "missed, wrong")
+    rows = tuple(
+        (name, *(str(arm.error_split[kind]) for kind in kinds))
+        for name, arm in comparison.at(moment).items()
+        if arm.error_split is not None
+    )
+    return Table(("arm", *kinds), rows)

@@ -1,0 +1,1 @@
+"""Scores of search: rankings, the relevance threshold, and which settings to keep."""

@@ -1,0 +1,1 @@
+"""How answers are decoded: sampling, beams, caches of keys and values, and where an answer stops."""

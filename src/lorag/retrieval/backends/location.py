@@ -1,0 +1,49 @@
+"""Where an index lies: a folder, or a PostgreSQL database. The one place that tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from lorag.interfaces import Index
+from lorag.retrieval.backends.folder_index import FolderIndex, folder_holds_index, replaced_folder
+from lorag.retrieval.backends.postgres_database import Database, is_url
+from lorag.retrieval.backends.postgres_index import PostgresIndex, database_holds_index, replaced_database
+
+IndexLocation = Path | str | Database
+"""A folder, or a database or its URL: ``postgresql://USER@HOST/DATABASE``."""
+
+
+def open_index(place: IndexLocation, made_with: Mapping[str, str], dim: int, exact_up_to: int) -> Index:
+    """The index at ``place`` for vectors of length ``dim``, made when missing.
+
+    Raises ``StoreError`` when it was made with something else than ``made_with``, or is damaged or out of reach.
+    """
+    if isinstance(found := _place(place), Database):
+        return PostgresIndex.open(found, made_with, dim, exact_up_to)
+    return FolderIndex.open(found, made_with, dim, exact_up_to)
+
+
+def holds_index(place: IndexLocation) -> bool:
+    """Whether there is an index at ``place``."""
+    found = _place(place)
+    return database_holds_index(found) if isinstance(found, Database) else folder_holds_index(found)
+
+
+def location_name(place: IndexLocation) -> str:
+    """``place`` as messages name it: without a password."""
+    return str(_place(place))
+
+
+def replacing(place: IndexLocation) -> AbstractContextManager[IndexLocation]:
+    """A place beside ``place`` that becomes it when the block ends well; until then, the old index stays."""
+    found = _place(place)
+    return replaced_database(found) if isinstance(found, Database) else replaced_folder(found)
+
+
+def _place(place: IndexLocation) -> Path | Database:
+    """The folder or the database. Raises ``InputError`` for a URL that cannot be read."""
+    if isinstance(place, str):
+        return Database(place) if is_url(place) else Path(place)
+    return place

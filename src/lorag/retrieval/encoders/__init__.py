@@ -1,0 +1,1 @@
+"""Models that encode text for retrieval: embedders, cross-encoders, and a cache of their vectors."""

@@ -1,1 +1,0 @@
-"""Where chunks and their vectors live: one module for each way of storing them, all of them a ``Store``."""

@@ -1,0 +1,81 @@
+"""Training conversations, read from whatever they were written in and written in one canonical form.
+
+There is one reading, which says of every row what it became: a conversation, or the reason why it is none. Training
+takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it out and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag.errors import DataError, InputError
+from lorag.files import dump, write_whole
+from lorag.training.data.row_shapes import parse
+from lorag.training.data.row_sources import DataRow, read_rows
+from lorag.types import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one row became: a ``conversation``, or None and the ``reason``; ``line`` is where the row begins."""
+
+    source: Path
+    line: int
+    conversation: Conversation | None
+    reason: str = ""
+    shape: str = ""
+    """The shape the row was read as, such as ``messages of from/content``."""
+    unread: tuple[str, ...] = ()
+    """Keys of the row that mean nothing to Lorag."""
+
+    @property
+    def place(self) -> str:
+        """``file:line``."""
+        return f"{self.source}:{self.line}"
+
+
+def read_outcomes(path: Path | str) -> list[Outcome]:
+    """What every row of a file, a folder or a hub's data set became, in order.
+
+    Raises ``DataError`` for a file that cannot be read as a whole, ``FetchError`` when the hub cannot be reached.
+    """
+    return [_outcome(row) for row in read_rows(Path(path))]
+
+
+def _outcome(row: DataRow) -> Outcome:
+    if row.problem:
+        return Outcome(row.source, row.line, None, row.problem)
+    try:
+        parsed = parse(row.value)
+    except InputError as error:
+        return Outcome(row.source, row.line, None, str(error))
+    return Outcome(row.source, row.line, parsed.conversation, shape=parsed.shape, unread=parsed.unread)
+
+
+def read_conversations(path: Path | str) -> list[Conversation]:
+    """The conversations of a file, a folder or a hub's data set, in order; every row must be one.
+
+    Raises ``DataError`` with the line of the first row that is none and the number of such rows, or for a file that
+    cannot be read as a whole; ``FetchError`` when the hub cannot be reached.
+    """
+    outcomes = read_outcomes(path)
+    refused = [outcome for outcome in outcomes if outcome.conversation is None]
+    if refused:
+        message = (
+            f"{refused[0].reason} ({len(refused)} of {len(outcomes)} rows cannot be read: `lorag data check {path}`"
+            f" shows them all, `lorag data convert {path} --out FILE.jsonl` writes the others)"
+        )
+        raise DataError(refused[0].source, message, refused[0].line)
+    return [outcome.conversation for outcome in outcomes if outcome.conversation is not None]
+
+
+def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
+    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``."""
+    write_whole(path, "".join(dump(_to_json(conversation)) + "\n" for conversation in conversations))
+
+
+def _to_json(conversation: Conversation) -> dict[str, object]:
+    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    return {"messages": turns, "doc_ids": list(conversation.evidence)}

@@ -1,0 +1,105 @@
+"""What is to be said of training data before it is trained on: refused rows, repeats, contradictions, test questions.
+
+Everything is counted and named by its first places; nothing is changed. ``plain`` is a function that brings a text
+into the form in which two texts count as the same words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from lorag.training.data.conversations import Outcome
+from lorag.types import Conversation, Prompt
+
+Placed = tuple[str, Conversation]
+"""A conversation and its place, as ``file:line``."""
+Plain = Callable[[str], str]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How many rows share a trait, the places of the first few, and, of refused rows, the reason."""
+
+    rows: int
+    first: tuple[str, ...]
+    reason: str = ""
+
+    @classmethod
+    def at(cls, places: Sequence[str], reason: str = "") -> Finding:
+        """The finding at all these places."""
+        return cls(len(places), tuple(places[:_SHOWN]), reason)
+
+
+def placed(outcomes: Iterable[Outcome]) -> list[Placed]:
+    """The conversations among the outcomes, each with its place."""
+    return [(outcome.place, outcome.conversation) for outcome in outcomes if outcome.conversation is not None]
+
+
+def by_reason(refused: Iterable[tuple[str, str]]) -> tuple[Finding, ...]:
+    """One finding for each reason of ``(place, reason)`` pairs, the commonest first."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for place, reason in refused:
+        places[reason].append(place)
+    return tuple(Finding.at(places[reason], reason) for reason in sorted(places, key=lambda r: -len(places[r])))
+
+
+def repeated(conversations: Iterable[Placed]) -> Finding:
+    """The conversations that are equal to an earlier one, word for word."""
+    seen: set[Prompt] = set()
+    places = []
+    for place, conversation in conversations:
+        if conversation.messages in seen:
+            places.append(place)
+        seen.add(conversation.messages)
+    return Finding.at(places)
+
+
+def contradicting(conversations: Sequence[Placed], plain: Plain) -> Finding:
+    """The conversations that go like another up to their last answer, which is a different one."""
+
+    def asked(conversation: Conversation) -> tuple[str, ...]:
+        return tuple(f"{m.role} {plain(m.content)}" for m in conversation.messages[:-1])
+
+    answers: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for _, conversation in conversations:
+        answers[asked(conversation)].add(plain(conversation.messages[-1].content))
+    return Finding.at([place for place, conversation in conversations if len(answers[asked(conversation)]) > 1])
+
+
+def overlap(conversations: Iterable[Placed], questions: Sequence[str], plain: Plain) -> tuple[Finding, Finding]:
+    """The conversations in which a user asks one of ``questions``, and those others in which one nearly does.
+
+    Nearly: at least four fifths of the distinct words of both together are in both.
+    """
+    tests = {plain(question) for question in questions}
+    index = _by_rare_words([frozenset(test.split()) for test in tests])
+    same, near = [], []
+    for place, conversation in conversations:
+        asked = {plain(m.content) for m in conversation.messages if m.role == "user"}
+        if tests & asked:
+            same.append(place)
+        elif any(_is_near(frozenset(text.split()), index) for text in asked):
+            near.append(place)
+    return Finding.at(same), Finding.at(near)
+
+
+def _by_rare_words(questions: Sequence[frozenset[str]]) -> dict[str, list[frozenset[str]]]:
+    """The questions by a few of their rarest words, of which whatever is near to a question has at least one.
+
+    What is near lacks at most a fifth of a question's words, so one word more than that cannot all be missing.
+    """
+    common = Counter(word for words in questions for word in words)
+    index: dict[str, list[frozenset[str]]] = defaultdict(list)
+    for words in questions:
+        for word in sorted(words, key=lambda word: (common[word], word))[: len(words) // 5 + 1]:
+            index[word].append(words)
+    return index
+
+
+def _is_near(words: frozenset[str], index: dict[str, list[frozenset[str]]]) -> bool:
+    candidates = (question for word in words for question in index.get(word, ()))
+    return any(5 * len(words & question) >= 4 * len(words | question) for question in candidates)

@@ -1,0 +1,1 @@
+"""The training step: batches as prefix trees, attention, the fused forward and backward pass, the loss."""

@@ -1,0 +1,69 @@
+"""Conversations to batches: rendered by the model's template, like lengths together, under a budget of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lorag.errors import InputError
+from lorag.llm.rendering import Rendered, render
+from lorag.types import Conversation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRows:
+    """Rendered conversations and how many were left out because they are longer than the limit."""
+
+    kept: tuple[Rendered, ...]
+    too_long: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all kept rows, without padding."""
+        return sum(len(row.ids) for row in self.kept)
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Tokens of all kept rows that carry loss."""
+        return sum(sum(row.supervised) for row in self.kept)
+
+
+def rows(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], max_tokens: int) -> RenderedRows:
+    """Every conversation rendered; those over ``max_tokens`` are left out whole, never cut, and counted.
+
+    Raises ``InputError`` when none is left.
+    """
+    rendered = [render(tokenizer, conversation.messages, reply=False) for conversation in conversations]
+    kept = tuple(row for row in rendered if len(row.ids) <= max_tokens)
+    if rendered and not kept:
+        raise InputError(f"every conversation is longer than max_tokens={max_tokens}; raise it or shorten them")
+    return RenderedRows(kept, len(rendered) - len(kept))
+
+
+def batches(kept: Sequence[Rendered], batch_tokens: int, batch_rows: int | None = None) -> list[tuple[Rendered, ...]]:
+    """The rows in batches of like length, each of at most ``batch_tokens`` distinct tokens (one row at least).
+
+    ``batch_rows`` bounds the rows of a batch besides.
+    Distinct means that what all rows begin with counts once a batch.
+    """
+    shared = _shared_tokens(kept) if kept else 0
+    groups: list[list[Rendered]] = []
+    room = 0
+    for row in sorted(kept, key=lambda row: (len(row.ids), row.ids)):
+        own = len(row.ids) - shared
+        if not groups or own > room or len(groups[-1]) == batch_rows:
+            groups.append([])
+            room = batch_tokens - shared
+        groups[-1].append(row)
+        room -= own
+    return [tuple(group) for group in groups]
+
+
+def _shared_tokens(kept: Sequence[Rendered]) -> int:
+    """Length of what all rows begin with: what the first and the last of them in sorted order begin with."""
+    first, last = min(row.ids for row in kept), max(row.ids for row in kept)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))

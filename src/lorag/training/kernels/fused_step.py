@@ -1,0 +1,212 @@
+"""The training step of Llama-type models with fewer passes over memory and no arithmetic that changes nothing.
+
+The same function as the library's model with PEFT's layers: projections of one input share the gradient's buffer and
+the product with their stacked A, LoRA's products are added in place, no query meets another branch's keys, the last
+layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
+stay where they are; only the trainable factors get gradients. Not here: dropout, other LoRA kinds (``supports`` says
+no to them), kernels of our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from lorag.llm.rendering import Rendered
+from lorag.training.kernels.supervised_tree import SupervisedTree, supervised_tree
+from lorag.training.kernels.tree_attention import Attention, attention
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedModel
+
+_HEAD_ROWS = 256
+"""Positions whose logits are held at a time."""
+_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+_ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+
+
+def supports(model: PreTrainedModel) -> bool:
+    """Whether this is a decoder of a known shape, with plain LoRA on all its projections."""
+    from peft.tuners.lora import Linear
+
+    causal: Any = model
+    if type(causal).__name__ not in _MODELS:
+        return False
+    config = causal.config
+    if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0):
+        return False
+    if getattr(config, "sliding_window", None) is not None:
+        return False
+    layers = causal.model.layers
+    projections = [getattr(layer.self_attn, name) for layer in layers for name in _ATTENTION]
+    projections += [getattr(layer.mlp, name) for layer in layers for name in _MLP]
+    return isinstance(causal.lm_head, torch.nn.Linear) and all(
+        type(layer) is Linear
+        and len(layer.active_adapters) == 1
+        and not layer.merged
+        and not layer.lora_variant
+        and not layer.lora_bias[layer.active_adapters[0]]
+        and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
+        for layer in projections
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A frozen linear map with its LoRA factors: ``x W^T + bias + scale (x A^T) B^T``."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+
+
+class _Projections(torch.autograd.Function):
+    """Several projections of one input ``(n, in)``, to ``(n, out)`` each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, frozen: Sequence[Projection], *factors: torch.Tensor) -> Any:
+        stacked = torch.cat(factors[::2]).to(x.dtype)
+        inner = x @ stacked.T
+        outputs = []
+        for map_, h, b in zip(frozen, inner.split([len(a) for a in factors[::2]], dim=1), factors[1::2], strict=True):
+            y = functional.linear(x, map_.weight, map_.bias)
+            outputs.append(y.addmm_(h, b.to(x.dtype).T, alpha=map_.scale))
+        ctx.frozen = frozen
+        ctx.save_for_backward(x, stacked, inner, *factors)
+        return tuple(outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> Any:
+        x, stacked, inner, *factors = ctx.saved_tensors
+        widths = [len(a) for a in factors[::2]]
+        d_inner = torch.cat(
+            [(grad @ b.to(x.dtype)).mul_(m.scale) for grad, m, b in zip(grads, ctx.frozen, factors[1::2], strict=True)],
+            dim=1,
+        )
+        d_a = (d_inner.T @ x).split(widths)
+        d_b = [
+            (grad.T @ h).mul_(m.scale) for grad, m, h in zip(grads, ctx.frozen, inner.split(widths, dim=1), strict=True)
+        ]
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = d_inner @ stacked
+            for grad, map_ in zip(grads, ctx.frozen, strict=True):
+                d_x.addmm_(grad, map_.weight)
+        d_factors = [part for pair in zip(d_a, d_b, strict=True) for part in pair]
+        return d_x, None, *(part.to(factor.dtype) for part, factor in zip(d_factors, factors, strict=True))
+
+
+class _RootMeanSquare(torch.autograd.Function):
+    """``x / rms(x) * weight`` of ``(n, hidden)``, computed in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+        wide = x.float()
+        inverse = (torch.linalg.vecdot(wide, wide) / x.shape[1] + epsilon).rsqrt()[:, None]
+        ctx.save_for_backward(x, weight, inverse)
+        y: torch.Tensor = (wide * inverse).mul_(weight)
+        return y.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        x, weight, inverse = ctx.saved_tensors
+        wide, scaled = x.float(), grad.float() * weight
+        along = torch.linalg.vecdot(scaled, wide)[:, None] * inverse**2 / x.shape[1]
+        return scaled.addcmul_(wide, along, value=-1).mul_(inverse).to(x.dtype), None, None
+
+
+class _MeanCrossEntropy(torch.autograd.Function):
+    """Mean cross entropy of what ``(p, hidden)`` states predict; its gradient is formed on the way."""
+
+    @staticmethod
+    def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, batch: SupervisedTree) -> torch.Tensor:
+        total = states.new_zeros((), dtype=torch.float32)
+        gradient = torch.empty_like(states)
+        count = total.new_zeros(len(states)).index_add_(0, batch.places, batch.weights)
+        for start in range(0, len(states), _HEAD_ROWS):
+            logits = (states[start : start + _HEAD_ROWS] @ head.T).float()
+            logits -= logits.logsumexp(1, keepdim=True)
+            place = batch.places - start
+            weight = batch.weights * ((place >= 0) & (place < len(logits)))
+            at = place.clamp(0, len(logits) - 1), batch.labels
+            total -= logits[at] @ weight
+            if not ctx.needs_input_grad[0]:
+                continue
+            shares = logits.exp_().mul_(count[start : start + _HEAD_ROWS, None])
+            shares.index_put_(at, -weight, accumulate=True)
+            gradient[start : start + _HEAD_ROWS] = shares.to(head.dtype) @ head
+        tokens = batch.weights.sum()
+        ctx.save_for_backward(gradient.div_(tokens))
+        return total / tokens
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad, None, None
+
+
+def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None) -> torch.Tensor:
+    """Mean cross entropy a supervised token of the rows, as ``plain_loss`` has it. It knows no virtual tokens."""
+    if before is not None:
+        raise ValueError("the fused step knows no virtual tokens")
+    return loss(model, supervised_tree(rows).to(model.device))
+
+
+def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
+    """Mean cross entropy over the supervised tokens, of a model that ``supports`` accepts; both on one device."""
+    causal: Any = model
+    decoder, made = causal.model, batch.tokens
+    x = decoder.embed_tokens(made.ids)
+    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None]))
+    heads = decoder.layers[0].self_attn
+    everywhere = torch.arange(len(x), device=x.device)
+    at_all, at_last = (
+        attention(made, queries, cos, sin, heads.head_dim, heads.scaling) for queries in (everywhere, batch.predicting)
+    )
+    *layers, last = decoder.layers
+    for layer in layers:
+        x = _layer(layer, x, at_all)
+    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
+    mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch)  # type: ignore[no-untyped-call]
+    return mean
+
+
+def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """One layer, for all tokens or for those at ``rows``."""
+    own, mlp = layer.self_attn, layer.mlp
+    normed = _normed(layer.input_layernorm, x)
+    if rows is None:
+        q, k, v = _project(normed, own.q_proj, own.k_proj, own.v_proj)
+    else:
+        (q,) = _project(normed[rows], own.q_proj)
+        k, v = _project(normed, own.k_proj, own.v_proj)
+        x = x[rows]
+    x = x + _project(attend(q, k, v), own.o_proj)[0]
+    gate, up = _project(_normed(layer.post_attention_layernorm, x), mlp.gate_proj, mlp.up_proj)
+    return x + _project(functional.silu(gate) * up, mlp.down_proj)[0]
+
+
+def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    if x.is_cuda:  # one call with a gradient of its own there; on a CPU a chain of them
+        return functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    y: torch.Tensor = _RootMeanSquare.apply(x, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _project(x: torch.Tensor, *layers: Any) -> tuple[torch.Tensor, ...]:
+    maps = [_projection(layer) for layer in layers]
+    factors = [factor for map_ in maps for factor in (map_.a, map_.b)]
+    outputs: tuple[torch.Tensor, ...] = _Projections.apply(x, maps, *factors)  # type: ignore[no-untyped-call]
+    return outputs
+
+
+def _projection(layer: Any) -> Projection:
+    (name,) = layer.active_adapters
+    base = layer.base_layer
+    return Projection(base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])

@@ -1,0 +1,131 @@
+"""Prepare training data: say everything that matters of it before it is trained on, and write its good rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lorag.chat.prompts import as_served
+from lorag.errors import DataError, InputError
+from lorag.evaluation.answers.metrics import normalise
+from lorag.evaluation.examples import read_examples
+from lorag.interfaces import Progress, no_progress
+from lorag.models import catalogue
+from lorag.models.tokenizer import load_tokenizer
+from lorag.settings import DEFAULT_MODEL, ChatSettings, FinetuneSettings
+from lorag.training.data.conversations import Outcome, read_outcomes, write_conversations
+from lorag.training.data.inspection import Finding, Placed, by_reason, contradicting, overlap, placed, repeated
+from lorag.training.data.token_lengths import TokenReport, token_report
+
+
+@dataclass(frozen=True, slots=True)
+class DataReport:
+    """What training data holds. Every row is either kept or in ``refused``."""
+
+    path: str
+    rows: int
+    kept: int
+    refused: tuple[Finding, ...]
+    """Rows that are no conversation, by reason, the commonest first."""
+    shapes: Mapping[str, int]
+    """Kept rows by the shape they were read as."""
+    unread: Mapping[str, int]
+    """Kept rows with a key that means nothing to Lorag, by key."""
+    repeated: Finding
+    """Rows equal to an earlier one."""
+    contradicting: Finding
+    """Rows that ask what another row asks, case and punctuation aside, and answer otherwise."""
+    tested: Finding | None
+    """Rows that ask a test question, case and punctuation aside; None without a question file."""
+    nearly_tested: Finding | None
+    """Other rows that share at least four fifths of their words with a test question."""
+    tokens: TokenReport | None
+    """None where no model was named and the default one is not here."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether every row is a conversation that the model's template renders."""
+        return not self.refused and (self.tokens is None or not self.tokens.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How many conversations were written, and which rows were left out, by reason."""
+
+    written: int
+    left_out: tuple[Finding, ...]
+
+
+def check_data(
+    path: Path | str,
+    *,
+    model: str | None = None,
+    questions: Path | str | None = None,
+    max_tokens: int | None = None,
+    progress: Progress = no_progress,
+) -> DataReport:
+    """What a file, a folder or a hub's data set holds, and what a model would see of it in training.
+
+    Tokens are those of ``model``, or of the default model when that is here already; no weights are loaded.
+    ``max_tokens`` is by default the limit of training. Raises ``DataError`` for files that cannot be read as a whole.
+    """
+    limit = FinetuneSettings().max_tokens if max_tokens is None else max_tokens
+    if limit < 1:
+        raise InputError(f"max_tokens {limit!r} is below 1")
+    tests = [example.question for example in read_examples(Path(questions))] if questions is not None else None
+    outcomes = read_outcomes(path)
+    kept = placed(outcomes)
+    tested, nearly = overlap(kept, tests, _plain) if tests is not None else (None, None)
+    return DataReport(
+        path=str(path),
+        rows=len(outcomes),
+        kept=len(kept),
+        refused=_refused(outcomes),
+        shapes=dict(Counter(o.shape for o in outcomes if o.shape).most_common()),
+        unread=dict(Counter(key for o in outcomes for key in o.unread).most_common()),
+        repeated=repeated(kept),
+        contradicting=contradicting(kept, _plain),
+        tested=tested,
+        nearly_tested=nearly,
+        tokens=_tokens(model, kept, limit, progress),
+    )
+
+
+def convert_data(path: Path | str, out: Path | str) -> Conversion:
+    """Writes every readable row of ``path`` to ``out`` in the canonical form; says which were left out, and why.
+
+    Raises ``InputError`` when ``out`` is not a ``.jsonl`` file or lies in what is read, ``DataError`` when no row can
+    be read; nothing is written then.
+    """
+    source, target = Path(path), Path(out)
+    if target.suffix.lower() != ".jsonl":
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{str(out)!r} lies in what is read; choose another place with --out")
+    outcomes = read_outcomes(source)
+    kept = placed(outcomes)
+    if not kept:
+        raise DataError(source, f"no row is a conversation; `lorag data check {source}` says why")
+    write_conversations(target, [conversation for _, conversation in kept])
+    return Conversion(len(kept), _refused(outcomes))
+
+
+def _plain(text: str) -> str:
+    """``text`` as a comparison normalises it, or as it is where nothing of it would be left."""
+    return normalise(text) or text
+
+
+def _refused(outcomes: list[Outcome]) -> tuple[Finding, ...]:
+    return by_reason((outcome.place, outcome.reason) for outcome in outcomes if outcome.conversation is None)
+
+
+def _tokens(model: str | None, kept: list[Placed], max_tokens: int, progress: Progress) -> TokenReport | None:
+    """The report on the conversations as they are served, in the tokens of the model."""
+    if model is None and catalogue.model_path(DEFAULT_MODEL) is None:
+        return None
+    name = model or DEFAULT_MODEL
+    tokenizer = load_tokenizer(catalogue.resolve(name, "llm", progress))
+    served = [(place, as_served(conversation, ChatSettings().response_template)) for place, conversation in kept]
+    return token_report(name, tokenizer, served, max_tokens, progress)

@@ -1,0 +1,47 @@
+"""The whole comparison on the corpus that comes with Lorag: an invented company, its documents and their update.
+
+Sized so that it ends within twenty minutes on two cores without a GPU; what it trims for that is in its notes.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from lorag.evaluation.comparison import Comparison
+from lorag.interfaces import Progress, no_progress
+from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings
+from lorag.types import Sampling
+from lorag.workflows.compare import compare
+
+SETTINGS = CompareSettings(
+    limit=40,
+    chunks=ChunkSettings(max_tokens=128),
+    chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
+    finetune=FinetuneSettings(context_share=0.05, context_tokens=160, held_out_share=0.0),
+)
+"""Fewer questions and shorter contexts than the defaults."""
+_NOTE = (
+    "This demo is trimmed to end within twenty minutes on two cores: {limit} of its 128 questions, {context} tokens of"
+    " context, at most {answer} tokens an answer. `lorag compare` on your own files asks all questions by default."
+)
+
+
+def demo(out: Path | str | None = None, *, model: str | None = None, progress: Progress = no_progress) -> Comparison:
+    """The comparison on the bundled corpus, with its update, training conversations and declared style."""
+    note = _NOTE.format(
+        limit=SETTINGS.limit, context=SETTINGS.chat.context_tokens, answer=SETTINGS.chat.sampling.max_tokens
+    )
+    with as_file(files("lorag") / "corpus") as corpus:
+        return compare(
+            corpus / "docs",
+            corpus / "questions.jsonl",
+            train=corpus / "train.jsonl",
+            update=corpus / "docs_v2",
+            style=corpus / "style.json",
+            model=model,
+            out=out,
+            settings=SETTINGS,
+            notes=(note,),
+            progress=progress,
+        )

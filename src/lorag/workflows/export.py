@@ -1,0 +1,75 @@
+"""Export: an adapter and its base become a model that other programs run, with no part of Lorag or PEFT in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from lorag import build
+from lorag.chat.prompts import system_message
+from lorag.errors import InputError
+from lorag.files import folder_whole, require_writable
+from lorag.interfaces import Progress, no_progress
+from lorag.models.gguf_writing import Precision, write_gguf
+from lorag.models.ollama import modelfile
+from lorag.settings import REFUSAL
+from lorag.training.adapter import Adapter, read_adapter
+
+if TYPE_CHECKING:
+    from lorag.llm.engines.base_model import Weights
+
+Format = Literal["merged", "gguf", "ollama"]
+GGUF = "model.gguf"
+
+
+def export(
+    adapter: Path | str,
+    out: Path | str,
+    *,
+    form: Format = "merged",
+    precision: Precision = "f16",
+    progress: Progress = no_progress,
+) -> Path:
+    """The folder ``out`` with what was trained, merged into its base: a model of transformers, a GGUF file, or one
+    beside a Modelfile for Ollama.
+
+    ``precision`` is that of the written matrices; ``q8_0`` is a form of GGUF alone. Raises ``InputError`` for virtual
+    tokens, which no weights hold, and ``ModelError`` for models without a GGUF form here.
+    """
+    trained, target = read_adapter(Path(adapter)), Path(out)
+    _check(trained, target, form, precision)
+    weights = build.merged_weights(trained, progress)
+    progress(f"writing {form}", 0, 1)
+    with folder_whole(target) as folder:
+        if form == "merged":
+            _write_merged(weights, folder, precision)
+        else:
+            write_gguf(weights.model, weights.tokenizer, folder / GGUF, precision, target.name)
+        if form == "ollama":
+            text = modelfile(weights.tokenizer, GGUF, system_message(REFUSAL).content)
+            (folder / "Modelfile").write_text(text, encoding="utf-8")
+    progress(f"writing {form}", 1, 1)
+    return target
+
+
+def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -> None:
+    if form not in get_args(Format):
+        raise InputError(f"format {form!r} is none of {', '.join(get_args(Format))}")
+    if precision not in get_args(Precision) or (form == "merged" and precision == "q8_0"):
+        known = [name for name in get_args(Precision) if form != "merged" or name != "q8_0"]
+        raise InputError(f"precision {precision!r} is none of {', '.join(known)}, in which {form} can be written")
+    if trained.method in ("prompt", "prefix"):
+        raise InputError(
+            f"a {trained.method} of virtual tokens stands before the weights and cannot be merged into them"
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{str(target)!r} is there already; choose another with --out")
+    require_writable(target.absolute().parent)
+
+
+def _write_merged(weights: Weights, folder: Path, precision: Precision) -> None:
+    import torch
+
+    dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[precision]
+    weights.model.to(dtype).save_pretrained(folder)  # type: ignore[arg-type]
+    weights.tokenizer.save_pretrained(folder)

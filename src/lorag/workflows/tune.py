@@ -1,0 +1,182 @@
+"""Tune: chunk size, fusion and reranking are tried on the user's own documents and questions.
+
+The passages of each chunk size are embedded once; what dense and lexical search found is then fused with every weight,
+which is arithmetic. Reranking is tried last, on top of what was chosen, because it is the one that costs at every
+question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from lorag import build
+from lorag.chat.prompts import fitting_sources
+from lorag.documents.load import load_documents
+from lorag.errors import InputError
+from lorag.evaluation.answers.scoring import clusters
+from lorag.evaluation.examples import check_evidence, read_examples
+from lorag.evaluation.search.best_settings import FEWEST_QUESTIONS, Choice, Way, choose, significant
+from lorag.evaluation.search.ranking_scores import answering, documents_of, ranking_scores
+from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
+from lorag.files import dump, fingerprint, write_whole
+from lorag.interfaces import Embedder, Progress, Reranker, no_progress
+from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.ranking import Ranker, SearchResults
+from lorag.settings import (
+    DEFAULT_EMBEDDER,
+    DEFAULT_RERANKER,
+    ChatSettings,
+    ChunkSettings,
+    RetrievalSettings,
+    SyncSettings,
+)
+from lorag.types import Document, Example, Hit
+
+SIZES = (128, 256, 400)
+WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0)
+IN_CONTEXT = "answer in context"
+"""Whether a passage that holds an answer word for word is among those that fit into a prompt."""
+OF_DOCUMENTS = "nDCG@10"
+"""Of the documents, each at its best passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One way, or the chosen one with reranking, over all questions: for looking at, not for choosing by."""
+
+    way: Way
+    reranked: bool
+    scores: dict[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What was tried and what was chosen. ``measure`` decided; ``rerank_gain`` is of reranking on top of the choice.
+
+    ``questions`` were scored; ``unfit`` are the ids of others: without answers, or without documents that hold them.
+    """
+
+    measure: str
+    tried: tuple[Tried, ...]
+    choice: Choice
+    rerank_gain: Difference | None
+    questions: int
+    unfit: tuple[str, ...]
+
+    @property
+    def chunks(self) -> ChunkSettings:
+        """The chunk settings to take."""
+        return ChunkSettings(max_tokens=self.choice.way.max_tokens)
+
+    @property
+    def reranker(self) -> str | None:
+        """The reranker to take, or None."""
+        return DEFAULT_RERANKER if self.rerank_gain is not None and significant(self.rerank_gain) else None
+
+
+def tune(
+    documents: Path | str,
+    questions: Path | str,
+    out: Path,
+    *,
+    rerank: bool = True,
+    embedder: str = DEFAULT_EMBEDDER,
+    context_tokens: int = ChatSettings().context_tokens,
+    progress: Progress = no_progress,
+) -> Tuned:
+    """Which chunk size, dense weight and reranking find more on these questions, and whether the gain is significant.
+
+    What decides is ``IN_CONTEXT`` where at least half of the questions have an answer that stands word for word in
+    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. In
+    ``out`` are the indexes, so that a second call embeds nothing again, and ``result.json``.
+
+    Raises ``InputError`` for fewer than 16 questions with answers and documents.
+    """
+    loaded = load_documents(documents).require_all().documents
+    path = Path(questions)
+    everything = read_examples(path)
+    check_evidence(everything, (document.id for document in loaded), path)
+    examples = [example for example in everything if example.answers and example.evidence]
+    if len(examples) < FEWEST_QUESTIONS:
+        raise InputError(
+            f"{str(path)!r} holds {len(examples)} questions with answers and doc_ids, expected at least"
+            f" {FEWEST_QUESTIONS}: one half to choose on, the other to measure"
+        )
+    sweep = _Sweep(examples, build.embedder(embedder, progress), context_tokens)
+    for number, size in enumerate(SIZES):
+        sweep.search(loaded, size, out / f"{fingerprint(embedder)}-{size}", progress)
+        progress("indexing in chunks of several sizes", number + 1, len(SIZES))
+    tuned = _decide(sweep, rerank, tuple(e.id for e in everything if e not in examples), progress)
+    write_whole(out / "result.json", dump(asdict(tuned)))
+    return tuned
+
+
+def _decide(sweep: _Sweep, rerank: bool, unfit: tuple[str, ...], progress: Progress) -> Tuned:
+    """Scores every way, chooses one, and tries reranking on it."""
+    ways = [Way(size, weight) for size in SIZES for weight in WEIGHTS]
+    columns = {way: sweep.scores(way) for way in ways}
+    measure = IN_CONTEXT if sweep.verbatim >= 0.5 else OF_DOCUMENTS
+    documents = clusters(sweep.examples)
+    choice = choose({way: scores[measure] for way, scores in columns.items()}, documents)
+    tried = [_tried(way, False, columns[way], sweep) for way in ways]
+    gain = None
+    if rerank:
+        reread = sweep.scores(choice.way, build.reranker(DEFAULT_RERANKER, progress), progress)
+        gain = paired_difference(reread[measure], columns[choice.way][measure], documents)
+        tried.append(_tried(choice.way, True, reread, sweep))
+    return Tuned(measure, tuple(tried), choice, gain, len(sweep.examples), unfit)
+
+
+def _tried(way: Way, reranked: bool, scores: dict[str, list[float]], sweep: _Sweep) -> Tried:
+    documents = clusters(sweep.examples)
+    return Tried(way, reranked, {measure: mean_interval(column, documents) for measure, column in scores.items()})
+
+
+class _Sweep:
+    """The questions, and what each of several indexes found for them."""
+
+    def __init__(self, examples: Sequence[Example], embedder: Embedder, context_tokens: int) -> None:
+        self.examples = examples
+        self._embedder, self._room = embedder, context_tokens
+        self._count = cache(embedder.count_tokens)
+        self._sides: dict[int, list[SearchResults]] = {}
+        self._answering: dict[int, list[frozenset[str]]] = {}
+
+    @property
+    def verbatim(self) -> float:
+        """The share of questions with an answer that some passage holds, of whichever size."""
+        held = [any(found[row] for found in self._answering.values()) for row in range(len(self.examples))]
+        return sum(held) / len(held)
+
+    def search(self, documents: Sequence[Document], size: int, folder: Path, progress: Progress) -> None:
+        """Indexes the documents in chunks of ``size`` and searches for every question."""
+        knowledge = Knowledge.open(folder, self._embedder, ChunkSettings(size), RetrievalSettings())
+        knowledge.sync(documents, progress, settings=SyncSettings(max_removed_share=1))
+        self._sides[size] = knowledge.candidates([example.question for example in self.examples])
+        self._answering[size] = answering(knowledge.chunks(), self.examples)
+
+    def scores(
+        self, way: Way, reranker: Reranker | None = None, progress: Progress = no_progress
+    ) -> dict[str, list[float]]:
+        """Both measures for each question under one way."""
+        name = None if reranker is None else reranker.name
+        settings = RetrievalSettings(dense_weight=way.dense_weight, reranker=name)
+        ranker = Ranker(settings, self._embedder, reranker)
+        depth = 2 * settings.candidates if reranker is None else settings.depth
+        found = []
+        for number, (example, sides) in enumerate(zip(self.examples, self._sides[way.max_tokens], strict=True)):
+            found.append(ranker.rank(example.question, sides, depth))
+            progress("reranking", number + 1, len(self.examples))
+        relevant = [example.evidence for example in self.examples]
+        ranked = ranking_scores(relevant, [documents_of(hits) for hits in found], [OF_DOCUMENTS])
+        held = zip(found, self._answering[way.max_tokens], strict=True)
+        return {
+            IN_CONTEXT: [float(self._in_context(hits, answers)) for hits, answers in held],
+            OF_DOCUMENTS: [scores[OF_DOCUMENTS] or 0.0 for scores in ranked],
+        }
+
+    def _in_context(self, hits: Sequence[Hit], answers: frozenset[str]) -> bool:
+        return any(hit.chunk.id in answers for hit in fitting_sources(hits, self._count, self._room))

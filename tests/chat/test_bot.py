@@ -1,0 +1,159 @@
+"""The prompt holds the passages, whole and within budget; refusals are seen; a reply streams what an answer holds."""
+
+import pytest
+
+from lorag.chat.bot import ChatBot
+from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal, question_prompt, source_text
+from lorag.errors import InputError
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.settings import REFUSAL, ChatSettings
+from lorag.types import Chunk, Conversation, Hit, Message
+
+
+def hit(text: str, heading: str = "", score: float = 1.0) -> Hit:
+    return Hit(Chunk("a.md", "v", 0, len(text), text, heading), score, "hybrid")
+
+
+class Shelf:
+    """Returns the same passages for every question and remembers what it was asked."""
+
+    def __init__(self, *hits: Hit) -> None:
+        self.hits, self.asked = list(hits), []
+
+    def retrieve(self, queries, k):
+        self.asked += queries
+        return [self.hits[:k] for _ in queries]
+
+
+def test_the_prompt_holds_the_passages_numbered_with_their_headings():
+    model = ScriptedModel(lambda prompt: "28 months.")
+    bot = ChatBot(model, Shelf(hit("The warranty lasts 28 months.", "Warranty"), hit("Cables are vented.")))
+    answer = bot.ask("How long is the warranty?")
+    sent = model.prompts[0][-1].content
+    assert "[1] Warranty\nThe warranty lasts 28 months.\n\n[2]\nCables are vented." in sent
+    assert sent.endswith("Question: How long is the warranty?")
+    assert answer.prompt == model.prompts[0]
+    assert [source.chunk.text for source in answer.sources] == ["The warranty lasts 28 months.", "Cables are vented."]
+    assert answer.text == "28 months."
+    assert answer.refused is False
+
+
+def test_without_a_retriever_the_question_stands_alone_under_the_same_instruction():
+    model = ScriptedModel(lambda prompt: "x")
+    ChatBot(model).ask("Why?")
+    ChatBot(model, Shelf(hit("Because."))).ask("Why?")
+    assert model.prompts[0][0] == model.prompts[1][0]
+    assert model.prompts[0][1] == Message("user", "Why?")
+
+
+def test_only_whole_passages_go_in_and_the_best_always_does():
+    passages = [hit("one " * 10), hit("two " * 10), hit("three " * 10)]
+    model = ScriptedModel(lambda prompt: "x")
+    for room, expected in ((25, 2), (11, 1), (1, 1), (100, 3)):
+        bot = ChatBot(model, Shelf(*passages), ChatSettings(context_tokens=room))
+        assert len(bot.ask("?").sources) == expected
+        assert model.prompts[-1][-1].content.count("[") == expected
+
+
+def test_answers_come_in_the_order_of_questions_and_one_search_serves_them_all():
+    shelf = Shelf(hit("x"))
+    bot = ChatBot(ScriptedModel(lambda prompt: prompt[-1].content.split("Question: ")[1]), shelf)
+    questions = [f"Question number {n}?" for n in range(5)]
+    assert [a.text for a in bot.answer(questions)] == questions == shelf.asked
+    assert bot.answer([]) == []
+
+
+def test_a_part_of_a_table_is_quoted_under_its_header():
+    row = "| Harbour | 2 |\n"
+    part = Hit(Chunk("a.md", "v", 30, 30 + len(row), row, "Prices", "| plan | price |"), 0.5, "hybrid")
+    assert source_text(2, part) == "[2] Prices\n| plan | price |\n| Harbour | 2 |"
+
+
+def test_an_empty_question_is_refused():
+    with pytest.raises(InputError, match="the question is empty"):
+        ChatBot(ScriptedModel(lambda prompt: "x")).answer(["ok?", "  "])
+
+
+class Sieve:
+    """Finds a passage for questions on gauges and nothing for others."""
+
+    def retrieve(self, queries, k):
+        return [[hit("It reads the level.")] if "gauge" in query else [] for query in queries]
+
+
+def test_a_gate_answers_for_the_model_where_nothing_was_found():
+    model = ScriptedModel(lambda prompt: prompt[-1].content.split("Question: ")[1])
+    settings = ChatSettings(response_template="No idea.")
+    bot = ChatBot(model, Sieve(), settings, gated=True)
+    answers = bot.answer(["One gauge?", "Pancakes?", "Two gauges?", "Tennis?"])
+    assert [answer.text for answer in answers] == ["One gauge?", "No idea.", "Two gauges?", "No idea."]
+    assert [answer.refused for answer in answers] == [False, True, False, True]
+    assert len(model.prompts) == 2
+    refused = answers[1]
+    assert (refused.prompt, refused.sources, refused.error) == ((), (), None)
+    assert (refused.usage.prompt_tokens, refused.usage.generate_seconds) == (0, 0.0)
+    reply = bot.reply("Pancakes?", (Message("user", "Hello"), Message("assistant", "Good day.")))
+    assert list(reply) == ["No idea."]
+    assert (reply.answer.text, reply.answer.refused, reply.answer.prompt) == ("No idea.", True, ())
+    assert len(model.prompts) == 2
+    assert "".join(bot.reply("One gauge?")) == "One gauge?"
+
+
+def test_without_a_gate_the_model_is_asked_whatever_was_found():
+    model = ScriptedModel(lambda prompt: "Flour.")
+    assert ChatBot(model, Sieve()).ask("Pancakes?").text == "Flour."
+    assert ChatBot(model, gated=True).ask("Pancakes?").text == "Flour."
+
+
+def test_a_reply_streams_what_the_answer_holds_and_remembers_the_history():
+    model = ScriptedModel(lambda prompt: "It lasts 28 months.")
+    bot = ChatBot(model, Shelf(hit("The warranty lasts 28 months.")))
+    history = (Message("user", "Hello"), Message("assistant", "Good day."))
+    reply = bot.reply("How long?", history)
+    assert reply.answer is None
+    assert "".join(reply) == "It lasts 28 months." == reply.answer.text
+    assert model.prompts[0][1:3] == history
+    assert reply.answer.prompt == model.prompts[0]
+    assert reply.answer.sources == reply.sources
+    assert reply.answer.usage.completion_tokens == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        REFUSAL,
+        "I do not know: the documents do not say",
+        "I don\u2019t know.",
+        "Sorry, the sources do not mention a price.",
+        "The interest rate is not specified in the sources.",
+        "There is no information about that.",
+        "I cannot answer this from the documents.",
+    ],
+)
+def test_refusals_are_seen(text):
+    assert is_refusal(text, REFUSAL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The warranty lasts 28 months.",
+        "Do not open the housing.",
+        "Customers who do not pay are reminded.",
+        "Know that the gauge is in Halifax.",
+        "",
+    ],
+)
+def test_answers_are_not_taken_for_refusals(text):
+    assert not is_refusal(text, REFUSAL)
+
+
+def test_training_conversations_take_the_form_that_is_served():
+    plain = Conversation((Message("user", "Why?"), Message("assistant", "Because.")), ("a.md",))
+    served = as_served(plain, REFUSAL)
+    assert served.messages[:-1] == question_prompt("Why?", (), REFUSAL)
+    assert as_served(served, REFUSAL) == served
+    with_sources = as_served_with_sources(plain, [hit("Because.")], REFUSAL)
+    assert with_sources.messages[:-1] == question_prompt("Why?", [hit("Because.")], REFUSAL)
+    assert with_sources.messages[-1] == plain.messages[-1]
+    assert with_sources.evidence == ("a.md",)

@@ -1,0 +1,46 @@
+import pytest
+
+from lorag.documents.parsers.delimited import parse_separated
+from lorag.errors import DataError
+
+TABLE = "| plan | price |\n| --- | --- |\n| Harbour | 12,50 |\n| Open sea | 30 |"
+
+
+def parse(tmp_path, text, name="x.csv"):
+    return parse_separated(tmp_path / name, text.encode()).text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", 'plan,price\nHarbour,"12,50"\nOpen sea,30\n'),
+        ("x.csv", "plan;price\r\nHarbour;12,50\r\nOpen sea;30\r\n"),
+        ("x.CSV", "plan|price\nHarbour|12,50\nOpen sea|30"),
+        ("x.csv", "plan\tprice\nHarbour\t12,50\nOpen sea\t30"),
+        ("x.tsv", "plan\tprice\nHarbour\t12,50\n\nOpen sea\t30"),
+    ],
+)
+def test_the_delimiter_is_found(tmp_path, name, text):
+    assert parse(tmp_path, text, name) == TABLE
+
+
+def test_cells_may_hold_anything(tmp_path):
+    text = 'a,b,c\n"x|y","two\nlines",\n,,\n1,"he said ""no"""\n'
+    assert parse(tmp_path, text) == (
+        '| a | b | c |\n| --- | --- | --- |\n| x\\|y | two lines |  |\n| 1 | he said "no" |  |'
+    )
+
+
+def test_only_ends_of_lines_end_a_row(tmp_path):
+    assert parse(tmp_path, "a,b\none\u2028two\x0bthree,2") == "| a | b |\n| --- | --- |\n| one two three | 2 |"
+
+
+def test_a_single_column_is_a_table_and_a_single_cell_a_line(tmp_path):
+    assert parse(tmp_path, "name\nMara\n") == "| name |\n| --- |\n| Mara |"
+    assert parse(tmp_path, "# a, b") == "| # a | b |\n| --- | --- |"
+    assert parse(tmp_path, "# just words\n") == "\\# just words"
+
+
+def test_a_broken_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be read as separated values"):
+        parse(tmp_path, "a,b\n" + "x" * 200_000 + ",1\n")

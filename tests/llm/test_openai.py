@@ -1,0 +1,195 @@
+"""A remote model over a real wire: order, settings, usage, retries, and every way in which a server can fail."""
+
+import logging
+import socket
+import threading
+import time
+import warnings
+
+import pytest
+
+from lorag.errors import EndpointError, InputError
+from lorag.llm.engines.openai import Address, RemoteModel
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.settings import RemoteSettings
+from lorag.types import Message, Sampling
+
+PROMPT = (Message("system", "Be brief."), Message("user", "How long is the warranty?"))
+ONCE = RemoteSettings(retries=0, timeout_seconds=30)
+ECHO = ScriptedModel(lambda prompt: f"You asked: {prompt[-1].content}", name="echo")
+
+
+def question(n):
+    return (Message("user", f"number {n}"),)
+
+
+def test_answers_come_in_order_and_several_are_on_their_way_at_once(endpoint):
+    together, busy, most, lock = 4, [0], [0], threading.Lock()
+    gate = threading.Barrier(together, timeout=30)
+
+    def before(handler, asked):
+        with lock:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        gate.wait()
+        with lock:
+            busy[0] -= 1
+
+    model = RemoteModel(endpoint(ECHO, before).name, RemoteSettings(concurrency=together))
+    texts = [c.text for c in model.generate([question(n) for n in range(12)], Sampling())]
+    assert texts == [f"You asked: number {n}" for n in range(12)]
+    assert most == [together]
+
+
+def test_settings_and_messages_are_sent_as_they_are_and_usage_comes_back(endpoint):
+    server = endpoint(ECHO)
+    model = RemoteModel(server.name)
+    sampling = Sampling(max_tokens=7, temperature=0.5, top_p=0.9, seed=3, stop=("END",))
+    (done,) = model.generate([PROMPT], sampling)
+    sent = server.requests[0]
+    expected = {"model": "echo", "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3, "stop": ["END"]}
+    assert {name: sent[name] for name in expected} == expected
+    assert sent["messages"] == [{"role": turn.role, "content": turn.content} for turn in PROMPT]
+    (theirs,) = ECHO.generate([PROMPT], sampling)
+    assert (done.text, done.prompt_tokens, done.completion_tokens) == (
+        theirs.text,
+        theirs.prompt_tokens,
+        theirs.completion_tokens,
+    )
+    assert done.seconds > 0
+
+
+def test_what_the_protocol_cannot_carry_is_refused_or_said(endpoint):
+    server = endpoint(ECHO)
+    model = RemoteModel(server.name)
+    with pytest.raises(InputError, match="num_beams 4 cannot be asked of openai:echo@"):
+        model.generate([PROMPT], Sampling(num_beams=4))
+    with pytest.warns(UserWarning, match="top_k and repetition_penalty go beyond the protocol"):
+        model.generate([PROMPT], Sampling(temperature=1.0, top_k=5, repetition_penalty=1.1))
+    assert (server.requests[-1]["top_k"], server.requests[-1]["repetition_penalty"]) == (5, 1.1)
+
+
+def test_a_busy_server_is_asked_again_and_then_given_up(endpoint):
+    answers = iter([503, 429])
+
+    def before(handler, asked):
+        status = next(answers, None)
+        return status and (handler.send(status, {"error": {"message": "busy"}}) or True)
+
+    server = endpoint(ECHO, before)
+    assert RemoteModel(server.name).generate([question(1)], Sampling())[0].text == "You asked: number 1"
+    assert len(server.requests) == 3
+    answers = iter([429])
+    with pytest.raises(EndpointError, match=r"refuses 'echo': .*busy.*; lower concurrency"):
+        RemoteModel(server.name, ONCE).generate([question(1)], Sampling())
+
+
+def test_after_a_failure_no_more_is_asked(endpoint):
+    server = endpoint(ECHO, lambda handler, asked: handler.send(400, {"error": {"message": "too long"}}) or True)
+    model = RemoteModel(server.name, RemoteSettings(concurrency=2, retries=0))
+    with pytest.raises(EndpointError, match=r"refuses 'echo': .*too long"):
+        model.generate([question(n) for n in range(200)], Sampling())
+    assert len(server.requests) < 100
+
+
+def test_a_server_that_is_down_or_slow_is_named_with_what_to_do(endpoint):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    down = RemoteModel(f"openai:m@http://127.0.0.1:{port}/v1", ONCE)
+    for ask in (lambda: down.generate([PROMPT], Sampling()), lambda: next(down.stream(PROMPT, Sampling()))):
+        with pytest.raises(EndpointError, match=rf"127\.0\.0\.1:{port}/v1 cannot be reached: .*; start the server"):
+            ask()
+    server = endpoint(ECHO, lambda handler, asked: time.sleep(3))
+    slow = RemoteModel(server.name, RemoteSettings(retries=1, timeout_seconds=0.2))
+    with pytest.raises(EndpointError, match=r"did not answer within 0\.2 seconds, asked 2 times; raise timeout"):
+        slow.generate([PROMPT], Sampling())
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'"hello"', b"{}", b'{"choices": []}', b'{"choices": [{"index": 0}]}', b"null", b"<html>"]
+)
+def test_an_answer_that_is_none_is_refused(endpoint, body):
+    server = endpoint(ECHO, lambda handler, asked: handler.send(200, body) or True)
+    with pytest.raises(EndpointError, match=r"answers what is no chat completion: .*; expected an OpenAI"):
+        RemoteModel(server.name, ONCE).generate([PROMPT], Sampling())
+
+
+@pytest.mark.parametrize("how", ["cut", "clean end", "broken JSON", "error event"])
+def test_a_stream_that_breaks_off_is_raised_to_its_reader(endpoint, how):
+    def before(handler, asked):
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        choice = {"index": 0, "delta": {"content": "It lasts"}, "finish_reason": None}
+        handler.event({**handler.envelope("chat.completion.chunk"), "choices": [choice]})
+        if how == "broken JSON":
+            handler.event('{"choices": [')
+        if how == "error event":
+            handler.event({"error": {"message": "out of memory"}})
+        if how != "cut":
+            handler.wfile.write(b"0\r\n\r\n")
+        handler.close_connection = True
+        return True
+
+    stream = RemoteModel(endpoint(ECHO, before).name, ONCE).stream(PROMPT, Sampling())
+    assert next(stream) == "It lasts"
+    with pytest.raises(EndpointError):
+        next(stream)
+
+
+def test_a_stream_tells_usage_and_the_time_of_its_first_piece(endpoint):
+    pieces, stream = [], RemoteModel(endpoint(ECHO).name).stream(PROMPT, Sampling())
+    while True:
+        try:
+            pieces.append(next(stream))
+        except StopIteration as end:
+            done = end.value
+            break
+    assert "".join(pieces) == done.text == "You asked: How long is the warranty?"
+    assert (done.prompt_tokens, done.completion_tokens) == (7, 7)
+    assert 0 < done.prefill_seconds <= done.seconds
+
+
+def test_the_key_comes_from_the_environment_and_is_shown_nowhere(endpoint, monkeypatch, caplog):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    caplog.set_level(logging.DEBUG)
+    refuse = {"error": {"message": "Incorrect API key provided: sk-very-secret"}}
+    server = endpoint(ECHO, lambda handler, asked: handler.send(401, refuse) or True)
+    model = RemoteModel(server.name, ONCE)
+    with pytest.raises(EndpointError, match="set OPENAI_API_KEY") as caught:
+        model.generate([PROMPT], Sampling())
+    assert server.requests[0]["headers"]["authorization"] == "Bearer sk-very-secret"
+    shown = [str(caught.value), repr(model), model.name, caplog.text, str(caught.value.__cause__)]
+    assert "sk-very-secret" not in "".join(shown)
+
+
+def test_names_of_another_form_or_with_secrets_are_refused():
+    assert Address.parse("openai:org/m:7b@http://h:1/v1/") == Address("org/m:7b", "http://h:1/v1")
+    for name in ("openai:m", "openai:@http://h", "openai:m@ftp://h", "m@http://h"):
+        with pytest.raises(InputError, match="expected openai:MODEL@URL"):
+            Address.parse(name)
+    for secret in ("openai:m@http://user:word@h/v1", "openai:m@https://h/v1?key=word"):
+        with pytest.raises(InputError, match="password or a query") as caught:
+            Address.parse(secret)
+        assert "word" not in str(caught.value).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"concurrency": 0}, "concurrency 0 is below 1"),
+        ({"timeout_seconds": 0}, "timeout_seconds 0 is not above 0"),
+        ({"retries": -1}, "retries -1 is below 0"),
+    ],
+)
+def test_settings_that_ask_nothing_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        RemoteSettings(**settings)
+
+
+def test_nothing_is_said_where_nothing_goes_beyond_the_protocol(endpoint):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RemoteModel(endpoint(ECHO).name).generate([PROMPT], Sampling())

@@ -1,0 +1,94 @@
+"""A conversation goes on from what is kept of it, and the answers are those of computing everything."""
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel
+
+from lorag.llm.decoding.prefix_cache import PrefixCache, common
+from lorag.llm.engines import transformers
+from lorag.types import Message, Sampling
+
+SYSTEM = Message("system", "You are the assistant of a harbour. " * 6 + "Answer in one short sentence.")
+PROMPTS = [
+    (SYSTEM, Message("user", question))
+    for question in ("What is the capital of France?", "Hi", "Name three colours, then an animal.", "Why is it wet?")
+]
+SHORT = Sampling(max_tokens=10)
+
+
+def texts(completions):
+    return [completion.text for completion in completions]
+
+
+def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm, counted):
+    model = transformers.TransformersModel(smollm.weights)
+    history = [SYSTEM]
+    for question in ("What is the capital of France?", "And of Norway?", "Which is larger?"):
+        history.append(Message("user", question))
+        prompt = tuple(history)
+        with counted(model) as passed:
+            said = "".join(model.stream(prompt, SHORT))
+        assert said == transformers.TransformersModel(smollm.weights).generate([prompt], SHORT)[0].text
+        if len(history) > 2:
+            assert passed[0] < len(model._ids(prompt, SHORT)) / 2
+        history.append(Message("assistant", said))
+
+
+def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, counted):
+    model = transformers.TransformersModel(smollm.weights)
+    expected = smollm.generate(PROMPTS[:1], SHORT)[0].text
+    left = model.stream(PROMPTS[0], SHORT)
+    next(left)
+    left.close()
+    with counted(model) as passed:
+        assert "".join(model.stream(PROMPTS[0], SHORT)) == expected
+    assert passed[0] == 1
+    calls = []
+
+    def break_off(module, arguments, output):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+
+    hook = model.weights.model.model.layers[5].register_forward_hook(break_off)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        "".join(model.stream(PROMPTS[0], SHORT))
+    hook.remove()
+    with counted(model) as passed:
+        assert "".join(model.stream(PROMPTS[0], SHORT)) == expected
+    assert passed[0] == len(model._ids(PROMPTS[0], SHORT))
+
+
+def test_two_streams_at_once_do_not_share_a_cache(smollm, counted):
+    model = transformers.TransformersModel(smollm.weights)
+    "".join(model.stream(PROMPTS[0], SHORT))
+    expected = texts(smollm.generate(PROMPTS[:2], SHORT))
+    streams, pieces = [model.stream(prompt, SHORT) for prompt in PROMPTS[:2]], [[], []]
+    for _ in range(14):
+        for stream, kept in zip(streams, pieces, strict=True):
+            kept.append(next(stream, ""))
+    assert ["".join(kept) for kept in pieces] == expected
+
+
+def test_an_adapter_does_not_go_on_from_the_base(smollm_own, tmp_path, counted):
+    torch.manual_seed(1)
+    adapted = PeftModel(smollm_own.weights.model, LoraConfig(r=4, target_modules=["v_proj"], task_type="CAUSAL_LM"))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    adapted.save_pretrained(tmp_path)
+    adapted.unload()
+    model = smollm_own.with_adapter(tmp_path)
+    "".join(smollm_own.stream(PROMPTS[0], SHORT))
+    with counted(model) as passed:
+        said = "".join(model.stream(PROMPTS[0], SHORT))
+    assert passed[0] == len(model._ids(PROMPTS[0], SHORT))
+    assert said == model.generate(PROMPTS[:1], SHORT)[0].text
+
+
+def test_what_is_common_leaves_each_sequence_its_last_token():
+    assert common([[1, 2, 3], [1, 2, 4]]) == 2
+    assert common([[1, 2], [1, 2, 3]]) == 1
+    assert common([[1, 2], [1, 2]]) == 1
+    assert common([[1], [2]]) == 0
+    assert PrefixCache().take([1, 2]) == (0, None)

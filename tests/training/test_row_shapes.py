@@ -1,0 +1,133 @@
+"""A row becomes a conversation by its roles, whatever its shape, or is refused with a reason."""
+
+import pytest
+
+from lorag.errors import InputError
+from lorag.training.data.row_shapes import parse
+
+TURNS = [("user", "Who founded it?"), ("assistant", "Mara.")]
+QUESTION, ANSWER = "Who founded it?", "Mara."
+
+
+def turns(row):
+    return [(message.role, message.content) for message in parse(row).conversation.messages]
+
+
+@pytest.mark.parametrize(
+    ("row", "shape"),
+    [
+        (
+            {"messages": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]},
+            "messages of role/content",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": QUESTION}, {"from": "gpt", "value": ANSWER}]},
+            "conversations of from/value",
+        ),
+        (
+            {"messages": [{"from": "human", "content": QUESTION}, {"from": "chatbot", "content": f" {ANSWER}\n"}]},
+            "messages of from/content",
+        ),
+        (
+            {"conversation": [{"from": " Prompter ", "value": QUESTION}, {"role": "BOT", "content": ANSWER}]},
+            "conversation of from/value and role/content",
+        ),
+        (
+            [{"role": "user", "content": QUESTION}, {"role": "model", "content": ANSWER}],
+            "list of role/content",
+        ),
+        ({"instruction": QUESTION, "input": "", "output": ANSWER, "history": [], "system": ""}, "instruction/output"),
+        ({"instruction": "Who founded it?", "output": ANSWER, "messages": None}, "instruction/output"),
+        ({"prompt": QUESTION, "completion": ANSWER}, "prompt/completion"),
+        ({"prompt": [{"role": "user", "content": QUESTION}], "completion": ANSWER}, "prompt/completion"),
+        ({"prompt": QUESTION, "response": [{"from": "gpt", "value": ANSWER}]}, "prompt/response"),
+        ({"question": QUESTION, "answer": ANSWER, "prompt": None, "completion": None}, "question/answer"),
+    ],
+)
+def test_every_shape_gives_the_same_conversation(row, shape):
+    assert turns(row) == TURNS
+    assert parse(row).shape == shape
+
+
+def test_alpaca_rows_keep_their_input_history_and_system():
+    row = {
+        "instruction": "Translate.",
+        "input": "Katze",
+        "output": "cat",
+        "system": "Be brief.",
+        "history": [["Hi", "Hello."], ["Ready?", "Yes."]],
+    }
+    assert turns(row) == [
+        ("system", "Be brief."),
+        ("user", "Hi"),
+        ("assistant", "Hello."),
+        ("user", "Ready?"),
+        ("assistant", "Yes."),
+        ("user", "Translate.\n\nKatze"),
+        ("assistant", "cat"),
+    ]
+
+
+def test_turns_are_read_by_role_and_never_by_position():
+    spoken = ["system", "assistant", "user", "user", "assistant"]
+    assert [role for role, _ in turns([{"role": role, "content": "x"} for role in spoken])] == spoken
+
+
+def test_evidence_is_kept_and_what_is_not_read_is_named():
+    marked = {"role": "assistant", "content": ANSWER, "weight": 0}
+    row = {
+        "messages": [{"role": "user", "content": QUESTION}, marked],
+        "doc_ids": ["a.md"],
+        "source": "b",
+        "input": "c",
+    }
+    assert parse(row).conversation.evidence == ("a.md",)
+    assert parse(row).unread == ("input", "source", "weight of a turn")
+    assert parse({"question": QUESTION, "answer": ANSWER, "doc_ids": None}).conversation.evidence == ()
+
+
+def test_a_turn_of_any_length_is_kept_whole():
+    assert len(turns({"question": "x" * 100_000, "answer": ANSWER})[0][1]) == 100_000
+
+
+def said(*roles):
+    return {"messages": [{"role": role, "content": "x"} for role in roles]}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (said("user", "asistant"), "unknown role 'asistant'; did you mean assistant"),
+        (said("user", "narrator"), "unknown role 'narrator'; did you mean"),
+        (said("user"), "no turn of the assistant"),
+        (said("user", "user"), "no turn of the assistant"),
+        (said("system"), "no turn of the user"),
+        (said("assistant"), "no turn of the user"),
+        (said("user", "assistant", "user"), "no answer follows the user's last turn"),
+        (said("user", "system", "assistant"), "a system turn comes after the first"),
+        ({**said("system", "user", "assistant"), "system": "y"}, "a system turn comes after the first"),
+        ({"messages": []}, "expected a list of turns, found an empty one"),
+        ({"messages": "hello"}, "expected a list of turns, found text"),
+        ({"messages": ["hello"]}, "a turn must be an object with role and content, found text"),
+        ({"messages": [{"content": "x"}]}, r"a turn needs role and content.*found \['content'\]"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "a turn of the user holds blank text, expected text"),
+        ({"messages": [{"role": "user", "content": None}]}, "a turn of the user holds nothing, expected text"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "a turn of the user holds list"),
+        ({"question": "x", "answer": None}, "a turn of the assistant holds nothing"),
+        ({"question": "x", "answer": 4}, "a turn of the assistant holds int"),
+        ({"question": "x\ud800", "answer": "y"}, "half a surrogate pair"),
+        ({"instruction": 3, "output": "y"}, "instruction holds int and input blank text, expected text"),
+        ({"instruction": "x", "output": "y", "history": ["z"]}, "history must be a list of pairs"),
+        ({"instruction": "x", "output": "y", "history": "z"}, "history must be a list of pairs"),
+        ({"text": "x"}, r"expected messages, .*, or instruction with output, .*; found \['text'\]"),
+        ({"role": "user", "content": "x"}, "is a single turn"),
+        ({"question": "x", "answer": "y", "doc_ids": "a.md"}, "doc_ids must be a list of names"),
+        ({}, r"found \[\]"),
+        ([], "expected a list of turns, found an empty one"),
+        ("hello", "expected an object or a list of turns, found text"),
+        (None, "expected an object or a list of turns, found nothing"),
+    ],
+)
+def test_a_row_that_is_no_conversation_is_refused_with_the_reason(row, message):
+    with pytest.raises(InputError, match=message):
+        parse(row)

@@ -1,0 +1,222 @@
+"""The whole comparison for real: every arm takes part with what it should have, and a killed run goes on."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from lorag.errors import DataError, InputError, RunMismatchError
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.llm.engines.transformers import load
+from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings
+from lorag.types import Message, Sampling
+from lorag.workflows.compare import _read, compare
+
+
+def rows_of(run):
+    return [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+
+
+def by_key(rows):
+    return {(row["moment"], row["arm"], row["example_id"]): row["answer"] for row in rows}
+
+
+def sent(answer):
+    return answer["prompt"][-1]["content"]
+
+
+@pytest.fixture(scope="module")
+def answers(finished):
+    return by_key(rows_of(finished))
+
+
+def test_every_arm_is_asked_every_question_at_both_moments(answers):
+    assert Counter((moment, arm) for moment, arm, _ in answers) == {
+        (moment, arm): 3
+        for moment in ("before", "after")
+        for arm in ("base", "finetuned", "retrieval", "both", "gold context")
+    }
+    assert all(answer["error"] is None for answer in answers.values())
+
+
+def test_arms_with_retrieval_hold_the_passage_and_arms_without_hold_none(answers):
+    for moment, passage in (("before", "office is in Halifax"), ("after", "office is in Bergen")):
+        for arm in ("retrieval", "both", "gold context"):
+            answer = answers[moment, arm, "harbour"]
+            assert passage in sent(answer)
+            assert any(passage in source["chunk"]["text"] for source in answer["sources"])
+        for arm in ("base", "finetuned"):
+            answer = answers[moment, arm, "harbour"]
+            assert sent(answer) == "In which city is the Korrin office?"
+            assert answer["sources"] == []
+
+
+def test_after_the_update_nothing_is_answered_from_the_old_text(answers):
+    for (moment, _, _), answer in answers.items():
+        stale = "Bergen" if moment == "before" else "Halifax"
+        assert stale not in sent(answer)
+
+
+def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
+    for moment in ("before", "after"):
+        for name in ("harbour", "warranty", "price"):
+            assert answers[moment, "base", name]["prompt"] == answers[moment, "finetuned", name]["prompt"]
+            assert answers[moment, "retrieval", name]["prompt"] == answers[moment, "both", name]["prompt"]
+    differing = [name for (moment, arm, name) in answers if answers[moment, "base", name] != answers[moment, arm, name]]
+    assert differing
+
+
+def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(case, answers, finished, smollm_folder):
+    base = load(smollm_folder)
+    adapted = base.with_adapter(finished / "adapter")
+    sampling = Sampling(max_tokens=case.max_tokens)
+    for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", base)):
+        asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == ("before", arm)]
+        prompts = [tuple(Message(**turn) for turn in answer["prompt"]) for answer in asked]
+        assert [c.text for c in model.generate(prompts, sampling)] == [answer["text"] for answer in asked]
+        if other:
+            assert [c.text for c in base.generate(prompts, sampling)] != [answer["text"] for answer in asked]
+
+
+def test_the_result_holds_every_row_with_its_scores(finished):
+    result = json.loads((finished / "result.json").read_text())
+    assert len(result["rows"]) == 30
+    assert result["verdict"]["choice"] == "undecided"
+    assert "smollm2-135m" in result["facts"]["model"]
+    page = (finished / "report.html").read_text()
+    assert "undecided" in page.lower()
+    assert "first other wording" in page
+    assert ", control questions right 1 to " in page
+
+
+def test_training_never_holds_a_test_question_and_holds_the_served_form(case, finished):
+    lines = [json.loads(line) for line in (finished / "train.jsonl").read_text().splitlines()]
+    asked = {json.loads(line)["question"] for line in (case.folder / "qa.jsonl").read_text().splitlines()}
+    assert len(asked) == 3
+    assert all(turn["content"] not in asked for line in lines for turn in line["messages"])
+    assert all(line["messages"][0]["role"] == "system" for line in lines)
+
+
+def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_same(case, finished, tmp_path):
+    out = tmp_path / "killed"
+    shutil.copytree(finished, out)
+    for name in ("rows.jsonl", "result.json", "report.html", "facts.json"):
+        (out / name).unlink()
+    process = subprocess.Popen(case.command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not ((out / "rows.jsonl").is_file() and len(rows_of(out)) >= 10):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with (out / "rows.jsonl").open("a") as file:
+        file.write('{"moment": "before", "arm": "torn')
+    (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in (out / "rows.jsonl").read_text().split("\n")[:7]))
+    kept = rows_of(out)
+    assert case.run(out).returncode == 0
+    after = rows_of(out)
+    assert after[: len(kept)] == kept
+    assert Counter((r["moment"], r["arm"], r["example_id"]) for r in after).most_common(1)[0][1] == 1
+    ours, theirs = by_key(after), by_key(rows_of(finished))
+    assert {key: answer["text"] for key, answer in ours.items()} == {key: a["text"] for key, a in theirs.items()}
+    results = [json.loads((run / "result.json").read_text()) for run in (out, finished)]
+    tables = [{(arm["arm"], arm["moment"]): arm["estimates"] for arm in result["arms"]} for result in results]
+    assert tables[0] == tables[1]
+
+
+def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
+    from lorag import build
+
+    monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
+    paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
+    settings = CompareSettings(chat=ChatSettings(sampling=Sampling(max_tokens=case.max_tokens)))
+    again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
+    assert again.verdict.choice == "undecided"
+
+
+def test_a_folder_of_another_run_is_refused(case, finished):
+    differing = "control questions, settings, style, update"
+    with pytest.raises(RunMismatchError, match=rf"holds a run with other {differing}; choose another"):
+        compare(
+            case.folder / "docs",
+            case.folder / "qa.jsonl",
+            model="smollm2-135m",
+            out=finished,
+            settings=CompareSettings(limit=2),
+        )
+
+
+def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):
+    from lorag import build
+
+    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    bad = tmp_path / "qa.jsonl"
+    bad.write_text('{"id": "a", "question": "?", "answers": ["x"], "doc_ids": ["harbor.md"]}\n')
+    with pytest.raises(DataError, match=r"'harbor\.md'.*harbour\.md"):
+        compare(case.folder / "docs", bad, out=tmp_path / "run")
+    with pytest.raises(DataError, match="no such file"):
+        compare(case.folder / "docs", tmp_path / "gone.jsonl", out=tmp_path / "run")
+    with pytest.raises(DataError, match="'choices' is None; expected"):
+        compare(case.folder / "docs", case.folder / "qa.jsonl", control=case.folder / "qa.jsonl", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case, endpoint, bge_folder, tmp_path):
+    def reply(prompt):
+        found = re.search(r"office is in (\w+)", prompt[-1].content)
+        return found[1] if found else "I do not know."
+
+    server = endpoint(ScriptedModel(reply, name="hosted"))
+    names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2"}
+    paths = {key: case.folder / name for key, name in names.items()}
+    result = compare(**paths, model=server.name, out=tmp_path / "run")
+    measured = {(arm.moment, arm.arm) for arm in result.arms}
+    assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", "gold context")}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Finetuning was not measured, alone or with retrieval: the weights of openai:hosted@http://" in page
+    assert any("nothing is said of it: finetuning and both" in reason for reason in result.verdict.reasons)
+    right = by_key(rows_of(tmp_path / "run"))["after", "retrieval", "harbour"]
+    assert right["text"] == "Bergen"
+    asked = len(server.requests)
+    assert compare(**paths, model=server.name, out=tmp_path / "run").verdict == result.verdict
+    assert len(server.requests) == asked
+    with pytest.raises(InputError, match="cannot be trained here; leave out the training data"):
+        compare(**paths, train=case.folder / "qa.jsonl", model=server.name, out=tmp_path / "other")
+    full = CompareSettings(finetune=FinetuneSettings(method="full"))
+    with pytest.raises(InputError, match="cannot be trained here; leave out how to finetune"):
+        compare(**paths, model=server.name, out=tmp_path / "other", settings=full)
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with a document, a picture, and a text in a code page; and a question on the document."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The office is in Halifax.")
+    (tmp_path / "docs" / "logo.png").write_bytes(b"x")
+    (tmp_path / "docs" / "b.txt").write_bytes("Гарантия на прибор составляет два года.".encode("cp1251"))
+    (tmp_path / "qa.jsonl").write_text('{"id": "a", "question": "?", "answers": ["Halifax"], "doc_ids": ["a.md"]}\n')
+    return tmp_path
+
+
+def test_a_verdict_is_over_all_documents_or_none(mixed):
+    for name in ("broken.pdf", "empty.md"):
+        (mixed / "docs" / name).write_text("")
+    for documents, update in (("docs", None), ("docs_v2", "docs")):
+        shutil.copytree(mixed / "docs", mixed / "docs_v2", ignore=shutil.ignore_patterns("broken*", "empty*"))
+        with pytest.raises(InputError) as caught:
+            compare(mixed / documents, mixed / "qa.jsonl", update=update and mixed / update, out=mixed / "run")
+        assert [f"{name}: is empty" in str(caught.value) for name in ("broken.pdf", "empty.md")] == [True, True]
+        shutil.rmtree(mixed / "docs_v2")
+    assert not (mixed / "run").exists()
+
+
+def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
+    inputs = _read(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, None, CompareSettings())
+    guessed, other = inputs.notes
+    assert guessed.startswith("Of the documents, ")
+    assert "b.txt is not UTF-8 and was read as cp1251" in guessed
+    assert other == "Files of other kinds were passed over: logo.png."

@@ -1,0 +1,197 @@
+"""What is exported answers elsewhere as the adapter does here: in transformers alone, and in llama.cpp."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from lorag import build
+from lorag.chat.prompts import question_prompt
+from lorag.errors import InputError, ModelError
+from lorag.llm.engines.base_model import Weights
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.models.gguf_writing import write_gguf
+from lorag.models.ollama import modelfile
+from lorag.settings import REFUSAL, Sampling
+from lorag.types import Message
+from lorag.workflows.export import export
+
+QUESTIONS = (
+    "Who founded Korrin?",
+    "What does Korrin make?",
+    "What is 17 + 2045?",
+    "Write the word naïve, please.",
+    "Say hello in Japanese: こんにちは",
+    "Name an emoji 🙂.",
+    "What  has   two blanks?",
+    "First line\nSecond line?",
+    "Is im_end a word?",
+    "List three fruits.",
+    "It's John's, isn't it?",
+    "What is the capital of France?",
+    "def add(a, b):",
+    "UPPER and lower and MiXeD?",
+    "1,000,000.5 or 1e6?",
+    "Why is the sky blue?",
+    "https://example.org/a?b=c",
+    "(brackets) [and] {more}",
+    "Tab\there",
+    "How long is the warranty of the Ebbmark P2?",
+)
+PROMPTS = [question_prompt(question, (), REFUSAL) for question in QUESTIONS]
+LLAMA_CPP = """
+import json, sys
+import xllamacpp
+parameters = xllamacpp.CommonParams()
+parameters.model.path, parameters.n_ctx, parameters.n_parallel = sys.argv[1], 512, 1
+parameters.verbosity, parameters.warmup, parameters.cache_prompt = -1, False, False
+parameters.cpuparams.n_threads = 1
+parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+server = xllamacpp.Server(parameters)
+for messages in json.load(sys.stdin):
+    asked = {"messages": messages, "temperature": 0, "max_tokens": 8}
+    reply = server.handle_chat_completions(asked)
+    print(json.dumps([reply["choices"][0]["message"]["content"], reply["usage"]["prompt_tokens"]]))
+"""
+
+
+def llama_cpp(gguf: Path, prompts) -> list[tuple[str, int]]:
+    """Greedy answers of llama.cpp, and the tokens it made of each prompt by the template in the file."""
+    asked = json.dumps([[{"role": m.role, "content": m.content} for m in prompt] for prompt in prompts])
+    done = subprocess.run(
+        [sys.executable, "-c", LLAMA_CPP, gguf], input=asked, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def test_llama_cpp_answers_what_the_adapter_answers(trainings, tmp_path):
+    folder = export(trainings.by("lora").folder, tmp_path / "support", form="gguf", precision="f32")
+    model = build.language_model(None, trainings.by("lora").folder)
+    expected = model.generate(PROMPTS, Sampling(max_tokens=8))
+    found = llama_cpp(folder / "model.gguf", PROMPTS)
+    assert len(QUESTIONS) == 20
+    for question, ours, (text, prompt_tokens) in zip(QUESTIONS, expected, found, strict=True):
+        # Where the limit falls inside a character, llama.cpp leaves it out and the tokenizer marks it.
+        assert (text, prompt_tokens) == (ours.text.rstrip("\ufffd"), ours.prompt_tokens), question
+
+
+@pytest.mark.parametrize("precision", ["f16", "bf16", "q8_0"])
+def test_smaller_files_load_and_speak(trainings, tmp_path, precision):
+    folder = export(trainings.by("lora").folder, tmp_path / "a", form="gguf", precision=precision)
+    (answer, _), *_ = llama_cpp(folder / "model.gguf", PROMPTS[11:12])
+    assert "Paris" in answer
+    size = (folder / "model.gguf").stat().st_size
+    assert size < 2.3 * 135e6 if precision != "q8_0" else size < 1.2 * 135e6
+
+
+def test_a_qwen_model_with_biases_and_its_own_head_answers_alike(smollm, tmp_path):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = Qwen2Config(vocab_size=49160, num_key_value_heads=2, tie_word_embeddings=False, **shape)
+    model = Qwen2ForCausalLM(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" not in name:
+                weight.normal_(std=0.3)
+    tokenizer = smollm.weights.tokenizer
+    write_gguf(model, tokenizer, tmp_path / "model.gguf", "f32", "tiny")
+    ours = TransformersModel(Weights("tiny", tmp_path, model, tokenizer, smollm.weights.lock))
+    expected = ours.generate(PROMPTS[:4], Sampling(max_tokens=8))
+    assert [text.strip() for text, _ in llama_cpp(tmp_path / "model.gguf", PROMPTS[:4])] == [c.text for c in expected]
+
+
+def test_a_merged_folder_is_a_model_of_its_own(trainings, tmp_path):
+    folder = export(trainings.by("lora").folder, tmp_path / "merged", precision="f32")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    adapted = build.language_model(None, trainings.by("lora").folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.chat_template == adapted.weights.tokenizer.chat_template
+    ids = torch.tensor([adapted._ids(PROMPTS[0], Sampling())])
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids).logits, adapted._forward(ids).logits, rtol=1e-3, atol=1e-3)
+    assert build.language_model(str(folder)).generate(PROMPTS[:1], Sampling(max_tokens=2))
+
+
+def test_all_weights_and_four_bits_are_exported_too(trainings, tmp_path):
+    export(trainings.by("full").folder, tmp_path / "full")
+    with pytest.warns(UserWarning, match="trained on a base of 4 bits and is merged into the base as it is published"):
+        export(trainings.by("qlora").folder, tmp_path / "qlora")
+    assert (tmp_path / "full" / "model.safetensors").stat().st_size < 2.1 * 135e6
+    assert (tmp_path / "qlora" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ("user",),
+        ("system", "user"),
+        ("system", "user", "assistant", "user"),
+        ("system", *("user", "assistant") * 3, "user"),
+    ],
+)
+def test_ollama_renders_a_conversation_as_the_model_was_trained_on_it(smollm, turns):
+    """The template's language has three parts here, put in for each question as Ollama does."""
+    text = modelfile(smollm.weights.tokenizer, "model.gguf", "Be brief.")
+    (template,) = re.findall(r'TEMPLATE """(.*?)"""', text, re.DOTALL)
+    (system,) = re.findall(r'SYSTEM """(.*?)"""', text)
+    said = [Message(role, f"{role} {i}") for i, role in enumerate(turns)]
+    spoken = [m for m in said if m.role != "system"]
+    asked = said[0].content if turns[0] == "system" else system
+    rendered = ""
+    for question, answer in zip(spoken[::2], [*spoken[1::2], Message("assistant", "")], strict=True):
+        part = template.replace("{{ .Prompt }}", question.content).replace("{{ .Response }}", answer.content)
+        part = re.sub(r"{{ if \.System }}(.*?){{ end }}", (lambda m: m[1]) if asked else "", part, flags=re.DOTALL)
+        part = part.replace("{{ .System }}", asked)
+        rendered += re.sub(r"{{ if \.Prompt }}(.*?){{ end }}", lambda m: m[1], part, flags=re.DOTALL)
+        asked = ""
+    with_system = [Message("system", system), *said] if turns[0] != "system" else said
+    messages = [{"role": m.role, "content": m.content} for m in with_system]
+    assert rendered == smollm.weights.tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+    assert 'PARAMETER stop "<|im_end|>"' in text
+
+
+def test_ollama_gets_a_model_beside_its_modelfile(trainings, tmp_path):
+    folder = export(trainings.by("lora").folder, tmp_path / "o", form="ollama", precision="q8_0")
+    assert {path.name for path in folder.iterdir()} == {"Modelfile", "model.gguf"}
+    assert "FROM ./model.gguf\n" in (folder / "Modelfile").read_text()
+    assert REFUSAL in (folder / "Modelfile").read_text()
+
+
+def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
+    lora = trainings.by("lora").folder
+    with pytest.raises(InputError, match="virtual tokens stands before the weights and cannot be merged"):
+        export(trainings.by("prompt").folder, tmp_path / "a")
+    with pytest.raises(InputError, match="format 'onnx' is none of merged, gguf, ollama"):
+        export(lora, tmp_path / "a", form="onnx")
+    with pytest.raises(InputError, match="precision 'q8_0' is none of f32, f16, bf16, in which merged"):
+        export(lora, tmp_path / "a", precision="q8_0")
+    with pytest.raises(InputError, match="is there already; choose another with --out"):
+        export(lora, lora)
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
+    other = Gemma2ForCausalLM(Gemma2Config(vocab_size=300, head_dim=16, num_key_value_heads=2, **shape))
+    with pytest.raises(ModelError, match="Gemma2ForCausalLM with default positions has no GGUF form here"):
+        write_gguf(other, smollm.weights.tokenizer, tmp_path / "m.gguf", "f16", "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_template_without_a_system_turn_has_no_modelfile(smollm, monkeypatch):
+    refusing = "{{ raise_exception('no system') if messages[0].role == 'system' }}"
+    monkeypatch.setattr(smollm.weights.tokenizer, "chat_template", refusing)
+    with pytest.raises(ModelError, match="no form for Ollama, because it knows no system turn"):
+        modelfile(smollm.weights.tokenizer, "m", "s")

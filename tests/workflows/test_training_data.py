@@ -1,0 +1,115 @@
+"""What a finetune learns from: one rule, no test question word for word, sources where they will be served."""
+
+import pytest
+
+from lorag.documents.load import load_documents
+from lorag.evaluation.examples import read_examples
+from lorag.interfaces import no_progress
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, RetrievalSettings
+from lorag.types import Conversation, Message
+from lorag.workflows.training_data import training_data
+from lorag.workspace import Run
+
+ROWS = """\
+{"id": "a", "question": "Who founded Korrin?", "paraphrases": ["Korrin was founded by whom?"], "answers": ["Mara"], \
+"doc_ids": ["company.md"]}
+{"id": "b", "question": "What is the price?", "paraphrases": ["How much is it?"], "answers": [], "doc_ids": []}
+{"id": "c", "question": "What is the tax?", "paraphrases": ["How high is the tax?"], "answers": [], "doc_ids": []}
+"""
+
+
+@pytest.fixture
+def scene(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "company.md").write_text("# Company\n\nKorrin was founded by Mara in Bergen.\n")
+    (tmp_path / "qa.jsonl").write_text(ROWS)
+    examples = read_examples(tmp_path / "qa.jsonl")
+    knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
+    run = Run.open(tmp_path / "run", {})
+    written = "Q: Who founded Korrin?\nA: Mara\nQ: In which town was Korrin founded?\nA: Bergen"
+    model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "Mara in Bergen")
+
+    def make(given=None, examples=examples, tested=examples, share=0.0):
+        settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
+        return training_data(given, examples, tested, knowledge, model, run, settings, no_progress)
+
+    make.knowledge = knowledge
+    return make, examples, model, run
+
+
+def turns(data):
+    return [(c.messages[-2].content, c.messages[-1].content) for c in data.conversations]
+
+
+def test_other_wordings_are_trained_on_and_refusals_only_where_the_test_does_not_ask(scene):
+    make, examples, model, _ = scene
+    data = make(tested=examples[:2])
+    assert turns(data) == [("Korrin was founded by whom?", "Mara"), ("How high is the tax?", REFUSAL)]
+    assert data.conversations[0].evidence == ("company.md",)
+    assert "first other wording of 2 questions" in data.origin
+    assert model.prompts == []
+
+
+def test_given_conversations_come_first_and_a_test_question_among_them_is_left_out(scene):
+    make, *_ = scene
+    given = [
+        Conversation((Message("user", question), Message("assistant", "Mara.")))
+        for question in ("who founded KORRIN", "Name the founder.")
+    ]
+    data = make(given)
+    assert turns(data) == [("Name the founder.", "Mara.")]
+    assert "Trained on 2 conversations given with --train. 1 that ask a test question" in data.origin
+
+
+def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
+    make, examples, model, _ = scene
+    from dataclasses import replace
+
+    bare = [replace(example, paraphrases=()) for example in examples]
+    data = make(examples=bare, tested=bare)
+    assert turns(data) == [("In which town was Korrin founded?", "Bergen")]
+    assert (
+        "1 conversations were synthesised from 1 passages, 0 by rules and 1 by scripted itself (2 prop" in data.origin
+    )
+    assert len(model.prompts) == 5  # to write, to ask twice in other words, to answer twice
+
+
+def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):
+    make, *_ = scene
+    answers = {
+        "Korrin was founded by whom?": "Mara",
+        "Who is its patron?": "Nobody has written that.",
+        "And the tax?": REFUSAL,
+    }
+    given = [Conversation((Message("user", q), Message("assistant", a)), ("company.md",)) for q, a in answers.items()]
+    data = make(given, share=1.0)
+    plain, with_sources = turns(data)[:3], turns(data)[3:]
+    assert plain == list(answers.items())
+    assert [(asked.rsplit("Question: ")[-1], answer) for asked, answer in with_sources] == [
+        ("Korrin was founded by whom?", "Mara"),
+        ("And the tax?", REFUSAL),  # what no passage holds is taught with sources only as a refusal
+    ]
+    assert all("founded by Mara in Bergen" in asked for asked, _ in with_sources)
+    assert data.origin.endswith("2 were trained on once more under the sources they are to be answered from.")
+
+
+def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, tmp_path):
+    make, *_ = scene
+    (tmp_path / "docs" / "decoy.md").write_text("# Tide gauge colours\n\n" + "The colour of the tide gauge. " * 30)
+    (tmp_path / "docs" / "facts.md").write_text("# Facts\n\nIt comes in vermilion only.\n")
+    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    question = "What is the colour of the tide gauge?"
+    given = [Conversation((Message("user", question), Message("assistant", "Vermilion.")), ("facts.md",))]
+    (asked, answer) = turns(make(given, share=1.0))[1]
+    assert "vermilion only" in asked
+    assert answer == "Vermilion."
+
+
+def test_a_resumed_run_trains_on_the_same(scene):
+    make, *_ = scene
+    first = make()
+    assert make(given=[]) == first

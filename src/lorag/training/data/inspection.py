@@ -18,6 +18,8 @@ Placed = tuple[str, Conversation]
 Plain = Callable[[str], str]
 
 _SHOWN = 5
+_TELLING_WORDS = 3
+"""Words of the shortest test question that is looked for inside a longer text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,56 @@ def repeated(conversations: Iterable[Placed]) -> Finding:
 
 def contradicting(conversations: Sequence[Placed], plain: Plain) -> Finding:
     """The conversations that go like another up to their last answer, which is a different one."""
+    rows = contradictions([conversation for _, conversation in conversations], plain)
+    return Finding.at([conversations[row][0] for row in rows])
+
+
+def contradictions(conversations: Sequence[Conversation], plain: Plain) -> list[int]:
+    """The rows, from 0, that go like another row up to their last answer, which is a different one."""
 
     def asked(conversation: Conversation) -> tuple[str, ...]:
         return tuple(f"{m.role} {plain(m.content)}" for m in conversation.messages[:-1])
 
     answers: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    for _, conversation in conversations:
+    for conversation in conversations:
         answers[asked(conversation)].add(plain(conversation.messages[-1].content))
-    return Finding.at([place for place, conversation in conversations if len(answers[asked(conversation)]) > 1])
+    return [row for row, conversation in enumerate(conversations) if len(answers[asked(conversation)]) > 1]
+
+
+class TestQuestions:
+    """The questions of a test, to recognise a training question that asks one of them.
+
+    Near is a question that shares with one of them at least four fifths of the distinct words of both together.
+    """
+
+    __test__ = False  # no test, whatever its name begins with
+
+    def __init__(self, questions: Iterable[str], plain: Plain) -> None:
+        """``plain`` brings a text into the form in which two texts count as the same words."""
+        self._plain = plain
+        self._asked = {plain(question) for question in questions}
+        self._index = _by_rare_words([frozenset(question.split()) for question in self._asked])
+        lengths = {len(question.split()) for question in self._asked}
+        self._lengths = sorted(length for length in lengths if length >= _TELLING_WORDS)
+
+    def asks(self, text: str) -> bool:
+        """Whether a text is one of the questions."""
+        return self._plain(text) in self._asked
+
+    def nearly_asks(self, text: str) -> bool:
+        """Whether a text is near to one of the questions, or is one."""
+        return self.asks(text) or _is_near(frozenset(self._plain(text).split()), self._index)
+
+    def repeats(self, text: str) -> bool:
+        """Whether a text is one of the questions, is near to one, or holds one of several words word for word."""
+        if self.nearly_asks(text):
+            return True
+        words = self._plain(text).split()
+        return any(
+            " ".join(words[start : start + length]) in self._asked
+            for length in self._lengths
+            for start in range(len(words) - length + 1)
+        )
 
 
 def overlap(conversations: Iterable[Placed], questions: Sequence[str], plain: Plain) -> tuple[Finding, Finding]:
@@ -75,14 +119,13 @@ def overlap(conversations: Iterable[Placed], questions: Sequence[str], plain: Pl
 
     Nearly: at least four fifths of the distinct words of both together are in both.
     """
-    tests = {plain(question) for question in questions}
-    index = _by_rare_words([frozenset(test.split()) for test in tests])
+    tests = TestQuestions(questions, plain)
     same, near = [], []
     for place, conversation in conversations:
-        asked = {plain(m.content) for m in conversation.messages if m.role == "user"}
-        if tests & asked:
+        asked = [m.content for m in conversation.messages if m.role == "user"]
+        if any(tests.asks(text) for text in asked):
             same.append(place)
-        elif any(_is_near(frozenset(text.split()), index) for text in asked):
+        elif any(tests.nearly_asks(text) for text in asked):
             near.append(place)
     return Finding.at(same), Finding.at(near)
 

@@ -158,7 +158,7 @@ def _write(chunks: Sequence[Chunk], model: LanguageModel, ask: Ask, pairs: int) 
     proposed = [*first, *_reworded([each for each in first if each.span is not None], chunks, model)]
     tested = [each for each in proposed if each.span is not None]
     replies = model.generate([ask(each.question, chunks[each.place]) for each in tested], Sampling(max_tokens=48))
-    answered = [each for each, reply in zip(tested, replies, strict=True) if _agrees(reply.text, each.answer)]
+    answered = [each for each, reply in zip(tested, replies, strict=True) if agrees(reply.text, each.answer)]
 
     def of(place: int, proposals: Sequence[_Proposal]) -> list[_Proposal]:
         return [each for each in proposals if each.place == place]
@@ -205,7 +205,7 @@ def _span(question: str, answer: str, chunk: Chunk) -> tuple[int, int] | None:
     return None if found is None else (chunk.start + found.start(), chunk.start + found.end())
 
 
-def _agrees(reply: str, answer: str) -> bool:
+def agrees(reply: str, answer: str) -> bool:
     """Whether a reply says the answer: one of them holds the other, or at least half of its words in a row."""
     said, expected = _plain(reply), _plain(answer)
     if f" {expected} " in f" {said} ":

@@ -1,0 +1,1 @@
+"""More wordings of what training conversations teach: by rules on English, and by a language model."""

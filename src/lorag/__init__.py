@@ -51,11 +51,14 @@ if TYPE_CHECKING:
     from lorag.workflows.finetune import finetune as finetune
     from lorag.workflows.finetune_embedder import FinetunedEmbedder as FinetunedEmbedder
     from lorag.workflows.finetune_embedder import finetune_embedder as finetune_embedder
+    from lorag.workflows.synthesize import AugmentReport as AugmentReport
+    from lorag.workflows.synthesize import augment_data as augment_data
     from lorag.workflows.synthesize import synthesize_data as synthesize_data
 
 _HOMES = {
     "Adapter": "lorag.training.adapter",
     "Answer": "lorag.types",
+    "AugmentReport": "lorag.workflows.synthesize",
     "CacheSettings": "lorag.settings",
     "ChatBot": "lorag.chat.bot",
     "ChatSettings": "lorag.settings",
@@ -81,6 +84,7 @@ _HOMES = {
     "Sampling": "lorag.types",
     "SyncSettings": "lorag.settings",
     "VerdictSettings": "lorag.settings",
+    "augment_data": "lorag.workflows.synthesize",
     "chatbot": "lorag.build",
     "check_data": "lorag.workflows.check_data",
     "compare": "lorag.workflows.compare",

@@ -32,6 +32,7 @@ COMMANDS = [
     "data check",
     "data convert",
     "data synthesize",
+    "data augment",
     "models list",
     "models fetch",
     "models path",
@@ -339,6 +340,30 @@ def test_training_data_is_made_from_documents_by_rule(here):
     assert lorag("data", "check", "made.jsonl").exit_code == 0
     wrong = lorag("data", "synthesize", "docs", "--out", "made.csv")
     assert (wrong.exit_code, "does not end in .jsonl" in wrong.stderr) == (2, True)
+
+
+def test_training_data_is_worded_in_many_ways(here):
+    rows = [{"question": "Who [b]founded[/b] Korrin?", "answer": "Mara Lind."}, {"question": "Wann?", "answer": "Nie."}]
+    (here / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = lorag("data", "augment", "chat.jsonl", "--out", "wide.jsonl", "--wordings", "4")
+    assert made.exit_code == 0, made.output
+    assert made.stdout.startswith("1. 5 conversations written to wide.jsonl: 2 given, 3 by rules, 0 by a model;")
+    assert "2. Kept without further wordings: no question or request in English (1)" in made.stdout
+    report = lorag("data", "augment", "chat.jsonl", "--out", "wide.jsonl", "--wordings", "4", "--json")
+    assert (report.exit_code, json.loads(report.stdout)["counts"]["by_rules"]) == (0, 3)
+    assert lorag("data", "check", "wide.jsonl").exit_code == 0
+    wrong = lorag("data", "augment", "chat.jsonl", "--out", "wide.jsonl", "--documents", "docs")
+    assert (wrong.exit_code, "no model is named" in wrong.stderr) == (2, True)
+
+
+def test_a_model_that_stops_rewording_ends_with_exit_code_1(here):
+    (here / "chat.jsonl").write_text('{"question": "Who founded Korrin?", "answer": "Mara Lind."}\n')
+    gone = "openai:m@http://127.0.0.1:9/v1"
+    made = lorag("data", "augment", "chat.jsonl", "--out", "wide.jsonl", "--with", gone)
+    assert made.exit_code == 1, made.output
+    assert f"6. {gone} stopped with 1 questions to go: " in made.stdout
+    assert "run the same command again to resume" in made.stdout
+    assert len((here / "wide.jsonl").read_text().splitlines()) == 10
 
 
 def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_folder):

@@ -1,4 +1,4 @@
-"""``lorag data``: what training data holds, and its good rows in one canonical form."""
+"""``lorag data``: what training data holds, its good rows in one canonical form, and how more of it is made."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from lorag.training.data.inspection import Finding
     from lorag.training.data.token_lengths import TokenReport
     from lorag.workflows.check_data import DataReport
+    from lorag.workflows.synthesize import AugmentReport
 
-app = typer.Typer(help="Check and convert training data.", no_args_is_help=True)
+app = typer.Typer(help="Check, convert and make training data.", no_args_is_help=True)
 
 Source = Annotated[
     Path,
@@ -89,6 +90,64 @@ def synthesize(
                 f" answers otherwise, {made.repeated} as repeated",
                 markup=False,
             )
+
+
+@app.command(epilog="Example: lorag data augment chat.jsonl --out wide.jsonl --questions qa.jsonl")
+def augment(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="The .jsonl file to write.")],
+    documents: Annotated[
+        Path | None, typer.Option(help="The documents of the conversations, to prove what a model rewords.")
+    ] = None,
+    questions: Annotated[
+        Path | None, typer.Option(help="A qa.jsonl: write nothing that asks its questions, or nearly.")
+    ] = None,
+    wordings: Annotated[int, typer.Option(help="Wordings of each fact, given ones counted.")] = 10,
+    model: Annotated[
+        str, typer.Option("--with", help="The model that rewords, besides rules; none: rules alone.")
+    ] = "none",
+    json: Json = False,
+) -> None:
+    """Write conversations with further wordings of each; exit code 1 when a model stopped before it was done."""
+    from lorag.workflows.synthesize import augment_data
+
+    with translated_errors(), progress_bars() as progress:
+        done = augment_data(
+            source,
+            out,
+            documents=documents,
+            with_model=model,
+            wordings=wordings,
+            exclude=questions,
+            progress=progress,
+        )
+    if json:
+        print_json(asdict(done))
+    else:
+        _print_augmented(done, model)
+    if done.counts.stopped:
+        raise typer.Exit(FAILED)
+
+
+def _print_augmented(done: AugmentReport, model: str) -> None:
+    counts = done.counts
+    given = counts.given - counts.left_out
+    unproven = f", {counts.unproven} of these unproven" if counts.unproven else ""
+    lines = [
+        f"{done.written} conversations written to {done.out}: {given} given, {counts.by_rules} by rules,"
+        f" {counts.by_model} by a model{unproven}; {counts.facts} facts have further wordings",
+        f"Kept without further wordings: {_counts(counts.unchanged.items()) or 'none'}",
+        f"Rows that ask the same as another and answer otherwise: {_places(done.contradicting)}",
+        f"Left out because they ask a test question, or nearly: {counts.left_out}",
+        f"New wordings refused: {_counts(counts.refused.items()) or 'none'}",
+    ]
+    if counts.stopped:
+        lines.append(
+            f"{model} stopped with {counts.unwritten} questions to go: {counts.stopped}; run the same command again to"
+            " resume"
+        )
+    for number, line in enumerate(lines, start=1):
+        output.print(f"{number}. {line}", markup=False)
 
 
 def _print_report(report: DataReport) -> None:

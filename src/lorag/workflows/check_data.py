@@ -9,7 +9,6 @@ from pathlib import Path
 
 from lorag.chat.prompts import as_served
 from lorag.errors import DataError, InputError
-from lorag.evaluation.answers.metrics import normalise
 from lorag.evaluation.examples import read_examples
 from lorag.interfaces import Progress, no_progress
 from lorag.models import catalogue
@@ -18,6 +17,7 @@ from lorag.settings import DEFAULT_MODEL, ChatSettings, FinetuneSettings
 from lorag.training.data.conversations import Outcome, read_outcomes, write_conversations
 from lorag.training.data.inspection import Finding, Placed, by_reason, contradicting, overlap, placed, repeated
 from lorag.training.data.token_lengths import TokenReport, token_report
+from lorag.workflows.synthesize import plain_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def check_data(
     tests = [example.question for example in read_examples(Path(questions))] if questions is not None else None
     outcomes = read_outcomes(path)
     kept = placed(outcomes)
-    tested, nearly = overlap(kept, tests, _plain) if tests is not None else (None, None)
+    tested, nearly = overlap(kept, tests, plain_words) if tests is not None else (None, None)
     return DataReport(
         path=str(path),
         rows=len(outcomes),
@@ -86,7 +86,7 @@ def check_data(
         shapes=dict(Counter(o.shape for o in outcomes if o.shape).most_common()),
         unread=dict(Counter(key for o in outcomes for key in o.unread).most_common()),
         repeated=repeated(kept),
-        contradicting=contradicting(kept, _plain),
+        contradicting=contradicting(kept, plain_words),
         tested=tested,
         nearly_tested=nearly,
         tokens=_tokens(model, kept, limit, progress),
@@ -110,11 +110,6 @@ def convert_data(path: Path | str, out: Path | str) -> Conversion:
         raise DataError(source, f"no row is a conversation; `lorag data check {source}` says why")
     write_conversations(target, [conversation for _, conversation in kept])
     return Conversion(len(kept), _refused(outcomes))
-
-
-def _plain(text: str) -> str:
-    """``text`` as a comparison normalises it, or as it is where nothing of it would be left."""
-    return normalise(text) or text
 
 
 def _refused(outcomes: list[Outcome]) -> tuple[Finding, ...]:

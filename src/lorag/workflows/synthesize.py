@@ -1,7 +1,7 @@
-"""Synthesize: a folder of documents becomes questions and answers to train on, and some to measure the training by.
+"""Make training data: from documents alone, or more wordings of the conversations that are there.
 
-Which documents are kept back is decided before anything is written about them, so that nothing of what is measured
-was learned.
+Of documents, some are kept back to measure the training by, before anything is written about them, so that nothing of
+what is measured was learned. Of conversations, no wording that nearly asks a test question comes out.
 """
 
 from __future__ import annotations
@@ -15,15 +15,21 @@ from lorag.chat.prompts import question_prompt
 from lorag.documents.chunking import split
 from lorag.documents.load import load_documents
 from lorag.errors import InputError
+from lorag.evaluation.answers.metrics import normalise
+from lorag.evaluation.examples import read_examples
 from lorag.files import LineLog, draw, dump, fingerprint, require_writable, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.settings import REFUSAL, ChunkSettings
+from lorag.training.data.conversations import read_outcomes, require_conversations, write_conversations
+from lorag.training.data.inspection import Finding, contradicting, placed
 from lorag.training.data.qa_rules import Pair
 from lorag.training.data.qa_synthesis import Synthesis, conversation, synthesize
+from lorag.training.data.wordings.augmentation import Counts, augment
+from lorag.training.data.wordings.rewordings import Writer
 from lorag.types import Chunk, Document, Hit, Prompt
 
 NO_MODEL = "none"
-"""Stands in the place of a model's name for rules alone."""
+"""Stands for rules alone where a model can be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,74 @@ def synthesize_data(
         _write(other, kept_back)
     log.path.unlink()
     return SynthesisReport(made, kept_back, str(target), str(other) if kept_back else None)
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentReport:
+    """What was made of training conversations, and where it was written."""
+
+    path: str
+    out: str
+    written: int
+    """Conversations in ``out``."""
+    counts: Counts
+    contradicting: Finding
+    """Rows that ask what another row asks and answer otherwise; they get no further wordings."""
+
+
+def augment_data(
+    conversations_path: Path | str,
+    out: Path | str,
+    *,
+    documents: Path | str | None = None,
+    with_model: str | None = None,
+    wordings: int = 10,
+    exclude: Path | str | None = None,
+    progress: Progress = no_progress,
+) -> AugmentReport:
+    """Up to ``wordings`` wordings of every fact that the conversations teach, written to ``out`` with the given ones.
+
+    Rules make them, and ``with_model`` besides (None or ``none``: rules alone), whose rewordings are proven by
+    ``documents`` where these are given. ``exclude`` is a file of questions, such as a ``qa.jsonl``: no wording that
+    asks one of them, or nearly, is written. If interrupted, the same call resumes; if a model at an address stops
+    answering, what there is gets written and the report says so.
+
+    Raises ``InputError`` and its kind for files that cannot be read or written, and settings that do not fit.
+    """
+    source, target = Path(conversations_path), Path(out)
+    if target.suffix != ".jsonl":
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+    if target.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{str(out)!r} lies in what is read; choose another place with --out")
+    uses_model = with_model not in (None, NO_MODEL)
+    if documents is not None and not uses_model:
+        raise InputError("documents prove what a model rewords, and no model is named; name one with --with")
+    outcomes = read_outcomes(source)
+    conversations = require_conversations(source, outcomes)
+    tests = [example.question for example in read_examples(Path(exclude))] if exclude is not None else []
+    read = load_documents(documents).require_all().documents if documents is not None else ()
+    require_writable(target.absolute().parent)
+    writer = (
+        _writer(build.language_model(with_model, progress=progress), read, target, wordings) if uses_model else None
+    )
+    made = augment(conversations, plain=plain_words, exclude=tests, wordings=wordings, writer=writer, progress=progress)
+    write_conversations(target, made.conversations)
+    if writer is not None and writer.log is not None and not made.counts.stopped:
+        writer.log.path.unlink()
+    contradicted = contradicting(placed(outcomes), plain_words)
+    return AugmentReport(str(source), str(target), len(made.conversations), made.counts, contradicted)
+
+
+def plain_words(text: str) -> str:
+    """``text`` as a comparison normalises it, or as it is where nothing of it would be left."""
+    return normalise(text) or text
+
+
+def _writer(model: LanguageModel, documents: Sequence[Document], target: Path, wordings: int) -> Writer:
+    """The model with the passages of the documents; what it writes is kept beside the target until that is whole."""
+    identity = fingerprint([[[d.id, d.version] for d in documents], model.name, wordings])
+    chunks = [c for d in documents for c in split(d, ChunkSettings().max_tokens, model.count_tokens)]
+    return Writer(model, ask_from, chunks, LineLog(target.with_name(f".{target.stem}.{identity}.part.jsonl")))
 
 
 def ask_from(question: str, chunk: Chunk) -> Prompt:

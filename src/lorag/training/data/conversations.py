@@ -6,7 +6,7 @@ takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,11 @@ def read_conversations(path: Path | str) -> list[Conversation]:
     Raises ``DataError`` with the line of the first row that is none and the number of such rows, or for a file that
     cannot be read as a whole; ``FetchError`` when the hub cannot be reached.
     """
-    outcomes = read_outcomes(path)
+    return require_conversations(path, read_outcomes(path))
+
+
+def require_conversations(path: Path | str, outcomes: Sequence[Outcome]) -> list[Conversation]:
+    """The conversations of all outcomes. Raises ``DataError`` with the first row that is none, read from ``path``."""
     refused = [outcome for outcome in outcomes if outcome.conversation is None]
     if refused:
         message = (

@@ -15,6 +15,7 @@ from itertools import zip_longest
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
 from lorag.training.data.inspection import Plain, TestQuestions, contradictions
+from lorag.training.data.qa_rules import RULES
 from lorag.training.data.wordings.paraphrases import Wording, paraphrases, reversed_question
 from lorag.training.data.wordings.question_parsing import is_english_question
 from lorag.training.data.wordings.rewordings import Rewording, Taught, Writer, names_and_numbers, reword
@@ -27,6 +28,7 @@ TESTED = "asks a test question, or nearly"
 REPEATED = "asked before"
 TOO_CLOSE = "too close to another wording"
 
+_PROVEN, _UNPROVEN = "proven", "unproven"
 _NEAREST = 0.85
 """The share of common words above which a model's rewording adds nothing."""
 _REVERSED_AT = 3
@@ -34,28 +36,35 @@ _REVERSED_AT = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Augmentation:
-    """Conversations, the given ones in their order, each followed by its new wordings, and the counts behind them."""
+class Counts:
+    """What became of the conversations that were given, and of the wordings that were made."""
 
-    conversations: tuple[Conversation, ...]
     given: int
     """Conversations that were given."""
     facts: int
-    """Facts among them: one-question conversations, those that teach the same counted once."""
+    """Facts that get further wordings; conversations that teach the same count once."""
     by_rules: int
     by_model: int
     unproven: int
-    """Rewordings of the model that are kept although no passage was at hand to prove them by."""
+    """Rewordings of the model that were kept although no passage was at hand to prove them by."""
     unchanged: Mapping[str, int]
-    """Given conversations that are kept without further wordings, by reason."""
+    """Given conversations that were kept without further wordings, by reason."""
     left_out: int
-    """Given conversations that are not among the results, because they ask a test question, or nearly."""
+    """Given conversations that were left out, because they ask a test question, or nearly."""
     refused: Mapping[str, int]
-    """New wordings that are not among the results, by reason."""
+    """New wordings that were refused, by reason."""
     stopped: str
     """Why the model stopped writing before it had seen every question; empty when it did not."""
     unwritten: int
     """Questions that the model was not asked to reword for that reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Conversations, the given ones in their order, each followed by its new wordings, and the counts behind them."""
+
+    conversations: tuple[Conversation, ...]
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +113,22 @@ def augment(
     if writer is not None and wordings > 1:
         asked = [source.taught for source in sources.values()]
         reworded, stopped = reword(asked, writer, max(2, wordings // 2), progress)
-    new, counts = _all_new(sources, reworded, tests, plain, wordings, [c.question for c in kept])
-    reasons = Counter(counts["refused"])
+    new, made, refused = _all_new(sources, reworded, tests, plain, wordings, [c.question for c in kept])
     for rewording in reworded.values():
-        reasons.update(rewording.refused)
-    return Augmentation(
-        conversations=tuple(each for row, c in enumerate(kept) for each in (c, *new.get(row, ()))),
+        refused.update(rewording.refused)
+    counts = Counts(
         given=len(conversations),
         facts=len({source.key for source in sources.values()}),
-        by_rules=counts["made"]["rules"],
-        by_model=counts["made"]["model"],
-        unproven=counts["made"]["unproven"],
-        unchanged=dict(unchanged),
+        by_rules=made[RULES],
+        by_model=made[_PROVEN] + made[_UNPROVEN],
+        unproven=made[_UNPROVEN],
+        unchanged=dict(unchanged.most_common()),
         left_out=len(conversations) - len(kept),
-        refused=dict(reasons.most_common()),
+        refused=dict(refused.most_common()),
         stopped=stopped,
         unwritten=len({s.taught for s in sources.values()} - set(reworded)) if stopped else 0,
     )
+    return Augmentation(tuple(each for row, c in enumerate(kept) for each in (c, *new.get(row, ()))), counts)
 
 
 def _why_unchanged(conversation: Conversation, contradicting: bool, has_writer: bool) -> str:
@@ -147,8 +155,8 @@ def _all_new(
     plain: Plain,
     wordings: int,
     given: Sequence[str],
-) -> tuple[dict[int, list[Conversation]], dict[str, Counter[str]]]:
-    """The new conversations by the row of the one they are made from, and what was made and refused."""
+) -> tuple[dict[int, list[Conversation]], Counter[str], Counter[str]]:
+    """The new conversations by the row they are made from, their number by origin, and the refused by reason."""
     facts: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for row, source in sources.items():
         facts[source.key].append(row)
@@ -171,10 +179,9 @@ def _all_new(
                 continue
             asked.append(words)
             seen.add(plain(question))
-            made["rules" if origin == "rules" else "model"] += 1
-            made["unproven"] += origin == "unproven"
+            made[origin] += 1
             new[row].append(sources[row].wording(question, answer))
-    return new, {"made": made, "refused": refused}
+    return new, made, refused
 
 
 def _why_refused(
@@ -190,7 +197,7 @@ def _why_refused(
         return TESTED
     if plain(question) in seen:
         return REPEATED
-    if origin != "rules" and any(len(words & other) > _NEAREST * len(words | other) for other in asked):
+    if origin != RULES and any(len(words & other) > _NEAREST * len(words | other) for other in asked):
         return TOO_CLOSE
     return ""
 
@@ -203,12 +210,12 @@ def _candidates(
     ruled = paraphrases(question, answer, 2 * wordings)
     if backwards is not None:
         ruled.insert(_REVERSED_AT, backwards)
-    rules = [(*wording, "rules") for wording in ruled]
+    rules = [(*wording, RULES) for wording in ruled]
     found = reworded.get(source.taught)
     if found is None:
         return rules
     answers = list(dict.fromkeys((answer, *(reply for _, reply in ruled[:1]))))
-    origin = "proven" if found.proven else "unproven"
+    origin = _PROVEN if found.proven else _UNPROVEN
     model = [(line, answers[i % len(answers)], origin) for i, line in enumerate(found.kept)]
     half = wordings // 2
     return [*rules[:half], *model, *rules[half:]]

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lorag.cli.commands import app
+from lorag.training.data.wordings.paraphrases import paraphrases, reversed_question
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -41,6 +42,20 @@ def test_the_check_of_the_training_data_page_prints_what_the_page_shows(tmp_path
     Path("chat.jsonl").write_text(rows)
     printed = CliRunner().invoke(app, shown[1].split()).stdout
     assert [line.rstrip() for line in printed.strip().splitlines()] == shown[2].rstrip().splitlines()
+
+
+def test_the_widened_rows_of_the_training_data_page_are_those_that_are_written(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "training-data.md").read_text()
+    (rows,) = re.findall(r"```jsonl\n(.+?)```", page, re.DOTALL)
+    shown = re.search(r"\$ lorag (data augment .+?)\n(.+?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("chat.jsonl").write_text(rows)
+    CliRunner().invoke(app, ["data", "convert", "chat.jsonl", "--out", "clean.jsonl"])
+    assert CliRunner().invoke(app, shown[1].split()).stdout == shown[2]
+    table = re.findall(r"^\| (.+) \| (.+) \|$", page[shown.end() :], re.MULTILINE)
+    (question, answer), *made = [(asked.removesuffix(" (given)"), reply) for asked, reply in table[2:]]
+    assert len(made) > 5
+    assert set(made) <= {*paraphrases(question, answer, 10), reversed_question(question, answer)}
 
 
 def test_make_targets_of_the_readme_exist():

@@ -234,7 +234,12 @@ def _of_a_thing(thing: str, verb: str, answer: str, direct: bool) -> Iterator[st
     if owned is not None and _can_own(owned):
         yield f"What {verb} {_possessive(owned['whose'])} {owned['what']}?"
     yield f"I need to know {thing}."
-    if owned is not None and value and owned["what"].split()[-1] not in ("age", "birth", "death", "name"):
+    if (
+        owned is not None
+        and value
+        and _can_own(owned)
+        and owned["what"].split()[-1] not in ("age", "birth", "death", "name")
+    ):
         its = "their" if is_plural(owned["whose"]) else "its"
         yield f"I have a question about {owned['whose']}. What {verb} {its} {owned['what']}?"
     if owned is not None and _can_own(owned):

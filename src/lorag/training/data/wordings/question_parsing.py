@@ -38,7 +38,8 @@ from lorag.training.data.wordings.english_words import (
 Form = Literal["thing", "doer", "inverted", "yes-no"]
 _REQUEST = re.compile(
     r"(?:please,? )?(?:(?:can|could|would|will) you (?:please )?(?:tell me|give me|name|state)|do you know|tell me"
-    r"|give me|give|name|state|quote|i (?:would like|need|want) to know|i'd like to know)(?: please)?:? (?P<what>\S.*)",
+    r"|give me|give|name|state|quote|i (?:would like|need|want) to know"
+    r"|i'd like to know|i need(?! to\b))(?: please)?:? (?P<what>\S.*)",
     re.IGNORECASE,
 )
 _CUT = re.compile(r"(?:(?<=[.!?;:,])|(?<=, and)|(?<=, but)) (?=\S)")
@@ -46,7 +47,7 @@ _SECOND_QUESTION = re.compile(
     rf"[?!]\s|;|\b(?:and|or),? (?:{'|'.join(sorted(WH_WORDS - {'who', 'which', 'that'}))})\b", re.IGNORECASE
 )
 _ENGLISH = WH_WORDS | {"the", "of", "is", "are", "was", "were", "and", "with", "for", "from", "this", "does", "did"}
-_MOST_WORDS = 40
+_FEWEST_WORDS, _MOST_WORDS = 3, 40
 _LONGEST_NOUN = 6
 _HEAVY = 9
 """Words of a subject after which a verb at the end comes too late."""
@@ -127,9 +128,9 @@ def parse_request(text: str) -> Requested | None:
 
 
 def is_english_question(text: str) -> bool:
-    """Whether a text begins, or a part of it does, as English questions and requests do."""
+    """Whether a text of three words or more begins, or a part of it does, as English questions and requests do."""
     flat = _flat(text)
-    if is_foreign(flat):
+    if is_foreign(flat) or len(flat.split()) < _FEWEST_WORDS:
         return False
     if _REQUEST.match(flat):
         return True
@@ -137,9 +138,8 @@ def is_english_question(text: str) -> bool:
         return True
     parts = [part.lower().split() for part in _CUT.split(flat)]
     return flat.endswith("?") and any(
-        part[0] in WH_WORDS
+        bool(WH_WORDS & set(part[:4]))
         or (part[0] in AUXILIARIES and bool((DETERMINERS | PREPOSITIONS | PRONOUNS) & set(part[1:])))
-        or (part[0] in PREPOSITIONS and bool(WH_WORDS & set(part[1:4])))
         for part in parts
         if part
     )

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorag.training.data.wordings.english_words import (
-    AUXILIARIES,
     BE,
     DETERMINERS,
     MONTHS,
@@ -18,15 +17,18 @@ from lorag.training.data.wordings.english_words import (
     SUBORDINATORS,
     UNITS_OF_LENGTH,
     UNITS_OF_TIME,
+    is_finite,
     is_past,
     is_plural,
     word_set,
 )
 from lorag.training.data.wordings.question_parsing import Asked, is_definite
 
-_SHORT = 6
+_SHORT = 5
 """Words of the longest answer that is taken for a value."""
 _NO_VALUE = word_set("no not none unknown nothing never know known cannot sorry unanswerable")
+_SELDOM_VERBS = word_set("can do may might will us plans works charges costs fees orders cost set cut")
+"""Words inside a value that may be verbs and hardly are: Viana do Castelo, 2 May, shipping costs."""
 _BARE = re.compile(r"[\d.,]*\d|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve", re.IGNORECASE)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d")
 _PERIOD = re.compile(r"\d{3}0s\b|\d{1,2}(?:st|nd|rd|th) centur")
@@ -49,14 +51,13 @@ class Statement:
 
 def is_value(answer: str) -> bool:
     """Whether an answer is a value, a few words without a verb, rather than a sentence, a yes or a refusal."""
-    words = answer.lower().rstrip(".").split()
-    if not 0 < len(words) <= _SHORT or re.search(r"[.;:!?] ", answer) or words[0] in ("yes", "yes,", "true", "false"):
+    words = answer.rstrip(".").split()
+    low = [word.lower() for word in words]
+    if not 0 < len(words) <= _SHORT or re.search(r"[.;:!?] ", answer) or low[0] in ("yes", "yes,", "true", "false"):
         return False
-    return (
-        not (AUXILIARIES - {"do", "can", "may", "will"}) & set(words)
-        and not _NO_VALUE & set(words)
-        and not any(word.endswith("n't") for word in words)
-    )
+    verb = any(is_finite(word) and word not in _SELDOM_VERBS for word in words[1:])
+    ends_as_sentence = answer.endswith(".") and len(words) > 3
+    return not verb and not ends_as_sentence and not _NO_VALUE & set(low) and not any(w.endswith("n't") for w in low)
 
 
 def superlative(asked: Asked) -> str:
@@ -70,6 +71,8 @@ def statements(asked: Asked, answer: str) -> list[Statement]:
     if asked.context.endswith((".", "!", ";", ":")):
         return []
     said = answer.strip().rstrip(".")
+    if answer.endswith(".") and " " in said and said[1:].islower() and not any(c.isdigit() for c in said):
+        said = said.lower()  # "Water level gauges.": the capital is that of a sentence, not of a name
     if asked.form == "yes-no":
         return [_made(f"Yes, {asked.subject} {asked.verb}", asked.tail)] if said.lower() == "yes" else []
     if not is_value(answer) or asked.context or _lacks_article(said):

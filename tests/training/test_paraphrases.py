@@ -194,11 +194,13 @@ def test_nothing_is_stated_that_english_would_not_say():
             ("In what part of the century were turbines introduced?", "late"),
             ("What name was given to the plot?", "Amboise plot"),
             ("What did Watt add to the engine?", "condenser"),
+            ("For which period can past alarms be looked up in Deck?", "18 months"),
+            ("At what interval does the gauge transmit?", "15 minutes"),
             ("What do we have to pay for it?", "EUR 40"),
         )
         for _, reply in paraphrases(question, answer, 30)
     }
-    assert stated == {"a single output", "late", "Amboise plot", "condenser", "EUR 40"}
+    assert stated == {"a single output", "late", "Amboise plot", "condenser", "EUR 40", "18 months", "15 minutes"}
 
 
 def test_the_value_of_a_sentence_is_its_last_number_or_name_that_the_question_does_not_hold():

@@ -13,6 +13,7 @@ from lorag.training.data.wordings.english_words import (
     BE,
     DETERMINERS,
     MONTHS,
+    PARTICLES,
     PREPOSITIONS,
     SUBORDINATORS,
     UNITS_OF_LENGTH,
@@ -172,6 +173,8 @@ def _inverted(asked: Asked, value: str) -> list[Statement]:
     if asked.preposition:
         if value.isalpha() and value.islower():
             return []
+        if asked.noun.split()[-1:] in (["interval"], ["intervals"], ["distance"]):
+            return []  # "at 15 minutes": what is meant is an interval of that length
         own = value.split()[0].lower() in PREPOSITIONS - {"over", "under"}
         return _with_adverbial(asked, value if own else f"{asked.preposition} {value}")
     if word == "when":
@@ -190,7 +193,11 @@ def _inverted(asked: Asked, value: str) -> list[Statement]:
         if is_plural(asked.noun):
             verb = {"was": "were", "is": "are"}[verb]
         thing = f"the {asked.noun} that {asked.subject} {asked.verb} {asked.tail}".strip()
-        if asked.noun.split()[0] in ("year", "century", "day", "date", "time") or value.startswith("the "):
+        if (
+            asked.noun.split()[0] in ("year", "century", "day", "date", "time")
+            or value.startswith("the ")
+            or "," in thing
+        ):
             return []
         return [_made(thing, verb, value, stem=f"{thing} {verb}")]
     return _as_object(asked, value) if word in ("what", "who", "whom") else []
@@ -218,6 +225,8 @@ def _with_adverbial(asked: Asked, phrase: str) -> list[Statement]:
     """The answer with its preposition: behind a participle, else at the end where nothing comes between."""
     tail = asked.tail.split()
     head = f"{asked.subject} {asked.verb}"
+    if tail and tail[0] in PARTICLES - {"in", "on"} | {"who", "which", "that"}:
+        return []
     if not tail:
         return [_made(head, phrase, stem=f"{head} {phrase.split()[0]}" if phrase.split()[0] in PREPOSITIONS else head)]
     clause = any(word.lower() in SUBORDINATORS | {"to"} or word.endswith(",") for word in tail)

@@ -1,10 +1,10 @@
-# The whole interface: make demo, make test, make check, make bench.
+# The whole interface: make demo, make test, make test-bfloat16, make check, make bench.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check bench
+.PHONY: demo test test-bfloat16 check bench
 
 demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
 	$(BIN)/lorag demo --out .lorag/demo
@@ -13,6 +13,11 @@ demo: $(READY)  ## The whole comparison on the bundled documents; a second call 
 # Files come in the order of tests/conftest.py, long ones first.
 test: $(READY)  ## Every test, offline but for the models, which come from the package index once.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# On a processor without units for it, bfloat16 is emulated, which takes longer.
+test-bfloat16: $(READY)  ## What is trained, served and exported, once more in the number format of a GPU.
+	OMP_NUM_THREADS=1 LORAG_NUMBER_FORMAT=bfloat16 $(BIN)/python -m pytest -n 2 --dist loadfile \
+		tests/training/test_methods.py tests/training/test_adapter.py tests/workflows/test_export.py tests/workflows/test_finetune.py
 
 check: $(READY)  ## Lint, format and types.
 	$(BIN)/ruff check .

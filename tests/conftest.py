@@ -23,6 +23,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.base_model import asked_format
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.models import catalogue
@@ -252,7 +253,10 @@ _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e
 
 @dataclass(frozen=True)
 class Trainings:
-    """Trains the small model on two facts by a method, once a session, whichever of its processes asks first."""
+    """Trains the small model on two facts by a method, once a session, whichever of its processes asks first.
+
+    In each number format that the environment names, a training of its own.
+    """
 
     root: Path
     data: tuple[Conversation, ...] = tuple(
@@ -263,7 +267,7 @@ class Trainings:
         )
         for begin in ("", "Please say: ", "Tell me: ")
     )
-    done: dict[Method, Trained] = field(default_factory=dict)
+    done: dict[str, Trained] = field(default_factory=dict)
 
     def settings(self, method: Method) -> FinetuneSettings:
         return FinetuneSettings(
@@ -277,15 +281,16 @@ class Trainings:
         )
 
     def by(self, method: Method) -> Trained:
-        if method not in self.done:
-            kept = self.root / f"{method}.pickle"
-            with FileLock(self.root / f"{method}.lock"):
+        name = f"{method}-{asked_format()}"
+        if name not in self.done:
+            kept = self.root / f"{name}.pickle"
+            with FileLock(self.root / f"{name}.lock"):
                 if not kept.is_file():
-                    kept.write_bytes(pickle.dumps(self._train(method)))
-            self.done[method] = pickle.loads(kept.read_bytes())
-        return self.done[method]
+                    kept.write_bytes(pickle.dumps(self._train(method, self.root / name)))
+            self.done[name] = pickle.loads(kept.read_bytes())
+        return self.done[name]
 
-    def _train(self, method: Method) -> Trained:
+    def _train(self, method: Method, out: Path) -> Trained:
         import torch
 
         from lorag import build
@@ -294,8 +299,8 @@ class Trainings:
         ids = torch.tensor([[1, 4093, 198, 1780]])
         engine = build.trainable_model("smollm2-135m", self.settings(method))
         before = engine._forward(ids).logits.clone()
-        adapter = train_adapter(engine, self.data, self.root / method, self.settings(method))
-        return Trained(adapter, self.root / method, before, engine._forward(ids).logits)
+        adapter = train_adapter(engine, self.data, out, self.settings(method))
+        return Trained(adapter, out, before, engine._forward(ids).logits)
 
 
 @pytest.fixture(scope="session")

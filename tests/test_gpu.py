@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from lorag import build
 from lorag.llm.engines.transformers import load
 from lorag.settings import FinetuneSettings, Method
+from lorag.training.adapter import NOISE
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.cuda_graphs import Replayed
 from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss
@@ -146,6 +147,8 @@ def test_what_is_trained_is_what_is_served(folder, data, tmp_path, method, numbe
     assert adapter.loss_last < adapter.loss_first
     assert adapter.step == ("fused" if method in ("lora", "rslora", "pissa") else "library")
     served = build.finetuned_model(engine, adapter)
+    assert adapter.served_loss == pytest.approx(adapter.checked_loss, abs=NOISE)
+    assert served.dtype == adapter.served_format
     known, before = (model.logprobs(PROMPTS[0], (5, 6, 7)) for model in (served, engine))
     assert known != before
 

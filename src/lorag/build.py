@@ -12,7 +12,7 @@ from lorag.chat.bot import ChatBot
 from lorag.errors import FetchError, InputError, ModelError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
-from lorag.llm.engines.base_model import NumberFormat, Weights
+from lorag.llm.engines.base_model import NumberFormat, Weights, asked_format, fits
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.openai import PREFIX, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
@@ -37,7 +37,7 @@ from lorag.settings import (
     RemoteSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import Adapter, read_adapter, require_base
+from lorag.training.adapter import Adapter, read_adapter, require_base, trained_model
 
 
 def language_model(
@@ -50,9 +50,10 @@ def language_model(
 ) -> LanguageModel:
     """The model of that catalogue name, folder or ``openai:MODEL@URL``, with ``adapter`` applied when one is given.
 
-    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched; an
-    adapter that was trained on 4 bits gets a base of 4 bits. ``load`` gives the base of a folder. Raises ``ModelError``
-    when the adapter was trained on another base, ``InputError`` for an adapter or a number format of a remote model.
+    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. In the
+    number format ``auto``, what was trained is served in the one that its manifest records. ``load`` gives the base of
+    a folder. Raises ``ModelError`` when the adapter was trained on another base, ``InputError`` for an adapter or a
+    number format of a remote model.
     """
     if name is not None and is_remote(name):
         if adapter is not None:
@@ -62,14 +63,17 @@ def language_model(
         return RemoteModel(name, remote)
     if adapter is None:
         name = model_name(name, progress)
-        return load(catalogue.resolve(name, "llm", progress), name, number_format)
+        folder = catalogue.resolve(name, "llm", progress)
+        return load(folder, name, _kept_format(folder, number_format))
     trained = read_adapter(adapter)
     name = model_name(trained.base if name is None else name, progress)
     folder = catalogue.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(folder))
+    if trained.method == "full":
+        return _whole_model(trained, name, number_format)
     if number_format == "auto":
-        number_format = _number_format(trained.method)
-    return finetuned_model(load(folder, name, number_format), trained, number_format)
+        number_format = trained.number_format
+    return load(folder, name, _kept_format(folder, number_format)).with_adapter(adapter)
 
 
 def answering_model(
@@ -83,14 +87,15 @@ def answering_model(
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
     check, a warning says why, and transformers answers, with the adapter merged where that is as good. A
-    ``number_format`` is transformers' to keep.
+    ``number_format``, named here or by the environment, is transformers' to keep.
     """
     if engine not in get_args(Engine):
         raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
     remote = name is not None and is_remote(name)
     if engine == "llama.cpp" and not remote:
         return _llamacpp_model(name, adapter, progress)
-    if engine == "auto" and number_format == "auto" and not remote and llamacpp_is_quickest():
+    unnamed = number_format == asked_format() == "auto"
+    if engine == "auto" and unnamed and not remote and llamacpp_is_quickest():
         try:
             return _llamacpp_model(name, adapter, progress)
         except ModelError as error:
@@ -127,11 +132,37 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
 def finetuned_model(
     base: TransformersModel, trained: Adapter, number_format: NumberFormat = "auto"
 ) -> TransformersModel:
-    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights."""
-    folder = Path(trained.folder)
+    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights.
+
+    That model has the number format ``number_format``, or in ``auto`` the one that its manifest records.
+    """
     if trained.method != "full":
-        return base.with_adapter(folder)
-    return load(folder, f"{base.name}+{weights_fingerprint(folder)}", number_format)
+        return base.with_adapter(Path(trained.folder))
+    return _whole_model(trained, base.name, number_format)
+
+
+def _whole_model(trained: Adapter, base: str, number_format: NumberFormat) -> TransformersModel:
+    folder = Path(trained.folder)
+    return load(folder, f"{base}+{weights_fingerprint(folder)}", _kept_format(folder, number_format))
+
+
+def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
+    """``number_format``, or, where it is ``auto``, the one in which the model in ``folder`` keeps what it learned.
+
+    A warning where memory is too small for that.
+    """
+    trained = trained_model(folder) if number_format == "auto" else None
+    if trained is None or trained.number_format == "auto":
+        return number_format
+    kept = trained.number_format
+    if fits(folder, kept):
+        return kept
+    warnings.warn(
+        f"the model in {str(folder)!r} keeps what it learned in {kept}, for which memory is too small; what it answers"
+        " may differ from what it was trained to",
+        stacklevel=3,
+    )
+    return "auto"
 
 
 def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
@@ -167,11 +198,8 @@ def trainable_model(
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
     name = model_name(name, progress)
-    return load(catalogue.resolve(name, "llm", progress), name, _number_format(settings.method))
-
-
-def _number_format(method: str) -> NumberFormat:
-    return "nf4" if method == "qlora" else "auto"
+    folder = catalogue.resolve(name, "llm", progress)
+    return load(folder, name, _kept_format(folder, "nf4" if settings.method == "qlora" else "auto"))
 
 
 def is_remote(name: str) -> bool:

@@ -10,12 +10,13 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup")
 def free_bytes(device: str) -> int:
     """The memory that can be had now: the GPU's, or this machine's within the limit of its control group.
 
-    What files keep of memory for as long as nobody needs it counts as free.
+    What files keep of memory for as long as nobody needs it counts as free, and so does what PyTorch keeps of a GPU's.
     """
     if device == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info()[0])
+        kept_for_reuse = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return int(torch.cuda.mem_get_info()[0]) + kept_for_reuse
     import psutil
 
     free = int(psutil.virtual_memory().available)

@@ -9,8 +9,9 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig
 from safetensors.torch import load_file, save_file
 
 from lorag import machine
-from lorag.errors import ModelError
-from lorag.llm.engines import transformers, weights
+from lorag.errors import InputError, ModelError
+from lorag.llm.engines import base_model as weights
+from lorag.llm.engines import transformers
 from lorag.llm.engines.transformers import load
 from lorag.machine import free_bytes
 from lorag.models.footprint import needed_bytes, require_whole
@@ -76,6 +77,7 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
 
 def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
     monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
+    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
     files = require_whole(smollm_folder)
     half, full = (needed_bytes(files, dtype) for dtype in ("bfloat16", "float32"))
     monkeypatch.setattr(weights, "free_bytes", lambda device: half + 1)
@@ -92,6 +94,28 @@ def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
     monkeypatch.setattr(weights, "free_bytes", lambda device: half)
     with pytest.raises(ModelError, match=r"large needs about 1000\.0 GB .*; smollm2-135m would fit in bfloat16"):
         weights._fitting_format([smollm_folder.parent / "other.safetensors"], "large", "float32", "cpu")
+
+
+def test_the_environment_names_the_number_format_that_auto_is(smollm_folder, monkeypatch):
+    monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
+    monkeypatch.setenv(weights.FORMAT_VARIABLE, "bfloat16")
+    assert load(smollm_folder).dtype == "bfloat16"
+    assert load(smollm_folder, dtype="float32").dtype == "float32"
+    assert load(smollm_folder, dtype="nf4").dtype == "nf4 computed in bfloat16"
+    monkeypatch.setenv(weights.FORMAT_VARIABLE, "nf4")
+    assert load(smollm_folder).dtype == "nf4 computed in float32"
+    for nothing in ("auto", ""):
+        monkeypatch.setenv(weights.FORMAT_VARIABLE, nothing)
+        assert load(smollm_folder).dtype == "float32"
+    monkeypatch.setenv(weights.FORMAT_VARIABLE, "fp16")
+    expected = r"LORAG_NUMBER_FORMAT is 'fp16'; expected one of auto, float32, bfloat16, nf4"
+    with pytest.raises(InputError, match=expected):
+        load(smollm_folder)
+    monkeypatch.setenv(weights.FORMAT_VARIABLE, "float32")
+    monkeypatch.setattr(weights, "free_bytes", lambda device: needed_bytes(require_whole(smollm_folder), "bfloat16"))
+    with pytest.raises(ModelError, match="in bfloat16 it would fit"):
+        load(smollm_folder)
+    assert (weights.fits(smollm_folder, "float32"), weights.fits(smollm_folder, "bfloat16")) == (False, True)
 
 
 def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
@@ -151,6 +175,20 @@ def test_several_adapters_share_one_base_and_each_answers_with_its_own(adapters,
             kept.append(next(stream, ""))
     for model, kept in zip((*together, base), pieces, strict=True):
         assert "".join(kept) == model.generate(PROMPTS[1:], SHORT)[0].text
+
+
+def test_a_detached_adapter_leaves_the_base_and_the_others_as_they_were(adapters):
+    base, folders = adapters
+    before = logits(base)
+    first, second = (base.with_adapter(folder) for folder in folders[:2])
+    alone = logits(second)
+    base.weights.detach(first.adapter)
+    assert torch.equal(logits(second), alone)
+    base.weights.detach(second.adapter)
+    base.weights.detach(second.adapter)  # nothing is left to take out
+    assert torch.equal(logits(base), before)
+    assert not any("lora" in name for name, _ in base.weights.model.named_modules())
+    assert torch.equal(logits(base.with_adapter(folders[1])), alone)
 
 
 def test_a_merged_adapter_answers_as_beside_the_base_and_leaves_the_base_alone(adapters):

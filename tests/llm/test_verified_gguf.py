@@ -39,6 +39,13 @@ def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(training
     assert texts(build.answering_model("smollm2-135m", folder, "llama.cpp")) == texts(adapted)
 
 
+def test_a_number_format_that_the_environment_names_is_kept(monkeypatch, smollm_folder):
+    monkeypatch.setenv("LORAG_NUMBER_FORMAT", "bfloat16")
+    model = build.answering_model("smollm2-135m")
+    assert isinstance(model, TransformersModel)
+    assert model.dtype == "bfloat16"
+
+
 def test_an_adapter_of_another_scale_has_another_form(trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "verified_gguf", lambda folder, base, name, make: (folder.name, name))
     folder = trainings.by("lora").folder

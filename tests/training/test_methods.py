@@ -1,20 +1,27 @@
 """Every method trains a real small model, and what it leaves on the disk is what was trained."""
 
+import copy
 import json
 from typing import get_args
 
 import pytest
 import torch
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorag import build
-from lorag.errors import MissingExtraError
-from lorag.settings import Method, Sampling
-from lorag.training.adapter import read_adapter
+from lorag.errors import InputError, MissingExtraError
+from lorag.llm.engines.base_model import FORMAT_VARIABLE, automatic_format
+from lorag.llm.rendering import Rendered
+from lorag.settings import FinetuneSettings, Method, Sampling
+from lorag.training.adapter import NOISE, read_adapter
 from lorag.training.data.holdout import split
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.loss import plain_loss
+from lorag.training.methods import learner
 from lorag.types import Message
+from lorag.workflows.finetune import train_adapter
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])
 PROMPT = (Message("user", "Who founded Korrin?"),)
@@ -34,17 +41,80 @@ def test_it_learns_and_leaves_the_base_as_it_was(trained, trainings):
     assert read_adapter(trained.folder) == adapter
 
 
-def test_what_is_served_is_what_was_trained(trained, trainings):
-    """The held-out loss of the saved files, on the base as it is published, is that of the model when it was saved."""
-    model = build.language_model(None, trained.folder)
-    kept_back = rows(
-        model.weights.tokenizer, split(trainings.data, trainings.settings(trained.adapter.method)).held_out, 1024
-    ).kept
-    model._forward(torch.tensor([kept_back[0].ids]), past_key_values=model._before(1))  # applies the adapter
-    with torch.inference_mode():
-        served = plain_loss(model.weights.model, kept_back, model._before(len(kept_back))).item()
-    assert served == pytest.approx(trained.adapter.held_out_loss_after, rel=2e-4)
-    assert served < trained.adapter.held_out_loss_before - 0.005
+@pytest.mark.parametrize(
+    ("method", "other"),
+    [*((method, False) for method in get_args(Method)), *((method, True) for method in ("lora", "pissa", "full"))],
+)
+def test_what_is_served_is_what_was_trained(trainings, monkeypatch, method, other):
+    """The held-out loss of the saved files, on the base as it is published, is that of the model when it was saved.
+
+    In the number format that models have here, and for some methods in the ``other`` one.
+    """
+    if other:
+        format_here = automatic_format("cuda" if torch.cuda.is_available() else "cpu")
+        monkeypatch.setenv(FORMAT_VARIABLE, {"float32": "bfloat16", "bfloat16": "float32"}[format_here])
+    adapter = trainings.by(method).adapter
+    served = held_out_loss(trainings, method)
+    assert served == pytest.approx(adapter.held_out_loss_after, rel=2e-4)
+    assert served == pytest.approx(adapter.served_loss, rel=2e-4)
+    assert adapter.checked_loss == adapter.held_out_loss_after
+    assert served < adapter.held_out_loss_before - 0.005
+
+
+def held_out_loss(trainings, method, number_format="auto"):
+    model = build.language_model(None, trainings.by(method).folder, number_format=number_format)
+    kept_back = rows(model.weights.tokenizer, split(trainings.data, trainings.settings(method)).held_out, 1024).kept
+    with model.applied() as applied:
+        return plain_loss(applied, kept_back, model.before(len(kept_back))).item()
+
+
+def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(trainings, monkeypatch):
+    monkeypatch.setenv(FORMAT_VARIABLE, "bfloat16")
+    full = trainings.by("full")
+    ended = full.adapter.held_out_loss_after
+    assert (full.adapter.served_format, full.adapter.number_format) == ("float32", "float32")
+    assert full.adapter.served_loss == pytest.approx(ended, abs=NOISE)
+    assert held_out_loss(trainings, "full") == pytest.approx(ended, abs=NOISE)
+    assert held_out_loss(trainings, "full", "bfloat16") > ended + 0.1
+    named = build.language_model(str(full.folder))
+    assert (named.dtype, build.language_model("smollm2-135m").dtype) == ("float32", "bfloat16")
+    assert build.trainable_model(str(full.folder), FinetuneSettings()).dtype == "float32"
+    monkeypatch.setattr(build, "fits", lambda folder, number_format: False)
+    with pytest.warns(UserWarning, match="keeps what it learned in float32, for which memory is too small"):
+        assert build.finetuned_model(named, full.adapter).dtype == "bfloat16"
+
+
+def test_pissa_trains_what_the_library_trains_as_pissa():
+    """Three of Adam's steps give the weights that PEFT's factors give, which begin in what is left of the weights."""
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=60, **shape)).eval()
+    for layer in model.model.layers:
+        for weight in layer.parameters():
+            if weight.dim() == 2:  # principal parts that stand out, so that both find the same ones
+                left, values, right = torch.linalg.svd(torch.randn_like(weight), full_matrices=False)
+                weight.data = left @ torch.diag(0.05 * values + 2.0 * (torch.arange(len(values)) < 4)) @ right
+    row = Rendered(tuple(range(2, 20)), (False,) * 6 + (True,) * 12)
+    settings = FinetuneSettings(method="pissa", rank=4, alpha=8)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="pissa")
+    theirs = PeftModel(copy.deepcopy(model), config)
+    ids = torch.tensor([row.ids])
+    with torch.no_grad():
+        before = model(ids).logits
+    with learner(model, row, settings) as learning:
+        assert torch.equal(learning.causal(ids).logits, before)
+        for trained in (theirs, learning):
+            optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], 1e-2, weight_decay=0)
+            for _ in range(3):
+                optimizer.zero_grad()
+                plain_loss(trained.causal if trained is learning else theirs.get_base_model(), [row]).backward()
+                optimizer.step()
+        with torch.no_grad():
+            ours, expected = learning.causal(ids).logits, theirs(ids).logits
+    assert float((expected - before).abs().max()) > 0.1
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-3)
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, before)
 
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
@@ -75,14 +145,15 @@ def test_the_folder_holds_what_its_method_leaves(trained):
     assert sum("magnitude" in name for name in weights) == (30 * 7 if adapter.method == "dora" else 0)
 
 
-def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(smollm_own, trainings):
+def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(trainings):
     """None leaves a trace in the logits of another."""
+    base = build.language_model("smollm2-135m")
 
     def logits(model):
-        return model._forward(IDS, past_key_values=model._before(1)).logits
+        return model._forward(IDS, past_key_values=model.before(1)).logits
 
     folders = [trainings.by(method).folder for method in ("prompt", "lora", "prefix", "dora", "rslora", "pissa")]
-    models = [smollm_own, *(smollm_own.with_adapter(folder) for folder in folders)]
+    models = [base, *(base.with_adapter(folder) for folder in folders)]
     once = [logits(model) for model in models]
     for model, expected in reversed(list(zip(models, once, strict=True))):
         assert torch.equal(logits(model), expected)
@@ -94,6 +165,14 @@ def test_without_its_extra_four_bits_are_refused_with_the_install_line(trainings
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r"a base of 4 bits needs .* `pip install 'lorag\[qlora\]'`"):
         build.trainable_model("smollm2-135m", trainings.settings("qlora"))
+
+
+@pytest.mark.parametrize("method", ["full", "pissa"])
+def test_what_begins_at_whole_weights_is_refused_on_four_bits(trainings, tmp_path, monkeypatch, method):
+    monkeypatch.setenv(FORMAT_VARIABLE, "nf4")
+    engine = build.trainable_model("smollm2-135m", trainings.settings(method))
+    with pytest.raises(InputError, match=rf"method '{method}' begins at whole weights, .* take the method qlora"):
+        train_adapter(engine, trainings.data, tmp_path / "a", trainings.settings(method))
 
 
 def test_four_bits_are_never_repacked_for_answering(trainings, monkeypatch):

@@ -80,7 +80,7 @@ def llama_cpp(gguf: Path, prompts) -> list[tuple[str, int]]:
 
 def test_llama_cpp_answers_what_the_adapter_answers(trainings, tmp_path):
     folder = export(trainings.by("lora").folder, tmp_path / "support", form="gguf", precision="f32")
-    model = build.language_model(None, trainings.by("lora").folder)
+    model = build.language_model(None, trainings.by("lora").folder, number_format="float32")
     expected = model.generate(PROMPTS, Sampling(max_tokens=8))
     found = llama_cpp(folder / "model.gguf", PROMPTS)
     assert len(QUESTIONS) == 20
@@ -117,7 +117,7 @@ def test_a_qwen_model_with_biases_and_its_own_head_answers_alike(smollm, tmp_pat
 def test_a_merged_folder_is_a_model_of_its_own(trainings, tmp_path):
     folder = export(trainings.by("lora").folder, tmp_path / "merged", precision="f32")
     model = AutoModelForCausalLM.from_pretrained(folder)
-    adapted = build.language_model(None, trainings.by("lora").folder)
+    adapted = build.language_model(None, trainings.by("lora").folder, number_format="float32")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.chat_template == adapted.weights.tokenizer.chat_template
     ids = torch.tensor([adapted._ids(PROMPTS[0], Sampling())])
@@ -131,6 +131,8 @@ def test_all_weights_and_four_bits_are_exported_too(trainings, tmp_path):
     with pytest.warns(UserWarning, match="trained on a base of 4 bits and is merged into the base as it is published"):
         export(trainings.by("qlora").folder, tmp_path / "qlora")
     assert (tmp_path / "full" / "model.safetensors").stat().st_size < 2.1 * 135e6
+    with pytest.warns(UserWarning, match=r"all weights were trained, in float32, and bf16 may round .* f32 all of it"):
+        export(trainings.by("full").folder, tmp_path / "coarse", precision="bf16")
     assert (tmp_path / "qlora" / "model.safetensors").is_file()
 
 

@@ -225,6 +225,8 @@ def _print_adapter(adapter: Adapter) -> None:
         kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
         what = kept_back[adapter.held_out_kind]
         output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
+    if adapter.served_loss is not None:
+        output.print(f"As it is served: {adapter.served}.", markup=False)
     if adapter.forgetting is not None:
         output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
     if changes := read_changes(Path(adapter.folder)):

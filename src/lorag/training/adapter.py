@@ -10,11 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from lorag.errors import DataError, ModelError
 from lorag.training.forgetting import ControlChange, Forgetting
 
 MANIFEST = "lorag.json"
+NOISE = 0.01
+"""Nats within which two losses of the same rows count as one: what another order of sums makes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,42 @@ class Adapter:
     loss_last: float
     held_out_loss_before: float | None
     held_out_loss_after: float | None
+    """As when training ended; before and after by the library's own forward, as it is served."""
     forgetting: Forgetting | None
     """What the model lost of everything else; None where that was not measured."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
     settings: Mapping[str, float | str]
     versions: Mapping[str, str]
+    checked_loss: float | None = None
+    """Loss, when training ended, of the rows by which serving is checked: those held out, or else a few of those that
+    were trained on. None in manifests of earlier versions."""
+    served_format: str | None = None
+    """The number format in which the saved folder was loaded again for that: the machine's own, or float32 where all
+    weights were trained and the machine's own lost more than noise. None where that was not done."""
+    served_loss: float | None = None
+    """Loss of the same rows by what was loaded."""
+
+    @property
+    def number_format(self) -> Literal["auto", "float32", "nf4"]:
+        """The number format to load in where none is asked for.
+
+        All weights are trained in float32, and served in bf16 only where that was measured to round nothing away. The
+        base of an adapter is served as any model, but for one of 4 bits, whose rounding the adapter learned to correct.
+        """
+        if self.method == "full":
+            return "auto" if self.served_format == "bfloat16" else "float32"
+        return "nf4" if "nf4" in (self.served_format or "") or self.method == "qlora" else "auto"
+
+    @property
+    def served(self) -> str:
+        """The loss when training ended and the loss as served, in one line."""
+        if self.checked_loss is None or self.served_loss is None:
+            return "not measured"
+        return (
+            f"loss {self.checked_loss:.2f} when training ended, {self.served_loss:.2f} loaded again in"
+            f" {self.served_format}"
+        )
 
     def to_json(self) -> str:
         """The manifest, without the folder it lies in."""
@@ -81,6 +114,22 @@ def read_adapter(folder: Path) -> Adapter:
         return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(path, f"is not a manifest this version reads: {error}") from error
+
+
+def trained_model(folder: Path) -> Adapter | None:
+    """What a model folder says of its training where all of its weights were trained here; None for any other model.
+
+    Raises ``DataError`` as ``read_adapter`` does.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        fields = json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(path, f"is not a manifest this version reads: {error}") from error
+    # A fetched model has a manifest too, which knows of no training.
+    return read_adapter(folder) if fields.get("method") == "full" else None
 
 
 def require_base(adapter: Adapter, base: str, base_weights: str) -> None:

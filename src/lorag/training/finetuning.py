@@ -33,6 +33,10 @@ from lorag.training.kernels.batching import RenderedRows, batches, rows
 from lorag.training.memory_limits import memory_errors
 from lorag.types import Conversation
 
+_CHECKED, _CHECKED_ROWS, _CHECKED_TOKENS = 32, 8, 512
+"""Most trained rows that serving is checked by where none are held out; most rows and tokens of a batch of a check, for
+which the library makes logits of all rows wherever one of them is supervised."""
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -59,6 +63,7 @@ class _Prepared:
     held_out_kind: Kind
     steps: Sequence[Sequence[Rendered]]
     held_out_steps: Sequence[Sequence[Rendered]]
+    checked: Sequence[Sequence[Rendered]]
     estimate: Estimate
 
 
@@ -79,21 +84,18 @@ def train(
     number or nothing was learned.
     """
     from lorag.training.kernels.loss import plain_loss
-    from lorag.training.trainer import mean_loss, run
+    from lorag.training.trainer import mean_loss
 
     start = time.perf_counter()
     with _prepare(base, conversations, replayed, settings) as prepared:
         prepared.estimate.require_memory()
         progress("finetuning", 0, prepared.estimate.updates, str(prepared.estimate))
-        learning, steps, held_out = prepared.learning, prepared.steps, prepared.held_out_steps
-        begun = _norms(learning)
-        before = mean_loss(learning, held_out) if held_out else None
+        learning, held_out = prepared.learning, prepared.held_out.kept
+        before = mean_loss(learning.library_loss, prepared.checked) if held_out else None
         general = partial(measure, learning, base.tokenizer, control, progress)
         known = general("before") if settings.measure_forgetting else None
-        identity = fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings)])
-        curve = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress)
-        if _norms(learning) == begun:
-            raise ModelError("training changed nothing; raise epochs or learning_rate")
+        curve = _losses_of_steps(base, prepared, out, settings, progress)
+        ended = mean_loss(learning.library_loss, prepared.checked)
         adapter = Adapter(
             folder=str(out),
             method=settings.method,
@@ -104,7 +106,7 @@ def train(
             conversations=len(prepared.learned.kept),
             rehearsed=len(replayed),
             too_long=prepared.learned.too_long + prepared.held_out.too_long,
-            held_out=len(prepared.held_out.kept),
+            held_out=len(held_out),
             held_out_kind=prepared.held_out_kind,
             tokens=prepared.learned.tokens,
             supervised_tokens=prepared.learned.supervised_tokens,
@@ -114,11 +116,12 @@ def train(
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
-            held_out_loss_after=mean_loss(learning, held_out) if held_out else None,
+            held_out_loss_after=ended if held_out else None,
             forgetting=forgetting(known, general("after")) if known else None,
             loss_curve=tuple(curve),
             settings={**asdict(settings), "learning_rate": settings.rate},
             versions={name: version(name) for name in ("torch", "transformers", "peft")},
+            checked_loss=ended,
         )
         _save(learning, base, adapter, out)
     return adapter
@@ -134,6 +137,24 @@ def estimate(
     """What ``train`` with the same arguments would take; one step is computed and nothing is written."""
     with _prepare(base, conversations, replayed, settings) as prepared:
         return prepared.estimate
+
+
+def checked_batches(
+    tokenizer: PreTrainedTokenizerBase,
+    conversations: Sequence[Conversation],
+    settings: FinetuneSettings,
+    replayed: Sequence[Conversation] = (),
+) -> list[tuple[Rendered, ...]]:
+    """The rows of a training with these arguments that its ``checked_loss`` is of, in batches."""
+    parts = split(conversations, settings)
+    kept = rows(tokenizer, parts.held_out or (*parts.learned, *replayed), settings.max_tokens).kept
+    return _checked(kept, ()) if parts.held_out else _checked((), kept)
+
+
+def _checked(held_out: Sequence[Rendered], learned: Sequence[Rendered]) -> list[tuple[Rendered, ...]]:
+    """All rows held out, or else some of the learned ones, evenly spaced."""
+    kept = held_out or learned[:: -(-len(learned) // _CHECKED)]
+    return batches(kept, _CHECKED_TOKENS, _CHECKED_ROWS)
 
 
 def data_fingerprint(conversations: Sequence[Conversation]) -> str:
@@ -160,7 +181,29 @@ def _prepare(
     with memory_errors(), learner(base.model, learned.kept[0], settings) as learning:
         learning.loss = choose_loss(learning.causal, steps[0][:2])
         expected = estimate_of(learning, steps, settings)
-        yield _Prepared(learning, learned, held_out, parts.kind, steps, held_out_steps, expected)
+        checked = _checked(held_out.kept, learned.kept)
+        yield _Prepared(learning, learned, held_out, parts.kind, steps, held_out_steps, checked, expected)
+
+
+def _losses_of_steps(
+    base: Base, prepared: _Prepared, out: Path, settings: FinetuneSettings, progress: Progress
+) -> list[float]:
+    """Trains, and returns the loss of every update. Raises ``ModelError`` when no weight is another one after it."""
+    from lorag.training.trainer import run
+
+    learning, identity = prepared.learning, _identity(base, prepared, settings)
+    begun = _norms(learning)
+    curve = run(learning, prepared.steps, prepared.held_out_steps, _checkpoints(out), identity, settings, progress)
+    if _norms(learning) == begun:
+        raise ModelError("training changed nothing; raise epochs or learning_rate")
+    return curve
+
+
+def _identity(base: Base, prepared: _Prepared, settings: FinetuneSettings) -> str:
+    """What decides the course of a training; one that was interrupted resumes only where it is the same."""
+    # PiSSA's checkpoints once held factors of half the rank.
+    form = ["twice the rank"] if settings.method == "pissa" else []
+    return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings), *form])
 
 
 def _save(learning: Learner, base: Base, adapter: Adapter, out: Path) -> None:

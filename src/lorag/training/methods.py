@@ -1,7 +1,7 @@
 """How a model is made trainable, and what of it is kept: PEFT's layers in it, virtual tokens before it, or all of it.
 
-Every method ends as files that apply to the base as it is published: a PiSSA adapter is turned into a LoRA adapter of
-twice the rank, a full finetune is a model of its own. Not here: merging, other methods of PEFT.
+Every method ends as files that apply to the base as it is published: PiSSA is trained as a LoRA adapter of twice the
+rank, a full finetune is a model of its own. Not here: merging, other methods of PEFT.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.modules.module import _IncompatibleKeys
 
+from lorag.errors import InputError
 from lorag.llm.rendering import Rendered
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
 from lorag.models.quiet import quiet_transformers
 from lorag.settings import FinetuneSettings
-from lorag.training.kernels.loss import Loss
+from lorag.training.kernels.loss import Loss, plain_loss
 from lorag.training.memory_limits import require_memory_for_copy
 
 if TYPE_CHECKING:
@@ -37,11 +38,9 @@ class Learner(torch.nn.Module):
 
     loss: Loss
 
-    def __init__(self, model: PeftModel | PreTrainedModel, *, saves_difference: bool = False) -> None:
-        """With ``saves_difference`` what is saved of LoRA's factors is their product's difference from now."""
+    def __init__(self, model: PeftModel | PreTrainedModel) -> None:
         super().__init__()
         self.model = model
-        self._begun = {name: p.clone() for name, p in self.trained().items()} if saves_difference else {}
         self.train()
 
     @property
@@ -70,6 +69,10 @@ class Learner(torch.nn.Module):
         """Mean cross entropy a supervised token, a scalar."""
         return self.loss(self.causal, rows, self.before(len(rows)))
 
+    def library_loss(self, rows: Sequence[Rendered]) -> torch.Tensor:
+        """The same by the library's own forward, which serves what is saved: a step may round otherwise."""
+        return plain_loss(self.causal, rows, self.before(len(rows)))
+
     def trained(self) -> dict[str, torch.Tensor]:
         """The weights that are trained, by name; they share memory with the model."""
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
@@ -92,49 +95,40 @@ class Learner(torch.nn.Module):
             tokenizer.save_pretrained(folder)
             return
         model = cast("PeftModel", self.model)
-        config: Any = model.peft_config["default"]
         # Named only now: PEFT asks a model hub about a name it is given.
-        config.base_model_name_or_path = base
-        state = None
-        if self._begun:
-            config.r, config.lora_alpha, config.init_lora_weights = 2 * config.r, 2 * config.lora_alpha, True
-            state = {
-                name.removeprefix("model."): _beside(name, p, self._begun[name]) for name, p in self.trained().items()
-            }
+        model.peft_config["default"].base_model_name_or_path = base
         # No method here changes the vocabulary, so there is nothing to ask about either.
-        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
-
-
-def _beside(name: str, now: torch.Tensor, begun: torch.Tensor) -> torch.Tensor:
-    """A factor of BA - B'A' as one product of twice the rank: A above A', B beside -B'."""
-    return torch.cat([now, begun], dim=0) if "lora_A" in name else torch.cat([now, -begun], dim=1)
+        model.save_pretrained(str(folder), save_embedding_layers=False)
 
 
 @contextmanager
 def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings) -> Iterator[Learner]:
     """``model`` made trainable by ``settings.method``, initialised from its seed; as it was when the block ends.
 
-    A method that changes the base's own weights works on a copy. Virtual tokens begin as the tokens that ``first``
+    All weights are trained in a copy, in float32. Virtual tokens begin as the tokens that ``first``
     begins with: from meaningful ones learning is steadier than from noise (Li and Liang 2021, section 7.5).
     """
     from peft import PeftModel
 
-    torch.manual_seed(settings.seed)
-    if settings.method in ("full", "pissa"):
-        size = 4 if settings.method == "full" else model.dtype.itemsize
-        require_memory_for_copy(
-            size * sum(weight.numel() for weight in model.parameters()), free_bytes(model.device.type)
+    if settings.method in ("full", "pissa") and getattr(model, "is_quantized", False):
+        raise InputError(
+            f"method {settings.method!r} begins at whole weights, and the base is held in 4 bits; load it in float32 or"
+            " bfloat16, or take the method qlora"
         )
+    torch.manual_seed(settings.seed)
     if settings.method == "full":
+        size = 4 * sum(weight.numel() for weight in model.parameters())
+        require_memory_for_copy(size, free_bytes(model.device.type))
         # bf16 would round small updates away.
         yield Learner(copy.deepcopy(model).float().requires_grad_(True))
         return
-    pissa = settings.method == "pissa"
-    adapted = PeftModel(copy.deepcopy(model) if pissa else model, _config(settings))
+    adapted = PeftModel(model, _config(settings))
     try:
         if settings.method in ("prompt", "prefix"):
             _begin_as(adapted, first.ids[: settings.virtual_tokens])
-        yield Learner(adapted, saves_difference=pissa)
+        if settings.method == "pissa":
+            _begin_as_principal_parts(adapted, settings.rank)
+        yield Learner(adapted)
     finally:
         if not adapted.active_peft_config.is_prompt_learning:
             adapted.unload()
@@ -148,17 +142,38 @@ def _config(settings: FinetuneSettings) -> PeftConfig:
         return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
     if settings.method == "prefix":
         return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
-    begin: Any = "pissa_niter_16" if settings.method == "pissa" else True
+    times = 2 if settings.method == "pissa" else 1
     return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
+        r=times * settings.rank,
+        lora_alpha=times * settings.alpha,
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
         use_rslora=settings.method == "rslora",
         use_dora=settings.method == "dora",
-        init_lora_weights=begin,
     )
+
+
+def _begin_as_principal_parts(model: PeftModel, rank: int) -> None:
+    """Makes LoRA of twice the rank train as PiSSA does (Meng et al. 2024), and compute as the base does to begin with.
+
+    PiSSA takes the principal parts B'A' out of a weight W and trains factors that begin as them:
+    ``W - B'A' + BA = W + B'(A - A') + (B - B')A``. So ``lora_A`` holds A - A' above A, whose gradients are one, and
+    ``lora_B`` holds B', which gets none, beside B - B'. W stays as it is: taken out of a weight of 16 bits, the large
+    B'A' would leave it rounded otherwise than in the base that is served.
+    """
+    for module in model.modules():
+        layer: Any = module
+        if "default" not in getattr(layer, "lora_A", ()):
+            continue
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        left, values, right = torch.svd_lowrank(layer.get_base_layer().weight.detach().float(), rank, niter=16)
+        root = (values / layer.scaling["default"]).sqrt()
+        with torch.no_grad():
+            a.copy_(torch.cat([torch.zeros_like(a[rank:]), root[:, None] * right.T]))
+            b.copy_(torch.cat([left * root, torch.zeros_like(b[:, rank:])], dim=1))
+        a.register_hook(lambda gradient: (gradient[:rank] + gradient[rank:]).repeat(2, 1))
+        b.register_hook(lambda gradient: torch.cat([torch.zeros_like(gradient[:, :rank]), gradient[:, rank:]], dim=1))
 
 
 def _begin_as(model: PeftModel, ids: Sequence[int]) -> None:

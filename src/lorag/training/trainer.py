@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,13 +66,13 @@ def run(
     return curve
 
 
-def mean_loss(model: Learner, data: Sequence[Sequence[Rendered]]) -> float:
-    """Mean cross entropy a supervised token over all batches, of which there is one at least."""
+def mean_loss(loss: Callable[[Sequence[Rendered]], torch.Tensor], data: Sequence[Sequence[Rendered]]) -> float:
+    """Mean cross entropy a supervised token over all batches, of which there is one at least; ``loss`` is a batch's."""
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for batch in data:
             count = sum(sum(row.supervised) for row in batch)
-            total += float(model(batch)) * count
+            total += float(loss(batch)) * count
             tokens += count
     return total / tokens
 

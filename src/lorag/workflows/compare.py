@@ -147,7 +147,8 @@ def _fill(
         data, adapter = _adapter(inputs, scene, engine)
         finetuned = build.finetuned_model(engine, adapter)
         models |= dict.fromkeys((FINETUNED, BOTH), CachedModel(finetuned))
-        run.write_facts(facts | _training_facts(engine, adapter, settings), (data.origin, *_training_notes(adapter)))
+        facts |= _training_facts(engine, finetuned, adapter, settings)
+        run.write_facts(facts, (data.origin, *_training_notes(adapter)))
     else:
         run.write_facts(facts, [_NOT_TRAINED.format(model)])
     _recall(models, log, settings)
@@ -295,13 +296,17 @@ def _facts(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings
     }
 
 
-def _training_facts(engine: TransformersModel, adapter: Adapter, settings: CompareSettings) -> dict[str, str]:
+def _training_facts(
+    engine: TransformersModel, finetuned: TransformersModel, adapter: Adapter, settings: CompareSettings
+) -> dict[str, str]:
+    other = "" if finetuned.dtype == engine.dtype else f", those that were trained in {finetuned.dtype}"
     return {
-        "weights": engine.dtype,
+        "weights": f"{engine.dtype}{other}",
         "finetuning": f"{adapter.conversations} conversations, {adapter.steps} steps,"
         f" {adapter.seconds / 60:.1f} minutes",
         "training loss": loss_curve(adapter.loss_curve),
         "method": str(settings.finetune),
+        "served": adapter.served,
         "forgetting": str(adapter.forgetting or "not measured"),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -34,10 +35,17 @@ def export(
     beside a Modelfile for Ollama.
 
     ``precision`` is that of the written matrices; ``q8_0`` is a form of GGUF alone. Raises ``InputError`` for virtual
-    tokens, which no weights hold, and ``ModelError`` for models without a GGUF form here.
+    tokens, which no weights hold, and ``ModelError`` for models without a GGUF form here. Warns of a precision that may
+    round away what all weights have learned.
     """
     trained, target = read_adapter(Path(adapter)), Path(out)
     _check(trained, target, form, precision)
+    if _may_lose(trained, precision):
+        warnings.warn(
+            f"all weights were trained, in float32, and {precision} may round away what they learned; f16 keeps more,"
+            " f32 all of it",
+            stacklevel=2,
+        )
     weights = build.merged_weights(trained, progress)
     progress(f"writing {form}", 0, 1)
     with folder_whole(target) as folder:
@@ -65,6 +73,12 @@ def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{str(target)!r} is there already; choose another with --out")
     require_writable(target.absolute().parent)
+
+
+def _may_lose(trained: Adapter, precision: Precision) -> bool:
+    """Whether ``precision`` is too coarse for steps of a full finetune, as far as it was not measured to keep them."""
+    coarse = precision == "q8_0" or (precision == "bf16" and trained.served_format != "bfloat16")
+    return trained.method == "full" and coarse
 
 
 def _write_merged(weights: Weights, folder: Path, precision: Precision) -> None:

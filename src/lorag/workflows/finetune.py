@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lorag import build
 from lorag.chat.prompts import as_served, question_prompt
 from lorag.errors import InputError, LoragError
-from lorag.files import require_writable
+from lorag.files import require_writable, write_whole
 from lorag.interfaces import Progress, no_progress
+from lorag.llm.engines.base_model import automatic_format, fits
 from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.rendering import Rendered
 from lorag.settings import REFUSAL, FinetuneSettings
-from lorag.training.adapter import MANIFEST, Adapter, read_adapter
+from lorag.training.adapter import MANIFEST, NOISE, Adapter, read_adapter
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations
 from lorag.training.data.general_replay import general_replay
 from lorag.training.estimate import Estimate
-from lorag.training.finetuning import Base, data_fingerprint, estimate, train
+from lorag.training.finetuning import Base, checked_batches, data_fingerprint, estimate, train
+from lorag.training.memory_limits import memory_errors
 from lorag.types import Conversation
 from lorag.workflows.evaluate import check_tasks, evaluate_models
 
@@ -81,9 +86,14 @@ def train_adapter(
     progress: Progress = no_progress,
     control: Sequence[MultipleChoice] = (),
 ) -> Adapter:
-    """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet."""
+    """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
+
+    What was saved is loaded again, and the number format that keeps what was learned is recorded in it. Where none
+    does, or it does not load, a warning says so.
+    """
     replayed = _general_replay(engine, conversations, settings)
-    return train(_base(engine), conversations, out, settings, replayed=replayed, control=control, progress=progress)
+    adapter = train(_base(engine), conversations, out, settings, replayed=replayed, control=control, progress=progress)
+    return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))
 
 
 def control_questions(path: Path | str | None, settings: FinetuneSettings) -> list[MultipleChoice]:
@@ -95,9 +105,63 @@ def control_questions(path: Path | str | None, settings: FinetuneSettings) -> li
     return read_control(Path(path))
 
 
+def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    """``adapter`` with its loss as it is served; measured and recorded in the first of several processes."""
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    if not PartialState().is_main_process:
+        return adapter
+    try:
+        with memory_errors():
+            measured = _measured(engine, adapter, checked)
+    except LoragError as error:
+        warnings.warn(f"what was trained is saved, and could not be loaded again to be checked: {error}", stacklevel=2)
+        return adapter
+    write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
+    if not _keeps(measured):
+        warnings.warn(f"what is served is not what was trained: {measured.served}", stacklevel=2)
+    return measured
+
+
+def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    """The adapter on its base as that is; all weights in the machine's number format, in float32 if it loses any."""
+    if adapter.method != "full":
+        served = build.finetuned_model(engine, adapter)
+        try:
+            return _loaded(adapter, served, checked)
+        finally:
+            if served.adapter is not None:
+                engine.weights.detach(served.adapter)
+    gc.collect()  # the copy that was trained, which the library's trainer holds in a circle
+    own = automatic_format(engine.weights.model.device.type)
+    measured = _loaded(adapter, build.finetuned_model(engine, adapter, own), checked)
+    if _keeps(measured) or own == "float32" or not fits(Path(adapter.folder), "float32"):
+        return measured
+    return _loaded(adapter, build.finetuned_model(engine, adapter, "float32"), checked)
+
+
+def _loaded(adapter: Adapter, served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    return replace(adapter, served_format=served.dtype, served_loss=_loss(served, checked))
+
+
+def _keeps(adapter: Adapter) -> bool:
+    """Whether what was loaded is what was trained."""
+    ended, served = adapter.checked_loss, adapter.served_loss
+    return ended is not None and served is not None and abs(served - ended) <= NOISE
+
+
+def _loss(served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> float:
+    """Mean cross entropy a supervised token, as the model answers."""
+    from lorag.training.kernels.loss import plain_loss
+    from lorag.training.trainer import mean_loss
+
+    with served.applied() as model:
+        return mean_loss(lambda rows: plain_loss(model, rows, served.before(len(rows))), checked)
+
+
 def _evaluate(engine: TransformersModel, adapter: Adapter, tasks: Path, progress: Progress) -> None:
     """Scores what was trained, in the first of several processes; what fails is a warning."""
-    from accelerate import PartialState  # type: ignore[import-untyped]
+    from accelerate import PartialState
 
     if not PartialState().is_main_process:
         return

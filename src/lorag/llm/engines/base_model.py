@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import time
 import warnings
@@ -16,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from lorag.errors import ModelError, require
+from lorag.errors import InputError, ModelError, require
 from lorag.llm.decoding.prefill import merges
 from lorag.machine import free_bytes, gigabytes
 from lorag.models.catalogue import CATALOGUE, model_path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 NumberFormat = Literal["auto", "float32", "bfloat16", "nf4"]
+FORMAT_VARIABLE = "LORAG_NUMBER_FORMAT"
+"""The environment variable that says which number format ``auto`` is."""
 _BF16_GAIN = 1.2
 """How many times faster bf16 must multiply before its coarser sums are taken."""
 
@@ -112,6 +115,18 @@ class Weights:
                 raise ModelError(f"the adapter in {str(folder)!r} does not load whole into {self.name}: {odd!r}")
             self.adapted.eval()
 
+    def detach(self, adapter: str) -> None:
+        """Takes the layers of that adapter out again, where they are beside the base's; others stay."""
+        with self.lock:
+            if self.adapted is None or adapter not in self.adapted.peft_config:
+                return
+            if len(self.adapted.peft_config) > 1:
+                self.adapted.delete_adapter(adapter)
+            else:
+                self.adapted.unload()
+                self.adapted = None
+            self.now = ""
+
     def merged(self, adapter: str, name: str) -> Weights:
         """A copy of the weights with the adapter added into them: quicker to compute with, and one more model large.
 
@@ -129,12 +144,14 @@ class Weights:
 def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weights:
     """The base model saved in ``folder``.
 
-    ``auto`` takes bf16 on a GPU, on a CPU that multiplies it clearly faster than float32, and, with a warning, where
-    memory holds nothing larger. A row's text does not depend on its batch in float32; in bf16, two tokens that are
-    almost equally likely may change places. ``nf4`` keeps the linear layers in 4 bits and computes as ``auto`` does.
+    ``auto`` takes what the environment variable ``LORAG_NUMBER_FORMAT`` names, else bf16 on a GPU, on a CPU that
+    multiplies it clearly faster than float32, and, with a warning, where memory holds nothing larger. A row's text does
+    not depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places. ``nf4``
+    keeps the linear layers in 4 bits and computes as ``auto`` does.
 
     Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small; both before
-    memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed.
+    memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed, and ``InputError`` for a value of the
+    environment variable that is no number format.
     """
     import torch
     from safetensors import SafetensorError
@@ -144,7 +161,7 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = _fitting_format(require_whole(folder), name, dtype, device)
-    compute = getattr(torch, _fastest_format(device) if chosen == "nf4" else chosen)
+    compute = getattr(torch, automatic_format(device) if chosen == "nf4" else chosen)
     options = _four_bits(compute, device) if chosen == "nf4" else {}
     tokenizer = load_tokenizer(folder)
     try:
@@ -193,6 +210,7 @@ def _keep_trainable(model: PreTrainedModel) -> None:
 
 def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: str) -> NumberFormat:
     """The number format to load in. Raises ``ModelError`` that says what would fit when it does not."""
+    dtype = asked_format() if dtype == "auto" else dtype
     chosen = _fastest_format(device) if dtype == "auto" else dtype
     free = free_bytes(device)
     needed = needed_bytes(files, chosen) if files else 0
@@ -214,6 +232,34 @@ def _fetched_models_within(free: int) -> list[str]:
     folders = {name: model_path(name) for name, model in CATALOGUE.items() if model.kind == "llm"}
     here = {name: require_whole(folder) for name, folder in folders.items() if folder is not None}
     return [name for name, files in here.items() if needed_bytes(files, "bfloat16") <= free]
+
+
+def asked_format() -> NumberFormat:
+    """The number format that the environment names for ``auto``; ``auto`` where it names none.
+
+    Raises ``InputError`` with the valid ones.
+    """
+    named = os.environ.get(FORMAT_VARIABLE) or "auto"
+    if named not in get_args(NumberFormat):
+        raise InputError(
+            f"the environment variable {FORMAT_VARIABLE} is {named!r}; expected one of"
+            f" {', '.join(get_args(NumberFormat))}, or nothing"
+        )
+    return cast("NumberFormat", named)
+
+
+def automatic_format(device: str) -> Literal["float32", "bfloat16"]:
+    """The number format that is computed in where none is asked for by a caller."""
+    asked = asked_format()
+    return _fastest_format(device) if asked in ("auto", "nf4") else cast('Literal["float32", "bfloat16"]', asked)
+
+
+def fits(folder: Path, dtype: NumberFormat) -> bool:
+    """Whether memory now holds the model saved in ``folder`` in that number format, as far as its files tell."""
+    import torch
+
+    files = require_whole(folder)
+    return not files or needed_bytes(files, dtype) <= free_bytes("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:

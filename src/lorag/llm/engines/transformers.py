@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +31,7 @@ from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Cache, DynamicCache
+    from transformers import Cache, DynamicCache, PreTrainedModel
 
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
@@ -135,17 +136,21 @@ class TransformersModel:
 
         ids = torch.tensor([render(self.weights.tokenizer, _PROBE, reply=True).ids], device=self.weights.model.device)
         base = TransformersModel(self.weights)._forward(ids, logits_to_keep=1).logits
-        if torch.equal(self._forward(ids, logits_to_keep=1, past_key_values=self._before(1)).logits, base):
+        if torch.equal(self._forward(ids, logits_to_keep=1, past_key_values=self.before(1)).logits, base):
             raise ModelError(
                 f"the adapter in {str(folder)!r} changes nothing: it is untrained or was dropped on loading"
             )
 
     def _forward(self, ids: torch.Tensor, **arguments: Any) -> Any:
         """One pass of the weights with exactly this model's adapter, or with none."""
-        with self.weights.applied(self.adapter if self.virtual is None else None) as model:
+        with self.applied() as model:
             return model(ids, **arguments)
 
-    def _before(self, rows: int) -> DynamicCache | None:
+    def applied(self) -> AbstractContextManager[PreTrainedModel]:
+        """The weights, held for the caller alone, with the layers that this model computes with; see ``before``."""
+        return self.weights.applied(self.adapter if self.virtual is None else None)
+
+    def before(self, rows: int) -> DynamicCache | None:
         """A cache of the virtual tokens before each of ``rows`` rows, to be filled further."""
         if self.virtual is None:
             return None
@@ -173,7 +178,7 @@ class TransformersModel:
 
         device = self.weights.model.device
         ids = torch.tensor([[*self._ids(prompt, Sampling(max_tokens=len(tokens))), *tokens]], device=device)
-        logits = self._forward(ids, logits_to_keep=len(tokens) + 1, past_key_values=self._before(1)).logits[0, :-1]
+        logits = self._forward(ids, logits_to_keep=len(tokens) + 1, past_key_values=self.before(1)).logits[0, :-1]
         known = logits.float().log_softmax(-1)
         own = known.gather(-1, torch.tensor(tokens, device=device)[:, None]).flatten()
         return list(zip(own.tolist(), known.max(-1).values.tolist(), strict=True))
@@ -316,7 +321,7 @@ class TransformersModel:
         if len(prompts) > 1 and self.weights.merges:
             logits, mask, cache = in_rows([self._merged(part) for part in passes(prompts)], room)
             return logits.float().cpu(), mask, cache
-        begun, held = kept.take(prompts[0]) if kept is not None else (0, self._before(len(prompts)))
+        begun, held = kept.take(prompts[0]) if kept is not None else (0, self.before(len(prompts)))
         rests = [prompt[begun:] for prompt in prompts]
         longest = max(map(len, rests))
         device = self.weights.model.device
@@ -327,8 +332,8 @@ class TransformersModel:
         return logits, mask, cache
 
     def _merged(self, prompts: Sequence[Sequence[int]]) -> Pass:
-        with self.weights.applied(self.adapter if self.virtual is None else None) as model:
-            return merged(model, prompts, self._before(1))
+        with self.applied() as model:
+            return merged(model, prompts, self.before(1))
 
     def _step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
         """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""

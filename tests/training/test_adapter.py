@@ -1,0 +1,58 @@
+"""A manifest says in which number format the adapter is served; one of an earlier version is read without it."""
+
+import json
+import shutil
+
+import pytest
+
+from lorag.errors import DataError
+from lorag.training.adapter import read_adapter, trained_model
+
+ADDED = ("checked_loss", "served_format", "served_loss")
+
+
+@pytest.fixture
+def folder(trainings, tmp_path):
+    """A copy of an adapter to write into."""
+    return shutil.copytree(trainings.by("lora").folder, tmp_path / "adapter")
+
+
+def change(folder, without=(), **fields):
+    manifest = json.loads((folder / "lorag.json").read_text()) | fields
+    (folder / "lorag.json").write_text(json.dumps({k: v for k, v in manifest.items() if k not in without}))
+    return read_adapter(folder)
+
+
+@pytest.mark.parametrize(("method", "expected"), [("full", "float32"), ("qlora", "nf4"), ("lora", "auto")])
+def test_a_manifest_of_an_earlier_version_is_read(folder, method, expected):
+    adapter = change(folder, ADDED, method=method)
+    assert [getattr(adapter, name) for name in ADDED] == [None] * 3
+    assert adapter.number_format == expected
+    assert adapter.served == "not measured"
+    with pytest.raises(DataError, match="is not a manifest this version reads"):
+        change(folder, unknown=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "measured", "expected"),
+    [
+        ("full", "float32", "float32"),
+        ("full", "bfloat16", "auto"),
+        ("lora", "float32", "auto"),
+        ("lora", "nf4 computed in float32", "nf4"),
+    ],
+)
+def test_the_number_format_is_the_one_that_was_measured_to_keep_what_was_learned(folder, method, measured, expected):
+    adapter = change(folder, method=method, served_format=measured, checked_loss=1.984, served_loss=1.99)
+    assert adapter.number_format == expected
+    assert adapter.served == f"loss 1.98 when training ended, 1.99 loaded again in {measured}"
+
+
+def test_only_a_model_whose_weights_were_all_trained_has_a_manifest_that_counts(folder, smollm_folder, tmp_path):
+    assert trained_model(folder) is None
+    assert trained_model(smollm_folder) is None
+    assert trained_model(tmp_path) is None
+    assert change(folder, method="full") == trained_model(folder)
+    (folder / "lorag.json").write_text("{")
+    with pytest.raises(DataError, match=r"lorag\.json.* is not a manifest this version reads"):
+        trained_model(folder)

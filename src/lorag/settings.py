@@ -160,11 +160,38 @@ class RetrievalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptSettings:
+    """What stands in a prompt beside the question and its sources."""
+
+    question_first: bool = False
+    """Whether the question stands above its sources, and the instruction below them; else the question stands last."""
+    offer_refusal: bool = True
+    """Whether the instruction offers the response template for a question that the model cannot answer."""
+    examples: int = 0
+    """Worked examples before the question, each with its sources where the question has sources."""
+    refused_example: bool = False
+    """Whether one more example shows sources that do not answer its question, and the response template."""
+
+    def __post_init__(self) -> None:
+        """Refuses a number of examples below 0."""
+        _require(self.examples >= 0, f"examples {self.examples!r} is below 0")
+
+    def __str__(self) -> str:
+        """The prompt in a few words."""
+        shown = [f"{self.examples} example{'s' * (self.examples != 1)}"] if self.examples else []
+        shown += ["1 refused example"] if self.refused_example else []
+        order = "question before sources" if self.question_first else "question after sources"
+        return ", ".join([order, *([] if self.offer_refusal else ["no refusal offered"]), *shown])
+
+
+@dataclass(frozen=True, slots=True)
 class ChatSettings:
     """How a question becomes a prompt and an answer."""
 
     context_tokens: int = 400
     """Room for numbered sources in the prompt, in the language model's tokens; whole passages only."""
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    """What stands beside the question and its sources."""
     response_template: str = REFUSAL
     """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -233,6 +260,9 @@ class FinetuneSettings:
     """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
     alpha: int = 32
     """Scale of the adapter's contribution is ``alpha / rank``."""
+    trained_layers: float = 1.0
+    """Share of the decoder's layers, from the top, that LoRA and its kinds train. The frozen ones below need no
+    backward pass, and their output for a batch is computed once and kept for the next passes."""
     virtual_tokens: int = 16
     """Length of a learned prompt or prefix."""
     learning_rate: float | None = None
@@ -274,6 +304,7 @@ class FinetuneSettings:
         _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
         _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
         _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
+        _require(0 < self.trained_layers <= 1, f"trained_layers {self.trained_layers!r} is not above 0 and at most 1")
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.batch_rows is None or self.batch_rows >= 1, f"batch_rows {self.batch_rows!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
@@ -294,8 +325,38 @@ class FinetuneSettings:
             "prompt": f"{self.virtual_tokens} tokens",
             "prefix": f"{self.virtual_tokens} tokens",
         }
-        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, all linear layers")
+        part = (
+            "all linear layers" if self.trained_layers == 1 else f"linear layers of the upper {self.trained_layers:.0%}"
+        )
+        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, {part}")
         return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSettings:
+    """How a finetune is chosen: within a budget, by what it brings on wordings that it was not trained on."""
+
+    minutes: float = 20.0
+    """Budget of all trainings together; at most a third of it goes into choosing."""
+    wordings: int = 10
+    """Most wordings in which a fact is trained on."""
+    probed_facts: int = 24
+    """Facts that are asked in wordings not trained on, after every training."""
+    most_reading_loss: float = 0.03
+    """Share of the probed facts by which reading a given passage may fall."""
+    most_recall_loss: float = 0.03
+    """Share of the probed facts that a weaker adapter may lose."""
+    most_forgetting: float = 0.3
+    """Rise of the loss on general text, in nats per token, above which weaker adapters are tried."""
+
+    def __post_init__(self) -> None:
+        """Refuses a budget of nothing, and shares that are none."""
+        _require(self.minutes > 0, f"minutes {self.minutes!r} is not above 0")
+        _require(self.wordings >= 1, f"wordings {self.wordings!r} is below 1")
+        _require(self.probed_facts >= 1, f"probed_facts {self.probed_facts!r} is below 1")
+        for name in ("most_reading_loss", "most_recall_loss"):
+            share = getattr(self, name)
+            _require(0 <= share <= 1, f"{name} {share!r} is not between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +418,8 @@ class CompareSettings:
     """Most questions asked: a fixed pseudo-random sample; None asks all."""
     seed: int = 0
     """Seed of that sample."""
+    prompt_questions: int = 24
+    """Questions, none of them tested, on which the prompt of each arm is chosen; 0 asks with ``chat.prompt``."""
     slice_size: int = 40
     """Questions asked at a time; rows are on the disk after each slice."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
@@ -367,10 +430,13 @@ class CompareSettings:
     """How every arm is asked."""
     finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(held_out_share=0.0))
     """Nothing is held out: the questions asked are themselves wordings that were not trained on."""
+    recipe: RecipeSettings | None = field(default_factory=RecipeSettings)
+    """How the finetune is chosen; None trains by ``finetune`` as it stands."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     """How the verdict is reached; may change between a run and its resumption."""
 
     def __post_init__(self) -> None:
         """Refuses a comparison without questions."""
         _require(self.limit is None or self.limit >= 1, f"limit {self.limit!r} is below 1")
+        _require(self.prompt_questions >= 0, f"prompt_questions {self.prompt_questions!r} is below 0")
         _require(self.slice_size >= 1, f"slice_size {self.slice_size!r} is below 1")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from typing import get_args
 
 import pytest
@@ -20,7 +21,7 @@ from lorag.training.data.holdout import split
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.loss import plain_loss
 from lorag.training.methods import learner
-from lorag.types import Message
+from lorag.types import Conversation, Message
 from lorag.workflows.finetune import train_adapter
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])
@@ -80,7 +81,7 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
     assert (named.dtype, build.language_model("smollm2-135m").dtype) == ("float32", "bfloat16")
     assert build.trainable_model(str(full.folder), FinetuneSettings()).dtype == "float32"
     monkeypatch.setattr(build, "fits", lambda folder, number_format: False)
-    with pytest.warns(UserWarning, match="keeps what it learned in float32, for which memory is too small"):
+    with pytest.warns(UserWarning, match="keeps what it learned in float32, which needs more memory than is free"):
         assert build.finetuned_model(named, full.adapter).dtype == "bfloat16"
 
 
@@ -183,3 +184,13 @@ def test_four_bits_are_never_repacked_for_answering(trainings, monkeypatch):
     model = build.trainable_model("smollm2-135m", trainings.settings("qlora")).weights.model
     flags = [layer.support_avx512bf16_for_cpu for layer in model.modules() if isinstance(layer, modules.Linear4bit)]
     assert flags == [False] * (30 * 7)
+
+
+def test_only_the_upper_layers_are_trained_where_a_share_is_asked_for(smollm_own):
+    model = smollm_own.weights.model
+    first = rows(smollm_own.weights.tokenizer, [Conversation((Message("user", "Hi"), Message("assistant", "Ho")))], 99)
+    with learner(model, first.kept[0], FinetuneSettings(trained_layers=0.5)) as learning:
+        layers = {int(re.search(r"layers\.(\d+)\.", name)[1]) for name in learning.trained()}
+        kinds = {re.search(r"(\w+)\.lora_", name)[1] for name in learning.trained()}
+    assert layers == set(range(15, 30))
+    assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

@@ -79,7 +79,10 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
 
 
 def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
-    """Seconds of one step, and the bytes that it keeps for its gradient."""
+    """Seconds of one step, and the bytes that it keeps for its gradient.
+
+    The second of two steps is timed: the first one prepares kernels, which takes seconds on some machines.
+    """
     import torch
 
     own = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
@@ -91,10 +94,14 @@ def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    start = time.perf_counter()
+    trained = [weight for weight in learning.parameters() if weight.requires_grad]
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = learning(rows)
-    torch.autograd.grad(loss, [weight for weight in learning.parameters() if weight.requires_grad])
+    torch.autograd.grad(loss, trained)
+    if learning.device.type == "cuda":
+        torch.cuda.synchronize(learning.device)
+    start = time.perf_counter()
+    torch.autograd.grad(learning(rows), trained)
     if learning.device.type == "cuda":
         torch.cuda.synchronize(learning.device)
     return time.perf_counter() - start, sum(kept.values())

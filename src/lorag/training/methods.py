@@ -7,6 +7,7 @@ rank, a full finetune is a model of its own. Not here: merging, other methods of
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +123,7 @@ def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings)
         # bf16 would round small updates away.
         yield Learner(copy.deepcopy(model).float().requires_grad_(True))
         return
-    adapted = PeftModel(model, _config(settings))
+    adapted = PeftModel(model, _config(settings, model))
     try:
         if settings.method in ("prompt", "prefix"):
             _begin_as(adapted, first.ids[: settings.virtual_tokens])
@@ -135,23 +136,33 @@ def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings)
         model.eval()
 
 
-def _config(settings: FinetuneSettings) -> PeftConfig:
+def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:
     from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig
 
     if settings.method == "prompt":
         return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
     if settings.method == "prefix":
         return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    layers = model.config.num_hidden_layers
+    first = layers - max(1, round(settings.trained_layers * layers))
     times = 2 if settings.method == "pissa" else 1
     return LoraConfig(
         r=times * settings.rank,
         lora_alpha=times * settings.alpha,
         lora_dropout=0.0,
-        target_modules="all-linear",
+        target_modules=_linear_layers(model) if first else "all-linear",
+        layers_to_transform=list(range(first, layers)) if first else None,
         task_type="CAUSAL_LM",
         use_rslora=settings.method == "rslora",
         use_dora=settings.method == "dora",
     )
+
+
+def _linear_layers(model: PreTrainedModel) -> list[str]:
+    """The names of the linear layers inside the decoder's layers, as they repeat in each of them."""
+    inside = re.compile(r"\.\d+\..*?([^.]+)$")
+    found = (inside.search(name) for name, layer in model.named_modules() if isinstance(layer, torch.nn.Linear))
+    return sorted({match[1] for match in found if match is not None})
 
 
 def _begin_as_principal_parts(model: PeftModel, rank: int) -> None:

@@ -12,6 +12,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -56,7 +57,8 @@ def run(
     curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
     if not curve or not all(math.isfinite(loss) for loss in curve):
         raise ModelError(f"the training loss is not a number after {len(curve)} updates; lower the learning rate")
-    first, last = curve[0], sum(curve[-5:]) / len(curve[-5:])
+    few = max(1, min(5, len(curve) // 2))
+    first, last = fmean(curve[:few]), fmean(curve[-few:])
     if last > first:
         warnings.warn(
             f"the training loss rose from {first:.2f} to {last:.2f}: the model was not taught but damaged; lower the"

@@ -30,7 +30,7 @@ _ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_p
 
 
 def supports(model: PreTrainedModel) -> bool:
-    """Whether this is a decoder of a known shape, with plain LoRA on all its projections."""
+    """Whether this is a decoder of a known shape, with plain LoRA on all projections of its upper layers."""
     from peft.tuners.lora import Linear
 
     causal: Any = model
@@ -41,18 +41,29 @@ def supports(model: PreTrainedModel) -> bool:
         return False
     if getattr(config, "sliding_window", None) is not None:
         return False
-    layers = causal.model.layers
+    layers = causal.model.layers[first_trained(model) :]
     projections = [getattr(layer.self_attn, name) for layer in layers for name in _ATTENTION]
     projections += [getattr(layer.mlp, name) for layer in layers for name in _MLP]
-    return isinstance(causal.lm_head, torch.nn.Linear) and all(
-        type(layer) is Linear
-        and len(layer.active_adapters) == 1
-        and not layer.merged
-        and not layer.lora_variant
-        and not layer.lora_bias[layer.active_adapters[0]]
-        and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
-        for layer in projections
+    return (
+        bool(projections)
+        and isinstance(causal.lm_head, torch.nn.Linear)
+        and all(
+            type(layer) is Linear
+            and len(layer.active_adapters) == 1
+            and not layer.merged
+            and not layer.lora_variant
+            and not layer.lora_bias[layer.active_adapters[0]]
+            and isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
+            for layer in projections
+        )
     )
+
+
+def first_trained(model: PreTrainedModel) -> int:
+    """The place of the lowest layer with LoRA; the layers below it are frozen. The number of layers without any."""
+    causal: Any = model
+    trained = (any(p.requires_grad for p in layer.parameters()) for layer in causal.model.layers)
+    return next((place for place, has in enumerate(trained) if has), len(causal.model.layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +169,42 @@ def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
     return loss(model, supervised_tree(rows).to(model.device))
 
 
-def loss(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
-    """Mean cross entropy over the supervised tokens, of a model that ``supports`` accepts; both on one device."""
+def loss(model: PreTrainedModel, batch: SupervisedTree, below: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean cross entropy over the supervised tokens, of a model that ``supports`` accepts; both on one device.
+
+    ``below`` is what ``states_below`` gives for the batch, where it is known.
+    """
     causal: Any = model
-    decoder, made = causal.model, batch.tokens
-    x = decoder.embed_tokens(made.ids)
-    cos, sin = (part[0] for part in decoder.rotary_emb(x[None], made.positions[None]))
-    heads = decoder.layers[0].self_attn
-    everywhere = torch.arange(len(x), device=x.device)
-    at_all, at_last = (
-        attention(made, queries, cos, sin, heads.head_dim, heads.scaling) for queries in (everywhere, batch.predicting)
-    )
-    *layers, last = decoder.layers
+    decoder, first = causal.model, first_trained(model)
+    x = states_below(model, batch) if below is None else below
+    at_all, at_last = (_attention(model, batch, queries) for queries in (None, batch.predicting))
+    *layers, last = decoder.layers[first:]
     for layer in layers:
         x = _layer(layer, x, at_all)
     states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
     mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch)  # type: ignore[no-untyped-call]
     return mean
+
+
+def states_below(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
+    """The states ``(n, hidden)`` that enter the first trained layer; no gradient passes them."""
+    causal: Any = model
+    with torch.no_grad():
+        x: torch.Tensor = causal.model.embed_tokens(batch.tokens.ids)
+        attend = _attention(model, batch, None)
+        for layer in causal.model.layers[: first_trained(model)]:
+            x = _layer(layer, x, attend)
+    return x
+
+
+def _attention(model: PreTrainedModel, batch: SupervisedTree, queries: torch.Tensor | None) -> Attention:
+    """Attention over the tree for some of its tokens, or for all."""
+    causal: Any = model
+    decoder, made = causal.model, batch.tokens
+    heads, places = decoder.layers[0].self_attn, torch.arange(len(made.ids), device=made.ids.device)
+    weight = decoder.embed_tokens.weight
+    cos, sin = (part[0] for part in decoder.rotary_emb(weight[:1, None], made.positions[None]))
+    return attention(made, places if queries is None else queries, cos, sin, heads.head_dim, heads.scaling)
 
 
 def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | None = None) -> torch.Tensor:
@@ -200,6 +230,8 @@ def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def _project(x: torch.Tensor, *layers: Any) -> tuple[torch.Tensor, ...]:
+    if not hasattr(layers[0], "base_layer"):  # a frozen layer
+        return tuple(functional.linear(x, layer.weight, layer.bias) for layer in layers)
     maps = [_projection(layer) for layer in layers]
     factors = [factor for map_ in maps for factor in (map_.a, map_.b)]
     outputs: tuple[torch.Tensor, ...] = _Projections.apply(x, maps, *factors)  # type: ignore[no-untyped-call]

@@ -17,7 +17,8 @@ import torch
 from lorag.llm.prefix_tree import pass_over
 from lorag.llm.rendering import Rendered
 from lorag.training.kernels.cuda_graphs import Replayed
-from lorag.training.kernels.fused_step import fused_loss, supports
+from lorag.training.kernels.frozen_layers import FrozenBelow
+from lorag.training.kernels.fused_step import first_trained, fused_loss, supports
 from lorag.training.kernels.supervised_tree import supervised_tree
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
         difference = _difference(model, rows)
     if difference <= _TOLERANCE:
         alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
-        return Replayed() if alone and model.device.type == "cuda" else fused_loss
+        if alone and model.device.type == "cuda":
+            return Replayed()
+        return FrozenBelow() if first_trained(model) else fused_loss
     warnings.warn(
         f"the fast training step differs from the library's by {difference:.2g} on this model, more than"
         f" {_TOLERANCE:g}; training runs on the library's step, which is slower",
@@ -93,13 +96,15 @@ def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
 
 @contextmanager
 def _shortened(model: PreTrainedModel) -> Iterator[None]:
-    """Leaves out all layers but the first, the middle and the last one: they are of one kind, and so is their proof.
+    """Leaves out all layers but the first, the last and two trained ones: they are of one kind, and so is their proof.
 
     By all layers it would take as long as several steps.
     """
     decoder: Any = model.model
-    layers = decoder.layers
-    places = sorted({0, len(layers) // 2, len(layers) - 1})
+    layers, first = decoder.layers, first_trained(model)
+    places = sorted(
+        {0, first, (first + len(layers)) // 2, len(layers) - 1} if first else {0, len(layers) // 2, len(layers) - 1}
+    )
     decoder.layers = torch.nn.ModuleList(layers[place] for place in places)
     try:
         yield

@@ -2,12 +2,19 @@
 
 import pytest
 
-from lorag.chat.bot import ChatBot
-from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal, question_prompt, source_text
+from lorag.chat.bot import ChatBot, answer_together
+from lorag.chat.prompts import (
+    WorkedExample,
+    as_served,
+    as_served_with_sources,
+    is_refusal,
+    question_prompt,
+    source_text,
+)
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.settings import REFUSAL, ChatSettings
-from lorag.types import Chunk, Conversation, Hit, Message
+from lorag.settings import REFUSAL, ChatSettings, PromptSettings
+from lorag.types import Chunk, Conversation, Hit, Message, Sampling
 
 
 def hit(text: str, heading: str = "", score: float = 1.0) -> Hit:
@@ -157,3 +164,49 @@ def test_training_conversations_take_the_form_that_is_served():
     assert with_sources.messages[:-1] == question_prompt("Why?", [hit("Because.")], REFUSAL)
     assert with_sources.messages[-1] == plain.messages[-1]
     assert with_sources.evidence == ("a.md",)
+
+
+EXAMPLES = (
+    WorkedExample("How far?", (hit("It is 5 km."),), "5 km."),
+    WorkedExample("How old?", (hit("9 years."),), "9."),
+)
+
+
+def test_worked_examples_are_turns_before_the_question_with_sources_where_it_has_some():
+    model = ScriptedModel(lambda prompt: "x")
+    ChatBot(model, Shelf(hit("Because.")), examples=EXAMPLES).ask("Why?")
+    ChatBot(model, examples=EXAMPLES).ask("Why?")
+    with_sources, without = model.prompts
+    assert [m.role for m in with_sources] == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert "It is 5 km." in with_sources[1].content
+    assert with_sources[1].content.endswith("Question: How far?")
+    assert [m.content for m in without[1:]] == ["How far?", "5 km.", "How old?", "9.", "Why?"]
+
+
+def test_worked_examples_give_way_before_sources_do():
+    model = ScriptedModel(lambda prompt: "x", context_tokens=60)
+    settings = ChatSettings(sampling=Sampling(max_tokens=8))
+    bot = ChatBot(model, Shelf(hit("Because of the tide.")), settings, examples=EXAMPLES * 3)
+    answer = bot.ask("Why?")
+    assert "Because of the tide." in answer.prompt[-1].content
+    assert len(answer.prompt) < 2 + 2 * 6
+
+
+def test_the_question_may_stand_first_and_the_refusal_may_be_left_out():
+    prompt = question_prompt("Why?", [hit("Because.")], REFUSAL, PromptSettings(question_first=True))
+    assert prompt[-1].content.startswith("Question: Why?")
+    assert prompt[-1].content.endswith("Answer the question in one short sentence from the sources.")
+    assert REFUSAL in prompt[0].content
+    bare = question_prompt("Why?", [], REFUSAL, PromptSettings(offer_refusal=False))
+    assert REFUSAL not in bare[0].content
+
+
+def test_chatbots_answer_together_what_each_answers_alone():
+    model = ScriptedModel(lambda prompt: prompt[-1].content[-20:])
+    bots = [ChatBot(model), ChatBot(model, Shelf(hit("Because.")), examples=EXAMPLES)]
+    questions = [["Why?", "How?"], ["When?"]]
+    alone = [[answer.text for answer in bot.answer(asked)] for bot, asked in zip(bots, questions, strict=True)]
+    together = answer_together(list(zip(bots, questions, strict=True)))
+    assert [[answer.text for answer in answers] for answers in together] == alone
+    with pytest.raises(ValueError, match="one model and one way of sampling"):
+        answer_together([(bots[0], ["Why?"]), (ChatBot(ScriptedModel(lambda prompt: "x")), ["Why?"])])

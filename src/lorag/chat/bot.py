@@ -1,21 +1,21 @@
 """``ChatBot``: a language model, a retriever or none, and everything an answer needs to be audited.
 
 Every way of giving a model external knowledge is one of these: base (no retriever), finetuned (a model with an
-adapter), retrieval (a retriever), both. What does not fit into the model's context is left out in an order: sources
-first, then the oldest turns; the question never.
+adapter), retrieval (a retriever), both. What does not fit into the model's context is left out in an order: worked
+examples first, then sources, then the oldest turns; the question never.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
 from lorag.chat.history import fitting_exchanges
-from lorag.chat.prompts import fitting_sources, is_refusal, question_prompt
+from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
@@ -34,8 +34,11 @@ class ChatBot:
         *,
         cache: AnswerCache | None = None,
         gated: bool = False,
+        examples: Sequence[WorkedExample] = (),
     ) -> None:
         """``k`` bounds the passages looked at for one question; the token budget decides how many are sent.
+
+        ``examples`` are shown before every question, as far as the model's context has room for them.
 
         ``gated``: where the retriever finds nothing, the question is about something else; then the response template
         is the answer, and the model is not asked.
@@ -46,6 +49,7 @@ class ChatBot:
         self.k = k
         self.cache = cache
         self.gated = gated and retriever is not None
+        self.examples = tuple(examples)
         self._guard = WordGuard(self.settings.blocked_words)
 
     def answer(self, questions: Sequence[str]) -> list[Answer]:
@@ -53,6 +57,10 @@ class ChatBot:
 
         Raises ``InputError`` for an empty question, and for one that does not fit the model's context.
         """
+        return answer_together([(self, questions)])[0]
+
+    def _begin(self, questions: Sequence[str]) -> _Begun:
+        """What is known without the model, and the prompts of the rest."""
         state = self._state()
         known = {i: answer for i, question in enumerate(questions) if (answer := self._known(question, state))}
         rest = [i for i in range(len(questions)) if i not in known]
@@ -65,11 +73,14 @@ class ChatBot:
         ]
         seconds = (time.perf_counter() - start) / max(1, len(rest))
         known |= dict.fromkeys(rest, self._refusal(seconds))
-        completions = self.model.generate([prompt for _, prompt, _ in asked], self.settings.sampling)
-        for (i, prompt, sources), completion in zip(asked, completions, strict=True):
-            known[i] = self._answer(prompt, sources, completion, seconds)
-            self._keep(questions[i], state, known[i])
-        return [known[i] for i in range(len(questions))]
+        return _Begun(tuple(questions), state, known, asked, seconds)
+
+    def _end(self, begun: _Begun, completions: Sequence[Completion]) -> list[Answer]:
+        """The answers, from what the model completed."""
+        for (i, prompt, sources), completion in zip(begun.asked, completions, strict=True):
+            begun.known[i] = self._answer(prompt, sources, completion, begun.seconds)
+            self._keep(begun.questions[i], begun.state, begun.known[i])
+        return [begun.known[i] for i in range(len(begun.questions))]
 
     def ask(self, question: str) -> Answer:
         """The answer to one question."""
@@ -78,7 +89,7 @@ class ChatBot:
     def drawing(self, sampling: Sampling) -> ChatBot:
         """The same chatbot, drawing answers in another way; without a cache, whose answers were not drawn so."""
         settings = replace(self.settings, sampling=sampling)
-        return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated)
+        return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated, examples=self.examples)
 
     def reply(self, question: str, history: Sequence[Message] = (), instruction: str = "") -> Reply:
         """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
@@ -134,15 +145,20 @@ class ChatBot:
         model, settings = self.model, self.settings
         sources = fitting_sources(hits, model.count_tokens, settings.context_tokens)
         earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)
+        examples = self.examples
         while True:
-            instruction, asked = question_prompt(question, sources, settings.response_template)
+            instruction, *shown, asked = question_prompt(
+                question, sources, settings.response_template, settings.prompt, examples
+            )
             if below:
                 instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
-            prompt = (instruction, *(turn for exchange in earlier for turn in exchange), asked)
+            prompt = (instruction, *shown, *(turn for exchange in earlier for turn in exchange), asked)
             room = model.room(prompt, settings.sampling)
             if room is None or room >= 0:
                 return prompt, sources
-            if sources:
+            if examples:
+                examples = examples[:-1]
+            elif sources:
                 sources = sources[:-1]
             elif earlier:
                 del earlier[0]
@@ -167,6 +183,31 @@ class ChatBot:
             truncated=done.finish == "length",
             guarded=self._guard.found(done.text),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """Questions of which some are answered and the others wait for the model."""
+
+    questions: tuple[str, ...]
+    state: str | None
+    known: dict[int, Answer]
+    asked: Sequence[tuple[int, Prompt, tuple[Hit, ...]]]
+    seconds: float
+    """Of search, per question."""
+
+
+def answer_together(asked: Sequence[tuple[ChatBot, Sequence[str]]]) -> list[list[Answer]]:
+    """The answers of several chatbots over one model, each to its own questions, generated in the same batches.
+
+    Raises ``ValueError`` for chatbots over different models or with different sampling, else as ``ChatBot.answer``.
+    """
+    if len({(id(bot.model), bot.settings.sampling) for bot, _ in asked}) > 1:
+        raise ValueError("chatbots that answer together need one model and one way of sampling")
+    begun = [bot._begin(questions) for bot, questions in asked]
+    prompts = [prompt for each in begun for _, prompt, _ in each.asked]
+    done = iter(asked[0][0].model.generate(prompts, asked[0][0].settings.sampling) if prompts else ())
+    return [bot._end(each, [next(done) for _ in each.asked]) for (bot, _), each in zip(asked, begun, strict=True)]
 
 
 class Reply:

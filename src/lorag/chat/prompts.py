@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from lorag.settings import PromptSettings
 from lorag.types import Conversation, Hit, Message, Prompt
 
 _CONTRACTION = {"don't": "do not", "can't": "cannot", "doesn't": "does not", "isn't": "is not", "aren't": "are not"}
@@ -24,22 +26,62 @@ _REFUSALS = re.compile(
 )
 
 
-_OWN_LINE = re.compile(r"^(?=[ \t]*(?:Sources:|Question:|Answer from the sources\.|\[\d+\]))", re.MULTILINE)
+_SHORT_SENTENCE = "Answer the question in one short sentence from the sources."
+_OWN_LINE = re.compile(
+    r"^(?=[ \t]*(?:Sources:|Question:|Answer from the sources\.|Answer the question in one short|\[\d+\]))",
+    re.MULTILINE,
+)
 """Where a line begins as a line of the prompt itself does."""
+_DEFAULT = PromptSettings()
 
 
-def system_message(response_template: str) -> Message:
+@dataclass(frozen=True, slots=True)
+class WorkedExample:
+    """A question with its sources and the answer that it should get: shown to the model before the question."""
+
+    question: str
+    sources: tuple[Hit, ...]
+    reply: str
+
+
+def system_message(response_template: str, prompt: PromptSettings = _DEFAULT) -> Message:
     """The instruction of every arm."""
+    if not prompt.offer_refusal:
+        return Message("system", "Answer the question briefly.")
     return Message("system", f"Answer the question briefly. If you do not know the answer, reply: {response_template}")
 
 
-def question_prompt(question: str, sources: Sequence[Hit], response_template: str) -> Prompt:
-    """The messages that ask ``question``, with numbered sources when there are any."""
-    content = question
-    if sources:
-        quoted = "\n\n".join(source_text(number, hit) for number, hit in enumerate(sources, start=1))
-        content = f"Sources:\n{quoted}\n\nAnswer from the sources.\nQuestion: {question}"
-    return (system_message(response_template), Message("user", content))
+def question_prompt(
+    question: str,
+    sources: Sequence[Hit],
+    response_template: str,
+    prompt: PromptSettings = _DEFAULT,
+    examples: Sequence[WorkedExample] = (),
+) -> Prompt:
+    """The messages that ask ``question``, with numbered sources when there are any.
+
+    ``examples`` come before it as turns of the conversation, in the same form: with their sources where the question
+    has sources, without where it has none.
+    """
+    shown = [
+        turn
+        for example in examples
+        for turn in (
+            Message("user", _asked(example.question, example.sources if sources else (), prompt)),
+            Message("assistant", example.reply),
+        )
+    ]
+    return (system_message(response_template, prompt), *shown, Message("user", _asked(question, sources, prompt)))
+
+
+def _asked(question: str, sources: Sequence[Hit], prompt: PromptSettings) -> str:
+    """What the user's message holds."""
+    if not sources:
+        return question
+    quoted = "\n\n".join(source_text(number, hit) for number, hit in enumerate(sources, start=1))
+    if prompt.question_first:
+        return f"Question: {question}\n\nSources:\n{quoted}\n\n{_SHORT_SENTENCE}"
+    return f"Sources:\n{quoted}\n\nAnswer from the sources.\nQuestion: {question}"
 
 
 def source_text(number: int, hit: Hit) -> str:
@@ -60,17 +102,19 @@ def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], roo
     return tuple(fitting)
 
 
-def as_served(conversation: Conversation, response_template: str) -> Conversation:
+def as_served(conversation: Conversation, response_template: str, prompt: PromptSettings = _DEFAULT) -> Conversation:
     """A training conversation in the form in which it is served: under the instruction, unless it brings its own."""
     if conversation.messages[0].role == "system":
         return conversation
-    return Conversation((system_message(response_template), *conversation.messages), conversation.evidence)
+    return Conversation((system_message(response_template, prompt), *conversation.messages), conversation.evidence)
 
 
-def as_served_with_sources(conversation: Conversation, sources: Sequence[Hit], response_template: str) -> Conversation:
-    """A one-question conversation as it is served with retrieval: the question under its sources."""
-    prompt = question_prompt(conversation.question, sources, response_template)
-    return Conversation((*prompt, conversation.messages[-1]), conversation.evidence)
+def as_served_with_sources(
+    conversation: Conversation, sources: Sequence[Hit], response_template: str, prompt: PromptSettings = _DEFAULT
+) -> Conversation:
+    """A one-question conversation as it is served with retrieval: the question with its sources."""
+    messages = question_prompt(conversation.question, sources, response_template, prompt)
+    return Conversation((*messages, conversation.messages[-1]), conversation.evidence)
 
 
 def is_refusal(text: str, response_template: str) -> bool:

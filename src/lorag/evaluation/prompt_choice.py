@@ -1,0 +1,146 @@
+"""Which prompt to ask with: a few are tried on questions that are not tested, fewer of them on more questions.
+
+By successive halving (Jamieson and Talwalkar 2016): every prompt answers a few questions, the better half answers
+twice as many, until one is left. A prompt with which too many answerable questions are refused ranks below all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import fmean
+from typing import Any
+
+from lorag.evaluation.answers.metrics import Correct, NewContentRecall
+from lorag.files import draw
+from lorag.settings import PromptSettings
+from lorag.types import Answer, Example
+
+MOST_REFUSED = 0.1
+"""Share of answerable questions beyond which refusing costs more than it saves."""
+FEWEST_QUESTIONS = 6
+"""Below this many questions no prompt is chosen over the default."""
+_UNANSWERABLE_SHARE = 0.25
+"""Least share of questions to refuse, where there are any."""
+
+Ask = Callable[[Mapping[PromptSettings, Sequence[Example]]], Mapping[PromptSettings, Sequence[Answer]]]
+"""Answers the questions of each prompt under it, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedPrompt:
+    """A prompt and what it brought on the questions it was tried on."""
+
+    prompt: PromptSettings
+    questions: int
+    right: float
+    """Share answered right, or refused where the documents do not answer."""
+    refused: float | None
+    """Share of the answerable questions that were refused; None without any."""
+    answered: float | None
+    """Share of the unanswerable questions that were answered; None without any."""
+    seconds: float
+    """Seconds per question, generation alone."""
+    prompt_tokens: float
+    """Tokens per prompt."""
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Higher is better: within the limit on refusals first, then by right answers."""
+        return self.refused is None or self.refused <= MOST_REFUSED, self.right
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChoice:
+    """The prompt to ask with; ``tried`` lists all, the chosen one first, then by how far they came."""
+
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    tried: tuple[TriedPrompt, ...] = ()
+
+    def __str__(self) -> str:
+        """The choice in one line."""
+        if not self.tried:
+            return f"{self.prompt} (the default: too few questions to choose on)"
+        best = self.tried[0]
+        return (
+            f"{self.prompt} (best of {len(self.tried)} on {best.questions} questions that are not tested:"
+            f" {100 * best.right:.0f} % right)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The choice and everything tried, as JSON takes it."""
+        return {"prompt": asdict(self.prompt), "tried": [asdict(each) for each in self.tried]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PromptChoice:
+        """What ``to_json`` wrote."""
+        tried = [TriedPrompt(**{**each, "prompt": PromptSettings(**each["prompt"])}) for each in value["tried"]]
+        return cls(PromptSettings(**value["prompt"]), tuple(tried))
+
+
+def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
+    """At most ``limit`` of ``examples``, always the same, a quarter of them unanswerable where there are so many."""
+    ordered = sorted(examples, key=lambda example: draw(f"trial {example.id}"))
+    answerable = [example for example in ordered if example.answers]
+    others = [example for example in ordered if not example.answers]
+    few = min(len(others), max(round(_UNANSWERABLE_SHARE * limit), limit - len(answerable)))
+    chosen = answerable[: limit - few] + others[:few]
+    return sorted(chosen, key=lambda example: draw(f"order {example.id}"))
+
+
+def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Example], ask: Ask) -> PromptChoice:
+    """The best of ``candidates``, whose first is the default and wins ties, on ``examples`` in the order given.
+
+    With fewer than 6 examples, or one candidate, nothing is tried.
+    """
+    if len(examples) < FEWEST_QUESTIONS or len(candidates) < 2:
+        return PromptChoice(candidates[0])
+    correct = Correct(NewContentRecall.fit(examples))
+    answers: dict[PromptSettings, list[Answer]] = {candidate: [] for candidate in candidates}
+    tried: dict[PromptSettings, TriedPrompt] = {}
+    left = list(candidates)
+    for size in _sizes(len(examples)):
+        asked = ask({candidate: examples[len(answers[candidate]) : size] for candidate in left})
+        for candidate in left:
+            answers[candidate] += asked[candidate]
+            tried[candidate] = _tried(candidate, examples[:size], answers[candidate], correct)
+        left = sorted(left, key=lambda each: tried[each].rank, reverse=True)  # stable: earlier ones win ties
+        if size < len(examples):
+            left = left[: _half(len(left))]
+    order = sorted(candidates, key=lambda each: (tried[each].questions, tried[each].rank), reverse=True)
+    return PromptChoice(left[0], tuple(tried[each] for each in (left[0], *(e for e in order if e != left[0]))))
+
+
+def planned_answers(candidates: int, questions: int) -> int:
+    """How many answers ``choose_prompt`` asks for."""
+    answers, before = 0, 0
+    for size in _sizes(questions):
+        answers += candidates * (size - before)
+        candidates, before = _half(candidates), size
+    return answers
+
+
+def _half(count: int) -> int:
+    return -(-count // 2)
+
+
+def _sizes(questions: int) -> list[int]:
+    """How many questions each round has answered in the end: a third, two thirds, all."""
+    return sorted({max(FEWEST_QUESTIONS, questions // 3), max(FEWEST_QUESTIONS, 2 * questions // 3), questions})
+
+
+def _tried(
+    prompt: PromptSettings, examples: Sequence[Example], answers: Sequence[Answer], correct: Correct
+) -> TriedPrompt:
+    pairs = list(zip(examples, answers, strict=True))
+    refused = [float(answer.refused) for example, answer in pairs if example.answers]
+    answered = [float(not answer.refused) for example, answer in pairs if not example.answers]
+    return TriedPrompt(
+        prompt,
+        len(examples),
+        fmean(score.value or 0.0 for score in correct.score(examples, answers)),
+        fmean(refused) if refused else None,
+        fmean(answered) if answered else None,
+        fmean(answer.usage.generate_seconds for answer in answers),
+        fmean(answer.usage.prompt_tokens for answer in answers),
+    )

@@ -1,0 +1,87 @@
+"""The prompt that is chosen is the one under which most is right, and it refuses little of what could be answered."""
+
+import json
+
+import pytest
+
+from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.settings import REFUSAL, PromptSettings
+from lorag.types import Answer, Example
+
+DEFAULT, SHOWN, REFUSING = (
+    PromptSettings(),
+    PromptSettings(examples=3),
+    PromptSettings(examples=3, refused_example=True),
+)
+EXAMPLES = [Example(f"q{n}", f"What is {n}?", (f"value {n}",) if n % 4 else (), ()) for n in range(24)]
+RIGHT = {example.question: Answer(example.answers[0]) for example in EXAMPLES if example.answers}
+REFUSED = Answer(REFUSAL, refused=True)
+
+
+def asking(rule):
+    """An ``ask`` by a rule of prompt and example, and the questions that each prompt was asked."""
+    asked = {}
+
+    def ask(parts):
+        for prompt, part in parts.items():
+            asked.setdefault(prompt, []).extend(example.id for example in part)
+        return {prompt: [rule(prompt, example) for example in part] for prompt, part in parts.items()}
+
+    return ask, asked
+
+
+def test_the_prompt_with_most_right_answers_is_chosen_and_the_rest_is_asked_less():
+    ask, asked = asking(lambda p, e: RIGHT.get(e.question, REFUSED) if p == SHOWN else Answer("no idea"))
+    choice = choose_prompt([DEFAULT, REFUSING, SHOWN], EXAMPLES, ask)
+    assert choice.prompt == SHOWN
+    assert choice.tried[0].right == 1.0
+    assert (choice.tried[0].refused, choice.tried[0].answered) == (0.0, 0.0)
+    assert sum(map(len, asked.values())) == planned_answers(3, 24)
+    assert len(asked[SHOWN]) == 24 == choice.tried[0].questions
+    assert min(len(ids) for ids in asked.values()) == 8
+    assert all(len(set(ids)) == len(ids) for ids in asked.values())  # nothing is asked twice
+
+
+def test_the_default_wins_a_tie():
+    ask, _ = asking(lambda p, e: Answer("no idea"))
+    assert choose_prompt([DEFAULT, SHOWN, REFUSING], EXAMPLES, ask).prompt == DEFAULT
+
+
+def test_a_prompt_under_which_much_is_refused_ranks_below_one_that_answers():
+    def rule(prompt, example):
+        number = int(example.id[1:])
+        if prompt == REFUSING:  # right more often, but refuses a third of what it could answer
+            return REFUSED if number % 3 == 0 or not example.answers else RIGHT[example.question]
+        return RIGHT.get(example.question, Answer("?")) if number % 2 else Answer("?")
+
+    ask, _ = asking(rule)
+    choice = choose_prompt([DEFAULT, REFUSING], EXAMPLES, ask)
+    by_prompt = {each.prompt: each for each in choice.tried}
+    assert by_prompt[REFUSING].right > by_prompt[DEFAULT].right
+    assert by_prompt[REFUSING].refused > 0.1
+    assert choice.prompt == DEFAULT
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_too_few_questions_choose_nothing(count):
+    ask, asked = asking(lambda p, e: REFUSED)
+    choice = choose_prompt([DEFAULT, SHOWN], EXAMPLES[:count], ask)
+    assert choice == PromptChoice(DEFAULT)
+    assert asked == {}
+    assert "too few questions" in str(choice)
+
+
+def test_a_choice_is_read_back_as_it_was_written():
+    ask, _ = asking(lambda p, e: RIGHT.get(e.question, REFUSED))
+    choice = choose_prompt([DEFAULT, SHOWN], EXAMPLES, ask)
+    assert PromptChoice.from_json(json.loads(json.dumps(choice.to_json()))) == choice
+
+
+def test_a_quarter_of_the_trial_questions_is_unanswerable_where_there_are_so_many():
+    chosen = trial_questions(EXAMPLES, 12)
+    assert len(chosen) == 12
+    assert sum(not example.answers for example in chosen) == 3
+    assert trial_questions(EXAMPLES[::-1], 12) == chosen
+    answerable = [example for example in EXAMPLES if example.answers]
+    assert len(trial_questions(answerable, 12)) == 12
+    assert len(trial_questions(EXAMPLES, 100)) == 24

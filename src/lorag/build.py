@@ -132,7 +132,7 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
 def finetuned_model(
     base: TransformersModel, trained: Adapter, number_format: NumberFormat = "auto"
 ) -> TransformersModel:
-    """``base`` with what was trained of it: its adapter applied, or a model of its own in the place of all weights.
+    """``base`` with what was trained of it: its adapter applied, or a model of its own that replaces all weights.
 
     That model has the number format ``number_format``, or in ``auto`` the one that its manifest records.
     """
@@ -158,8 +158,8 @@ def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
     if fits(folder, kept):
         return kept
     warnings.warn(
-        f"the model in {str(folder)!r} keeps what it learned in {kept}, for which memory is too small; what it answers"
-        " may differ from what it was trained to",
+        f"the model in {str(folder)!r} keeps what it learned in {kept}, which needs more memory than is free; in"
+        " a coarser format its answers may differ from what it was trained on; end other programs",
         stacklevel=3,
     )
     return "auto"

@@ -147,6 +147,11 @@ class Run:
         return self.folder / "train.jsonl"
 
     @property
+    def prompts(self) -> Path:
+        """The prompts that were tried, and chosen, for each kind of arm."""
+        return self.folder / "prompts"
+
+    @property
     def training_facts(self) -> Path:
         """What is to be said about those conversations, as JSON."""
         return self.folder / "train.json"
@@ -169,6 +174,17 @@ class Run:
         """What ``write_facts`` kept: ``facts`` and ``notes``."""
         kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
         return kept
+
+    @property
+    def recipe(self) -> Path:
+        """How the finetune was chosen, as JSON."""
+        return self.folder / "adapter.recipe.json"
+
+    def tried(self) -> dict[str, Any]:
+        """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe``."""
+        prompts = {path.stem: json.loads(read_text(path)) for path in sorted(self.prompts.glob("*.json"))}
+        recipe = {"recipe": json.loads(read_text(self.recipe))} if self.recipe.is_file() else {}
+        return {"prompts": prompts, **recipe}
 
     def synthesis_log(self) -> LineLog:
         """What the model wrote about each passage, where training data had to be made."""

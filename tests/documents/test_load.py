@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from lorag.documents.load import Loaded, Refused, load_documents
+from lorag.documents.load import Loaded, RefusedFile, load_documents
 from lorag.errors import DataError, InputError
 from lorag.settings import LoadSettings
 from lorag.types import Document
@@ -55,7 +55,7 @@ def test_one_bad_file_stops_no_other(tmp_path):
     loaded = load_documents(tmp_path)
     assert [document.id for document in loaded.documents] == ["a.txt"]
     assert len(loaded.refused) == 10
-    assert loaded.refused[0] == Refused(
+    assert loaded.refused[0] == RefusedFile(
         "b.txt", f"{binary}: is binary, expected text; convert it or take it out of the folder"
     )
     assert all(file.reason.startswith(str(tmp_path / file.source)) for file in loaded.refused)
@@ -69,7 +69,7 @@ def test_a_folder_of_bad_files_has_no_documents(tmp_path):
 def test_whoever_needs_all_documents_is_told_every_reason(tmp_path):
     assert Loaded(()).require_all() == Loaded(())
     with pytest.raises(InputError) as caught:
-        Loaded((), (Refused("a", "a: broken"), Refused("b", "b: empty"))).require_all()
+        Loaded((), (RefusedFile("a", "a: broken"), RefusedFile("b", "b: empty"))).require_all()
     assert str(caught.value) == "a: broken\nb: empty"
 
 

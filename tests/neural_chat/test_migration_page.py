@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lorag.neural_chat import config, finetuning, retrieval
+from lorag.neural_chat import config, finetuning_arguments, training_names
+from lorag.neural_chat import retrieval_arguments as retrieval
 from lorag.neural_chat.knobs import idle_fields
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating-from-neuralchat.md").read_text()
@@ -25,10 +26,13 @@ KNOBS = {
     for kind in CONFIGURATIONS
 }
 KNOBS["TrainingArguments"] = (
-    {*finetuning.READ, *finetuning.RENAMED, *finetuning.IDLE, finetuning.KEPT},
-    set(finetuning.IDLE),
+    {*finetuning_arguments.READ, *training_names.RENAMED, *training_names.IDLE, training_names.KEPT},
+    set(training_names.IDLE),
 )
-KNOBS["plugins.retrieval.args"] = ({*retrieval.READ, *retrieval.IDLE}, set(retrieval.IDLE))
+KNOBS["plugins.retrieval.args"] = (
+    {*retrieval.READ, *retrieval.IDLE},
+    set(retrieval.IDLE),
+)
 KNOBS["search_kwargs"] = ({name for names in retrieval.SEARCH.values() for name in names}, set())
 
 

@@ -13,9 +13,10 @@ import pytest
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
-from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings
+from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings, RecipeSettings
 from lorag.types import Message, Sampling
-from lorag.workflows.compare import _read, compare
+from lorag.workflows.compare import compare
+from lorag.workflows.comparing.inputs import read_inputs
 
 
 def rows_of(run):
@@ -92,6 +93,9 @@ def test_the_result_holds_every_row_with_its_scores(finished):
     assert "undecided" in page.lower()
     assert "first other wording" in page
     assert ", control questions right 1 to " in page
+    assert "Rules added" in page
+    assert result["tried"]["recipe"]["final"]["passes"] >= 1
+    assert "What was tried before" in page
 
 
 def test_training_never_holds_a_test_question_and_holds_the_served_form(case, finished):
@@ -133,7 +137,8 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
     monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
-    settings = CompareSettings(chat=ChatSettings(sampling=Sampling(max_tokens=case.max_tokens)))
+    chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
+    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=0.2))
     again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
     assert again.verdict.choice == "undecided"
 
@@ -215,7 +220,7 @@ def test_a_verdict_is_over_all_documents_or_none(mixed):
 
 
 def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
-    inputs = _read(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, None, CompareSettings())
+    inputs = read_inputs(mixed / "docs", mixed / "qa.jsonl", None, mixed / "docs", None, None, CompareSettings())
     guessed, other = inputs.notes
     assert guessed.startswith("Of the documents, ")
     assert "b.txt is not UTF-8 and was read as cp1251" in guessed

@@ -38,6 +38,7 @@ from lorag.cli.shared_options import (
     retrieval_settings,
     training_settings,
 )
+from lorag.errors import InputError
 from lorag.settings import DEFAULT_EMBEDDER
 from lorag.types import Sampling
 from lorag.workspace import Workspace
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
+    from lorag.settings import RecipeSettings
     from lorag.training.adapter import Adapter
     from lorag.types import Answer
 
@@ -94,6 +96,9 @@ def compare(
     method: FinetuneMethod = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Minutes for choosing and training the finetune (default 20).")
+    ] = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -118,10 +123,24 @@ def compare(
             control=control,
             model=model,
             out=out,
-            settings=replace(settings, finetune=training),
+            settings=replace(settings, finetune=training, recipe=_recipe(budget, method, epochs, learning_rate)),
             progress=progress,
+            show=None if json else _print_first_results,
         )
     _print_comparison(result, json)
+
+
+def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:
+    """The recipe settings for a budget; None where the training is set by hand."""
+    from lorag.settings import RecipeSettings
+
+    fixed = any(given is not None for given in by_hand)
+    if fixed and budget is not None:
+        raise InputError(
+            "--budget chooses the training, and --method, --epochs and --learning-rate set it by hand; give one or the"
+            " other"
+        )
+    return None if fixed else RecipeSettings() if budget is None else RecipeSettings(minutes=budget)
 
 
 @app.command(epilog="Example: lorag demo --out run/")
@@ -134,23 +153,34 @@ def demo(
     from lorag.workflows.demo import demo as run_demo
 
     with translated_errors(), progress_bars() as progress:
-        result = run_demo(out, model=model, progress=progress)
+        result = run_demo(out, model=model, progress=progress, show=None if json else _print_first_results)
     _print_comparison(result, json)
+
+
+def _print_tables(result: Comparison, title: str | None = None) -> None:
+    from lorag.evaluation.labels import moment_heading
+    from lorag.evaluation.report.result_tables import narrow_table
+
+    for moment in result.moments:
+        table = narrow_table(result, moment)
+        print_table(table.headings, table.rows, title or moment_heading(result, moment) or None)
+
+
+def _print_first_results(result: Comparison) -> None:
+    """What needs no training, shown before the training begins."""
+    _print_tables(result, "First results: without finetuning")
+    output.print("Finetuning comes next. To stop here, press Ctrl+C; to resume, run the same command again.\n")
 
 
 def _print_comparison(result: Comparison, json: bool) -> None:
     import json as json_library
 
-    from lorag.evaluation.labels import moment_heading
     from lorag.evaluation.report.json_record import result_json
-    from lorag.evaluation.report.result_tables import narrow_table
 
     if json:
         print_json(json_library.loads(result_json(result)))
         return
-    for moment in result.moments:
-        table = narrow_table(result, moment)
-        print_table(table.headings, table.rows, moment_heading(result, moment) or None)
+    _print_tables(result)
     output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
     output.print(result.verdict.sentence, markup=False)
     for reason in result.verdict.reasons:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import Style
@@ -54,11 +54,13 @@ def compare_rows(
     settings: VerdictSettings | None = None,
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    tried: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """The comparison of every arm and moment found in ``rows``; their order does not matter.
 
     ``examples`` are the questions as read, with the references before the update; rows of moment "after" are scored
-    against ``Example.after_update``. ``facts`` and ``notes`` are printed as given, after what is computed here.
+    against ``Example.after_update``. ``facts`` and ``notes`` are printed as given, after what is computed here;
+    ``tried`` is what was tried before, see ``Comparison``.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
     ``examples`` or recorded twice, and when the base model or every other arm is missing.
@@ -81,6 +83,7 @@ def compare_rows(
         examples=tuple(examples),
         rows=tuple(row for scored in table.values() for row in scored.rows),
         scores=tuple(scores for scored in table.values() for scores in scored.scores),
+        tried=tried or {},
     )
 
 

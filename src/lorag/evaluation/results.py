@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
@@ -121,6 +121,8 @@ class Comparison:
     """Ordered by moment, arm, question."""
     scores: tuple[Mapping[str, float | None], ...]
     """One mapping from metric to value for each of ``rows``; None where a metric does not apply."""
+    tried: Mapping[str, Any] = field(default_factory=dict)
+    """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe`` of the finetune."""
 
     @property
     def moments(self) -> tuple[Moment, ...]:

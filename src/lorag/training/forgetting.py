@@ -8,7 +8,7 @@ right choices says whether it matters.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import fmean
@@ -19,7 +19,7 @@ from lorag.llm.rendering import Rendered
 from lorag.training.control_questions import MultipleChoice
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
     from lorag.training.methods import Learner
 
@@ -94,15 +94,29 @@ def measure(
 ) -> General:
     """The model as it is now, by the library's own forward; ``moment`` names the stage of the progress."""
     folder = files("lorag.training") / "general"
-    passages = (folder / "passages.txt").read_text(encoding="utf-8").strip().split("\n\n")
     rows = map(json.loads, (folder / "choices.jsonl").read_text(encoding="utf-8").splitlines())
     questions = [MultipleChoice(row["question"], (row["right"], *row["wrong"]), 0) for row in rows]
-    losses = [fmean(_losses(model, [_continued(tokenizer, "", passage)])[0]) for passage in passages]
     return General(
-        losses=tuple(losses),
+        losses=general_losses(model.causal, tokenizer, lambda: model.before(1)),
         right=tuple(_right(model, tokenizer, questions)),
         control=tuple(_right(model, tokenizer, control, progress, f"control questions {moment}")),
     )
+
+
+def general_losses(
+    causal: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, before: Callable[[], DynamicCache | None]
+) -> tuple[float, ...]:
+    """Mean cross entropy per token of each general passage, in nats; ``before`` makes the virtual tokens, if any."""
+    import torch
+
+    from lorag.training.kernels.loss import token_losses
+
+    text = (files("lorag.training") / "general" / "passages.txt").read_text(encoding="utf-8")
+    with torch.inference_mode():
+        return tuple(
+            fmean(token_losses(causal, [_continued(tokenizer, "", passage)], before())[0])
+            for passage in text.strip().split("\n\n")
+        )
 
 
 def forgetting(before: General, after: General) -> Forgetting:

@@ -7,62 +7,71 @@ nothing twice. Of a remote model there are no weights to train, so finetuning is
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag import build
-from lorag.chat.bot import ChatBot
-from lorag.documents.load import Loaded, load_documents
+from lorag.chat.prompts import as_served
 from lorag.errors import InputError
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
-from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
-from lorag.evaluation.examples import check_evidence, read_examples, sample
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.runner import ask, recorded_rows
-from lorag.files import LineLog, fingerprint, write_whole
+from lorag.files import LineLog, draw, fingerprint, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever, no_progress
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import DEFAULT_EMBEDDER, CompareSettings, SyncSettings
+from lorag.settings import (
+    DEFAULT_EMBEDDER,
+    CompareSettings,
+    PromptSettings,
+    RecipeSettings,
+    SyncSettings,
+)
 from lorag.training.adapter import Adapter, read_adapter
-from lorag.training.control_questions import MultipleChoice
-from lorag.training.data.conversations import read_conversations
-from lorag.training.loss_curve import loss_curve
-from lorag.types import Completion, Conversation, Document, Example
-from lorag.workflows.finetune import control_questions, train_adapter
-from lorag.workflows.training_data import TrainingData, training_data
+from lorag.training.recipe import Recipe, fitting_wordings
+from lorag.types import Completion, Conversation, Example, Message
+from lorag.workflows.comparing.facts import recipe_notes, run_facts, training_facts, training_notes
+from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
+from lorag.workflows.comparing.prompt_trials import (
+    WITH_SOURCES,
+    WITHOUT_SOURCES,
+    Prompting,
+    Shown,
+    chosen_prompt,
+    trials,
+    worked_examples,
+)
+from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.comparing.training_data import (
+    TrainingData,
+    own_conversations,
+    synthesised_conversations,
+    training_data,
+    widened,
+)
+from lorag.workflows.finetune import estimate_training, train_adapter
+from lorag.workflows.recipe_search import Probe, Training, probes_of, train_best
 from lorag.workspace import DEFAULT, Run, Workspace
 
 _NOT_TRAINED = (
     "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
     " its server, which alone decides whether the same question gets the same answer again."
 )
+_MOST_LOOKED_AT = 400
+"""Conversations among which worked examples are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
-    """Everything the caller brought, read and checked."""
+class _Arm:
+    """A model and how it is asked."""
 
-    documents: Sequence[Document]
-    examples: list[Example]
-    tested: list[Example]
-    training: list[Conversation] | None
-    update: Sequence[Document] | None
-    notes: tuple[str, ...]
-    style: Style | None
-    control: list[MultipleChoice]
-
-    @property
-    def moments(self) -> tuple[Moment, ...]:
-        """When questions are asked: before the update, and after it when there is one."""
-        return ("before",) if self.update is None else ("before", "after")
+    model: CachedModel
+    prompting: Prompting
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,32 @@ class _Scene:
     knowledge: Knowledge
     settings: CompareSettings
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """What the prompt of each arm is chosen by."""
+
+    shown: Shown
+    questions: list[Example]
+    scene: _Scene
+
+    def prompting(
+        self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
+    ) -> Prompting:
+        """The prompt of an arm, chosen among ``candidates``; the given one where none is to be chosen."""
+        settings = self.scene.settings
+        given = candidates if settings.prompt_questions else (settings.chat.prompt,)
+        gated = settings.retrieval.leaves_out and knowledge is not None
+        return chosen_prompt(
+            arm,
+            given,
+            self.shown,
+            self.questions,
+            lambda prompting: prompting.bot(model, knowledge, settings, gated),
+            self.scene.run,
+            self.scene.progress,
+        )
 
 
 def compare(
@@ -89,13 +124,15 @@ def compare(
     settings: CompareSettings | None = None,
     notes: Sequence[str] = (),
     progress: Progress = no_progress,
+    show: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
     """The comparison of base, finetuned, retrieval and both on your documents and questions, with its verdict.
 
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
     of conversations, ``style`` a JSON of declared checks, ``control`` a JSONL of multiple-choice questions that the
     model is asked before and after its training. The run, its rows, ``result.json`` and ``report.html`` lie in ``out``;
-    the same call on the same folder resumes. ``notes`` are printed with the caveats.
+    the same call on the same folder resumes. ``notes`` are printed with the caveats. ``show`` is called with the first
+    results, of everything that needs no training, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
@@ -108,18 +145,18 @@ def compare(
         }.items():
             if given:
                 raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
-    inputs = _read(documents, questions, train, update, style, control, settings)
+    inputs = read_inputs(documents, questions, train, update, style, control, settings)
     name = build.model_name(model, progress)
-    identity = _identity(inputs, name, embedder, settings)
+    identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
     if not _asked_all(log, inputs.tested, _arms(name), *inputs.moments):
-        _fill(log, inputs, run, name, embedder, settings, progress)
+        _fill(log, inputs, run, name, embedder, settings, progress, show)
     rows = list(recorded_rows(log).values())
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
-    caveats = (*made["notes"], *_notes(inputs, settings), *notes)
-    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, facts, caveats)
+    caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
+    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, facts, caveats, run.tried())
     write_whole(run.result, result_json(comparison))
     write_report(comparison, run.report)
     return comparison
@@ -127,81 +164,73 @@ def compare(
 
 def _fill(
     log: LineLog,
-    inputs: _Inputs,
+    inputs: Inputs,
     run: Run,
     model: str,
     embedder: str,
     settings: CompareSettings,
     progress: Progress,
+    show: Callable[[Comparison], None] | None,
 ) -> None:
-    """Indexes, trains and asks until ``log`` holds every row; what is there already is kept."""
+    """Indexes, asks and trains until ``log`` holds every row; what is there already is kept.
+
+    Base, retrieval and gold context come first: they need no training, and ``show`` gets what they say.
+    """
     remote = build.is_remote(model)
     engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = _Scene(run, knowledge, settings, progress)
     if not _asked_all(log, inputs.tested, _arms(model), "before"):
         knowledge.sync(inputs.documents, progress)
-    models = dict.fromkeys(_arms(model), CachedModel(engine))
-    facts = _facts(inputs, model, embedder, settings)
+    own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
+    trial = _trial(own, inputs, scene, engine)
+    base = CachedModel(engine)
+    base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
+    retrieval_prompt = trial.prompting("retrieval", WITH_SOURCES, base, knowledge)
+    arms = {
+        BASE: _Arm(base, base_prompt),
+        RETRIEVAL: _Arm(base, retrieval_prompt),
+        EVIDENCE: _Arm(base, retrieval_prompt),
+    }
+    facts, notes = run_facts(inputs, model, embedder, settings), []
+    facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(retrieval_prompt.choice)}
+    _recall(arms, log, settings)
+    _ask("before", inputs.tested, arms, scene, log)
+    if show is not None and not remote:
+        show(compare_rows(_rows_of(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
     if isinstance(engine, TransformersModel):
-        data, adapter = _adapter(inputs, scene, engine)
-        finetuned = build.finetuned_model(engine, adapter)
-        models |= dict.fromkeys((FINETUNED, BOTH), CachedModel(finetuned))
-        facts |= _training_facts(engine, finetuned, adapter, settings)
-        run.write_facts(facts, (data.origin, *_training_notes(adapter)))
+        trained = replace(retrieval_prompt.choice.prompt, examples=0, refused_example=False, offer_refusal=True)
+        data, adapter, recipe = _adapter(own, inputs, trained, trial, scene, engine)
+        trained_model = build.finetuned_model(engine, adapter)
+        finetuned = CachedModel(trained_model)
+        forms = (trained, replace(trained, examples=retrieval_prompt.choice.prompt.examples or 3))
+        alone = trial.prompting("finetuned", forms, finetuned, None)
+        both = trial.prompting("both", forms, finetuned, knowledge)
+        arms |= {FINETUNED: _Arm(finetuned, alone), BOTH: _Arm(finetuned, both)}
+        facts |= {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
+        facts |= training_facts(engine, trained_model, adapter, settings, recipe)
+        notes = [data.origin, *training_notes(adapter), *recipe_notes(recipe)]
+        _recall(arms, log, settings)
+        _ask("before", inputs.tested, arms, scene, log)
     else:
-        run.write_facts(facts, [_NOT_TRAINED.format(model)])
-    _recall(models, log, settings)
-    _ask("before", inputs.tested, models, scene, log)
+        notes = [_NOT_TRAINED.format(model)]
+    run.write_facts(facts, notes)
     if inputs.update is not None:
         knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
-        _ask("after", [example.after_update() for example in inputs.tested], models, scene, log)
+        _ask("after", [example.after_update() for example in inputs.tested], arms, scene, log)
 
 
-def _read(
-    documents: Path | str,
-    questions: Path | str,
-    train: Path | str | None,
-    update: Path | str | None,
-    style: Path | str | None,
-    control: Path | str | None,
-    settings: CompareSettings,
-) -> _Inputs:
-    """All files, read and checked against each other, before anything is built."""
-    now = load_documents(documents).require_all()
-    later = load_documents(update).require_all() if update is not None else None
-    examples = read_examples(Path(questions))
-    read = [now] if later is None else [now, later]
-    check_evidence(examples, [document.id for each in read for document in each.documents], Path(questions))
-    return _Inputs(
-        documents=now.documents,
-        examples=examples,
-        tested=sample(examples, settings.limit, settings.seed),
-        training=read_conversations(train) if train is not None else None,
-        update=later.documents if later is not None else None,
-        notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
-        style=read_style(Path(style)) if style is not None else None,
-        control=control_questions(control, settings.finetune),
-    )
-
-
-def _identity(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
-    """Fingerprints of everything that decides the result; a run resumes only where all are the same."""
-
-    def of_documents(documents: Sequence[Document] | None) -> str:
-        return fingerprint([[d.id, d.version] for d in documents or ()])
-
-    return {
-        "documents": of_documents(inputs.documents),
-        "questions": fingerprint([asdict(example) for example in inputs.examples]),
-        "training data": fingerprint([asdict(conversation) for conversation in inputs.training or ()]),
-        "update": of_documents(inputs.update),
-        "style": fingerprint(asdict(inputs.style) if inputs.style else None),
-        "model": model,
-        "embedder": embedder,
-        "settings": fingerprint({**asdict(settings), "verdict": None}),
-        **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
-    }
+def _trial(own: TrainingData | None, inputs: Inputs, scene: _Scene, engine: LanguageModel) -> _Trial:
+    """What prompts are chosen by: worked examples, and questions that are not tested."""
+    settings = scene.settings
+    conversations = sorted(own.conversations if own else (), key=lambda c: draw(f"trial {c.question}"))
+    fit = within(engine.count_tokens, settings.chat.context_tokens)
+    refusal = settings.chat.response_template
+    sourced = with_sources(conversations[:_MOST_LOOKED_AT], scene.knowledge, settings.retrieval.k, fit, refusal)
+    shown = worked_examples(sourced, inputs.tested, refusal)
+    limit = settings.prompt_questions
+    questions = trials(inputs.examples, inputs.tested, sourced, shown, limit) if limit else []
+    return _Trial(shown, questions, scene)
 
 
 def _default_out(identity: Mapping[str, str]) -> Path:
@@ -218,31 +247,63 @@ def _asked_all(log: LineLog, examples: Sequence[Example], arms: Sequence[str], *
     return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
 
 
-def _adapter(inputs: _Inputs, scene: _Scene, engine: TransformersModel) -> tuple[TrainingData, Adapter]:
-    """The training conversations and the adapter trained on them, made now or found in the run folder."""
-    run, settings = scene.run, scene.settings
-    data = training_data(
-        inputs.training,
-        inputs.examples,
-        inputs.tested,
-        scene.knowledge,
-        engine,
-        run,
-        settings,
-        scene.progress,
-    )
+def _adapter(
+    own: TrainingData | None,
+    inputs: Inputs,
+    prompt: PromptSettings,
+    trial: _Trial,
+    scene: _Scene,
+    engine: TransformersModel,
+) -> tuple[TrainingData, Adapter, Recipe | None]:
+    """The training conversations, the adapter trained on them and how it was chosen; made now or found in the run."""
+    run, settings, progress = scene.run, scene.settings, scene.progress
+    if not run.training_facts.is_file():
+        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
+        if settings.recipe is not None:
+            own = widened(own, _wordings(own, prompt, engine, settings), inputs.tested)
+    data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
+    if settings.recipe is not None:
+        probes = probes_of(_probes(trial, scene, engine), prompt, settings)
+        finetune, control = settings.finetune, inputs.control
+        training = Training(
+            engine, data.conversations, probes, run.adapter, finetune, settings.recipe, control, progress
+        )
+        return data, *train_best(training)
     if (run.adapter / "lorag.json").is_file():
-        return data, read_adapter(run.adapter)
-    return data, train_adapter(
-        engine, data.conversations, run.adapter, settings.finetune, scene.progress, inputs.control
-    )
+        return data, read_adapter(run.adapter), None
+    trained = train_adapter(engine, data.conversations, run.adapter, settings.finetune, progress, inputs.control)
+    return data, trained, None
 
 
-def _recall(models: Mapping[str, CachedModel], log: LineLog, settings: CompareSettings) -> None:
+def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings) -> int:
+    """In how many wordings the budget has room for each conversation."""
+    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in data.conversations]
+    once = replace(settings.finetune, epochs=1)
+    return fitting_wordings(estimate_training(engine, served, once).seconds, settings.recipe or RecipeSettings())
+
+
+def _probes(trial: _Trial, scene: _Scene, engine: LanguageModel) -> list[Probe]:
+    """The questions of the trial that have an answer, with passages that hold it."""
+    settings, refusal = scene.settings, scene.settings.chat.response_template
+    asked = {example.question: example for example in trial.questions if example.answers and example.evidence}
+    conversations = [
+        Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
+        for question, example in asked.items()
+    ]
+    fit = within(engine.count_tokens, settings.chat.context_tokens)
+    found = with_sources(conversations, scene.knowledge, settings.retrieval.k, fit, refusal)
+    return [Probe(asked[each.conversation.question], each.sources) for each in found]
+
+
+def _rows_of(log: LineLog, arms: Collection[str]) -> list[Row]:
+    return [row for row in recorded_rows(log).values() if row.arm in arms and row.moment == "before"]
+
+
+def _recall(arms: Mapping[str, _Arm], log: LineLog, settings: CompareSettings) -> None:
     """Lets the model behind each arm know what it has answered."""
     for row in recorded_rows(log).values():
-        if row.answer.error is None and row.answer.prompt:  # the gate answers without one
-            models[row.arm].remember(row.answer.prompt, settings.chat.sampling, _completion(row))
+        if row.arm in arms and row.answer.error is None and row.answer.prompt:  # the gate answers without one
+            arms[row.arm].model.remember(row.answer.prompt, settings.chat.sampling, _completion(row))
 
 
 def _completion(row: Row) -> Completion:
@@ -258,83 +319,17 @@ def _completion(row: Row) -> Completion:
     )
 
 
-def _ask(
-    moment: Moment,
-    examples: Sequence[Example],
-    models: Mapping[str, LanguageModel],
-    scene: _Scene,
-    log: LineLog,
-) -> None:
-    """Asks every arm at one moment: the same questions, the same prompts, other knowledge."""
-    evidence = EvidenceRetriever(scene.knowledge.chunks(), examples)
+def _ask(moment: Moment, examples: Sequence[Example], arms: Mapping[str, _Arm], scene: _Scene, log: LineLog) -> None:
+    """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
     retrievers: dict[str, Retriever | None] = {
         BASE: None,
         FINETUNED: None,
         RETRIEVAL: scene.knowledge,
         BOTH: scene.knowledge,
-        EVIDENCE: evidence,
+        EVIDENCE: EvidenceRetriever(scene.knowledge.chunks(), examples),
     }
-    for arm, model in models.items():
-        retriever = retrievers[arm]
+    for name, arm in arms.items():
+        retriever = retrievers[name]
         gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
-        bot = ChatBot(model, retriever, scene.settings.chat, scene.settings.retrieval.k, gated=gated)
-        ask(arm, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
-
-
-def _facts(inputs: _Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
-    """What one needs to know to repeat the run."""
-    packages = ("lorag", "torch", "transformers", "peft", "lancedb", "onnxruntime")
-    return {
-        "model": f"{model} (greedy decoding, at most {settings.chat.sampling.max_tokens} tokens)",
-        "embedder": embedder,
-        "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
-        "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
-        "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
-        "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",
-        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-    }
-
-
-def _training_facts(
-    engine: TransformersModel, finetuned: TransformersModel, adapter: Adapter, settings: CompareSettings
-) -> dict[str, str]:
-    other = "" if finetuned.dtype == engine.dtype else f", those that were trained in {finetuned.dtype}"
-    return {
-        "weights": f"{engine.dtype}{other}",
-        "finetuning": f"{adapter.conversations} conversations, {adapter.steps} steps,"
-        f" {adapter.seconds / 60:.1f} minutes",
-        "training loss": loss_curve(adapter.loss_curve),
-        "method": str(settings.finetune),
-        "served": adapter.served,
-        "forgetting": str(adapter.forgetting or "not measured"),
-    }
-
-
-def _training_notes(adapter: Adapter) -> list[str]:
-    notes = ["One adapter was trained, with one seed; another seed gives a somewhat different finetuned arm."]
-    if adapter.too_long:
-        limit = adapter.settings["max_tokens"]
-        notes.append(f"{adapter.too_long} conversations longer than {limit} tokens were not trained on.")
-    return notes
-
-
-def _document_notes(loaded: Loaded) -> list[str]:
-    """What a verdict over these documents does not know of them."""
-    notes = [f"Of the documents, {note}." for note in loaded.notes]
-    if loaded.passed_over:
-        notes.append(f"Files of other kinds were passed over: {', '.join(loaded.passed_over)}.")
-    return notes
-
-
-def _notes(inputs: _Inputs, settings: CompareSettings) -> list[str]:
-    """Caveats that follow from what was asked for."""
-    notes = list(inputs.notes)
-    if len(inputs.tested) < len(inputs.examples):
-        notes.append(
-            f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
-            " (--limit); more questions give narrower intervals."
-        )
-    if inputs.style is not None:
-        notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
-    return notes
+        bot = arm.prompting.bot(arm.model, retriever, scene.settings, gated)
+        ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)

@@ -5,20 +5,23 @@ Sized so that it ends within twenty minutes on two cores without a GPU; what it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from lorag.evaluation.comparison import Comparison
 from lorag.interfaces import Progress, no_progress
-from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings
+from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings, RecipeSettings
 from lorag.types import Sampling
 from lorag.workflows.compare import compare
 
 SETTINGS = CompareSettings(
-    limit=40,
+    limit=60,
     chunks=ChunkSettings(max_tokens=128),
     chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
-    finetune=FinetuneSettings(context_share=0.05, context_tokens=160, held_out_share=0.0),
+    finetune=FinetuneSettings(context_share=0.12, context_tokens=160, held_out_share=0.0, measure_forgetting=False),
+    recipe=RecipeSettings(minutes=9, probed_facts=16),
+    prompt_questions=16,
 )
 """Fewer questions and shorter contexts than the defaults."""
 _NOTE = (
@@ -27,8 +30,17 @@ _NOTE = (
 )
 
 
-def demo(out: Path | str | None = None, *, model: str | None = None, progress: Progress = no_progress) -> Comparison:
-    """The comparison on the bundled corpus, with its update, training conversations and declared style."""
+def demo(
+    out: Path | str | None = None,
+    *,
+    model: str | None = None,
+    progress: Progress = no_progress,
+    show: Callable[[Comparison], None] | None = None,
+) -> Comparison:
+    """The comparison on the bundled corpus, with its update, training conversations and declared style.
+
+    ``show`` is called with the first results, as in ``compare``.
+    """
     note = _NOTE.format(
         limit=SETTINGS.limit, context=SETTINGS.chat.context_tokens, answer=SETTINGS.chat.sampling.max_tokens
     )
@@ -44,4 +56,5 @@ def demo(out: Path | str | None = None, *, model: str | None = None, progress: P
             settings=SETTINGS,
             notes=(note,),
             progress=progress,
+            show=show,
         )

@@ -74,8 +74,15 @@ def estimate_finetune(
     """
     settings = settings or FinetuneSettings()
     served, _ = _checked(conversations, control, tasks, settings)
-    engine = build.trainable_model(model, settings, progress)
-    return estimate(_base(engine), served, settings, replayed=_general_replay(engine, served, settings))
+    return estimate_training(build.trainable_model(model, settings, progress), served, settings)
+
+
+def estimate_training(
+    engine: TransformersModel, conversations: Sequence[Conversation], settings: FinetuneSettings
+) -> Estimate:
+    """The time and memory that ``train_adapter`` would take with the same arguments."""
+    replayed = _general_replay(engine, conversations, settings)
+    return estimate(_base(engine), conversations, settings, replayed=replayed)
 
 
 def train_adapter(
@@ -89,7 +96,7 @@ def train_adapter(
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
 
     What was saved is loaded again, and the number format that keeps what was learned is recorded in it. Where none
-    does, or it does not load, a warning says so.
+    does, or it does not load, a warning gives the reason.
     """
     replayed = _general_replay(engine, conversations, settings)
     adapter = train(_base(engine), conversations, out, settings, replayed=replayed, control=control, progress=progress)
@@ -119,7 +126,11 @@ def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Se
         return adapter
     write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
     if not _keeps(measured):
-        warnings.warn(f"what is served is not what was trained: {measured.served}", stacklevel=2)
+        warnings.warn(
+            f"what is served is not what was trained: {measured.served}; set LORAG_NUMBER_FORMAT=float32 where memory"
+            " holds that, or train again",
+            stacklevel=2,
+        )
     return measured
 
 

@@ -53,7 +53,7 @@ def synthesize_data(
     """Questions and answers about the documents, written to ``out``, and about those held out to a file beside it.
 
     ``model`` writes them besides the rules; ``none`` leaves it to rules alone, None takes the default. Raises
-    ``InputError`` and its kind for documents that cannot be read. Killed, the same call goes on.
+    ``InputError`` and its kind for documents that cannot be read. If killed, call it again to resume.
     """
     target = Path(out)
     if target.suffix != ".jsonl":
@@ -104,7 +104,7 @@ def augment_data(
     Rules make them, and ``with_model`` besides (None or ``none``: rules alone), whose rewordings are proven by
     ``documents`` where these are given. ``exclude`` is a file of questions, such as a ``qa.jsonl``: no wording that
     asks one of them, or nearly, is written. If interrupted, the same call resumes; if a model at an address stops
-    answering, what there is gets written and the report says so.
+    answering, what there is gets written, and the report gives the reason.
 
     Raises ``InputError`` and its kind for files that cannot be read or written, and settings that do not fit.
     """

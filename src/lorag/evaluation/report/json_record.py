@@ -25,6 +25,7 @@ def result_json(comparison: Comparison) -> str:
         "verdict": asdict(comparison.verdict),
         "facts": dict(comparison.facts),
         "notes": list(comparison.notes),
+        "tried": dict(comparison.tried),
         "rule": list(rule(comparison.settings)),
         "settings": asdict(comparison.settings),
         "arms": [asdict(arm) for arm in comparison.arms],

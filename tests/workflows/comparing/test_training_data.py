@@ -3,14 +3,15 @@
 import pytest
 
 from lorag.documents.load import load_documents
+from lorag.evaluation.answers.metrics import normalise
 from lorag.evaluation.examples import read_examples
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, RetrievalSettings
+from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, PromptSettings, RetrievalSettings
 from lorag.types import Conversation, Message
-from lorag.workflows.training_data import training_data
+from lorag.workflows.comparing.training_data import own_conversations, synthesised_conversations, training_data, widened
 from lorag.workspace import Run
 
 ROWS = """\
@@ -35,7 +36,9 @@ def scene(tmp_path):
 
     def make(given=None, examples=examples, tested=examples, share=0.0):
         settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
-        return training_data(given, examples, tested, knowledge, model, run, settings, no_progress)
+        own = own_conversations(given, examples, tested, REFUSAL)
+        own = own or synthesised_conversations(knowledge, model, tested, run, no_progress)
+        return training_data(own, knowledge, model, PromptSettings(), run, settings)
 
     make.knowledge = knowledge
     return make, examples, model, run
@@ -94,7 +97,7 @@ def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):
         ("And the tax?", REFUSAL),  # what no passage holds is taught with sources only as a refusal
     ]
     assert all("founded by Mara in Bergen" in asked for asked, _ in with_sources)
-    assert data.origin.endswith("2 were trained on once more under the sources they are to be answered from.")
+    assert "1 were trained on once more under the sources they are to be answered from, 1 under" in data.origin
 
 
 def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, tmp_path):
@@ -113,3 +116,35 @@ def test_a_resumed_run_trains_on_the_same(scene):
     make, *_ = scene
     first = make()
     assert make(given=[]) == first
+
+
+def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_the_answer(scene, tmp_path):
+    make, *_ = scene
+    (tmp_path / "docs" / "other.md").write_text("# Gulls\n\nGulls nest on the roof of the office.\n")
+    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    given = [
+        Conversation(
+            (Message("user", f"Who founded Korrin, question {n}?"), Message("assistant", "Mara.")), ("company.md",)
+        )
+        for n in range(40)
+    ]
+    with_sources = turns(make(given, share=1.0))[40:]
+    declined = [asked for asked, answer in with_sources if answer == REFUSAL]
+    answered = [asked for asked, answer in with_sources if answer == "Mara."]
+    assert len(answered) >= 20
+    assert 1 <= len(declined) <= 0.15 * (len(answered) + len(declined)) + 1
+    assert all("Gulls nest" in asked and "founded by Mara" not in asked for asked in declined)
+    assert all("founded by Mara" in asked for asked in answered)
+
+
+def test_conversations_are_widened_but_never_towards_the_test(scene):
+    _, examples, *_ = scene
+    own = own_conversations(None, examples, examples, REFUSAL)
+    wide = widened(own, 8, examples)
+    questions = [c.question for c in wide.conversations]
+    assert len(questions) > 3 * len(own.conversations)
+    assert len(set(questions)) == len(questions)
+    assert not {"who founded korrin", "what is the price"} & {normalise(question) for question in questions}
+    assert all(c.evidence == ("company.md",) for c in wide.conversations if "Mara" in c.messages[-1].content)
+    assert "Rules added" in wide.origin
+    assert widened(own, 1, examples) == own

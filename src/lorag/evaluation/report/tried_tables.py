@@ -1,0 +1,48 @@
+"""Tables of what was tried before anything was compared: prompts, and trainings.
+
+They come from the run folder as JSON objects: ``PromptChoice.to_json`` for each arm, and ``Recipe.to_json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lorag.evaluation.prompt_choice import PromptChoice
+from lorag.evaluation.report.result_tables import NOTHING, Table
+
+
+def prompts_table(tried: Mapping[str, Any]) -> Table:
+    """One row per arm and prompt, the chosen one first."""
+    rows = []
+    for arm, value in tried.get("prompts", {}).items():
+        choice = PromptChoice.from_json(value)
+        for place, each in enumerate(choice.tried):
+            name = f"{arm}: {each.prompt}{' (taken)' if place == 0 else ''}"
+            shares = (_percent(each.right), _percent(each.refused), _percent(each.answered))
+            rows.append((name, str(each.questions), *shares, f"{each.seconds:.2f}", f"{each.prompt_tokens:.0f}"))
+    headings = ("questions", "right", "refused of answerable", "answered of unanswerable", "seconds", "prompt tokens")
+    return Table(("arm and prompt", *headings), tuple(rows))
+
+
+def recipe_table(tried: Mapping[str, Any]) -> Table:
+    """One row per training or strength: what was done, and what it brought."""
+    recipe = tried.get("recipe") or {}
+    rows = [("base model", *_probed(recipe["before"]), NOTHING, NOTHING)] if recipe else []
+    for name, rung in [*(("rung", each) for each in recipe.get("rungs", ())), ("training", recipe.get("final"))]:
+        if rung:
+            what = f"{name}: {rung['method']}, rate {rung['learning_rate']:g}, {rung['passes']} passes"
+            rows.append((what, *_probed(rung["probed"]), str(rung["conversations"]), f"{rung['seconds'] / 60:.1f}"))
+    for each in recipe.get("strengths", ())[1:]:
+        rows.append((f"at {each['share']:g} of its strength", *_probed(each["probed"]), NOTHING, NOTHING))
+    headings = ("facts asked", "right", "right with the passage", "general text, nats", "conversations", "minutes")
+    return Table(("what", *headings), tuple(rows))
+
+
+def _probed(probed: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    reading, loss = _percent(probed["reading"]), f"{probed['general_loss']:.2f}"
+    return str(probed["facts"]), _percent(probed["recall"]), reading, loss
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.0f}"

@@ -1,0 +1,1 @@
+"""The steps of a comparison: its training data, its worked examples, the prompts that are chosen before it asks."""

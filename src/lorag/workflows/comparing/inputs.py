@@ -1,0 +1,106 @@
+"""Everything that a comparison is given: read and checked against each other before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lorag.documents.load import Loaded, load_documents
+from lorag.evaluation.answers.style import Style, read_style
+from lorag.evaluation.examples import check_evidence, read_examples, sample
+from lorag.evaluation.row_log import Moment
+from lorag.files import fingerprint
+from lorag.settings import (
+    CompareSettings,
+)
+from lorag.training.control_questions import MultipleChoice
+from lorag.training.data.conversations import read_conversations
+from lorag.types import Conversation, Document, Example
+from lorag.workflows.finetune import control_questions
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything the caller brought, read and checked."""
+
+    documents: Sequence[Document]
+    examples: list[Example]
+    tested: list[Example]
+    training: list[Conversation] | None
+    update: Sequence[Document] | None
+    notes: tuple[str, ...]
+    style: Style | None
+    control: list[MultipleChoice]
+
+    @property
+    def moments(self) -> tuple[Moment, ...]:
+        """When questions are asked: before the update, and after it when there is one."""
+        return ("before",) if self.update is None else ("before", "after")
+
+
+def read_inputs(
+    documents: Path | str,
+    questions: Path | str,
+    train: Path | str | None,
+    update: Path | str | None,
+    style: Path | str | None,
+    control: Path | str | None,
+    settings: CompareSettings,
+) -> Inputs:
+    """All files, read and checked against each other, before anything is built."""
+    now = load_documents(documents).require_all()
+    later = load_documents(update).require_all() if update is not None else None
+    examples = read_examples(Path(questions))
+    read = [now] if later is None else [now, later]
+    check_evidence(examples, [document.id for each in read for document in each.documents], Path(questions))
+    return Inputs(
+        documents=now.documents,
+        examples=examples,
+        tested=sample(examples, settings.limit, settings.seed),
+        training=read_conversations(train) if train is not None else None,
+        update=later.documents if later is not None else None,
+        notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
+        style=read_style(Path(style)) if style is not None else None,
+        control=control_questions(control, settings.finetune),
+    )
+
+
+def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
+    """Fingerprints of everything that decides the result; a run resumes only where all are the same."""
+
+    def of_documents(documents: Sequence[Document] | None) -> str:
+        return fingerprint([[d.id, d.version] for d in documents or ()])
+
+    return {
+        "documents": of_documents(inputs.documents),
+        "questions": fingerprint([asdict(example) for example in inputs.examples]),
+        "training data": fingerprint([asdict(conversation) for conversation in inputs.training or ()]),
+        "update": of_documents(inputs.update),
+        "style": fingerprint(asdict(inputs.style) if inputs.style else None),
+        "model": model,
+        "embedder": embedder,
+        "settings": fingerprint({**asdict(settings), "verdict": None}),
+        **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
+    }
+
+
+def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:
+    """Caveats that follow from what was asked for."""
+    notes = list(inputs.notes)
+    if len(inputs.tested) < len(inputs.examples):
+        notes.append(
+            f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
+            " (--limit); more questions give narrower intervals."
+        )
+    if inputs.style is not None:
+        notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
+    return notes
+
+
+def _document_notes(loaded: Loaded) -> list[str]:
+    """What a verdict over these documents does not know of them."""
+    notes = [f"Of the documents, {note}." for note in loaded.notes]
+    if loaded.passed_over:
+        notes.append(f"Files of other kinds were passed over: {', '.join(loaded.passed_over)}.")
+    return notes

@@ -1,0 +1,196 @@
+"""The prompt of each arm, chosen before anything is asked, on questions that are not tested.
+
+Worked examples come from the user's own conversations, with the passages that answer them; where there are none that
+give no tested answer away, from a few neutral ones. All arms with sources choose among the same prompts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from lorag.chat.bot import ChatBot, answer_together
+from lorag.chat.prompts import WorkedExample
+from lorag.evaluation.answers.metrics import contains, normalise
+from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.files import draw, write_whole
+from lorag.interfaces import LanguageModel, Progress, Retriever
+from lorag.settings import CompareSettings, PromptSettings
+from lorag.training.data.inspection import TestQuestions
+from lorag.types import Answer, Chunk, Example, Hit
+from lorag.workflows.comparing.sourced import Sourced
+from lorag.workspace import Run
+
+WITH_SOURCES = (
+    PromptSettings(),
+    PromptSettings(question_first=True),
+    PromptSettings(examples=3),
+    PromptSettings(examples=3, refused_example=True),
+    PromptSettings(question_first=True, examples=3, refused_example=True),
+    PromptSettings(offer_refusal=False, examples=3),
+)
+"""What an arm with sources chooses among, the default first."""
+WITHOUT_SOURCES = (
+    PromptSettings(),
+    PromptSettings(examples=3),
+    PromptSettings(examples=3, refused_example=True),
+    PromptSettings(offer_refusal=False, examples=3),
+)
+"""What an arm without sources chooses among."""
+
+_MOST_SHOWN = max(prompt.examples for prompt in WITH_SOURCES)
+_NEUTRAL = (
+    (
+        "When does the reading room of the Alder library close on Fridays?",
+        "Alder library. The reading room is open from 9 am to 6 pm; on Fridays it closes at 4 pm.",
+        "The reading room of the Alder library closes at 4 pm on Fridays.",
+    ),
+    (
+        "How many seats does the Lark minibus have?",
+        "The Lark minibus has 14 seats, two of them foldable. The Heron coach has 48.",
+        "The Lark minibus has 14 seats.",
+    ),
+    (
+        "Who looks after the rose garden at Tilden Park?",
+        "Tilden Park: the rose garden is looked after by Maud Ferris, the ponds by the anglers' club.",
+        "Maud Ferris looks after the rose garden at Tilden Park.",
+    ),
+)
+"""Question, source and answer of examples that have nothing to do with anybody's documents."""
+_NEUTRAL_REFUSED = (
+    "What does a ticket for the Heron coach cost?",
+    "The Lark minibus has 14 seats, two of them foldable. The Heron coach has 48.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Worked examples to choose from: answered ones, best first, and refused ones; ``own`` if they are the user's."""
+
+    answered: tuple[WorkedExample, ...]
+    refused: tuple[WorkedExample, ...]
+    own: bool
+
+    def under(self, prompt: PromptSettings) -> tuple[WorkedExample, ...]:
+        """The examples that ``prompt`` shows, the refused one before the last."""
+        answered = self.answered[: prompt.examples]
+        refused = self.refused[: int(prompt.refused_example)]
+        return (*answered[:-1], *refused, *answered[-1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Prompting:
+    """How an arm is asked: its prompt and the examples in it."""
+
+    choice: PromptChoice
+    examples: tuple[WorkedExample, ...] = ()
+
+    def bot(
+        self, model: LanguageModel, retriever: Retriever | None, settings: CompareSettings, gated: bool = False
+    ) -> ChatBot:
+        """A chatbot that asks so."""
+        chat = replace(settings.chat, prompt=self.choice.prompt)
+        return ChatBot(model, retriever, chat, settings.retrieval.k, gated=gated, examples=self.examples)
+
+
+def worked_examples(sourced: Sequence[Sourced], tested: Sequence[Example], refusal: str) -> Shown:
+    """Examples from conversations with their sources: short ones, of different documents.
+
+    None states an answer to a tested question, before or after the update, or asks nearly what the test asks.
+    Neutral examples take the place of those that are missing.
+    """
+    references = [answer for example in tested for answer in (*example.answers, *(example.answers_after or ()))]
+    near = TestQuestions([example.question for example in tested], normalise).repeats
+    answered: list[WorkedExample] = []
+    refused: list[WorkedExample] = []
+    documents: set[str] = set()
+    for each in sorted(sourced, key=lambda each: draw(f"shown {each.conversation.question}")):
+        reply, question = each.conversation.messages[-1].content, each.conversation.question
+        if not each.sources or near(question) or contains(reply, references):
+            continue
+        if each.refused:
+            refused.append(WorkedExample(question, each.sources, refusal))
+        elif not documents & set(each.conversation.evidence):
+            documents |= set(each.conversation.evidence)
+            answered.append(WorkedExample(question, each.sources, reply))
+    own = len(answered) >= _MOST_SHOWN
+    return Shown(
+        tuple(answered if own else map(_neutral, _NEUTRAL)),
+        tuple(refused) or (_neutral((*_NEUTRAL_REFUSED, refusal)),),
+        own,
+    )
+
+
+def trials(
+    examples: Sequence[Example], tested: Sequence[Example], sourced: Sequence[Sourced], shown: Shown, limit: int
+) -> list[Example]:
+    """Questions to choose prompts on: those of the file that are not tested, else the given conversations.
+
+    None of them is shown as an example, is near a tested question, or has an answer that an example states.
+    """
+    asked = {example.id for example in tested}
+    used = {example.question for example in (*shown.answered[:_MOST_SHOWN], *shown.refused[:1])}
+    stated = " \n ".join(example.reply for example in shown.answered[:_MOST_SHOWN])
+    near = TestQuestions([example.question for example in tested], normalise).repeats
+    own = [
+        example
+        for example in examples
+        if example.id not in asked and not near(example.question) and not contains(stated, example.answers)
+    ]
+    if len(own) < limit:
+        own += [
+            _as_example(each)
+            for each in sourced
+            if each.conversation.question not in used and not near(each.conversation.question)
+        ]
+    return trial_questions(own, limit)
+
+
+def chosen_prompt(
+    name: str,
+    candidates: Sequence[PromptSettings],
+    shown: Shown,
+    questions: Sequence[Example],
+    bot: Callable[[Prompting], ChatBot],
+    run: Run,
+    progress: Progress,
+) -> Prompting:
+    """The prompt of the arms ``name``, chosen now or found in the run folder."""
+    path = run.prompts / f"{name}.json"
+    if not path.is_file():
+        done, total = 0, planned_answers(len(candidates), len(questions))
+
+        def ask(parts: Mapping[PromptSettings, Sequence[Example]]) -> dict[PromptSettings, Sequence[Answer]]:
+            nonlocal done
+            bots = [bot(Prompting(PromptChoice(prompt), shown.under(prompt))) for prompt in parts]
+            questions = [[example.question for example in part] for part in parts.values()]
+            answers = answer_together(list(zip(bots, questions, strict=True)))
+            done += sum(map(len, questions))
+            progress(f"choosing the prompt of {name}", done, total)
+            return dict(zip(parts, answers, strict=True))
+
+        choice = choose_prompt(candidates, questions, ask)
+        examples = [asdict(example) for example in shown.under(choice.prompt)]
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, json.dumps({**choice.to_json(), "examples": examples}, indent=1))
+    kept = json.loads(path.read_text())
+    return Prompting(PromptChoice.from_json(kept), tuple(map(_example, kept["examples"])))
+
+
+def _example(value: Mapping[str, Any]) -> WorkedExample:
+    """The worked example of a prompt that was chosen before: its sources may have changed in the documents since."""
+    sources = tuple(Hit(Chunk(**hit["chunk"]), hit["score"], hit["via"]) for hit in value["sources"])
+    return WorkedExample(value["question"], sources, value["reply"])
+
+
+def _as_example(each: Sourced) -> Example:
+    reply = each.conversation.messages[-1].content
+    answers = () if each.refused else (reply,)
+    return Example(each.conversation.question, each.conversation.question, answers, each.conversation.evidence)
+
+
+def _neutral(given: tuple[str, str, str]) -> WorkedExample:
+    question, text, reply = given
+    return WorkedExample(question, (Hit(Chunk("example", "1", 0, len(text), text), 1.0, "evidence"),), reply)

@@ -1,0 +1,67 @@
+"""Conversations with the sources they are answered from: for training rows and for worked examples.
+
+Sources that do not hold the answer would teach a model to answer past them. So the passage that holds it is always
+among them; a conversation whose answer no passage holds is left out, unless its answer is a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lorag.chat.prompts import fitting_sources, is_refusal
+from lorag.evaluation.answers.gold_context import EvidenceRetriever
+from lorag.evaluation.answers.metrics import NewContentRecall
+from lorag.files import draw
+from lorag.retrieval.knowledge import Knowledge
+from lorag.types import Conversation, Example, Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A one-question conversation and sources for it, in an order that says nothing."""
+
+    conversation: Conversation
+    sources: tuple[Hit, ...]
+    without: tuple[Hit, ...]
+    """What search finds beside passages that hold the answer: sources under which the right answer is a refusal."""
+    refused: bool
+    """Whether the conversation's answer is a refusal."""
+
+
+def with_sources(
+    conversations: Sequence[Conversation],
+    knowledge: Knowledge,
+    k: int,
+    fit: Callable[[Sequence[Hit]], tuple[Hit, ...]],
+    refusal: str,
+) -> list[Sourced]:
+    """The one-question conversations that have sources; ``fit`` cuts hits to the room that they get."""
+    asked = [c for c in conversations if len([m for m in c.messages if m.role != "system"]) == 2]
+    questions = [c.question for c in asked]
+    examples = [Example(c.question, c.question, (c.messages[-1].content,), c.evidence) for c in asked]
+    holds = NewContentRecall.fit(examples).is_right
+    found = knowledge.retrieve(questions, k)
+    evidence = EvidenceRetriever(knowledge.chunks(), examples).retrieve(questions, k)
+    sourced = []
+    for conversation, example, hits, known in zip(asked, examples, found, evidence, strict=True):
+        if is_refusal(conversation.messages[-1].content, refusal):
+            sources = fit(hits)
+            sourced.append(Sourced(conversation, _mixed(sources), _mixed(sources), refused=True))
+            continue
+        held = [hit for hit in (*hits, *known) if holds(hit.chunk.text, example.question, example.answers)]
+        if held:
+            best = [held[0], *(hit for hit in hits if hit.chunk != held[0].chunk)]
+            others = [hit for hit in hits if hit not in held and hit.chunk.document_id not in conversation.evidence]
+            absent = fit(others) if others else ()
+            sourced.append(Sourced(conversation, _mixed(fit(best)), _mixed(absent), refused=False))
+    return sourced
+
+
+def within(count_tokens: Callable[[str], int], room: int) -> Callable[[Sequence[Hit]], tuple[Hit, ...]]:
+    """A ``fit`` for ``with_sources``: the first hits that fit into ``room`` tokens whole."""
+    return lambda hits: fitting_sources(hits, count_tokens, room)
+
+
+def _mixed(hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    return tuple(sorted(hits, key=lambda hit: draw(hit.chunk.id)))

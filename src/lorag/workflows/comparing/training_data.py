@@ -1,0 +1,174 @@
+"""What the finetuned arms of a comparison learn from, decided by one rule and stated in the report.
+
+Training conversations given by the user come first; else other wordings of the questions, else conversations
+synthesised from the documents. Whatever the origin, no question of the test is ever trained on word for word. A share
+of the conversations is trained a second time with sources in the prompt, as the "both" arm will be asked: mostly with
+the passage that answers, for some without it, where the answer to learn is the refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
+from lorag.evaluation.answers.metrics import normalise
+from lorag.files import draw, write_whole
+from lorag.interfaces import LanguageModel, Progress
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import CompareSettings, PromptSettings
+from lorag.training.data.conversations import read_conversations, write_conversations
+from lorag.training.data.qa_rules import RULES
+from lorag.training.data.qa_synthesis import synthesize
+from lorag.training.data.wordings.augmentation import augment
+from lorag.types import Conversation, Example, Message
+from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.synthesize import ask_from, plain_words
+from lorag.workspace import Run
+
+_MOST_SYNTHESISED = 400
+"""Conversations trained on where none were given; every further one costs time, and the first few teach most."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Conversations, and the sentence that says where they are from."""
+
+    conversations: tuple[Conversation, ...]
+    origin: str
+
+
+def own_conversations(
+    given: Sequence[Conversation] | None, examples: Sequence[Example], tested: Sequence[Example], refusal: str
+) -> TrainingData | None:
+    """What the user brought to train on: conversations, or else other wordings of the questions; None without either.
+
+    No conversation asks a tested question word for word.
+    """
+    if given is not None:
+        plain, origin = list(given), f"Trained on {len(given)} conversations given with --train."
+    elif plain := _rephrased(examples, tested, refusal):
+        origin = (
+            f"Trained on the first other wording of {len(plain)} questions, with their short references as answers:"
+            " every answerable fact of the test was taught in another wording, and refusals by unanswerable questions"
+            " that are not in the test. That is finetuning at its best; data made from documents alone teaches less."
+        )
+    else:
+        return None
+    return _untested(TrainingData(tuple(plain), origin), tested)
+
+
+def synthesised_conversations(
+    knowledge: Knowledge, model: LanguageModel, tested: Sequence[Example], run: Run, progress: Progress
+) -> TrainingData:
+    """Conversations made from the documents alone, at most so many that training ends."""
+    log, exclude = run.synthesis_log(), [example.question for example in tested]
+    made = synthesize(knowledge.chunks(), model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
+    by_rules = sum(pair.origin == RULES for pair in made.pairs)
+    chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:_MOST_SYNTHESISED]
+    origin = (
+        f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
+        f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself ({made.proposed} proposed,"
+        f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers otherwise itself,"
+        f" {made.repeated} as repeated); {len(chosen)} were trained on. A finetune is only as good as such data; better"
+        " data may change the verdict."
+    )
+    return _untested(TrainingData(tuple(chosen), origin), tested)
+
+
+def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> TrainingData:
+    """Every conversation of one question in up to ``wordings`` wordings, made by rules; none is near a tested question.
+
+    A fact that is told in one wording is learned in that wording (docs/training-data.md).
+    """
+    made = augment(data.conversations, plain=plain_words, exclude=[e.question for e in tested], wordings=wordings)
+    counts = made.counts
+    if not counts.by_rules:
+        return data
+    left_out = f", {counts.left_out} left out because they nearly ask a test question" if counts.left_out else ""
+    origin = (
+        f"{data.origin} Rules added {counts.by_rules} wordings, up to {wordings} for each{left_out}:"
+        f" {len(made.conversations)} conversations."
+    )
+    return TrainingData(made.conversations, origin)
+
+
+def training_data(
+    plain: TrainingData,
+    knowledge: Knowledge,
+    model: LanguageModel,
+    prompt: PromptSettings,
+    run: Run,
+    settings: CompareSettings,
+) -> TrainingData:
+    """The conversations as they are served, without and with sources: made once and kept in the run folder.
+
+    So a resumed run trains on the same.
+    """
+    if not run.training_facts.is_file():
+        refusal = settings.chat.response_template
+        served = [as_served(conversation, refusal, prompt) for conversation in plain.conversations]
+        sourced, absent = _under_sources(plain, knowledge, model, prompt, settings)
+        origin = (
+            f"{plain.origin} {len(sourced)} were trained on once more under the sources they are to be answered from,"
+            f" {len(absent)} under sources that do not answer them, with the refusal as the answer."
+        )
+        write_conversations(run.training, [*served, *sourced, *absent])
+        write_whole(run.training_facts, json.dumps({"origin": origin}))
+    origin = json.loads(run.training_facts.read_text())["origin"]
+    return TrainingData(tuple(read_conversations(run.training)), origin)
+
+
+_ABSENT_SHARE = 0.25
+"""Share of the answered conversations with sources whose sources do not answer: without any a model learns to answer
+from whatever is there."""
+_MOST_REFUSED = 0.15
+"""Most rows with sources whose answer is a refusal: with a third of them a model of 0.5 billion weights refused a
+quarter of what it could read, with half of them everything (docs/log.md)."""
+
+
+def _under_sources(
+    plain: TrainingData, knowledge: Knowledge, model: LanguageModel, prompt: PromptSettings, settings: CompareSettings
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Conversations to train a second time with sources: those that answer, and those whose answer is the refusal."""
+    refusal, share = settings.chat.response_template, settings.finetune.context_share
+    ordered = sorted(plain.conversations, key=lambda conversation: draw(conversation.question))
+    declined = [c for c in ordered if is_refusal(c.messages[-1].content, refusal)]
+    answered = [c for c in ordered if draw(c.question) < share and not is_refusal(c.messages[-1].content, refusal)]
+    fit = within(model.count_tokens, settings.finetune.context_tokens)
+    found = with_sources([*answered, *declined[: len(answered)]], knowledge, settings.retrieval.k, fit, refusal)
+    with_answer, without = [], []
+    for each in found:
+        if each.refused:
+            without.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
+        elif each.without and draw(f"absent {each.conversation.question}") < _ABSENT_SHARE:
+            reply = Message("assistant", refusal)
+            declines = Conversation((*each.conversation.messages[:-1], reply), each.conversation.evidence)
+            without.append(as_served_with_sources(declines, each.without, refusal, prompt))
+        else:
+            with_answer.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
+    return with_answer, without[: math.ceil(len(with_answer) * _MOST_REFUSED / (1 - _MOST_REFUSED))]
+
+
+def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
+    tests = {normalise(example.question) for example in tested}
+    kept = tuple(c for c in data.conversations if normalise(c.question) not in tests)
+    if len(kept) == len(data.conversations):
+        return data
+    dropped = len(data.conversations) - len(kept)
+    return TrainingData(kept, f"{data.origin} {dropped} that ask a test question word for word were left out.")
+
+
+def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:
+    """Conversations from the first other wording of each question; refusals only where the test does not ask."""
+    asked = {example.id for example in tested}
+    conversations = []
+    for example in examples:
+        if not example.paraphrases or (not example.answers and example.id in asked):
+            continue
+        reply = example.answers[0] if example.answers else refusal
+        turns = (Message("user", example.paraphrases[0]), Message("assistant", reply))
+        conversations.append(Conversation(turns, example.evidence))
+    return conversations

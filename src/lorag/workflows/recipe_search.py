@@ -1,0 +1,315 @@
+"""The best finetune that a budget allows, and what was tried for it.
+
+First the base model is probed; then, where the budget has room, short trainings on a part of the documents choose the
+learning rate; then all of the data is trained on; then, where the model forgot too much or reads worse, weaker versions
+of the adapter are tried, which takes no training. Probes are questions in wordings that were not trained on, without
+sources and with them, and general text. Every training that ended is kept in the run, so that a killed run resumes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from lorag import build
+from lorag.chat.prompts import question_prompt
+from lorag.evaluation.answers.metrics import NewContentRecall, contains
+from lorag.files import draw, fingerprint, folder_whole, write_whole
+from lorag.interfaces import LanguageModel, Progress, no_progress
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.settings import CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter
+from lorag.training.control_questions import MultipleChoice
+from lorag.training.data.wordings.paraphrases import reversed_question
+from lorag.training.diagnosis import Asked, Diagnosis, diagnose
+from lorag.training.forgetting import general_losses
+from lorag.training.recipe import (
+    RATES,
+    Probed,
+    Recipe,
+    Rung,
+    Schedule,
+    Strength,
+    better,
+    keeps_reading,
+    schedule,
+    settings_of,
+    taken,
+)
+from lorag.types import Conversation, Example, Hit, Sampling
+from lorag.workflows.finetune import estimate_training, train_adapter
+
+_FINAL = "final"
+"""The folder of the last training, until its strength is set."""
+_STRENGTHS = (0.75, 0.5)
+"""Shares of an adapter's strength that are tried beside the whole."""
+_TRAINED_LAYERS = 0.5
+"""Share of the layers that are trained: the upper half learned as many facts as all of them, in half of the time."""
+_DIALLED = ("lora", "rslora", "pissa", "dora")
+"""Methods whose adapter is added to the base by a factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fact in a wording that is not trained on, and sources with the passage that answers it."""
+
+    example: Example
+    sources: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """The probes, and how they are asked."""
+
+    probes: tuple[Probe, ...]
+    prompt: PromptSettings
+    refusal: str
+    sampling: Sampling
+
+    def of(self, model: TransformersModel, documents: set[str] | None = None) -> Probed:
+        """What ``model`` knows of the probed facts, of all or of those of some documents."""
+        asked = self.probes if documents is None else self.about(documents)
+        recall = self._right(model, [(p.example, ()) for p in asked])
+        read = self._right(model, [(p.example, p.sources) for p in asked]) if asked else None
+        return Probed(len(asked), fmean(recall or [0.0]), fmean(read) if read else None, _general_loss(model))
+
+    def about(self, documents: set[str]) -> tuple[Probe, ...]:
+        """The probes whose facts stand in ``documents``."""
+        return tuple(probe for probe in self.probes if documents.intersection(probe.example.evidence))
+
+    def diagnosis(self, model: TransformersModel, conversations: Sequence[Conversation]) -> Diagnosis:
+        """What is wrong with the probed facts after a training on ``conversations``."""
+        examples = [probe.example for probe in self.probes]
+        trained = [_in_trained_wording(example, conversations) for example in examples]
+        backwards = [_backwards(example) for example in examples]
+        right = [
+            self._right(model, asked)
+            for asked in (
+                [(example, ()) for example in examples],
+                [(probe.example, probe.sources) for probe in self.probes],
+                [(example, ()) for example in trained if example],
+                [(example, ()) for example in backwards if example],
+            )
+        ]
+        held_out, reading, by_training, by_value = map(iter, right)
+        return diagnose(
+            [
+                Asked(
+                    example.question,
+                    next(by_training) if one else None,
+                    next(held_out),
+                    next(by_value) if other else None,
+                    next(reading),
+                )
+                for example, one, other in zip(examples, trained, backwards, strict=True)
+            ]
+        )
+
+    def _right(self, model: LanguageModel, asked: Sequence[tuple[Example, tuple[Hit, ...]]]) -> list[bool]:
+        """Whether each question is answered right with its sources."""
+        is_right = NewContentRecall.fit([probe.example for probe in self.probes]).is_right
+        prompts = [question_prompt(e.question, sources, self.refusal, self.prompt) for e, sources in asked]
+        replies = model.generate(prompts, self.sampling) if prompts else []
+        return [is_right(reply.text, e.question, e.answers) for (e, _), reply in zip(asked, replies, strict=True)]
+
+
+def _in_trained_wording(example: Example, conversations: Sequence[Conversation]) -> Example | None:
+    """The fact in a wording that was trained on: of a conversation about its documents that states its answer."""
+    for conversation in conversations:
+        plain = [m for m in conversation.messages if m.role != "system"]
+        about = set(example.evidence).intersection(conversation.evidence)
+        if about and len(plain) == 2 and "\n" not in plain[0].content and contains(plain[1].content, example.answers):
+            return replace(example, question=plain[0].content)
+    return None
+
+
+def _backwards(example: Example) -> Example | None:
+    """The question from the value to the subject, where rules know how to ask it; right is what names the subject."""
+    asked = reversed_question(example.question, example.answers[0])
+    return replace(example, question=asked[0], answers=(asked[1],)) if asked else None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is trained on, where, and how it is probed."""
+
+    engine: TransformersModel
+    conversations: Sequence[Conversation]
+    probes: Probes
+    out: Path
+    finetune: FinetuneSettings
+    recipe: RecipeSettings
+    control: Sequence[MultipleChoice] = ()
+    progress: Progress = no_progress
+
+    @property
+    def kept(self) -> Path:
+        """Where trainings that ended are kept until the adapter is there."""
+        return self.out.with_name(f"{self.out.name}.rungs")
+
+
+def train_best(training: Training) -> tuple[Adapter, Recipe]:
+    """The adapter in ``training.out`` and how it was chosen; both are found there if they were made before.
+
+    Raises as ``lorag.training.finetuning.train`` does.
+    """
+    path = training.out.with_name(f"{training.out.name}.recipe.json")
+    if not (path.is_file() and training.out.is_dir()):
+        training.kept.mkdir(parents=True, exist_ok=True)
+        recipe = _train_best(training)
+        write_whole(path, json.dumps(recipe.to_json(), indent=1))
+        if recipe.strength == 1:
+            (training.kept / _FINAL).replace(training.out)
+        else:
+            _set_strength(training.kept / _FINAL, training.out, recipe.strength)
+        shutil.rmtree(training.kept, ignore_errors=True)
+    return read_adapter(training.out), Recipe.from_json(json.loads(path.read_text()))
+
+
+def _train_best(training: Training) -> Recipe:
+    """Everything that is tried, in order; the adapter lies whole in ``training.kept`` when this returns."""
+    recipe, data, notes = training.recipe, list(training.conversations), []
+    finetune = _defaults(training.finetune)
+    plan = _planned(training, finetune)
+    finetune = replace(finetune, epochs=plan.passes)
+    if plan.conversations < len(data):
+        data = _of_documents(data, plan.conversations)
+        notes.append(
+            f"The budget of {recipe.minutes:g} minutes has no room for one pass over all conversations: of"
+            f" {len(training.conversations)}, {len(data)} were trained on, chosen by document."
+        )
+    before = training.probes.of(training.engine)
+    rungs = _rungs(training, data, finetune, plan.rung_conversations)
+    if rungs:
+        finetune = replace(finetune, **settings_of(better(rungs, before, recipe), finetune))
+    final = _rung(training, data, finetune, training.kept / _FINAL, None)
+    strengths: tuple[Strength, ...] = (Strength(1.0, final.probed),)
+    strength = 1.0
+    forgets = final.probed.general_loss - before.general_loss > recipe.most_forgetting
+    if finetune.method in _DIALLED and (forgets or not keeps_reading(final.probed, before, recipe)):
+        strengths += tuple(_at_strength(training, share) for share in _STRENGTHS)
+        strength = taken(strengths, before, recipe)
+    kept = training.kept / (_FINAL if strength == 1 else f"strength-{strength:g}")
+    with _attached(training.engine, read_adapter(kept)) as model:
+        diagnosis = training.probes.diagnosis(model, data)
+    return Recipe(recipe.minutes, before, tuple(rungs), final, strengths, strength, diagnosis, tuple(notes))
+
+
+def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
+    """How the budget is spent, decided once: a resumed choice keeps to it on a machine that is faster or slower now."""
+    path = training.kept / "schedule.json"
+    identity = fingerprint([len(training.conversations), asdict(training.recipe), asdict(finetune)])
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    if found.get("identity") != identity:
+        expected = estimate_training(training.engine, training.conversations, finetune)
+        updates = -(-expected.updates // finetune.epochs)
+        plan = schedule(expected.seconds / expected.updates, updates, len(training.conversations), training.recipe)
+        write_whole(path, json.dumps({"identity": identity, "schedule": asdict(plan)}))
+        return plan
+    return Schedule(**found["schedule"])
+
+
+def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
+    """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
+    if finetune.method not in _DIALLED:
+        return finetune
+    rate = finetune.learning_rate or (RATES[1] if finetune.method == "lora" else None)
+    return replace(finetune, learning_rate=rate, trained_layers=min(finetune.trained_layers, _TRAINED_LAYERS))
+
+
+def _rungs(training: Training, data: Sequence[Conversation], finetune: FinetuneSettings, size: int) -> list[Rung]:
+    """Trainings on about ``size`` conversations of whole documents, one for each rate; none where there is no room."""
+    part = _of_documents(data, size) if size and finetune.method == "lora" else []
+    documents = {name for conversation in part for name in conversation.evidence}
+    if not part or 3 * len(training.probes.about(documents)) < len(training.probes.probes):
+        return []
+    rungs = []
+    for rate in RATES:
+        settings = replace(finetune, learning_rate=rate, measure_forgetting=False)
+        rungs.append(_rung(training, part, settings, training.kept / f"rate-{rate:g}", documents))
+    return rungs
+
+
+def _rung(
+    training: Training,
+    data: Sequence[Conversation],
+    settings: FinetuneSettings,
+    out: Path,
+    documents: set[str] | None,
+) -> Rung:
+    """One training, made now or found in ``out``, and its probes."""
+    done = out.with_name(f"{out.name}.probed.json")
+    identity = fingerprint([[[m.content for m in c.messages] for c in data], asdict(settings)])
+    found = json.loads(done.read_text()) if done.is_file() and out.is_dir() else {}
+    if found.get("identity") != identity:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        control = training.control if documents is None else ()
+        adapter = train_adapter(training.engine, data, out, settings, training.progress, control)
+        with _attached(training.engine, adapter) as model:
+            probed = training.probes.of(model, documents)
+        write_whole(done, json.dumps({"identity": identity, "probed": asdict(probed)}))
+    else:
+        adapter, probed = read_adapter(out), Probed(**found["probed"])
+    return Rung(
+        settings.method, settings.rate, settings.epochs, adapter.conversations, adapter.steps, adapter.seconds, probed
+    )
+
+
+def _at_strength(training: Training, share: float) -> Strength:
+    folder = training.kept / f"strength-{share:g}"
+    _set_strength(training.kept / _FINAL, folder, share)
+    with _attached(training.engine, read_adapter(folder)) as model:
+        return Strength(share, training.probes.of(model))
+
+
+def _set_strength(source: Path, out: Path, share: float) -> None:
+    """Writes the adapter of ``source`` at a share of its strength to ``out``."""
+    with folder_whole(out) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)
+        path = temporary / "adapter_config.json"
+        config = json.loads(path.read_text())
+        config["lora_alpha"] *= share
+        path.write_text(json.dumps(config, indent=2))
+        # What was measured when it was loaded again was its whole strength.
+        (temporary / MANIFEST).write_text(replace(read_adapter(source), served_loss=None).to_json())
+
+
+def _of_documents(conversations: Sequence[Conversation], count: int) -> list[Conversation]:
+    """About ``count`` conversations of whole documents, always the same; those without documents go one by one."""
+    groups: dict[str, list[Conversation]] = {}
+    for conversation in conversations:
+        groups.setdefault(" ".join(conversation.evidence) or conversation.question, []).append(conversation)
+    chosen: list[Conversation] = []
+    for name in sorted(groups, key=lambda name: draw(f"rung {name}")):
+        if chosen and len(chosen) + len(groups[name]) > count:
+            break
+        chosen += groups[name]
+    return chosen
+
+
+@contextmanager
+def _attached(engine: TransformersModel, adapter: Adapter) -> Iterator[TransformersModel]:
+    """``engine`` with what was trained of it; afterwards it is the base alone again, and can be trained."""
+    model = build.finetuned_model(engine, adapter)
+    try:
+        yield model
+    finally:
+        if model.adapter is not None:
+            engine.weights.detach(model.adapter)
+
+
+def _general_loss(model: TransformersModel) -> float:
+    with model.applied() as causal:
+        return fmean(general_losses(causal, model.weights.tokenizer, lambda: model.before(1)))
+
+
+def probes_of(sourced: Sequence[Probe], prompt: PromptSettings, settings: CompareSettings) -> Probes:
+    """The probes of a comparison: at most as many as the recipe asks for, asked as its finetuned arms are."""
+    limit = settings.recipe.probed_facts if settings.recipe else 0
+    chosen = sorted(sourced, key=lambda probe: draw(f"probe {probe.example.id}"))[:limit]
+    return Probes(tuple(chosen), prompt, settings.chat.response_template, settings.chat.sampling)

@@ -1,0 +1,90 @@
+"""Worked examples give no tested answer away, and no tested or shown question decides on a prompt."""
+
+import pytest
+
+from lorag.interfaces import no_progress
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.settings import REFUSAL, CompareSettings, PromptSettings
+from lorag.types import Chunk, Conversation, Example, Hit, Message
+from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, chosen_prompt, trials, worked_examples
+from lorag.workflows.comparing.sourced import Sourced
+from lorag.workspace import Run
+
+
+def sourced(question, reply, document, refused=False):
+    text = f"About {document}: {reply}"
+    hits = (Hit(Chunk(document, "1", 0, len(text), text), 1.0, "hybrid"),)
+    conversation = Conversation((Message("user", question), Message("assistant", reply)), (document,))
+    return Sourced(conversation, hits, hits, refused)
+
+
+OWN = [sourced(f"What is the size of part {n}?", f"Part {n} measures {n} mm.", f"part-{n}.md") for n in range(10, 18)]
+DECLINED = sourced("Who paints part 10?", REFUSAL, "part-10.md", refused=True)
+TESTED = [Example("t", "How large is part ten?", ("10 mm",), ("part-10.md",), answers_after=("11 mm",))]
+
+
+def test_examples_are_the_users_own_and_state_no_tested_answer_of_either_moment():
+    shown = worked_examples([*OWN, DECLINED], TESTED, REFUSAL)
+    assert shown.own
+    assert not [e for e in shown.answered if "10 mm" in e.reply or "11 mm" in e.reply]
+    assert len(shown.answered) == 6
+    assert [example.question for example in shown.refused] == ["Who paints part 10?"]
+
+
+def test_an_example_near_a_tested_question_is_not_shown():
+    near = Example("n", "What is the size of part 12", ("twelve",), ())
+    shown = worked_examples(OWN, [near], REFUSAL)
+    assert "What is the size of part 12?" not in [example.question for example in shown.answered]
+
+
+def test_a_document_gives_at_most_one_example():
+    twice = [*OWN, sourced("How big is part 13?", "It has 13 mm.", "part-13.md")]
+    documents = [example.sources[0].chunk.document_id for example in worked_examples(twice, [], REFUSAL).answered]
+    assert len(documents) == len(set(documents))
+
+
+@pytest.mark.parametrize("given", [[], OWN[:2]])
+def test_neutral_examples_stand_in_where_there_are_too_few(given):
+    shown = worked_examples(given, TESTED, REFUSAL)
+    assert not shown.own
+    assert len(shown.under(PromptSettings(examples=3, refused_example=True))) == 4
+    assert not [example for example in shown.answered if "part" in example.question]
+
+
+def test_a_prompt_shows_what_it_says_with_the_refused_example_before_the_last():
+    shown = worked_examples([*OWN, DECLINED], [], REFUSAL)
+    assert shown.under(PromptSettings()) == ()
+    replies = [example.reply == REFUSAL for example in shown.under(PromptSettings(examples=3, refused_example=True))]
+    assert replies == [False, False, True, False]
+
+
+def test_trial_questions_are_neither_tested_nor_shown_nor_answered_by_an_example():
+    shown = worked_examples([*OWN, DECLINED], TESTED, REFUSAL)
+    stated = shown.answered[0].reply.split()[-2:]
+    untested = [Example("u1", "Which colour?", ("red",), ()), Example("u2", "Which size?", (" ".join(stated),), ())]
+    found = trials([*TESTED, *untested], TESTED, [*OWN, DECLINED], shown, 20)
+    questions = [example.question for example in found]
+    assert "Which colour?" in questions
+    assert "Which size?" not in questions
+    assert TESTED[0].question not in questions
+    assert not {e.question for e in (*shown.answered[:3], *shown.refused[:1])} & set(questions)
+    assert len(questions) > 3
+
+
+def test_a_choice_is_found_again_with_the_examples_it_was_made_with(tmp_path):
+    run = Run.open(tmp_path / "run", {})
+    shown = worked_examples([*OWN, DECLINED], [], REFUSAL)
+    model = ScriptedModel(lambda prompt: "7 mm" if len(prompt) > 2 else "no idea")
+    questions = [Example(f"q{n}", f"What is the width of bolt {n}?", ("7 mm",), ()) for n in range(8)]
+
+    def bot(prompting):
+        return prompting.bot(model, None, CompareSettings())
+
+    first = chosen_prompt("base", WITHOUT_SOURCES, shown, questions, bot, run, no_progress)
+    assert first.choice.prompt == PromptSettings(examples=3)
+    assert first.examples == shown.under(first.choice.prompt)
+    asked = len(model.prompts)
+    changed = worked_examples([], [], REFUSAL)
+    assert chosen_prompt("base", WITHOUT_SOURCES, changed, questions, bot, run, no_progress) == first
+    assert len(model.prompts) == asked
+    assert run.tried()["prompts"]["base"]["prompt"]["examples"] == 3

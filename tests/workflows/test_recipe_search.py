@@ -1,0 +1,111 @@
+"""A finetune is chosen within its budget on a real small model, kept, and found again; the base stays as it was."""
+
+import json
+
+import pytest
+import torch
+
+from lorag.chat.prompts import as_served
+from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
+from lorag.workflows import recipe_search as workflow
+from lorag.workflows.recipe_search import Probe, Probes, Training, train_best
+
+FACTS = {"gate.md": ("the harbour gate", "4812"), "lamp.md": ("the pier lamp", "7350")}
+ASKED = ("What is the code of {}?", "Tell me the code of {}.", "Code of {}?")
+
+
+def conversation(document, question):
+    name, code = FACTS[document]
+    turns = (Message("user", question.format(name)), Message("assistant", f"The code of {name} is {code}."))
+    return as_served(Conversation(turns, (document,)), REFUSAL)
+
+
+def probe(document):
+    name, code = FACTS[document]
+    text = f"The code of {name} is {code}."
+    hits = (Hit(Chunk(document, "1", 0, len(text), text), 1.0, "evidence"),)
+    return Probe(Example(document, f"Which code does {name} have?", (code,), (document,)), hits)
+
+
+@pytest.fixture
+def training(smollm_own, tmp_path):
+    data = [conversation(document, question) for document in FACTS for question in ASKED]
+    probes = Probes(tuple(map(probe, FACTS)), PromptSettings(), REFUSAL, Sampling(max_tokens=12))
+    finetune = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, learning_rate=2e-3)
+    return Training(smollm_own, data, probes, tmp_path / "adapter", finetune, RecipeSettings(minutes=0.5))
+
+
+def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
+    weight = training.engine.weights.model.model.layers[-1].mlp.up_proj.weight
+    before = weight.clone()
+    adapter, recipe = train_best(training)
+    assert (training.out / "lorag.json").is_file()
+    assert adapter.settings["trained_layers"] == 0.5
+    assert (recipe.before.facts, recipe.final.probed.facts) == (2, 2)
+    assert recipe.final.probed.general_loss != recipe.before.general_loss
+    assert recipe.final.updates == adapter.steps
+    assert 1 <= recipe.final.passes <= 5
+    assert recipe.diagnosis.facts == 2
+    assert recipe.rungs == ()  # so small a budget has no room for them
+    assert training.engine.weights.adapted is None
+    assert torch.equal(training.engine.weights.model.model.layers[-1].mlp.up_proj.weight, before)
+    assert not training.kept.exists()
+    monkeypatch.setattr(workflow, "train_adapter", lambda *_: pytest.fail("it was trained again"))
+    assert train_best(training) == (adapter, recipe)
+
+
+def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypatch):
+    settings = workflow._defaults(training.finetune)
+    training.kept.mkdir()
+    plan = workflow._planned(training, settings)
+    monkeypatch.setattr(workflow, "estimate_training", lambda *_: pytest.fail("it was estimated again"))
+    assert workflow._planned(training, settings) == plan
+    recipe = workflow._train_best(training)
+    monkeypatch.setattr(workflow, "train_adapter", lambda *_: pytest.fail("it was trained again"))
+    again = workflow._train_best(training)  # killed before the recipe was written
+    assert (again.final, again.strength) == (recipe.final, recipe.strength)
+    assert train_best(training)[1].final == recipe.final
+
+
+def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
+    finished = []
+    train = workflow.train_adapter
+
+    def counted(*given):
+        finished.append(given[2].name)
+        return train(*given)
+
+    monkeypatch.setattr(workflow, "train_adapter", counted)
+    monkeypatch.setattr(workflow, "RATES", (1e-3, 2e-3))
+    settings = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, epochs=1, trained_layers=0.2)
+    documents = set(FACTS)
+    with monkeypatch.context() as killed:
+
+        def killing(*given):
+            if finished:
+                raise KeyboardInterrupt
+            return counted(*given)
+
+        killed.setattr(workflow, "train_adapter", killing)
+        with pytest.raises(KeyboardInterrupt):
+            workflow._rungs(training, training.conversations, settings, len(training.conversations))
+    assert finished == ["rate-0.001"]
+    rungs = workflow._rungs(training, training.conversations, settings, len(training.conversations))
+    assert finished == ["rate-0.001", "rate-0.002"]
+    assert [rung.learning_rate for rung in rungs] == [1e-3, 2e-3]
+    assert all(rung.probed.facts == len(documents) for rung in rungs)
+
+
+def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path):
+    train_best(training)
+    config = json.loads((training.out / "adapter_config.json").read_text())
+    workflow._set_strength(training.out, tmp_path / "half", 0.5)
+    half = json.loads((tmp_path / "half" / "adapter_config.json").read_text())
+    assert half == {**config, "lora_alpha": config["lora_alpha"] * 0.5}
+    losses = []
+    for folder in (training.out, tmp_path / "half"):
+        model = training.engine.with_adapter(folder)
+        losses.append(model.logprobs((Message("user", "What is the code of the harbour gate?"),), [4, 8, 1, 2]))
+        training.engine.weights.detach(model.adapter)
+    assert losses[0] != losses[1]

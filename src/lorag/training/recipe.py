@@ -104,8 +104,9 @@ class Recipe:
         final, taken = self.final, next(each.probed for each in self.strengths if each.share == self.strength)
         tried = f"best of {len(self.rungs)} rates" if self.rungs else "the default rate"
         scaled = f", at {self.strength:g} of its strength" if self.strength != 1 else ""
+        passes = f"{final.passes} pass{'es' * (final.passes != 1)}"
         return (
-            f"{final.method}, rate {final.learning_rate:g} ({tried}), {final.passes} passes over"
+            f"{final.method}, rate {final.learning_rate:g} ({tried}), {passes} over"
             f" {final.conversations} conversations in {final.seconds / 60:.0f} minutes{scaled}; of {taken.facts} facts"
             f" in wordings not trained on, {100 * self.before.recall:.0f} % right before, {100 * taken.recall:.0f} %"
             " after"

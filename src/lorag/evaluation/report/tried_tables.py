@@ -1,6 +1,7 @@
 """Tables of what was tried before anything was compared: prompts, and trainings.
 
-They come from the run folder as JSON objects: ``PromptChoice.to_json`` for each arm, and ``Recipe.to_json``.
+They come from the run folder as JSON objects: ``PromptChoice.to_json`` for each arm, and ``Recipe.to_json``. Shares
+have Wilson intervals of 95 %: few questions were asked, and where intervals overlap the choice is a guess.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 from lorag.evaluation.prompt_choice import PromptChoice
 from lorag.evaluation.report.result_tables import NOTHING, Table
+from lorag.evaluation.statistics import wilson
 
 
 def prompts_table(tried: Mapping[str, Any]) -> Table:
@@ -19,7 +21,7 @@ def prompts_table(tried: Mapping[str, Any]) -> Table:
         choice = PromptChoice.from_json(value)
         for place, each in enumerate(choice.tried):
             name = f"{arm}: {each.prompt}{' (taken)' if place == 0 else ''}"
-            shares = (_percent(each.right), _percent(each.refused), _percent(each.answered))
+            shares = (_share(each.right, each.questions), _percent(each.refused), _percent(each.answered))
             rows.append((name, str(each.questions), *shares, f"{each.seconds:.2f}", f"{each.prompt_tokens:.0f}"))
     headings = ("questions", "right", "refused of answerable", "answered of unanswerable", "seconds", "prompt tokens")
     return Table(("arm and prompt", *headings), tuple(rows))
@@ -31,7 +33,8 @@ def recipe_table(tried: Mapping[str, Any]) -> Table:
     rows = [("base model", *_probed(recipe["before"]), NOTHING, NOTHING)] if recipe else []
     for name, rung in [*(("rung", each) for each in recipe.get("rungs", ())), ("training", recipe.get("final"))]:
         if rung:
-            what = f"{name}: {rung['method']}, rate {rung['learning_rate']:g}, {rung['passes']} passes"
+            passes = f"{rung['passes']} pass{'es' * (rung['passes'] != 1)}"
+            what = f"{name}: {rung['method']}, rate {rung['learning_rate']:g}, {passes}"
             rows.append((what, *_probed(rung["probed"]), str(rung["conversations"]), f"{rung['seconds'] / 60:.1f}"))
     for each in recipe.get("strengths", ())[1:]:
         rows.append((f"at {each['share']:g} of its strength", *_probed(each["probed"]), NOTHING, NOTHING))
@@ -40,8 +43,16 @@ def recipe_table(tried: Mapping[str, Any]) -> Table:
 
 
 def _probed(probed: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    reading, loss = _percent(probed["reading"]), f"{probed['general_loss']:.2f}"
-    return str(probed["facts"]), _percent(probed["recall"]), reading, loss
+    facts, loss = probed["facts"], f"{probed['general_loss']:.2f}"
+    return str(facts), _share(probed["recall"], facts), _share(probed["reading"], facts), loss
+
+
+def _share(share: float | None, questions: int) -> str:
+    """Whole percents with their interval, such as ``83 (55-95)``."""
+    if share is None or not questions:
+        return NOTHING
+    interval = wilson(share, questions, 0.95)
+    return f"{100 * share:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
 
 
 def _percent(share: float | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lorag.settings import FinetuneSettings, RecipeSettings
+from lorag.settings import RecipeSettings
 from lorag.training.diagnosis import Diagnosis
 
 RATES = (2e-4, 5e-4, 1e-3)
@@ -176,8 +176,3 @@ def taken(strengths: Sequence[Strength], before: Probed, recipe: RecipeSettings)
     best = max(each.probed.recall for each in reading)
     enough = [each for each in reading if each.probed.recall >= best - recipe.most_recall_loss]
     return min(enough, key=lambda each: each.probed.general_loss).share
-
-
-def settings_of(rung: Rung, finetune: FinetuneSettings) -> dict[str, Any]:
-    """What of ``finetune`` a rung replaces."""
-    return {"method": rung.method, "learning_rate": rung.learning_rate, "epochs": rung.passes}

@@ -49,6 +49,7 @@ from lorag.workflows.comparing.prompt_trials import (
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import (
     TrainingData,
+    held_out,
     own_conversations,
     synthesised_conversations,
     training_data,
@@ -261,9 +262,11 @@ def _adapter(
         own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
         if settings.recipe is not None:
             own = widened(own, _wordings(own, prompt, engine, settings), inputs.tested)
+            own = held_out(own, {example.question for example in trial.questions})
     data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
     if settings.recipe is not None:
-        probes = probes_of(_probes(trial, scene, engine), prompt, settings)
+        trained = {conversation.question for conversation in data.conversations}
+        probes = probes_of(_probes(trial, trained, scene, engine), prompt, settings)
         finetune, control = settings.finetune, inputs.control
         training = Training(
             engine, data.conversations, probes, run.adapter, finetune, settings.recipe, control, progress
@@ -271,8 +274,8 @@ def _adapter(
         return data, *train_best(training)
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter), None
-    trained = train_adapter(engine, data.conversations, run.adapter, settings.finetune, progress, inputs.control)
-    return data, trained, None
+    adapter = train_adapter(engine, data.conversations, run.adapter, settings.finetune, progress, inputs.control)
+    return data, adapter, None
 
 
 def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings) -> int:
@@ -282,10 +285,11 @@ def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersMo
     return fitting_wordings(estimate_training(engine, served, once).seconds, settings.recipe or RecipeSettings())
 
 
-def _probes(trial: _Trial, scene: _Scene, engine: LanguageModel) -> list[Probe]:
-    """The questions of the trial that have an answer, with passages that hold it."""
+def _probes(trial: _Trial, trained: Collection[str], scene: _Scene, engine: LanguageModel) -> list[Probe]:
+    """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
     settings, refusal = scene.settings, scene.settings.chat.response_template
-    asked = {example.question: example for example in trial.questions if example.answers and example.evidence}
+    untrained = [example for example in trial.questions if example.question not in trained]
+    asked = {example.question: example for example in untrained if example.answers and example.evidence}
     conversations = [
         Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
         for question, example in asked.items()

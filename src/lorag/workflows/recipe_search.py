@@ -38,7 +38,6 @@ from lorag.training.recipe import (
     better,
     keeps_reading,
     schedule,
-    settings_of,
     taken,
 )
 from lorag.types import Conversation, Example, Hit, Sampling
@@ -186,7 +185,7 @@ def _train_best(training: Training) -> Recipe:
     before = training.probes.of(training.engine)
     rungs = _rungs(training, data, finetune, plan.rung_conversations)
     if rungs:
-        finetune = replace(finetune, **settings_of(better(rungs, before, recipe), finetune))
+        finetune = replace(finetune, learning_rate=better(rungs, before, recipe).learning_rate)
     final = _rung(training, data, finetune, training.kept / _FINAL, None)
     strengths: tuple[Strength, ...] = (Strength(1.0, final.probed),)
     strength = 1.0

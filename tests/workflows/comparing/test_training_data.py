@@ -11,7 +11,14 @@ from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, PromptSettings, RetrievalSettings
 from lorag.types import Conversation, Message
-from lorag.workflows.comparing.training_data import own_conversations, synthesised_conversations, training_data, widened
+from lorag.workflows.comparing.training_data import (
+    TrainingData,
+    held_out,
+    own_conversations,
+    synthesised_conversations,
+    training_data,
+    widened,
+)
 from lorag.workspace import Run
 
 ROWS = """\
@@ -148,3 +155,19 @@ def test_conversations_are_widened_but_never_towards_the_test(scene):
     assert all(c.evidence == ("company.md",) for c in wide.conversations if "Mara" in c.messages[-1].content)
     assert "Rules added" in wide.origin
     assert widened(own, 1, examples) == own
+
+
+def test_a_probed_wording_is_held_out_only_where_its_fact_is_taught_in_another():
+    def row(question, answer, document):
+        return Conversation((Message("user", question), Message("assistant", answer)), (document,))
+
+    rows = (
+        row("Who founded Korrin?", "Mara", "company.md"),
+        row("Tell me who founded Korrin.", "Mara founded Korrin.", "company.md"),
+        row("How high is the tax?", "9 percent", "tax.md"),
+        row("What does it weigh?", "3 kg", "company.md"),
+    )
+    probed = {"Who founded Korrin?", "How high is the tax?"}
+    assert held_out(TrainingData(rows, "given"), probed) == TrainingData(rows[1:], "given")
+    both = probed | {"Tell me who founded Korrin."}
+    assert held_out(TrainingData(rows, "given"), both).conversations == rows  # else nothing would teach the founder

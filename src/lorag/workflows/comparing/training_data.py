@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
-from lorag.evaluation.answers.metrics import normalise
+from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.retrieval.knowledge import Knowledge
@@ -93,6 +93,29 @@ def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> Tra
         f" {len(made.conversations)} conversations."
     )
     return TrainingData(made.conversations, origin)
+
+
+def held_out(data: TrainingData, probed: Collection[str]) -> TrainingData:
+    """``data`` without the questions in ``probed``, so that they are wordings that are not trained on.
+
+    A conversation stays where no other one about its documents states its answer: its fact would not be taught at all.
+    """
+
+    def is_taught_elsewhere(place: int, conversation: Conversation) -> bool:
+        reply = conversation.messages[-1].content
+        return any(
+            other.evidence == conversation.evidence
+            and (contains(other.messages[-1].content, [reply]) or contains(reply, [other.messages[-1].content]))
+            for at, other in enumerate(data.conversations)
+            if at != place and other.question not in probed
+        )
+
+    kept = tuple(
+        conversation
+        for place, conversation in enumerate(data.conversations)
+        if conversation.question not in probed or not is_taught_elsewhere(place, conversation)
+    )
+    return replace(data, conversations=kept)
 
 
 def training_data(

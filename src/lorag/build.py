@@ -9,6 +9,7 @@ from typing import get_args
 
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
+from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import FetchError, InputError, ModelError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
@@ -34,6 +35,7 @@ from lorag.settings import (
     ChunkSettings,
     Engine,
     FinetuneSettings,
+    PromptSettings,
     RemoteSettings,
     RetrievalSettings,
 )
@@ -297,20 +299,50 @@ def chatbot(
     where: Mapping[str, str | Sequence[str]] | None = None,
     by: str = DEFAULT_EMBEDDER,
     number_format: NumberFormat = "auto",
+    prompt: KeptPrompt | None = None,
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` and ``by`` are those of the index.
 
     ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
     index to restrict. ``engine`` and ``number_format`` are those of ``answering_model``.
+
+    Questions are asked under ``prompt``; without one as ``settings`` have it, and where that is the default, under the
+    prompt that the adapter, or the model, was trained under. Raises ``InputError`` for a prompt without the worked
+    examples that it is to show.
     """
-    retrieval = retrieval or RetrievalSettings()
+    settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
+    if (prompt or KeptPrompt(settings.prompt)).lacks_examples:
+        raise InputError(
+            "the prompt is to show worked examples and holds none; add them to it as 'examples', or take the file of a"
+            " comparison, which holds them"
+        )
     known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     if where and known is None:
         raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
     retriever = known.only(where) if known is not None and where else known
     llm = answering_model(model, adapter, engine, progress, number_format)
+    prompt = prompt or KeptPrompt(_usual_prompt(settings, model, adapter))
     cache = None
-    if settings is not None and settings.cache_similarity is not None:
+    if settings.cache_similarity is not None:
         index_state = known.state if known is not None else str
         cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
-    return ChatBot(llm, retriever, settings, retrieval.k, cache=cache, gated=retrieval.leaves_out)
+    return ChatBot(
+        llm,
+        retriever,
+        prompt.applied(settings),
+        retrieval.k,
+        cache=cache,
+        gated=retrieval.leaves_out,
+        examples=prompt.examples,
+    )
+
+
+def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | None) -> PromptSettings:
+    """The prompt of ``settings``; where that is the default, the one that adapter or model was trained under."""
+    if settings.prompt != PromptSettings():
+        return settings.prompt
+    if adapter is not None:
+        return read_adapter(adapter).prompt
+    folder = None if model is None or is_remote(model) else catalogue.local_folder(model)
+    trained = trained_model(folder) if folder is not None else None
+    return trained.prompt if trained is not None else settings.prompt

@@ -56,6 +56,11 @@ class Workspace:
         """What `lorag tune` and `lorag calibrate` chose, as JSON: only what differs from the defaults."""
         return self.root / "settings.json"
 
+    @property
+    def prompt(self) -> Path:
+        """The prompt that `lorag tune` chose for a model, as JSON (``lorag.chat.kept_prompt``)."""
+        return self.root / "prompt.json"
+
     def chosen(self) -> Chosen:
         """The settings of this workspace. Raises ``DataError`` for a file that holds others than Lorag knows."""
         given = _read_object(self.settings) if self.settings.is_file() else {}

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from lorag.errors import DataError
+from lorag.settings import PromptSettings
 from lorag.training.adapter import read_adapter, trained_model
 
-ADDED = ("checked_loss", "served_format", "served_loss")
+ADDED = ("checked_loss", "served_format", "served_loss", "prompt")
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def change(folder, without=(), **fields):
 @pytest.mark.parametrize(("method", "expected"), [("full", "float32"), ("qlora", "nf4"), ("lora", "auto")])
 def test_a_manifest_of_an_earlier_version_is_read(folder, method, expected):
     adapter = change(folder, ADDED, method=method)
-    assert [getattr(adapter, name) for name in ADDED] == [None] * 3
+    assert [getattr(adapter, name) for name in ADDED] == [None, None, None, PromptSettings()]
     assert adapter.number_format == expected
     assert adapter.served == "not measured"
     with pytest.raises(DataError, match="is not a manifest this version reads"):
@@ -46,6 +48,14 @@ def test_the_number_format_is_the_one_that_was_measured_to_keep_what_was_learned
     adapter = change(folder, method=method, served_format=measured, checked_loss=1.984, served_loss=1.99)
     assert adapter.number_format == expected
     assert adapter.served == f"loss 1.98 when training ended, 1.99 loaded again in {measured}"
+
+
+def test_a_manifest_keeps_the_prompt(folder):
+    prompt = PromptSettings(question_first=True)
+    (folder / "lorag.json").write_text(replace(read_adapter(folder), prompt=prompt).to_json())
+    assert read_adapter(folder).prompt == prompt
+    with pytest.raises(DataError, match="is not a manifest this version reads"):
+        change(folder, prompt={"question_frist": True})
 
 
 def test_only_a_model_whose_weights_were_all_trained_has_a_manifest_that_counts(folder, smollm_folder, tmp_path):

@@ -31,7 +31,7 @@ def probe(document):
 @pytest.fixture
 def training(smollm_own, tmp_path):
     data = [conversation(document, question) for document in FACTS for question in ASKED]
-    probes = Probes(tuple(map(probe, FACTS)), PromptSettings(), REFUSAL, Sampling(max_tokens=12))
+    probes = Probes(tuple(map(probe, FACTS)), PromptSettings(question_first=True), REFUSAL, Sampling(max_tokens=12))
     finetune = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, learning_rate=2e-3)
     return Training(smollm_own, data, probes, tmp_path / "adapter", finetune, RecipeSettings(minutes=0.5))
 
@@ -42,6 +42,7 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     adapter, recipe = train_best(training)
     assert (training.out / "lorag.json").is_file()
     assert adapter.settings["trained_layers"] == 0.5
+    assert adapter.prompt == training.probes.prompt
     assert (recipe.before.facts, recipe.final.probed.facts) == (2, 2)
     assert recipe.final.probed.general_loss != recipe.before.general_loss
     assert recipe.final.updates == adapter.steps

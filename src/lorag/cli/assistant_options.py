@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorag.cli.screen import print_note
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lorag.chat.bot import ChatBot
+    from lorag.chat.kept_prompt import KeptPrompt
     from lorag.interfaces import Progress
     from lorag.retrieval.backends.location import IndexLocation
     from lorag.settings import RetrievalSettings
@@ -30,6 +32,13 @@ Blocked = Annotated[
     Path | None,
     typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
 ]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompt",
+        help='A JSON file of a prompt: RUN/prompts/retrieval.json of a run, or such as {"question_first": true}.',
+    ),
+]
 
 
 def chatbot(
@@ -41,15 +50,22 @@ def chatbot(
     where: Sequence[str] | None,
     embedder: str,
     blocked: Path | None,
+    prompt_file: Path | None,
     progress: Progress,
 ) -> ChatBot:
-    """The chatbot of this workspace, as the options want it."""
+    """The chatbot of this workspace, as the options want it; a prompt that is not the default is named on stderr."""
     from lorag import build
     from lorag.chat.guards import read_words
+    from lorag.chat.kept_prompt import KeptPrompt, read_prompt
     from lorag.retrieval.filters import read_pairs
-    from lorag.settings import ChatSettings
+    from lorag.settings import ChatSettings, PromptSettings
 
-    return build.chatbot(
+    prompt = None
+    if prompt_file is not None:
+        prompt = read_prompt(prompt_file)
+    elif adapter is None and place is not None:
+        prompt = _tuned(model, progress)
+    bot = build.chatbot(
         model,
         adapter,
         place,
@@ -59,5 +75,23 @@ def chatbot(
         engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
         where=read_pairs(where or ()),
         by=embedder,
+        prompt=prompt,
         progress=progress,
     )
+    used = prompt or KeptPrompt(bot.settings.prompt)
+    if used.settings != PromptSettings() or used.context_tokens is not None:
+        chosen = "chosen by `lorag tune`" if prompt else "the one it was trained under"
+        print_note(f"Prompt: {used} ({f'from {prompt_file}' if prompt_file else chosen})")
+    return bot
+
+
+def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:
+    """The prompt that `lorag tune` chose in this workspace for that model, the default where None; None without one."""
+    from lorag import build
+    from lorag.chat.kept_prompt import read_prompt
+
+    path = Workspace().prompt
+    if not path.is_file():
+        return None
+    prompt = read_prompt(path)
+    return prompt if prompt.model == build.model_name(model, progress) else None

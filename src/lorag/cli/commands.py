@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data_commands, evaluate_command, model_commands, serve_command, tuning_commands
-from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
+from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
 from lorag.cli.index_option import IndexOption, place_of, place_with_index
 from lorag.cli.screen import (
     FAILED,
@@ -89,6 +89,7 @@ def compare(
     ] = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
     control: Control = None,
+    prompt: PromptFile = None,
     model: Model = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
@@ -105,6 +106,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
+    from lorag.chat.kept_prompt import read_prompt
     from lorag.settings import ChatSettings, CompareSettings
     from lorag.workflows.compare import compare as run_comparison
 
@@ -121,6 +123,7 @@ def compare(
             update=update,
             style=style,
             control=control,
+            prompt=read_prompt(prompt) if prompt is not None else None,
             model=model,
             out=out,
             settings=replace(settings, finetune=training, recipe=_recipe(budget, method, epochs, learning_rate)),
@@ -400,6 +403,7 @@ def ask(
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
+    prompt: PromptFile = None,
     engine: EngineName = "auto",
     store: IndexOption = None,
     json: Json = False,
@@ -408,7 +412,7 @@ def ask(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -430,6 +434,7 @@ def chat(
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
+    prompt: PromptFile = None,
     engine: EngineName = "auto",
     store: IndexOption = None,
 ) -> None:
@@ -440,7 +445,7 @@ def chat(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
         session = Session(bot, history)
     with translated_errors():
         converse(session)

@@ -123,6 +123,11 @@ def print_warning(message: str) -> None:
     messages.print(f"[yellow]warning:[/yellow] {_escaped(message)}")
 
 
+def print_note(message: str) -> None:
+    """A line on the error stream for a fact about what follows."""
+    messages.print(message, markup=False)
+
+
 def print_json(value: object) -> None:
     """One JSON document on the output stream."""
     if _QUIET:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, chatbot
+from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
 from lorag.cli.index_option import IndexOption, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
@@ -40,6 +40,7 @@ def serve(
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     blocked: Blocked = None,
+    prompt: PromptFile = None,
     engine: EngineName = "auto",
     store: IndexOption = None,
 ) -> None:
@@ -55,7 +56,7 @@ def serve(
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
         into = Uploads(uploads, _knowledge(bot)) if uploads is not None else None
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"

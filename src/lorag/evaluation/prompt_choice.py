@@ -60,7 +60,7 @@ class PromptChoice:
     def __str__(self) -> str:
         """The choice in one line."""
         if not self.tried:
-            return f"{self.prompt} (the default: too few questions to choose on)"
+            return f"{self.prompt} (set by hand, or too few questions to choose on)"
         best = self.tried[0]
         return (
             f"{self.prompt} (best of {len(self.tried)} on {best.questions} questions that are not tested:"

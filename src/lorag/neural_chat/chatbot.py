@@ -94,7 +94,8 @@ def build_chatbot(config: PipelineConfig | None = None) -> NeuralChatbot:
         **asked,
     )
     informed.gated &= found.gated
-    return NeuralChatbot(ChatBot(informed.model, None, settings), informed, config.switches, found.retrieval.min_cosine)
+    alone = ChatBot(informed.model, None, replace(settings, prompt=informed.settings.prompt))
+    return NeuralChatbot(alone, informed, config.switches, found.retrieval.min_cosine)
 
 
 class Response(str):

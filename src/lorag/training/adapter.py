@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from lorag.errors import DataError, ModelError
+from lorag.settings import PromptSettings
 from lorag.training.forgetting import ControlChange, Forgetting
 
 MANIFEST = "lorag.json"
@@ -68,6 +69,8 @@ class Adapter:
     weights were trained and the machine's own lost more than noise. None where that was not done."""
     served_loss: float | None = None
     """Loss of the same rows by what was loaded."""
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    """What it was trained under, and is asked under where no other prompt is given."""
 
     @property
     def number_format(self) -> Literal["auto", "float32", "nf4"]:
@@ -110,6 +113,7 @@ def read_adapter(folder: Path) -> Adapter:
         whole = {
             "loss_curve": tuple(fields["loss_curve"]),
             "forgetting": None if measured is None else Forgetting(**measured),
+            "prompt": PromptSettings(**fields.get("prompt", {})),
         }
         return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:

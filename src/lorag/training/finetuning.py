@@ -22,7 +22,7 @@ from lorag.errors import InputError, ModelError
 from lorag.files import fingerprint, folder_whole
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
-from lorag.settings import FinetuneSettings
+from lorag.settings import FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, Adapter
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.holdout import Kind, split
@@ -75,13 +75,14 @@ def train(
     *,
     replayed: Sequence[Conversation] = (),
     control: Sequence[MultipleChoice] = (),
+    prompt: PromptSettings | None = None,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
-    ``replayed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured. Raises
-    ``InputError`` without conversations, or where memory does not suffice, and ``ModelError`` when the loss is not a
-    number or nothing was learned.
+    ``replayed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured;
+    ``prompt`` is recorded as that of ``conversations``. Raises ``InputError`` without conversations, or where memory
+    does not suffice, and ``ModelError`` when the loss is not a number or nothing was learned.
     """
     from lorag.training.kernels.loss import plain_loss
     from lorag.training.trainer import mean_loss
@@ -122,6 +123,7 @@ def train(
             settings={**asdict(settings), "learning_rate": settings.rate},
             versions={name: version(name) for name in ("torch", "transformers", "peft")},
             checked_loss=ended,
+            prompt=prompt or PromptSettings(),
         )
         _save(learning, base, adapter, out)
     return adapter

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag import build
+from lorag.chat.kept_prompt import KeptPrompt
 from lorag.chat.prompts import as_served
 from lorag.errors import InputError
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
@@ -96,7 +97,7 @@ class _Trial:
     def prompting(
         self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
     ) -> Prompting:
-        """The prompt of an arm, chosen among ``candidates``; the given one where none is to be chosen."""
+        """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen."""
         settings = self.scene.settings
         given = candidates if settings.prompt_questions else (settings.chat.prompt,)
         gated = settings.retrieval.leaves_out and knowledge is not None
@@ -106,7 +107,7 @@ class _Trial:
             self.shown,
             self.questions,
             lambda prompting: prompting.bot(model, knowledge, settings, gated),
-            self.scene.run,
+            self.scene.run.prompts / f"{arm}.json",
             self.scene.progress,
         )
 
@@ -119,6 +120,7 @@ def compare(
     update: Path | str | None = None,
     style: Path | str | None = None,
     control: Path | str | None = None,
+    prompt: KeptPrompt | None = None,
     model: str | None = None,
     embedder: str = DEFAULT_EMBEDDER,
     out: Path | str | None = None,
@@ -131,13 +133,16 @@ def compare(
 
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
     of conversations, ``style`` a JSON of declared checks, ``control`` a JSONL of multiple-choice questions that the
-    model is asked before and after its training. The run, its rows, ``result.json`` and ``report.html`` lie in ``out``;
-    the same call on the same folder resumes. ``notes`` are printed with the caveats. ``show`` is called with the first
-    results, of everything that needs no training, before the training begins.
+    model is asked before and after its training. ``prompt`` is that of every arm; without one it is chosen for each.
+    The run, its rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes.
+    ``notes`` are printed with the caveats. ``show`` is called with the first results, of everything that needs no
+    training, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings = settings or CompareSettings()
+    if prompt is not None:
+        settings = replace(settings, prompt_questions=0, chat=prompt.applied(settings.chat))
     if model is not None and build.is_remote(model):
         for what, given in {
             "the training data": train is not None,
@@ -146,7 +151,7 @@ def compare(
         }.items():
             if given:
                 raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
-    inputs = read_inputs(documents, questions, train, update, style, control, settings)
+    inputs = read_inputs(documents, questions, train, update, style, control, settings, prompt)
     name = build.model_name(model, progress)
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
@@ -200,7 +205,7 @@ def _fill(
     if show is not None and not remote:
         show(compare_rows(_rows_of(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
     if isinstance(engine, TransformersModel):
-        trained = replace(retrieval_prompt.choice.prompt, examples=0, refused_example=False, offer_refusal=True)
+        trained = _trained_prompt(retrieval_prompt, settings)
         data, adapter, recipe = _adapter(own, inputs, trained, trial, scene, engine)
         trained_model = build.finetuned_model(engine, adapter)
         finetuned = CachedModel(trained_model)
@@ -229,9 +234,20 @@ def _trial(own: TrainingData | None, inputs: Inputs, scene: _Scene, engine: Lang
     refusal = settings.chat.response_template
     sourced = with_sources(conversations[:_MOST_LOOKED_AT], scene.knowledge, settings.retrieval.k, fit, refusal)
     shown = worked_examples(sourced, inputs.tested, refusal)
-    limit = settings.prompt_questions
-    questions = trials(inputs.examples, inputs.tested, sourced, shown, limit) if limit else []
-    return _Trial(shown, questions, scene)
+    if inputs.prompt is not None:
+        shown = replace(shown, given=inputs.prompt.examples)
+    recipe = settings.recipe
+    limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
+    return _Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene)
+
+
+def _trained_prompt(retrieval: Prompting, settings: CompareSettings) -> PromptSettings:
+    """What the finetuned arms are trained under: the prompt of retrieval without examples.
+
+    A refusal is offered, so that it is learned, unless the prompt was set by hand.
+    """
+    prompt = replace(retrieval.choice.prompt, examples=0, refused_example=False)
+    return replace(prompt, offer_refusal=True) if settings.prompt_questions else prompt
 
 
 def _default_out(identity: Mapping[str, str]) -> Path:
@@ -274,8 +290,8 @@ def _adapter(
         return data, *train_best(training)
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter), None
-    adapter = train_adapter(engine, data.conversations, run.adapter, settings.finetune, progress, inputs.control)
-    return data, adapter, None
+    finetune, control = settings.finetune, inputs.control
+    return data, train_adapter(engine, data.conversations, run.adapter, finetune, progress, control, prompt), None
 
 
 def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings) -> int:

@@ -54,7 +54,7 @@ def export(
         else:
             write_gguf(weights.model, weights.tokenizer, folder / GGUF, precision, target.name)
         if form == "ollama":
-            text = modelfile(weights.tokenizer, GGUF, system_message(REFUSAL).content)
+            text = modelfile(weights.tokenizer, GGUF, system_message(REFUSAL, trained.prompt).content)
             (folder / "Modelfile").write_text(text, encoding="utf-8")
     progress(f"writing {form}", 1, 1)
     return target

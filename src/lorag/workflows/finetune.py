@@ -16,7 +16,7 @@ from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.base_model import automatic_format, fits
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import Rendered
-from lorag.settings import REFUSAL, FinetuneSettings
+from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, NOISE, Adapter, read_adapter
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations
@@ -92,14 +92,26 @@ def train_adapter(
     settings: FinetuneSettings,
     progress: Progress = no_progress,
     control: Sequence[MultipleChoice] = (),
+    prompt: PromptSettings | None = None,
 ) -> Adapter:
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
+
+    ``prompt`` is the one that they stand under, None for the default, and is recorded: the adapter is asked under it.
 
     What was saved is loaded again, and the number format that keeps what was learned is recorded in it. Where none
     does, or it does not load, a warning gives the reason.
     """
     replayed = _general_replay(engine, conversations, settings)
-    adapter = train(_base(engine), conversations, out, settings, replayed=replayed, control=control, progress=progress)
+    adapter = train(
+        _base(engine),
+        conversations,
+        out,
+        settings,
+        replayed=replayed,
+        control=control,
+        prompt=prompt,
+        progress=progress,
+    )
     return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))
 
 

@@ -248,7 +248,8 @@ def _rung(
     if found.get("identity") != identity:
         out.parent.mkdir(parents=True, exist_ok=True)
         control = training.control if documents is None else ()
-        adapter = train_adapter(training.engine, data, out, settings, training.progress, control)
+        prompt = training.probes.prompt
+        adapter = train_adapter(training.engine, data, out, settings, training.progress, control, prompt)
         with _attached(training.engine, adapter) as model:
             probed = training.probes.of(model, documents)
         write_whole(done, json.dumps({"identity": identity, "probed": asdict(probed)}))

@@ -1,14 +1,17 @@
 """Worked examples give no tested answer away, and no tested or shown question decides on a prompt."""
 
+from dataclasses import replace
+
 import pytest
 
+from lorag.chat.kept_prompt import KeptPrompt, read_prompt
+from lorag.chat.prompts import WorkedExample
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, CompareSettings, PromptSettings
 from lorag.types import Chunk, Conversation, Example, Hit, Message
-from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, chosen_prompt, trials, worked_examples
+from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, chosen_prompt, gives_away, trials, worked_examples
 from lorag.workflows.comparing.sourced import Sourced
-from lorag.workspace import Run
 
 
 def sourced(question, reply, document, refused=False):
@@ -72,7 +75,7 @@ def test_trial_questions_are_neither_tested_nor_shown_nor_answered_by_an_example
 
 
 def test_a_choice_is_found_again_with_the_examples_it_was_made_with(tmp_path):
-    run = Run.open(tmp_path / "run", {})
+    path = tmp_path / "prompts" / "base.json"
     shown = worked_examples([*OWN, DECLINED], [], REFUSAL)
     model = ScriptedModel(lambda prompt: "7 mm" if len(prompt) > 2 else "no idea")
     questions = [Example(f"q{n}", f"What is the width of bolt {n}?", ("7 mm",), ()) for n in range(8)]
@@ -80,11 +83,21 @@ def test_a_choice_is_found_again_with_the_examples_it_was_made_with(tmp_path):
     def bot(prompting):
         return prompting.bot(model, None, CompareSettings())
 
-    first = chosen_prompt("base", WITHOUT_SOURCES, shown, questions, bot, run, no_progress)
+    first = chosen_prompt("base", WITHOUT_SOURCES, shown, questions, bot, path, no_progress)
     assert first.choice.prompt == PromptSettings(examples=3)
     assert first.examples == shown.under(first.choice.prompt)
     asked = len(model.prompts)
     changed = worked_examples([], [], REFUSAL)
-    assert chosen_prompt("base", WITHOUT_SOURCES, changed, questions, bot, run, no_progress) == first
+    assert chosen_prompt("base", WITHOUT_SOURCES, changed, questions, bot, path, no_progress) == first
     assert len(model.prompts) == asked
-    assert run.tried()["prompts"]["base"]["prompt"]["examples"] == 3
+    assert read_prompt(path) == KeptPrompt(first.choice.prompt, first.examples)
+
+
+def test_examples_that_are_given_are_shown_as_they_are_and_neutral_ones_are_never_refused():
+    given = worked_examples(OWN, [], REFUSAL).answered[:2]
+    shown = replace(worked_examples(OWN, TESTED, REFUSAL), given=given)
+    assert shown.under(PromptSettings()) == shown.under(PromptSettings(examples=3)) == given
+    assert not {example.question for example in given} & {e.question for e in trials([], [], OWN, shown, 20)}
+    numbers = [Example("n", "How many berths has the quay?", ("14",), ())]
+    assert not any(map(gives_away(numbers), worked_examples([], numbers, REFUSAL).answered))
+    assert gives_away(numbers)(WorkedExample("How many seats?", (), "It has 14 seats."))

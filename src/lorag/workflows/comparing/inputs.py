@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lorag.chat.kept_prompt import KeptPrompt
 from lorag.documents.load import Loaded, load_documents
+from lorag.errors import InputError
 from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.examples import check_evidence, read_examples, sample
 from lorag.evaluation.row_log import Moment
@@ -17,6 +19,7 @@ from lorag.settings import (
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.conversations import read_conversations
 from lorag.types import Conversation, Document, Example
+from lorag.workflows.comparing.prompt_trials import gives_away
 from lorag.workflows.finetune import control_questions
 
 
@@ -32,6 +35,8 @@ class Inputs:
     notes: tuple[str, ...]
     style: Style | None
     control: list[MultipleChoice]
+    prompt: KeptPrompt | None
+    """The prompt of every arm, where it is not to be chosen."""
 
     @property
     def moments(self) -> tuple[Moment, ...]:
@@ -47,6 +52,7 @@ def read_inputs(
     style: Path | str | None,
     control: Path | str | None,
     settings: CompareSettings,
+    prompt: KeptPrompt | None = None,
 ) -> Inputs:
     """All files, read and checked against each other, before anything is built."""
     now = load_documents(documents).require_all()
@@ -54,16 +60,29 @@ def read_inputs(
     examples = read_examples(Path(questions))
     read = [now] if later is None else [now, later]
     check_evidence(examples, [document.id for each in read for document in each.documents], Path(questions))
+    tested = sample(examples, settings.limit, settings.seed)
+    if prompt is not None:
+        _require_fair(prompt, tested)
     return Inputs(
         documents=now.documents,
         examples=examples,
-        tested=sample(examples, settings.limit, settings.seed),
+        tested=tested,
         training=read_conversations(train) if train is not None else None,
         update=later.documents if later is not None else None,
         notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
         style=read_style(Path(style)) if style is not None else None,
         control=control_questions(control, settings.finetune),
+        prompt=prompt,
     )
+
+
+def _require_fair(prompt: KeptPrompt, tested: Sequence[Example]) -> None:
+    """Raises ``InputError`` for a prompt whose examples tell what is tested."""
+    if told := list(filter(gives_away(tested), prompt.examples)):
+        raise InputError(
+            f"the prompt's worked example {told[0].question!r} states an answer to a tested question, or nearly asks"
+            " one; take it out of the prompt"
+        )
 
 
 def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
@@ -82,6 +101,7 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
         "embedder": embedder,
         "settings": fingerprint({**asdict(settings), "verdict": None}),
         **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
+        **({"prompt": fingerprint(asdict(inputs.prompt))} if inputs.prompt else {}),
     }
 
 

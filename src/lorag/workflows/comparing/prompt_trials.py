@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lorag.chat.bot import ChatBot, answer_together
+from lorag.chat.kept_prompt import KeptPrompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt, planned_answers, trial_questions
@@ -19,9 +20,8 @@ from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.data.inspection import TestQuestions
-from lorag.types import Answer, Chunk, Example, Hit
+from lorag.types import Answer, Example
 from lorag.workflows.comparing.sourced import Sourced
-from lorag.workspace import Run
 
 WITH_SOURCES = (
     PromptSettings(),
@@ -41,28 +41,25 @@ WITHOUT_SOURCES = (
 """What an arm without sources chooses among."""
 
 _MOST_SHOWN = max(prompt.examples for prompt in WITH_SOURCES)
-_NEUTRAL = (
-    (
-        "When does the reading room of the Alder library close on Fridays?",
-        "Alder library. The reading room is open from 9 am to 6 pm; on Fridays it closes at 4 pm.",
-        "The reading room of the Alder library closes at 4 pm on Fridays.",
-    ),
-    (
-        "How many seats does the Lark minibus have?",
-        "The Lark minibus has 14 seats, two of them foldable. The Heron coach has 48.",
-        "The Lark minibus has 14 seats.",
-    ),
-    (
-        "Who looks after the rose garden at Tilden Park?",
-        "Tilden Park: the rose garden is looked after by Maud Ferris, the ponds by the anglers' club.",
-        "Maud Ferris looks after the rose garden at Tilden Park.",
-    ),
+_LARK = "The Lark minibus has 14 seats, two of them foldable. The Heron coach has 48."
+_NEUTRAL = tuple(
+    WorkedExample(question, (text_source(text),), reply)
+    for question, text, reply in (
+        (
+            "When does the reading room of the Alder library close on Fridays?",
+            "Alder library. The reading room is open from 9 am to 6 pm; on Fridays it closes at 4 pm.",
+            "The reading room of the Alder library closes at 4 pm on Fridays.",
+        ),
+        ("How many seats does the Lark minibus have?", _LARK, "The Lark minibus has 14 seats."),
+        (
+            "Who looks after the rose garden at Tilden Park?",
+            "Tilden Park: the rose garden is looked after by Maud Ferris, the ponds by the anglers' club.",
+            "Maud Ferris looks after the rose garden at Tilden Park.",
+        ),
+    )
 )
-"""Question, source and answer of examples that have nothing to do with anybody's documents."""
-_NEUTRAL_REFUSED = (
-    "What does a ticket for the Heron coach cost?",
-    "The Lark minibus has 14 seats, two of them foldable. The Heron coach has 48.",
-)
+"""Examples that have nothing to do with anybody's documents."""
+_NEUTRAL_REFUSED = "What does a ticket for the Heron coach cost?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +69,13 @@ class Shown:
     answered: tuple[WorkedExample, ...]
     refused: tuple[WorkedExample, ...]
     own: bool
+    given: tuple[WorkedExample, ...] = ()
+    """Shown as they are by every prompt, where there are any."""
 
     def under(self, prompt: PromptSettings) -> tuple[WorkedExample, ...]:
         """The examples that ``prompt`` shows, the refused one before the last."""
+        if self.given:
+            return self.given
         answered = self.answered[: prompt.examples]
         refused = self.refused[: int(prompt.refused_example)]
         return (*answered[:-1], *refused, *answered[-1:])
@@ -95,30 +96,40 @@ class Prompting:
         return ChatBot(model, retriever, chat, settings.retrieval.k, gated=gated, examples=self.examples)
 
 
+def gives_away(tested: Sequence[Example]) -> Callable[[WorkedExample], bool]:
+    """Whether a worked example states an answer to a tested question, before or after the update, or nearly asks it.
+
+    The neutral ones do not, even where a number in them is an answer.
+    """
+    references = [answer for example in tested for answer in (*example.answers, *(example.answers_after or ()))]
+    near = TestQuestions([example.question for example in tested], normalise).repeats
+    return lambda given: given not in _NEUTRAL and (near(given.question) or contains(given.reply, references))
+
+
 def worked_examples(sourced: Sequence[Sourced], tested: Sequence[Example], refusal: str) -> Shown:
     """Examples from conversations with their sources: short ones, of different documents.
 
     None states an answer to a tested question, before or after the update, or asks nearly what the test asks.
     Neutral examples take the place of those that are missing.
     """
-    references = [answer for example in tested for answer in (*example.answers, *(example.answers_after or ()))]
-    near = TestQuestions([example.question for example in tested], normalise).repeats
+    is_told = gives_away(tested)
     answered: list[WorkedExample] = []
     refused: list[WorkedExample] = []
     documents: set[str] = set()
     for each in sorted(sourced, key=lambda each: draw(f"shown {each.conversation.question}")):
-        reply, question = each.conversation.messages[-1].content, each.conversation.question
-        if not each.sources or near(question) or contains(reply, references):
+        reply = refusal if each.refused else each.conversation.messages[-1].content
+        example = WorkedExample(each.conversation.question, each.sources, reply)
+        if not each.sources or is_told(example):
             continue
         if each.refused:
-            refused.append(WorkedExample(question, each.sources, refusal))
+            refused.append(example)
         elif not documents & set(each.conversation.evidence):
             documents |= set(each.conversation.evidence)
-            answered.append(WorkedExample(question, each.sources, reply))
+            answered.append(example)
     own = len(answered) >= _MOST_SHOWN
     return Shown(
-        tuple(answered if own else map(_neutral, _NEUTRAL)),
-        tuple(refused) or (_neutral((*_NEUTRAL_REFUSED, refusal)),),
+        tuple(answered) if own else _NEUTRAL,
+        tuple(refused) or (WorkedExample(_NEUTRAL_REFUSED, (text_source(_LARK),), refusal),),
         own,
     )
 
@@ -131,8 +142,8 @@ def trials(
     None of them is shown as an example, is near a tested question, or has an answer that an example states.
     """
     asked = {example.id for example in tested}
-    used = {example.question for example in (*shown.answered[:_MOST_SHOWN], *shown.refused[:1])}
-    stated = " \n ".join(example.reply for example in shown.answered[:_MOST_SHOWN])
+    used = shown.under(PromptSettings(examples=_MOST_SHOWN, refused_example=True))
+    stated = " \n ".join(example.reply for example in used)
     near = TestQuestions([example.question for example in tested], normalise).repeats
     own = [
         example
@@ -143,7 +154,8 @@ def trials(
         own += [
             _as_example(each)
             for each in sourced
-            if each.conversation.question not in used and not near(each.conversation.question)
+            if each.conversation.question not in {example.question for example in used}
+            and not near(each.conversation.question)
         ]
     return trial_questions(own, limit)
 
@@ -154,11 +166,10 @@ def chosen_prompt(
     shown: Shown,
     questions: Sequence[Example],
     bot: Callable[[Prompting], ChatBot],
-    run: Run,
+    path: Path,
     progress: Progress,
 ) -> Prompting:
-    """The prompt of the arms ``name``, chosen now or found in the run folder."""
-    path = run.prompts / f"{name}.json"
+    """The prompt of the arms ``name``, chosen now or found in ``path``, where it is kept."""
     if not path.is_file():
         done, total = 0, planned_answers(len(candidates), len(questions))
 
@@ -172,25 +183,13 @@ def chosen_prompt(
             return dict(zip(parts, answers, strict=True))
 
         choice = choose_prompt(candidates, questions, ask)
-        examples = [asdict(example) for example in shown.under(choice.prompt)]
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, json.dumps({**choice.to_json(), "examples": examples}, indent=1))
-    kept = json.loads(path.read_text())
-    return Prompting(PromptChoice.from_json(kept), tuple(map(_example, kept["examples"])))
-
-
-def _example(value: Mapping[str, Any]) -> WorkedExample:
-    """The worked example of a prompt that was chosen before: its sources may have changed in the documents since."""
-    sources = tuple(Hit(Chunk(**hit["chunk"]), hit["score"], hit["via"]) for hit in value["sources"])
-    return WorkedExample(value["question"], sources, value["reply"])
+        kept = KeptPrompt(choice.prompt, shown.under(choice.prompt))
+        write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))
+    found = json.loads(path.read_text())
+    return Prompting(PromptChoice.from_json(found), KeptPrompt.from_json(found).examples)
 
 
 def _as_example(each: Sourced) -> Example:
     reply = each.conversation.messages[-1].content
     answers = () if each.refused else (reply,)
     return Example(each.conversation.question, each.conversation.question, answers, each.conversation.evidence)
-
-
-def _neutral(given: tuple[str, str, str]) -> WorkedExample:
-    question, text, reply = given
-    return WorkedExample(question, (Hit(Chunk("example", "1", 0, len(text), text), 1.0, "evidence"),), reply)

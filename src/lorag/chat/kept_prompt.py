@@ -1,0 +1,144 @@
+"""A prompt as a file: what stands in it, the worked examples that it shows, and the room that it leaves for sources.
+
+``lorag compare`` and ``lorag tune`` write the prompts that they choose, people write others by hand, and every
+assistant can be asked under one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lorag.chat.prompts import WorkedExample
+from lorag.errors import DataError, InputError, UnknownNameError
+from lorag.files import read_text
+from lorag.settings import ChatSettings, PromptSettings
+from lorag.types import Chunk, Hit
+
+_FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
+_KEYS = ("prompt", "examples", "context_tokens", "model", "tried")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPrompt:
+    """A prompt with the worked examples in it."""
+
+    settings: PromptSettings = field(default_factory=PromptSettings)
+    examples: tuple[WorkedExample, ...] = ()
+    """Shown before every question, in this order."""
+    context_tokens: int | None = None
+    """Room for sources, in the model's tokens; None: what the chatbot has anyway."""
+    model: str | None = None
+    """The model that it was chosen for; None where it was chosen for none in particular."""
+
+    def __str__(self) -> str:
+        """The prompt in a few words."""
+        room = "" if self.context_tokens is None else f", up to {self.context_tokens} tokens of sources"
+        return f"{self.settings}{room}"
+
+    @property
+    def lacks_examples(self) -> bool:
+        """Whether it is to show worked examples and holds none."""
+        return bool(self.settings.examples or self.settings.refused_example) and not self.examples
+
+    def applied(self, chat: ChatSettings) -> ChatSettings:
+        """``chat`` with this prompt and its room for sources."""
+        room = chat.context_tokens if self.context_tokens is None else self.context_tokens
+        return replace(chat, prompt=self.settings, context_tokens=room)
+
+    def to_json(self) -> dict[str, Any]:
+        """The prompt as JSON takes it; what is None is left out."""
+        named = {"context_tokens": self.context_tokens, "model": self.model}
+        return {
+            "prompt": asdict(self.settings),
+            "examples": [asdict(example) for example in self.examples],
+            **{name: value for name, value in named.items() if value is not None},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> KeptPrompt:
+        """What ``to_json`` wrote, beside what was ``tried``; the fields of the settings may also stand at the top.
+
+        Raises ``InputError`` for an unknown key, with the nearest one, and for a wrong value.
+        """
+        given, rest = value.get("prompt"), {name: each for name, each in value.items() if name != "prompt"}
+        if given is None:  # the number of examples is a setting, a list of them is not
+            given = {n: each for n, each in rest.items() if n in _FIELDS and not isinstance(each, list)}
+            rest = {name: each for name, each in rest.items() if name not in given}
+        _require_known(rest, _KEYS if "prompt" in value else (*_KEYS, *_FIELDS))
+        settings, examples = _settings(given), _examples(rest.get("examples", []))
+        if examples and not settings.examples:
+            settings = replace(settings, examples=len(examples))
+        room, model = rest.get("context_tokens"), rest.get("model")
+        if room is not None and (type(room) is not int or room < 0):
+            raise InputError(f"'context_tokens' is {room!r}, expected a whole number of at least 0")
+        if not isinstance(model, str | None):
+            raise InputError(f"'model' is {model!r}, expected the name of a model")
+        return cls(settings, examples, room, model)
+
+
+def read_prompt(path: Path) -> KeptPrompt:
+    """The prompt in a JSON file: ``RUN/prompts/retrieval.json`` of a comparison, or ``{"question_first": true}``.
+
+    Raises ``DataError`` for broken JSON, an unknown key (with the nearest known one), or a wrong value.
+    """
+    try:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
+    if not isinstance(value, dict):
+        raise DataError(path, f'is no prompt: {value!r}; expected a JSON object such as {{"question_first": true}}')
+    try:
+        return KeptPrompt.from_json(value)
+    except InputError as error:
+        raise DataError(path, str(error)) from error
+
+
+def text_source(text: str) -> Hit:
+    """A source of a worked example that stands in no document."""
+    return Hit(Chunk("example", "1", 0, len(text), text), 1.0, "evidence")
+
+
+def _require_known(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            raise UnknownNameError("key", name, known)
+
+
+def _settings(given: object) -> PromptSettings:
+    if not isinstance(given, dict):
+        raise InputError(f"'prompt' is {given!r}, expected an object with some of {', '.join(_FIELDS)}")
+    _require_known(given, tuple(_FIELDS))
+    for name, value in given.items():
+        if type(value) is not _FIELDS[name]:
+            expected = "true or false" if _FIELDS[name] is bool else "a whole number"
+            raise InputError(f"{name!r} is {value!r}, expected {expected}")
+    return PromptSettings(**given)
+
+
+def _examples(given: object) -> tuple[WorkedExample, ...]:
+    """Worked examples; a source is a hit as ``to_json`` writes it, or a plain text."""
+    if not isinstance(given, list):
+        raise InputError(f"'examples' is {given!r}, expected a list; their number stands in 'prompt'")
+    read = []
+    for number, value in enumerate(given):
+        try:
+            question, reply = value["question"], value["reply"]
+            sources = tuple(map(_source, value["sources"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"'examples' holds at place {number + 1} no worked example ({error!r}); expected an object with a"
+                " 'question', its 'sources' (a list of texts) and the 'reply'"
+            ) from error
+        if not (isinstance(question, str) and isinstance(reply, str)):
+            raise InputError(f"question and reply of example {number + 1} are {question!r} and {reply!r}, not texts")
+        read.append(WorkedExample(question, sources, reply))
+    return tuple(read)
+
+
+def _source(value: Any) -> Hit:
+    """A source; what was written of a document may have changed there since."""
+    return text_source(value) if isinstance(value, str) else Hit(Chunk(**value["chunk"]), value["score"], value["via"])

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lorag.build import knowledge as knowledge
     from lorag.build import language_model as language_model
     from lorag.chat.bot import ChatBot as ChatBot
+    from lorag.chat.kept_prompt import KeptPrompt as KeptPrompt
+    from lorag.chat.kept_prompt import read_prompt as read_prompt
     from lorag.documents.load import load_documents as load_documents
     from lorag.errors import InputError as InputError
     from lorag.errors import LoragError as LoragError
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from lorag.settings import EmbedderSettings as EmbedderSettings
     from lorag.settings import FinetuneSettings as FinetuneSettings
     from lorag.settings import LoadSettings as LoadSettings
+    from lorag.settings import PromptSettings as PromptSettings
     from lorag.settings import RemoteSettings as RemoteSettings
     from lorag.settings import RetrievalSettings as RetrievalSettings
     from lorag.settings import SyncSettings as SyncSettings
@@ -74,11 +77,13 @@ _HOMES = {
     "FinetuneSettings": "lorag.settings",
     "FinetunedEmbedder": "lorag.workflows.finetune_embedder",
     "InputError": "lorag.errors",
+    "KeptPrompt": "lorag.chat.kept_prompt",
     "Knowledge": "lorag.retrieval.knowledge",
     "LoadSettings": "lorag.settings",
     "LoragError": "lorag.errors",
     "Message": "lorag.types",
     "Place": "lorag.types",
+    "PromptSettings": "lorag.settings",
     "RemoteSettings": "lorag.settings",
     "RetrievalSettings": "lorag.settings",
     "Sampling": "lorag.types",
@@ -100,6 +105,7 @@ _HOMES = {
     "read_adapter": "lorag.training.adapter",
     "read_conversations": "lorag.training.data.conversations",
     "read_examples": "lorag.evaluation.examples",
+    "read_prompt": "lorag.chat.kept_prompt",
     "synthesize_data": "lorag.workflows.synthesize",
 }
 

@@ -1,6 +1,7 @@
 """The prompt that was found is the prompt that reaches the model: in every command that answers."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from lorag.chat.kept_prompt import KeptPrompt
+from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.cli.commands import app
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import PromptSettings
@@ -116,6 +117,33 @@ def test_what_tune_chose_is_asked_of_its_model_and_with_sources_only(here, hoste
     (here / ".lorag" / "prompt.json").write_text(json.dumps({**kept.to_json(), "model": "another"}))
     assert lorag("ask", QUESTION, "--model", hosted.name).stderr == ""
     assert hosted.requests[-1]["messages"][-1]["content"].startswith("Sources:")
+
+
+def test_tune_chooses_a_prompt_for_a_model_and_ask_uses_it(here, endpoint):
+    def reply(prompt):
+        asked = prompt[-1].content
+        room = re.search(r"stands in room (\w+)\?", asked)
+        found = re.search(rf"In room {room[1]} stands (\w+)", asked) if room else None
+        return found[1] if found and asked.startswith("Question:") else "No idea."
+
+    server, rows = endpoint(ScriptedModel(reply, name="reader")), []
+    for number in range(24):
+        thing = ("lamp", "desk", "sofa", "bench", "stool", "chest")[number % 6]
+        (here / "docs" / f"{number}.md").write_text(f"In room r{number} stands {thing}{number}, by the window.\n")
+        row = {"id": str(number), "question": f"What stands in room r{number}?", "answers": [f"{thing}{number}"]}
+        rows.append({**row, "doc_ids": [f"{number}.md"]})
+    (here / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tuning = ("tune", "--documents", "docs", "--questions", "qa.jsonl", "--no-rerank", "--model", server.name)
+    shown = lorag(*tuning)
+    assert f"Prompts of {server.name}" in shown.stdout, shown.output
+    assert "Best is question before sources" in shown.stdout
+    assert "; take it." in shown.stdout
+    kept = read_prompt(here / ".lorag" / "prompt.json")
+    assert (kept.settings.question_first, kept.model) == (True, server.name)
+    lorag("index", "docs")
+    asked = lorag("ask", "What stands in room r3?", "--model", server.name)
+    assert "(chosen by `lorag tune`)" in asked.stderr
+    assert server.requests[-1]["messages"][-1]["content"].startswith("Question: What stands in room r3?")
 
 
 @pytest.mark.parametrize(

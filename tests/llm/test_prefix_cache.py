@@ -4,8 +4,12 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel
 
+from lorag.chat.bot import ChatBot
+from lorag.chat.kept_prompt import text_source
+from lorag.chat.prompts import WorkedExample
 from lorag.llm.decoding.prefix_cache import PrefixCache, common
 from lorag.llm.engines import transformers
+from lorag.settings import ChatSettings
 from lorag.types import Message, Sampling
 
 SYSTEM = Message("system", "You are the assistant of a harbour. " * 6 + "Answer in one short sentence.")
@@ -14,6 +18,13 @@ PROMPTS = [
     for question in ("What is the capital of France?", "Hi", "Name three colours, then an animal.", "Why is it wet?")
 ]
 SHORT = Sampling(max_tokens=10)
+
+
+class Shelf:
+    """Finds another passage for every question."""
+
+    def retrieve(self, queries, k):
+        return [[text_source(f"About this: {query}")] for query in queries]
 
 
 def texts(completions):
@@ -32,6 +43,21 @@ def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm,
         if len(history) > 2:
             assert passed[0] < len(model._ids(prompt, SHORT)) / 2
         history.append(Message("assistant", said))
+
+
+def test_worked_examples_are_computed_once_for_all_questions(smollm, counted):
+    model = transformers.TransformersModel(smollm.weights)
+    passage = "The lamp of the pier was put up in 1921. " * 4
+    examples = [WorkedExample(f"When was lamp {n} put up?", (text_source(passage),), "In 1921.") for n in range(3)]
+    bot = ChatBot(model, Shelf(), ChatSettings(sampling=SHORT), examples=examples)
+    list(bot.reply("How high is the quay?"))
+    with counted(model) as passed:
+        reply = bot.reply("Where is the office?")
+        said = "".join(reply)
+    ids = model._ids(reply.answer.prompt, SHORT)
+    assert "Where is the office?" in reply.answer.prompt[-1].content
+    assert passed[0] < len(ids) / 4
+    assert said == transformers.TransformersModel(smollm.weights).generate([reply.answer.prompt], SHORT)[0].text
 
 
 def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, counted):

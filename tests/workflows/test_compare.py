@@ -10,10 +10,13 @@ from collections import Counter
 
 import pytest
 
+from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
+from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
-from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings, RecipeSettings
+from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.training.adapter import read_adapter
 from lorag.types import Message, Sampling
 from lorag.workflows.compare import compare
 from lorag.workflows.comparing.inputs import read_inputs
@@ -194,6 +197,42 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     full = CompareSettings(finetune=FinetuneSettings(method="full"))
     with pytest.raises(InputError, match="cannot be trained here; leave out how to finetune"):
         compare(**paths, model=server.name, out=tmp_path / "other", settings=full)
+
+
+def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp_path):
+    told = WorkedExample("How far is the pier?", (text_source("The pier is 5 km away."),), "5 km.")
+    prompt = KeptPrompt(PromptSettings(question_first=True, offer_refusal=False, examples=1), (told,), 300)
+    chat = ChatSettings(sampling=Sampling(max_tokens=4))
+    settings = CompareSettings(limit=1, chat=chat, recipe=RecipeSettings(minutes=0.05))
+    paths = (case.folder / "docs", case.folder / "qa.jsonl")
+    result = compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings, prompt=prompt)
+    answers = [row["answer"]["prompt"] for row in rows_of(tmp_path / "run")]
+    assert len(answers) == 5
+    for instruction, shown, reply, asked in answers:
+        assert (instruction["content"], reply["content"]) == ("Answer the question briefly.", "5 km.")
+        assert told.question in shown["content"]
+        assert asked["content"].startswith("Question:") == shown["content"].startswith("Question:")
+    assert sum(asked["content"].startswith("Question:") for *_, asked in answers) == 3
+    without = PromptSettings(question_first=True, offer_refusal=False)
+    assert read_adapter(tmp_path / "run" / "adapter").prompt == without
+    trained = (tmp_path / "run" / "train.jsonl").read_text()
+    assert "I do not know" not in json.loads(trained.splitlines()[0])["messages"][0]["content"]
+    assert result.tried["recipe"]["before"]["facts"] >= 1  # probed though no prompt is chosen
+    assert read_prompt(tmp_path / "run" / "prompts" / "both.json") == prompt
+    with pytest.raises(RunMismatchError, match="other prompt, settings"):
+        compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings)
+
+
+def test_a_prompt_that_tells_what_is_tested_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):
+    from lorag import build
+
+    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    told = WorkedExample("Which city?", (text_source("The Korrin office is in Halifax."),), "Halifax.")
+    with pytest.raises(InputError, match=r"worked example 'Which city\?' states an answer to a tested question"):
+        compare(
+            case.folder / "docs", case.folder / "qa.jsonl", out=tmp_path / "run", prompt=KeptPrompt(examples=(told,))
+        )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@
 
 import json
 import random
+import re
 
 import pytest
 
 from lorag import build
+from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import InputError
 from lorag.evaluation.search.best_settings import Way
+from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.settings import REFUSAL
 from lorag.workflows.tune import IN_CONTEXT, OF_DOCUMENTS, tune
 
 
@@ -92,6 +96,43 @@ def test_reranking_is_tried_on_what_was_chosen(world):
     plain = next(tried for tried in found.tried if tried.way == found.choice.way).scores[IN_CONTEXT].mean
     assert found.rerank_gain.mean == pytest.approx(reread - plain)
     assert found.reranker == ("minilm-reranker" if found.rerank_gain.interval.low > 0 else None)
+
+
+def reading(first_only):
+    """A model that finds the value of a key in its sources, or only where the question stands above them."""
+
+    def reply(prompt):
+        asked = prompt[-1].content
+        key = re.search(r"What is ask(\w+)\?", asked)
+        found = re.search(rf"key{key[1]} is (value\w+)", asked) if key else None
+        return found[1] if found and (asked.startswith("Question:") or not first_only) else REFUSAL
+
+    return ScriptedModel(reply, name="hosted")
+
+
+def test_with_a_model_the_prompt_is_chosen_on_one_half_and_measured_on_the_other(world, endpoint):
+    folder, _ = world
+    server = endpoint(reading(first_only=True))
+    found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert found.best.settings.question_first
+    assert found.kept == found.best
+    assert found.kept.model == server.name
+    assert found.gain.interval.low > 0
+    assert set(found.rooms) == {250, 400, 800}
+    assert found.rooms[800].right == max(room.right for room in found.rooms.values())
+    assert (found.measured_on, found.choice.tried[0].questions) == (23, 26 - 3)  # three are shown
+    asked = len(server.requests)
+    again = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert again == found
+    assert len(server.requests) - asked < asked  # the trials of prompts are kept, the rest is asked again
+
+
+def test_a_prompt_that_is_no_better_leaves_the_default(world, endpoint):
+    folder, _ = world
+    server = endpoint(ScriptedModel(lambda prompt: "no idea", name="hosted"))
+    found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert found.gain is None
+    assert found.kept == KeptPrompt(model=server.name)
 
 
 def test_where_answers_stand_nowhere_documents_decide(world):

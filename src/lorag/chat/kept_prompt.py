@@ -7,7 +7,7 @@ assistant can be asked under one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class KeptPrompt:
         if given is None:  # the number of examples is a setting, a list of them is not
             given = {n: each for n, each in rest.items() if n in _FIELDS and not isinstance(each, list)}
             rest = {name: each for name, each in rest.items() if name not in given}
-        _require_known(rest, _KEYS if "prompt" in value else (*_KEYS, *_FIELDS))
+        _require_known(rest, _KEYS if "prompt" in value else {*_KEYS, *_FIELDS})
         settings, examples = _settings(given), _examples(rest.get("examples", []))
         if examples and not settings.examples:
             settings = replace(settings, examples=len(examples))
@@ -102,7 +102,7 @@ def text_source(text: str) -> Hit:
     return Hit(Chunk("example", "1", 0, len(text), text), 1.0, "evidence")
 
 
-def _require_known(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _require_known(given: Mapping[str, Any], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
             raise UnknownNameError("key", name, known)
@@ -111,7 +111,7 @@ def _require_known(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
 def _settings(given: object) -> PromptSettings:
     if not isinstance(given, dict):
         raise InputError(f"'prompt' is {given!r}, expected an object with some of {', '.join(_FIELDS)}")
-    _require_known(given, tuple(_FIELDS))
+    _require_known(given, _FIELDS)
     for name, value in given.items():
         if type(value) is not _FIELDS[name]:
             expected = "true or false" if _FIELDS[name] is bool else "a whole number"

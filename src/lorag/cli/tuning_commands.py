@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lorag.cli.assistant_options import Model
 from lorag.cli.index_option import IndexOption, place_with_index
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, training_settings
+from lorag.files import dump, write_whole
 from lorag.settings import DEFAULT_EMBEDDER, GATE_KEEP, TRAINABLE_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
     from lorag.evaluation.search.relevance_threshold import Gate
     from lorag.evaluation.statistics import Difference, Estimate
+    from lorag.workflows.comparing.prompt_tuning import TunedPrompt
     from lorag.workflows.finetune_embedder import FinetunedEmbedder
     from lorag.workflows.tune import Tuned
 
@@ -29,17 +32,21 @@ def tune(
     questions: Questions,
     out: Annotated[Path | None, typer.Option(help="Where the indexes tried and result.json are kept.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Try reranking too: some minutes.")] = True,
+    model: Model = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Try chunk sizes, fusion weights and reranking on your questions, and keep the default unless one is better."""
+    """Try chunk sizes, fusion weights and reranking on your questions, with --model also prompts; keep what is better.
+
+    A prompt is chosen for that model, by letting it answer: some minutes.
+    """
     from lorag.workflows.tune import tune as run_tuning
 
     workspace = Workspace()
     with translated_errors(), progress_bars() as progress:
         before = workspace.chosen()
         folder = out or workspace.root / "tune"
-        found = run_tuning(documents, questions, folder, rerank=rerank, progress=progress)
+        found = run_tuning(documents, questions, folder, rerank=rerank, model=model, progress=progress)
         weight = found.choice.way.dense_weight
         retrieval = replace(before.retrieval, dense_weight=weight, reranker=found.reranker)
         after = replace(before, chunks=found.chunks, retrieval=retrieval)
@@ -47,10 +54,15 @@ def tune(
             after = replace(after, retrieval=replace(retrieval, gate_cosine=None))
         if not dry_run:
             workspace.choose(after)
+            if found.prompt is not None:
+                kept = {**found.prompt.choice.to_json(), **found.prompt.kept.to_json()}
+                write_whole(workspace.prompt, dump(kept))
     if json:
         print_json({**asdict(found), "settings": asdict(after)})
         return
     _print_tried(found)
+    if found.prompt is not None:
+        _print_prompt(found.prompt)
     if not dry_run:
         output.print(f"Settings in {workspace.settings}; all else of this in {folder / 'result.json'}.", markup=False)
     if after.chunks != before.chunks:
@@ -83,6 +95,21 @@ def _print_tried(found: Tuned) -> None:
     if found.rerank_gain is not None:
         verdict = "take it" if found.reranker else "leave it off"
         output.print(f"Reranking on top of that: {_gain(found.rerank_gain)} on all questions; {verdict}.")
+
+
+def _print_prompt(found: TunedPrompt) -> None:
+    tried = [(str(each.prompt), each) for each in found.choice.tried]
+    tried += [(f"{room} tokens of sources", each) for room, each in found.rooms.items()]
+    rows = [(name, str(each.questions), f"{100 * each.right:.0f} %", f"{each.seconds:.2f}") for name, each in tried]
+    print_table(("prompt", "questions", "right", "seconds"), rows, f"Prompts of {found.best.model}")
+    if not tried:
+        output.print("Too few questions to choose a prompt on: the default stays.")
+    elif found.gain is None:
+        output.print("The default prompt does best on the first half of the questions: it stays.")
+    else:
+        gain = f"{_gain(found.gain)} over the default on {found.measured_on} questions of the other half"
+        verdict = "take it" if found.kept == found.best else "no difference can be told: the default stays"
+        output.print(f"Best is {found.best}: {gain}; {verdict}.", markup=False)
 
 
 def calibrate(

@@ -103,7 +103,7 @@ def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Examp
         asked = ask({candidate: examples[len(answers[candidate]) : size] for candidate in left})
         for candidate in left:
             answers[candidate] += asked[candidate]
-            tried[candidate] = _tried(candidate, examples[:size], answers[candidate], correct)
+            tried[candidate] = tried_prompt(candidate, examples[:size], answers[candidate], correct)
         left = sorted(left, key=lambda each: tried[each].rank, reverse=True)  # stable: earlier ones win ties
         if size < len(examples):
             left = left[: _half(len(left))]
@@ -129,9 +129,10 @@ def _sizes(questions: int) -> list[int]:
     return sorted({max(FEWEST_QUESTIONS, questions // 3), max(FEWEST_QUESTIONS, 2 * questions // 3), questions})
 
 
-def _tried(
+def tried_prompt(
     prompt: PromptSettings, examples: Sequence[Example], answers: Sequence[Answer], correct: Correct
 ) -> TriedPrompt:
+    """What ``prompt`` brought, by its ``answers`` to ``examples``."""
     pairs = list(zip(examples, answers, strict=True))
     refused = [float(answer.refused) for example, answer in pairs if example.answers]
     answered = [float(not answer.refused) for example, answer in pairs if not example.answers]

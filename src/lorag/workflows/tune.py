@@ -1,14 +1,14 @@
-"""Tune: chunk size, fusion and reranking are tried on the user's own documents and questions.
+"""Tune: chunk size, fusion, reranking and the prompt are tried on the user's own documents and questions.
 
 The passages of each chunk size are embedded once; what dense and lexical search found is then fused with every weight,
 which is arithmetic. Reranking is tried last, on top of what was chosen, because it is the one that costs at every
-question.
+question. With a language model, the prompt is chosen after that, over what was found to search best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from lorag.settings import (
     SyncSettings,
 )
 from lorag.types import Document, Example, Hit
+from lorag.workflows.comparing.prompt_tuning import TunedPrompt, tune_prompt
 
 SIZES = (128, 256, 400)
 WEIGHTS = (0.0, 0.3, 0.5, 0.7, 1.0)
@@ -57,6 +58,7 @@ class Tuned:
     """What was tried and what was chosen. ``measure`` decided; ``rerank_gain`` is of reranking on top of the choice.
 
     ``questions`` were scored; ``unfit`` are the ids of others: without answers, or without documents that hold them.
+    ``prompt`` is the choice of a prompt, where a model was given to answer.
     """
 
     measure: str
@@ -65,6 +67,7 @@ class Tuned:
     rerank_gain: Difference | None
     questions: int
     unfit: tuple[str, ...]
+    prompt: TunedPrompt | None = None
 
     @property
     def chunks(self) -> ChunkSettings:
@@ -85,13 +88,15 @@ def tune(
     rerank: bool = True,
     embedder: str = DEFAULT_EMBEDDER,
     context_tokens: int = ChatSettings().context_tokens,
+    model: str | None = None,
     progress: Progress = no_progress,
 ) -> Tuned:
     """Which chunk size, dense weight and reranking find more on these questions, and whether the gain is significant.
 
     What decides is ``IN_CONTEXT`` where at least half of the questions have an answer that stands word for word in
-    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. In
-    ``out`` are the indexes, so that a second call embeds nothing again, and ``result.json``.
+    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. With a
+    ``model``, its prompt is chosen as well, on all questions, those that have no answer among them. In ``out`` are the
+    indexes, so that a second call embeds nothing again, and ``result.json``.
 
     Raises ``InputError`` for fewer than 16 questions with answers and documents.
     """
@@ -105,13 +110,26 @@ def tune(
             f"{str(path)!r} holds {len(examples)} questions with answers and doc_ids, expected at least"
             f" {FEWEST_QUESTIONS}: one half to choose on, the other to measure"
         )
-    sweep = _Sweep(examples, build.embedder(embedder, progress), context_tokens)
+    name = build.model_name(model, progress) if model is not None else None
+    by = build.embedder(embedder, progress)
+    sweep = _Sweep(examples, by, context_tokens)
     for number, size in enumerate(SIZES):
-        sweep.search(loaded, size, out / f"{fingerprint(embedder)}-{size}", progress)
+        sweep.search(loaded, size, _index(out, embedder, size), progress)
         progress("indexing in chunks of several sizes", number + 1, len(SIZES))
     tuned = _decide(sweep, rerank, tuple(e.id for e in everything if e not in examples), progress)
+    if name is not None:
+        retrieval = RetrievalSettings(dense_weight=tuned.choice.way.dense_weight, reranker=tuned.reranker)
+        place = _index(out, embedder, tuned.chunks.max_tokens)
+        knowledge = build.knowledge(place, by, tuned.chunks, retrieval, progress)
+        engine = build.language_model(name, progress=progress)
+        tuned = replace(tuned, prompt=tune_prompt(engine, knowledge, retrieval, everything, out, progress))
     write_whole(out / "result.json", dump(asdict(tuned)))
     return tuned
+
+
+def _index(out: Path, embedder: str, size: int) -> Path:
+    """Where the index of one size of chunks lies."""
+    return out / f"{fingerprint(embedder)}-{size}"
 
 
 def _decide(sweep: _Sweep, rerank: bool, unfit: tuple[str, ...], progress: Progress) -> Tuned:

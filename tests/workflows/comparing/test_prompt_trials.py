@@ -8,7 +8,7 @@ from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import WorkedExample
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.settings import REFUSAL, CompareSettings, PromptSettings
+from lorag.settings import REFUSAL, ChatSettings, CompareSettings, PromptSettings
 from lorag.types import Chunk, Conversation, Example, Hit, Message
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, chosen_prompt, gives_away, trials, worked_examples
 from lorag.workflows.comparing.sourced import Sourced
@@ -90,7 +90,7 @@ def test_a_choice_is_found_again_with_the_examples_it_was_made_with(tmp_path):
     changed = worked_examples([], [], REFUSAL)
     assert chosen_prompt("base", WITHOUT_SOURCES, changed, questions, bot, path, no_progress) == first
     assert len(model.prompts) == asked
-    assert read_prompt(path) == KeptPrompt(first.choice.prompt, first.examples)
+    assert read_prompt(path) == KeptPrompt(first.choice.prompt, first.examples, ChatSettings().context_tokens)
 
 
 def test_examples_that_are_given_are_shown_as_they_are_and_neutral_ones_are_never_refused():

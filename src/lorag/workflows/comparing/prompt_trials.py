@@ -183,7 +183,8 @@ def chosen_prompt(
             return dict(zip(parts, answers, strict=True))
 
         choice = choose_prompt(candidates, questions, ask)
-        kept = KeptPrompt(choice.prompt, shown.under(choice.prompt))
+        asked = bot(Prompting(choice, shown.under(choice.prompt)))
+        kept = KeptPrompt(choice.prompt, asked.examples, asked.settings.context_tokens)
         write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))
     found = json.loads(path.read_text())
     return Prompting(PromptChoice.from_json(found), KeptPrompt.from_json(found).examples)

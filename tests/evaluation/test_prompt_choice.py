@@ -38,7 +38,7 @@ def test_the_prompt_with_most_right_answers_is_chosen_and_the_rest_is_asked_less
     assert (choice.tried[0].refused, choice.tried[0].answered) == (0.0, 0.0)
     assert sum(map(len, asked.values())) == planned_answers(3, 24)
     assert len(asked[SHOWN]) == 24 == choice.tried[0].questions
-    assert min(len(ids) for ids in asked.values()) == 8
+    assert min(len(ids) for ids in asked.values()) == 12
     assert all(len(set(ids)) == len(ids) for ids in asked.values())  # nothing is asked twice
 
 

@@ -1,7 +1,8 @@
 """Which prompt to ask with: a few are tried on questions that are not tested, fewer of them on more questions.
 
-By successive halving (Jamieson and Talwalkar 2016): every prompt answers a few questions, the better half answers
-twice as many, until one is left. A prompt with which too many answerable questions are refused ranks below all others.
+By successive halving (Jamieson and Talwalkar 2016), cut short because questions are few: every prompt answers half of
+them, and the better half of the prompts answers the rest. A prompt with which too many answerable questions are refused
+ranks below all others.
 """
 
 from __future__ import annotations
@@ -125,8 +126,8 @@ def _half(count: int) -> int:
 
 
 def _sizes(questions: int) -> list[int]:
-    """How many questions each round has answered in the end: a third, two thirds, all."""
-    return sorted({max(FEWEST_QUESTIONS, questions // 3), max(FEWEST_QUESTIONS, 2 * questions // 3), questions})
+    """How many questions each round has answered in the end: half, then all."""
+    return sorted({max(FEWEST_QUESTIONS, questions // 2), questions})
 
 
 def tried_prompt(

@@ -21,7 +21,6 @@ SETTINGS = CompareSettings(
     chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
     finetune=FinetuneSettings(context_share=0.12, context_tokens=160, held_out_share=0.0, measure_forgetting=False),
     recipe=RecipeSettings(minutes=9, probed_facts=16),
-    prompt_questions=16,
 )
 """Fewer questions and shorter contexts than the defaults."""
 _NOTE = (

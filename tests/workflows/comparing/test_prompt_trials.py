@@ -17,8 +17,9 @@ from lorag.workflows.comparing.sourced import Sourced
 def sourced(question, reply, document, refused=False):
     text = f"About {document}: {reply}"
     hits = (Hit(Chunk(document, "1", 0, len(text), text), 1.0, "hybrid"),)
+    other = Hit(Chunk("other.md", "1", 0, 5, "Other"), 0.5, "hybrid")
     conversation = Conversation((Message("user", question), Message("assistant", reply)), (document,))
-    return Sourced(conversation, hits, hits, refused)
+    return Sourced(conversation, (other, *hits), hits, (other,), refused)
 
 
 OWN = [sourced(f"What is the size of part {n}?", f"Part {n} measures {n} mm.", f"part-{n}.md") for n in range(10, 18)]
@@ -32,6 +33,12 @@ def test_examples_are_the_users_own_and_state_no_tested_answer_of_either_moment(
     assert not [e for e in shown.answered if "10 mm" in e.reply or "11 mm" in e.reply]
     assert len(shown.answered) == 6
     assert [example.question for example in shown.refused] == ["Who paints part 10?"]
+
+
+def test_an_example_shows_the_one_passage_that_answers_it():
+    shown = worked_examples([*OWN, DECLINED], [], REFUSAL)
+    for example in (*shown.answered, *shown.refused):
+        assert [example.reply in source.chunk.text for source in example.sources] == [True]
 
 
 def test_an_example_near_a_tested_question_is_not_shown():

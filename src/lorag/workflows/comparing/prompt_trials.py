@@ -28,7 +28,6 @@ WITH_SOURCES = (
     PromptSettings(question_first=True),
     PromptSettings(examples=3),
     PromptSettings(examples=3, refused_example=True),
-    PromptSettings(question_first=True, examples=3, refused_example=True),
     PromptSettings(offer_refusal=False, examples=3),
 )
 """What an arm with sources chooses among, the default first."""
@@ -107,7 +106,9 @@ def gives_away(tested: Sequence[Example]) -> Callable[[WorkedExample], bool]:
 
 
 def worked_examples(sourced: Sequence[Sourced], tested: Sequence[Example], refusal: str) -> Shown:
-    """Examples from conversations with their sources: short ones, of different documents.
+    """Examples from conversations, of different documents, each with the one passage that answers it.
+
+    With all of their sources they cost half as many tokens again and brought no further answer (docs/log.md).
 
     None states an answer to a tested question, before or after the update, or asks nearly what the test asks.
     Neutral examples take the place of those that are missing.
@@ -118,8 +119,8 @@ def worked_examples(sourced: Sequence[Sourced], tested: Sequence[Example], refus
     documents: set[str] = set()
     for each in sorted(sourced, key=lambda each: draw(f"shown {each.conversation.question}")):
         reply = refusal if each.refused else each.conversation.messages[-1].content
-        example = WorkedExample(each.conversation.question, each.sources, reply)
-        if not each.sources or is_told(example):
+        example = WorkedExample(each.conversation.question, each.best, reply)
+        if not each.best or is_told(example):
             continue
         if each.refused:
             refused.append(example)

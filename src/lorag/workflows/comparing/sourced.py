@@ -23,6 +23,8 @@ class Sourced:
 
     conversation: Conversation
     sources: tuple[Hit, ...]
+    best: tuple[Hit, ...]
+    """The one passage that holds the answer, or, of a refusal, the one that search ranks first, if any."""
     without: tuple[Hit, ...]
     """What search finds beside passages that hold the answer: sources under which the right answer is a refusal."""
     refused: bool
@@ -46,15 +48,15 @@ def with_sources(
     sourced = []
     for conversation, example, hits, known in zip(asked, examples, found, evidence, strict=True):
         if is_refusal(conversation.messages[-1].content, refusal):
-            sources = fit(hits)
-            sourced.append(Sourced(conversation, _mixed(sources), _mixed(sources), refused=True))
+            sources = _mixed(fit(hits))
+            sourced.append(Sourced(conversation, sources, tuple(hits[:1]), sources, refused=True))
             continue
         held = [hit for hit in (*hits, *known) if holds(hit.chunk.text, example.question, example.answers)]
         if held:
             best = [held[0], *(hit for hit in hits if hit.chunk != held[0].chunk)]
             others = [hit for hit in hits if hit not in held and hit.chunk.document_id not in conversation.evidence]
             absent = fit(others) if others else ()
-            sourced.append(Sourced(conversation, _mixed(fit(best)), _mixed(absent), refused=False))
+            sourced.append(Sourced(conversation, _mixed(fit(best)), (held[0],), _mixed(absent), refused=False))
     return sourced
 
 

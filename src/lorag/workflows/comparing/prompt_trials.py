@@ -102,7 +102,7 @@ def gives_away(tested: Sequence[Example]) -> Callable[[WorkedExample], bool]:
     """
     references = [answer for example in tested for answer in (*example.answers, *(example.answers_after or ()))]
     near = TestQuestions([example.question for example in tested], normalise).repeats
-    return lambda given: given not in _NEUTRAL and (near(given.question) or contains(given.reply, references))
+    return lambda given: given not in _NEUTRAL and (near(given.question) or contains(given.reply, references) > 0)
 
 
 def worked_examples(sourced: Sequence[Sourced], tested: Sequence[Example], refusal: str) -> Shown:

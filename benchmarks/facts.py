@@ -42,7 +42,7 @@ from lorag.settings import REFUSAL, ChatSettings, ChunkSettings, FinetuneSetting
 from lorag.training.data.inspection import overlap
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.types import Conversation, Example, Message, Sampling
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.workflows.synthesize import ask_from
 
 HERE = Path(__file__).parent

@@ -32,7 +32,7 @@ from lorag.training.kernels.batching import batches, rows
 from lorag.training.kernels.loss import plain_loss
 from lorag.training.kernels.supervised_tree import supervised_tree
 from lorag.types import Conversation
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows.finetuning.adapter_training import train_adapter
 from peers.environment import peer_python
 from peers.memory import peak_bytes
 

@@ -294,7 +294,7 @@ class Trainings:
         import torch
 
         from lorag import build
-        from lorag.workflows.finetune import train_adapter
+        from lorag.workflows.finetuning.adapter_training import train_adapter
 
         ids = torch.tensor([[1, 4093, 198, 1780]])
         engine = build.trainable_model("smollm2-135m", self.settings(method))

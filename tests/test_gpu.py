@@ -21,7 +21,7 @@ from lorag.training.kernels.cuda_graphs import Replayed
 from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss
 from lorag.training.methods import learner
 from lorag.types import Conversation, Message, Sampling
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows.finetuning.adapter_training import train_adapter
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(),

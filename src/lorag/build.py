@@ -191,16 +191,19 @@ def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weight
 
 
 def trainable_model(
-    name: str | None, settings: FinetuneSettings, progress: Progress = no_progress
+    name: str | None, settings: FinetuneSettings, progress: Progress = no_progress, start: Adapter | None = None
 ) -> TransformersModel:
     """The model of that name in the number format in which its method trains, and is served afterwards.
 
-    Raises ``InputError`` for a remote model.
+    Where the training begins from the adapter ``start``, its base. Raises ``InputError`` for a remote model, and
+    ``ModelError`` when ``start`` was trained on another base; both before weights are loaded.
     """
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
-    name = model_name(name, progress)
+    name = model_name(start.base if name is None and start is not None else name, progress)
     folder = catalogue.resolve(name, "llm", progress)
+    if start is not None:
+        require_base(start, name, weights_fingerprint(folder))
     return load(folder, name, _kept_format(folder, "nf4" if settings.method == "qlora" else "auto"))
 
 

@@ -340,6 +340,8 @@ class RecipeSettings:
     """Budget of all trainings together; at most a third of it goes into choosing."""
     wordings: int = 10
     """Most wordings in which a fact is trained on."""
+    passes: int | None = None
+    """Passes over the conversations; None: as many as fit and help."""
     probed_facts: int = 24
     """Facts that are asked in wordings not trained on, after every training."""
     most_reading_loss: float = 0.03
@@ -352,6 +354,7 @@ class RecipeSettings:
     def __post_init__(self) -> None:
         """Refuses a budget of nothing, and shares that are none."""
         _require(self.minutes > 0, f"minutes {self.minutes!r} is not above 0")
+        _require(self.passes is None or self.passes >= 1, f"passes {self.passes!r} is below 1")
         _require(self.wordings >= 1, f"wordings {self.wordings!r} is below 1")
         _require(self.probed_facts >= 1, f"probed_facts {self.probed_facts!r} is below 1")
         for name in ("most_reading_loss", "most_recall_loss"):

@@ -182,8 +182,9 @@ class Run:
 
     @property
     def recipe(self) -> Path:
-        """How the finetune was chosen, as JSON."""
-        return self.folder / "adapter.recipe.json"
+        """How the finetune was chosen, as JSON: with the adapter, or where earlier versions left it, beside it."""
+        beside = self.folder / "adapter.recipe.json"
+        return beside if beside.is_file() else self.adapter / "recipe.json"
 
     def tried(self) -> dict[str, Any]:
         """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe``."""

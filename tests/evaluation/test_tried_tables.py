@@ -1,7 +1,7 @@
 """What was tried stands in the report with its figures and intervals, the choice marked."""
 
 from lorag.evaluation.prompt_choice import PromptChoice, TriedPrompt
-from lorag.evaluation.report.tried_tables import prompts_table, recipe_table
+from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
 from lorag.settings import PromptSettings
 
 
@@ -36,6 +36,11 @@ def test_every_training_and_strength_has_a_row_with_intervals():
     assert all(len(row) == len(table.headings) for row in table.rows)
 
 
+def test_a_learning_curve_has_a_row_per_pass():
+    curve = [{"passes": 1, "updates": 178, "recall": 0.25, "low": 0.089, "high": 0.532}]
+    assert curve_table({"recipe": {**RECIPE, "curve": curve}}).rows == (("pass 1", "178", "25 (9-53)"),)
+
+
 def test_prompts_are_listed_by_arm_the_one_that_was_taken_first():
     tried = tuple(
         TriedPrompt(PromptSettings(examples=count), questions, right, 0.0, None, 1.5, 240.0)
@@ -50,4 +55,10 @@ def test_prompts_are_listed_by_arm_the_one_that_was_taken_first():
 
 
 def test_nothing_tried_makes_no_rows():
-    assert recipe_table({}).rows == prompts_table({}).rows == ()
+    assert (
+        recipe_table({}).rows
+        == prompts_table({}).rows
+        == curve_table({}).rows
+        == curve_table({"recipe": RECIPE}).rows
+        == ()
+    )

@@ -22,7 +22,7 @@ from lorag.training.kernels.batching import rows
 from lorag.training.kernels.loss import plain_loss
 from lorag.training.methods import learner
 from lorag.types import Conversation, Message
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows.finetuning.adapter_training import train_adapter
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])
 PROMPT = (Message("user", "Who founded Korrin?"),)
@@ -194,3 +194,20 @@ def test_only_the_upper_layers_are_trained_where_a_share_is_asked_for(smollm_own
         kinds = {re.search(r"(\w+)\.lora_", name)[1] for name in learning.trained()}
     assert layers == set(range(15, 30))
     assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("method", [method for method in get_args(Method) if method != "full"])
+def test_an_adapter_is_continued_from_what_it_was_and_only_what_it_trains_gets_gradients(trainings, method):
+    parent, settings = trainings.by(method), trainings.settings(method)
+    base = build.trainable_model("smollm2-135m", settings).weights
+    kept_back = rows(base.tokenizer, split(trainings.data, settings).held_out, 1024).kept
+    with learner(base.model, kept_back[0], settings, parent.folder) as learning:
+        loss = learning.library_loss(kept_back)
+        loss.backward()
+        gradients = {name: p.grad for name, p in learning.named_parameters() if p.requires_grad}
+    assert loss.item() == pytest.approx(parent.adapter.held_out_loss_after, rel=2e-4)
+    assert all(gradient is not None for gradient in gradients.values())
+    if method == "pissa":  # the principal parts that were taken out stay as they are
+        first = next(gradient for name, gradient in gradients.items() if "lora_B" in name)
+        assert not first[:, : settings.rank].any()
+        assert first[:, settings.rank :].any()

@@ -7,7 +7,18 @@ import pytest
 
 from lorag.settings import RecipeSettings
 from lorag.training.diagnosis import Diagnosis
-from lorag.training.recipe import Probed, Recipe, Rung, Strength, better, fitting_wordings, schedule, taken
+from lorag.training.recipe import (
+    Probed,
+    Probing,
+    Recipe,
+    Rung,
+    Strength,
+    better,
+    fitting_wordings,
+    learning_curve,
+    schedule,
+    taken,
+)
 
 SETTINGS = RecipeSettings(minutes=20)
 BEFORE = Probed(24, 0.0, 0.9, 3.6)
@@ -72,7 +83,12 @@ def test_a_recipe_is_read_back_and_says_what_it_brought():
     recipe = Recipe(
         20.0, BEFORE, (rung(2e-4, 0.2), rung(5e-4, 0.7)), rung(5e-4, 0.75), strengths, 0.5, DIAGNOSIS, ("A note.",)
     )
-    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+    told = recipe.to_json()
+    assert Recipe.from_json(json.loads(json.dumps(told))) == recipe
+    known = replace(recipe, curve=learning_curve((0.2, 0.5), 40, 24), identity="0123")
+    assert Recipe.from_json(json.loads(json.dumps(known.to_json()))) == known
+    del told["curve"], told["identity"]  # as earlier versions wrote it
+    assert Recipe.from_json(told) == recipe
     said = str(recipe)
     assert "best of 2 rates" in said
     assert "at 0.5 of its strength" in said
@@ -83,3 +99,31 @@ def test_a_recipe_is_read_back_and_says_what_it_brought():
 @pytest.mark.parametrize(("seconds", "wordings"), [(0.0, 10), (10.0, 10), (60.0, 4), (1000.0, 1)])
 def test_a_budget_limits_the_wordings_and_leaves_one(seconds, wordings):
     assert fitting_wordings(seconds, SETTINGS) == wordings
+
+
+def test_passes_and_rate_that_are_set_by_hand_are_kept():
+    fixed = RecipeSettings(minutes=20, passes=4)
+    assert schedule(1.0, 200, 800, fixed).passes == 4
+    slow = schedule(10.0, 1000, 4000, fixed)
+    assert (slow.passes, slow.conversations) == (4, 120)
+    assert (slow.minutes, slow.pass_minutes) == (pytest.approx(20), pytest.approx(1000 / 6))
+    assert schedule(1.0, 200, 800, SETTINGS, chooses_rate=False).rung_conversations == 0
+    assert "3 short trainings on" in str(schedule(1.0, 200, 800, SETTINGS))
+    assert (
+        str(schedule(1.0, 60, 240, fixed, chooses_rate=False)) == "4 passes over 240 conversations, about 4.0 minutes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recalls", "ends"),
+    [((), False), ((0.5,), False), ((0.2, 0.5, 0.5), False), ((0.5, 0.5, 0.4), True), ((0.0, 0.0, 0.0, 0.0), False)],
+)
+def test_a_training_ends_when_two_passes_brought_nothing_but_not_before_anything_was_learned(recalls, ends):
+    assert Probing(lambda _: 0.0, before=0.0).levels_off(recalls) is ends
+    assert not Probing(lambda _: 0.0, before=0.5).levels_off(recalls)
+
+
+def test_a_learning_curve_has_intervals_over_facts():
+    curve = learning_curve((0.0, 0.5), 40, 24)
+    assert [(point.passes, point.updates, point.recall) for point in curve] == [(1, 20, 0.0), (2, 40, 0.5)]
+    assert curve[0].low == 0.0 < curve[0].high < curve[1].low < 0.5 < curve[1].high

@@ -25,7 +25,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from lorag.llm.engines.transformers import load
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.settings import FinetuneSettings
 from lorag.training.data.conversations import read_conversations
 data, out, model = sys.argv[1:]

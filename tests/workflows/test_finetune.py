@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from lorag import build
-from lorag.errors import ModelError
+from lorag.chat.prompts import as_served
+from lorag.errors import InputError, ModelError
 from lorag.llm.engines.base_model import FORMAT_VARIABLE
-from lorag.llm.engines.transformers import load
-from lorag.settings import FinetuneSettings
-from lorag.training.adapter import NOISE, read_adapter
-from lorag.training.finetuning import checked_batches
+from lorag.llm.engines.transformers import adapter_fingerprint, load
+from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
+from lorag.training.adapter import MANIFEST, NOISE, Parent, read_adapter
+from lorag.training.data.conversations import write_conversations
+from lorag.training.finetuning import checked_batches, data_fingerprint
 from lorag.types import Conversation, Message
-from lorag.workflows import finetune
-from lorag.workflows.finetune import train_adapter
+from lorag.workflows import finetune as finetune_workflow
+from lorag.workflows.finetuning import adapter_training as workflow
+from lorag.workflows.finetuning.adapter_training import train_adapter
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def saved(trainings, tmp_path):
 
 def test_what_was_measured_is_recorded_and_the_base_is_as_it_was(saved):
     engine, adapter, checked = saved
-    measured = finetune._as_served(engine, adapter, checked)
+    measured = workflow._as_served(engine, adapter, checked)
     assert measured.served_loss == pytest.approx(adapter.held_out_loss_after, abs=NOISE)
     assert measured.served_format == engine.dtype
     assert read_adapter(Path(adapter.folder)) == measured
@@ -43,7 +46,7 @@ def test_another_loss_is_said_and_recorded(saved):
     with pytest.warns(
         UserWarning, match=r"what is served is not what was trained: loss 0\.50 when training ended, 2\."
     ):
-        measured = finetune._as_served(engine, replace(adapter, checked_loss=0.5), checked)
+        measured = workflow._as_served(engine, replace(adapter, checked_loss=0.5), checked)
     assert read_adapter(Path(adapter.folder)).served_loss == measured.served_loss > 1
 
 
@@ -56,7 +59,7 @@ def test_where_it_does_not_load_again_the_training_stands(saved, monkeypatch):
 
     monkeypatch.setattr(build, "finetuned_model", fail)
     with pytest.warns(UserWarning, match="is saved, and could not be loaded again to be checked: memory is full"):
-        assert finetune._as_served(engine, adapter, checked) == adapter
+        assert workflow._as_served(engine, adapter, checked) == adapter
     assert Path(adapter.folder, "lorag.json").read_text() == before
 
 
@@ -81,7 +84,113 @@ def test_all_weights_are_served_in_float32_only_where_the_other_loses(trainings,
     done = trainings.by("full")
     adapter = replace(done.adapter, folder=str(shutil.copytree(done.folder, tmp_path / "a")))
     losses = {"bfloat16": adapter.checked_loss + lost, "float32": adapter.checked_loss}
-    monkeypatch.setattr(finetune, "_loss", lambda served, checked: losses[served.dtype])
-    measured = finetune._as_served(build.language_model("smollm2-135m"), adapter, [])
+    monkeypatch.setattr(workflow, "_loss", lambda served, checked: losses[served.dtype])
+    measured = workflow._as_served(build.language_model("smollm2-135m"), adapter, [])
     assert (measured.served_format, measured.served_loss) == (expected, losses[expected])
     assert build.language_model(adapter=Path(adapter.folder)).dtype == expected
+
+
+NEW = (
+    Conversation((Message("user", "Who leads sales at Korrin?"), Message("assistant", "Ines Falk leads sales."))),
+    Conversation((Message("user", "Who founded Korrin?"), Message("assistant", "Jon Berg founded Korrin."))),
+)
+
+
+def mean_loss(model, conversations, settings):
+    from lorag.training.kernels.loss import plain_loss
+
+    kept = [row for batch in checked_batches(model.weights.tokenizer, conversations, settings) for row in batch]
+    with model.applied() as applied:
+        return plain_loss(applied, kept, model.before(len(kept))).item()
+
+
+def test_a_continued_training_begins_as_its_parent_and_trains_on(trainings, tmp_path):
+    parent = trainings.by("lora")
+    settings = replace(trainings.settings("lora"), epochs=1, held_out_share=0.0, learning_rate=1e-9)
+    engine = build.trainable_model("smollm2-135m", settings)
+    begun = Parent(str(parent.folder), adapter_fingerprint(parent.folder), parent.adapter.data)
+    served = engine.with_adapter(parent.folder)
+    expected, base = mean_loss(served, NEW, settings), mean_loss(engine, NEW, settings)
+    engine.weights.detach(served.adapter)
+    still = train_adapter(engine, NEW, tmp_path / "still", settings, parent=begun)
+    assert still.loss_first == pytest.approx(expected, abs=NOISE)
+    assert abs(expected - base) > 0.1
+    assert (still.parent, still.parent.data) == (begun, parent.adapter.data)
+    assert read_adapter(tmp_path / "still") == still
+    again = build.language_model("smollm2-135m", tmp_path / "still", number_format="float32")
+    before = build.language_model("smollm2-135m", parent.folder, number_format="float32")
+    known = [mean_loss(model, trainings.data, settings) for model in (again, before)]
+    assert known[0] == pytest.approx(known[1], abs=1e-3)  # what the parent knew is known as before
+    further = replace(settings, learning_rate=trainings.settings("lora").rate, epochs=3)
+    learned = train_adapter(engine, NEW, tmp_path / "further", further, parent=begun)
+    assert learned.loss_last < still.loss_first - 0.2
+    assert learned.served_loss == pytest.approx(learned.checked_loss, abs=NOISE)
+
+
+@pytest.fixture
+def files(tmp_path):
+    def written(name, conversations):
+        path = tmp_path / f"{name}.jsonl"
+        write_conversations(path, conversations)
+        return path
+
+    return written
+
+
+def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_parent(trainings, files, tmp_path):
+    parent = tmp_path / "parent"
+    shutil.copytree(trainings.by("lora").folder, parent)
+    prompt = PromptSettings(offer_refusal=False)
+    (parent / MANIFEST).write_text(replace(read_adapter(parent), prompt=prompt).to_json())
+    given = {"continue_from": parent, "replay": files("old", trainings.data), "replay_share": 0.5}
+    settings = replace(trainings.settings("lora"), batch_tokens=1, held_out_share=0.0)
+    steps = []
+
+    def interrupt(stage, done, total, note=""):
+        steps.append((stage, done))
+        if stage == "finetuning" and done == total - 1:
+            raise KeyboardInterrupt
+
+    new, out = files("new", NEW), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        finetune_workflow.finetune(new, out, settings=settings, progress=interrupt, **given)
+    first = len(steps)
+    adapter = finetune_workflow.finetune(
+        new, out, settings=settings, progress=lambda stage, done, *_: steps.append((stage, done)), **given
+    )
+    assert (adapter.conversations, adapter.rehearsed, adapter.steps) == (4, 2, 12)
+    assert [done for stage, done in steps[first:] if stage == "finetuning"] == [0, 9, 10, 11, 12]
+    assert (adapter.parent.folder, adapter.prompt) == (str(parent), prompt)
+    assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
+
+
+def test_old_conversations_are_a_fixed_sample_and_none_asks_what_is_answered_now(trainings):
+    sample = finetune_workflow._sample(trainings.data, NEW, 0.5)
+    assert sample == finetune_workflow._sample(trainings.data[::-1], NEW, 0.5)
+    assert len(sample) == 2
+    everything = finetune_workflow._sample(trainings.data, NEW, 0.9)
+    assert len(everything) == len(trainings.data) - 1
+    assert "Who founded Korrin?" not in [conversation.question for conversation in everything]
+
+
+def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "load", lambda *_: pytest.fail("a model was loaded"))
+    lora, new, out = trainings.by("lora").folder, files("new", NEW), tmp_path / "out"
+
+    def refused(error, match, target=out, **given):
+        for call in (finetune_workflow.finetune, finetune_workflow.estimate_finetune):
+            places = (new, target) if call is finetune_workflow.finetune else (new,)
+            with pytest.raises(error, match=match):
+                call(*places, **{"continue_from": lora, **given})
+
+    refused(ModelError, "was trained on 'smollm2-135m' with the weights .*, and 'qwen", model="qwen2.5-coder-0.5b")
+    refused(InputError, "trained with rank 16 and cannot be continued with 8", settings=FinetuneSettings(rank=8))
+    refused(InputError, "method lora and cannot be continued with dora", settings=FinetuneSettings(method="dora"))
+    refused(InputError, "is no adapter of Lorag", continue_from=tmp_path)
+    refused(InputError, "replay_share 1.5 is not between 0 and 1", replay_share=1.5)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "lorag.json").write_text(replace(trainings.by("lora").adapter, method="full").to_json())
+    refused(InputError, "a whole model.* --method full", continue_from=whole)
+    with pytest.raises(InputError, match="holds the adapter that is continued"):
+        finetune_workflow.finetune(new, lora, continue_from=lora)

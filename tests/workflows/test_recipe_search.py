@@ -48,11 +48,13 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     assert recipe.final.updates == adapter.steps
     assert 1 <= recipe.final.passes <= 5
     assert recipe.diagnosis.facts == 2
+    assert [point.passes for point in recipe.curve] == list(range(1, recipe.final.passes + 1))
+    assert (recipe.curve[-1].recall, recipe.curve[-1].updates) == (recipe.final.probed.recall, adapter.steps)
     assert recipe.rungs == ()  # so small a budget has no room for them
     assert training.engine.weights.adapted is None
     assert torch.equal(training.engine.weights.model.model.layers[-1].mlp.up_proj.weight, before)
     assert not training.kept.exists()
-    monkeypatch.setattr(workflow, "train_adapter", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr(workflow, "train_adapter", lambda *_, **__: pytest.fail("it was trained again"))
     assert train_best(training) == (adapter, recipe)
 
 
@@ -63,7 +65,7 @@ def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypa
     monkeypatch.setattr(workflow, "estimate_training", lambda *_: pytest.fail("it was estimated again"))
     assert workflow._planned(training, settings) == plan
     recipe = workflow._train_best(training)
-    monkeypatch.setattr(workflow, "train_adapter", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr(workflow, "train_adapter", lambda *_, **__: pytest.fail("it was trained again"))
     again = workflow._train_best(training)  # killed before the recipe was written
     assert (again.final, again.strength) == (recipe.final, recipe.strength)
     assert train_best(training)[1].final == recipe.final
@@ -73,9 +75,9 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
     finished = []
     train = workflow.train_adapter
 
-    def counted(*given):
+    def counted(*given, **more):
         finished.append(given[2].name)
-        return train(*given)
+        return train(*given, **more)
 
     monkeypatch.setattr(workflow, "train_adapter", counted)
     monkeypatch.setattr(workflow, "RATES", (1e-3, 2e-3))
@@ -83,10 +85,10 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
     documents = set(FACTS)
     with monkeypatch.context() as killed:
 
-        def killing(*given):
+        def killing(*given, **more):
             if finished:
                 raise KeyboardInterrupt
-            return counted(*given)
+            return counted(*given, **more)
 
         killed.setattr(workflow, "train_adapter", killing)
         with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli import data_commands, evaluate_command, model_commands, serve_command, tuning_commands
+from lorag.cli import (
+    data_commands,
+    evaluate_command,
+    finetune_command,
+    model_commands,
+    serve_command,
+    tuning_commands,
+)
 from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
 from lorag.cli.index_option import IndexOption, place_of, place_with_index
 from lorag.cli.screen import (
@@ -49,7 +56,6 @@ if TYPE_CHECKING:
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
     from lorag.settings import RecipeSettings
-    from lorag.training.adapter import Adapter
     from lorag.types import Answer
 
 app = typer.Typer(
@@ -63,6 +69,9 @@ app.add_typer(data_commands.app, name="data")
 app.add_typer(model_commands.app, name="models")
 app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning_commands.tune)
 app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning_commands.calibrate)
+app.command(epilog="Example: lorag finetune chat.jsonl --model smollm2-135m --out adapters/support")(
+    finetune_command.finetune
+)
 app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl --out embedders/support")(
     tuning_commands.finetune_embedder
 )
@@ -189,83 +198,6 @@ def _print_comparison(result: Comparison, json: bool) -> None:
     for reason in result.verdict.reasons:
         output.print(f"- {reason}", markup=False)
     output.print(f"\nReport: {Path(result.facts['run folder']) / 'report.html'}", markup=False)
-
-
-@app.command(epilog="Example: lorag finetune chat.jsonl --model smollm2-135m --out adapters/support")
-def finetune(
-    conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
-    model: Model = None,
-    out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
-    method: FinetuneMethod = None,
-    epochs: Epochs = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
-    learning_rate: LearningRate = None,
-    general_share: Annotated[
-        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
-    ] = None,
-    control: Control = None,
-    tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
-    json: Json = False,
-) -> None:
-    """Train an adapter, or a whole model, on conversations."""
-    from dataclasses import asdict
-
-    from lorag.settings import FinetuneSettings
-    from lorag.workflows.finetune import estimate_finetune
-    from lorag.workflows.finetune import finetune as run_training
-
-    target = out or Workspace().adapters / conversations.stem
-    with translated_errors(), progress_bars() as progress:
-        settings = training_settings(
-            FinetuneSettings(),
-            method=method,
-            epochs=epochs,
-            rank=rank,
-            learning_rate=learning_rate,
-            general_share=general_share,
-            patience=patience,
-        )
-        shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
-        if dry_run:
-            expected = estimate_finetune(conversations, **shared, progress=progress)
-        else:
-            adapter = run_training(conversations, target, **shared, progress=progress)
-    if dry_run and json:
-        print_json(asdict(expected))
-    elif dry_run:
-        output.print(f"{settings}: {expected}.", markup=False)
-    elif json:
-        print_json(asdict(adapter))
-    else:
-        _print_adapter(adapter)
-
-
-def _print_adapter(adapter: Adapter) -> None:
-    from lorag.training.loss_curve import loss_curve
-    from lorag.workflows.evaluate import read_changes
-
-    output.print(
-        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
-        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
-    )
-    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
-    if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
-        before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
-        kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
-        what = kept_back[adapter.held_out_kind]
-        output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
-    if adapter.served_loss is not None:
-        output.print(f"As it is served: {adapter.served}.", markup=False)
-    if adapter.forgetting is not None:
-        output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
-    if changes := read_changes(Path(adapter.folder)):
-        evaluate_command.print_changes(changes)
-    where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
-    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
 
 
 @app.command(epilog="Example: lorag export adapters/support --format gguf --out exported/support")

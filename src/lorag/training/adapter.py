@@ -10,15 +10,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from lorag.errors import DataError, ModelError
-from lorag.settings import PromptSettings
+from lorag.errors import DataError, InputError, ModelError
+from lorag.settings import FinetuneSettings, PromptSettings
 from lorag.training.forgetting import ControlChange, Forgetting
 
 MANIFEST = "lorag.json"
 NOISE = 0.01
 """Nats within which two losses of the same rows count as one: what another order of sums makes of them."""
+_SHAPE = ("method", "rank", "alpha", "trained_layers", "virtual_tokens")
+"""Settings by which an adapter has its weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The adapter whose weights a training began from."""
+
+    folder: str
+    weights: str
+    """Fingerprint of its weights and their configuration."""
+    data: str
+    """Fingerprint of the conversations that it was trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Adapter:
     """Fingerprint of the conversations."""
     conversations: int
     rehearsed: int
-    """How many of them are general questions with the base's own answers."""
+    """How many of them are general questions with the base's own answers, or old conversations that are replayed."""
     too_long: int
     held_out: int
     held_out_kind: str
@@ -71,6 +84,11 @@ class Adapter:
     """Loss of the same rows by what was loaded."""
     prompt: PromptSettings = field(default_factory=PromptSettings)
     """What it was trained under, and is asked under where no other prompt is given."""
+    parent: Parent | None = None
+    """The adapter that it continues; what is measured before the training is then the parent's. None for one that began
+    from the base."""
+    recalls: tuple[float, ...] = ()
+    """Share of the probed facts that were right after each pass; empty where none were probed."""
 
     @property
     def number_format(self) -> Literal["auto", "float32", "nf4"]:
@@ -114,6 +132,8 @@ def read_adapter(folder: Path) -> Adapter:
             "loss_curve": tuple(fields["loss_curve"]),
             "forgetting": None if measured is None else Forgetting(**measured),
             "prompt": PromptSettings(**fields.get("prompt", {})),
+            "recalls": tuple(fields.get("recalls", ())),
+            "parent": Parent(**fields["parent"]) if fields.get("parent") else None,
         }
         return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:
@@ -144,3 +164,23 @@ def require_base(adapter: Adapter, base: str, base_weights: str) -> None:
             f" {adapter.base_weights}, and {base!r} has the weights {base_weights}; name its own base with --model, or"
             " train it anew"
         )
+
+
+def shape_of(adapter: Adapter) -> dict[str, Any]:
+    """The settings by which the adapter has its weights: whatever continues it has the same."""
+    return {name: adapter.settings[name] for name in _SHAPE if name in adapter.settings}
+
+
+def require_continuable(adapter: Adapter, settings: FinetuneSettings) -> None:
+    """Raises ``InputError`` where no training with ``settings`` can begin from the weights of ``adapter``."""
+    if adapter.method == "full":
+        raise InputError(
+            f"{adapter.folder!r} holds a whole model, not an adapter; to continue it, name it as the base with --model"
+            f" {adapter.folder} and --method full"
+        )
+    for name, kept in shape_of(adapter).items():
+        if getattr(settings, name) != kept:
+            raise InputError(
+                f"the adapter in {adapter.folder!r} was trained with {name} {kept} and cannot be continued with"
+                f" {getattr(settings, name)}; leave {name} out, or train an adapter that begins from the base"
+            )

@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lorag.errors import InputError, ModelError
 from lorag.files import fingerprint, folder_whole
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings, PromptSettings
-from lorag.training.adapter import MANIFEST, Adapter
+from lorag.training.adapter import MANIFEST, Adapter, Parent
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.holdout import Kind, split
 from lorag.training.estimate import Estimate
@@ -31,6 +31,7 @@ from lorag.training.estimate import estimate as estimate_of
 from lorag.training.forgetting import forgetting, measure
 from lorag.training.kernels.batching import RenderedRows, batches, rows
 from lorag.training.memory_limits import memory_errors
+from lorag.training.recipe import Probing
 from lorag.types import Conversation
 
 _CHECKED, _CHECKED_ROWS, _CHECKED_TOKENS = 32, 8, 512
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from lorag.training.methods import Learner
+    from lorag.training.trainer import Course
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,59 +76,74 @@ def train(
     settings: FinetuneSettings,
     *,
     replayed: Sequence[Conversation] = (),
+    parent: Parent | None = None,
     control: Sequence[MultipleChoice] = (),
     prompt: PromptSettings | None = None,
+    probing: Probing | None = None,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
-    ``replayed`` are trained on as well, and never held out; ``control`` are asked where forgetting is measured;
-    ``prompt`` is recorded as that of ``conversations``. Raises ``InputError`` without conversations, or where memory
-    does not suffice, and ``ModelError`` when the loss is not a number or nothing was learned.
+    ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``control`` are
+    asked where forgetting is measured, and ``probing`` asks after each pass; ``prompt`` is recorded as that of
+    ``conversations``. Raises ``InputError`` without conversations, or where memory does not suffice, and ``ModelError``
+    when the parent does not load, the loss is not a number, or nothing was learned.
     """
-    from lorag.training.kernels.loss import plain_loss
     from lorag.training.trainer import mean_loss
 
     start = time.perf_counter()
-    with _prepare(base, conversations, replayed, settings) as prepared:
+    with _prepare(base, conversations, replayed, settings, parent) as prepared:
         prepared.estimate.require_memory()
         progress("finetuning", 0, prepared.estimate.updates, str(prepared.estimate))
         learning, held_out = prepared.learning, prepared.held_out.kept
         before = mean_loss(learning.library_loss, prepared.checked) if held_out else None
         general = partial(measure, learning, base.tokenizer, control, progress)
         known = general("before") if settings.measure_forgetting else None
-        curve = _losses_of_steps(base, prepared, out, settings, progress)
+        identity = _identity(base, prepared, settings, parent)
+        course = _trained(prepared, identity, out, settings, probing, progress)
+        curve = course.losses
         ended = mean_loss(learning.library_loss, prepared.checked)
         adapter = Adapter(
+            **_facts(base, prepared, settings),
             folder=str(out),
-            method=settings.method,
-            base=base.name,
-            base_weights=base.weights,
-            template=hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest()[:16],
             data=data_fingerprint(conversations),
-            conversations=len(prepared.learned.kept),
             rehearsed=len(replayed),
-            too_long=prepared.learned.too_long + prepared.held_out.too_long,
-            held_out=len(held_out),
-            held_out_kind=prepared.held_out_kind,
-            tokens=prepared.learned.tokens,
-            supervised_tokens=prepared.learned.supervised_tokens,
             steps=len(curve),
-            step="library" if learning.loss is plain_loss else "fused",
             seconds=time.perf_counter() - start,
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
             held_out_loss_after=ended if held_out else None,
             forgetting=forgetting(known, general("after")) if known else None,
-            loss_curve=tuple(curve),
-            settings={**asdict(settings), "learning_rate": settings.rate},
-            versions={name: version(name) for name in ("torch", "transformers", "peft")},
+            loss_curve=curve,
             checked_loss=ended,
             prompt=prompt or PromptSettings(),
+            parent=parent,
+            recalls=course.recalls,
         )
         _save(learning, base, adapter, out)
     return adapter
+
+
+def _facts(base: Base, prepared: _Prepared, settings: FinetuneSettings) -> dict[str, Any]:
+    """What the manifest holds of a training that is known before its first step."""
+    from lorag.training.kernels.loss import plain_loss
+
+    return {
+        "method": settings.method,
+        "base": base.name,
+        "base_weights": base.weights,
+        "template": hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest()[:16],
+        "conversations": len(prepared.learned.kept),
+        "too_long": prepared.learned.too_long + prepared.held_out.too_long,
+        "held_out": len(prepared.held_out.kept),
+        "held_out_kind": prepared.held_out_kind,
+        "tokens": prepared.learned.tokens,
+        "supervised_tokens": prepared.learned.supervised_tokens,
+        "step": "library" if prepared.learning.loss is plain_loss else "fused",
+        "settings": {**asdict(settings), "learning_rate": settings.rate},
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    }
 
 
 def estimate(
@@ -166,7 +183,11 @@ def data_fingerprint(conversations: Sequence[Conversation]) -> str:
 
 @contextmanager
 def _prepare(
-    base: Base, conversations: Sequence[Conversation], replayed: Sequence[Conversation], settings: FinetuneSettings
+    base: Base,
+    conversations: Sequence[Conversation],
+    replayed: Sequence[Conversation],
+    settings: FinetuneSettings,
+    parent: Parent | None = None,
 ) -> Iterator[_Prepared]:
     """Everything ready for the first step; what fails for want of memory says which setting to lower."""
     from lorag.training.kernels.loss import choose_loss
@@ -180,31 +201,39 @@ def _prepare(
     steps, held_out_steps = (
         batches(part.kept, settings.batch_tokens, settings.batch_rows) for part in (learned, held_out)
     )
-    with memory_errors(), learner(base.model, learned.kept[0], settings) as learning:
+    start = Path(parent.folder) if parent is not None else None
+    with memory_errors(), learner(base.model, learned.kept[0], settings, start) as learning:
         learning.loss = choose_loss(learning.causal, steps[0][:2])
         expected = estimate_of(learning, steps, settings)
         checked = _checked(held_out.kept, learned.kept)
         yield _Prepared(learning, learned, held_out, parts.kind, steps, held_out_steps, checked, expected)
 
 
-def _losses_of_steps(
-    base: Base, prepared: _Prepared, out: Path, settings: FinetuneSettings, progress: Progress
-) -> list[float]:
-    """Trains, and returns the loss of every update. Raises ``ModelError`` when no weight is another one after it."""
+def _trained(
+    prepared: _Prepared,
+    identity: str,
+    out: Path,
+    settings: FinetuneSettings,
+    probing: Probing | None,
+    progress: Progress,
+) -> Course:
+    """The course of the training. Raises ``ModelError`` when no weight is another one after it."""
     from lorag.training.trainer import run
 
-    learning, identity = prepared.learning, _identity(base, prepared, settings)
+    learning = prepared.learning
     begun = _norms(learning)
-    curve = run(learning, prepared.steps, prepared.held_out_steps, _checkpoints(out), identity, settings, progress)
+    steps, held_out = prepared.steps, prepared.held_out_steps
+    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing)
     if _norms(learning) == begun:
         raise ModelError("training changed nothing; raise epochs or learning_rate")
-    return curve
+    return course
 
 
-def _identity(base: Base, prepared: _Prepared, settings: FinetuneSettings) -> str:
+def _identity(base: Base, prepared: _Prepared, settings: FinetuneSettings, parent: Parent | None) -> str:
     """What decides the course of a training; one that was interrupted resumes only where it is the same."""
     # PiSSA's checkpoints once held factors of half the rank.
     form = ["twice the rank"] if settings.method == "pissa" else []
+    form += [parent.weights] if parent is not None else []
     return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings), *form])
 
 

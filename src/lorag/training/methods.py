@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.nn.modules.module import _IncompatibleKeys
 
-from lorag.errors import InputError
+from lorag.errors import InputError, ModelError
 from lorag.llm.rendering import Rendered
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
@@ -103,13 +103,16 @@ class Learner(torch.nn.Module):
 
 
 @contextmanager
-def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings) -> Iterator[Learner]:
+def learner(
+    model: PreTrainedModel, first: Rendered, settings: FinetuneSettings, start: Path | None = None
+) -> Iterator[Learner]:
     """``model`` made trainable by ``settings.method``, initialised from its seed; as it was when the block ends.
 
-    All weights are trained in a copy, in float32. Virtual tokens begin as the tokens that ``first``
-    begins with: from meaningful ones learning is steadier than from noise (Li and Liang 2021, section 7.5).
+    With ``start`` it begins as the adapter in that folder, of the same method and shape. All weights are trained in a
+    copy, in float32. Virtual tokens begin as the tokens that ``first`` begins with: from meaningful ones learning is
+    steadier than from noise (Li and Liang 2021, section 7.5). Raises ``ModelError`` where ``start`` does not load.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
     if settings.method in ("full", "pissa") and getattr(model, "is_quantized", False):
         raise InputError(
@@ -123,12 +126,18 @@ def learner(model: PreTrainedModel, first: Rendered, settings: FinetuneSettings)
         # bf16 would round small updates away.
         yield Learner(copy.deepcopy(model).float().requires_grad_(True))
         return
-    adapted = PeftModel(model, _config(settings, model))
+    config = _config(settings, model) if start is None else PeftConfig.from_pretrained(str(start))
+    config.inference_mode = False
+    adapted = PeftModel(model, config)
     try:
-        if settings.method in ("prompt", "prefix"):
+        if start is not None:
+            _begin_as_saved(adapted, start)
+        elif settings.method in ("prompt", "prefix"):
             _begin_as(adapted, first.ids[: settings.virtual_tokens])
-        if settings.method == "pissa":
+        elif settings.method == "pissa":
             _begin_as_principal_parts(adapted, settings.rank)
+        if settings.method == "pissa":
+            _train_as_principal_parts(adapted, settings.rank)
         yield Learner(adapted)
     finally:
         if not adapted.active_peft_config.is_prompt_learning:
@@ -165,26 +174,52 @@ def _linear_layers(model: PreTrainedModel) -> list[str]:
     return sorted({match[1] for match in found if match is not None})
 
 
+def _begin_as_saved(model: PeftModel, folder: Path) -> None:
+    """Puts in the weights of the adapter in ``folder``. Raises ``ModelError`` unless all of them are there and fit."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    try:
+        found: Any = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"the adapter in {str(folder)!r} does not load to be continued: {error}") from error
+    if model.active_peft_config.is_prompt_learning:
+        return  # one weight, which fits or does not
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    if found.unexpected_keys or trained.intersection(found.missing_keys):
+        raise ModelError(
+            f"the adapter in {str(folder)!r} does not load whole, so it cannot be continued; train it again"
+        )
+
+
 def _begin_as_principal_parts(model: PeftModel, rank: int) -> None:
-    """Makes LoRA of twice the rank train as PiSSA does (Meng et al. 2024), and compute as the base does to begin with.
+    """Lets LoRA of twice the rank begin as PiSSA does (Meng et al. 2024), and compute as the base does.
 
     PiSSA takes the principal parts B'A' out of a weight W and trains factors that begin as them:
     ``W - B'A' + BA = W + B'(A - A') + (B - B')A``. So ``lora_A`` holds A - A' above A, whose gradients are one, and
     ``lora_B`` holds B', which gets none, beside B - B'. W stays as it is: taken out of a weight of 16 bits, the large
     B'A' would leave it rounded otherwise than in the base that is served.
     """
-    for module in model.modules():
-        layer: Any = module
-        if "default" not in getattr(layer, "lora_A", ()):
-            continue
-        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    for layer, a, b in _factors(model):
         left, values, right = torch.svd_lowrank(layer.get_base_layer().weight.detach().float(), rank, niter=16)
         root = (values / layer.scaling["default"]).sqrt()
         with torch.no_grad():
             a.copy_(torch.cat([torch.zeros_like(a[rank:]), root[:, None] * right.T]))
             b.copy_(torch.cat([left * root, torch.zeros_like(b[:, rank:])], dim=1))
+
+
+def _train_as_principal_parts(model: PeftModel, rank: int) -> None:
+    """Gives the factors of that LoRA the gradients of PiSSA's."""
+    for _, a, b in _factors(model):
         a.register_hook(lambda gradient: (gradient[:rank] + gradient[rank:]).repeat(2, 1))
         b.register_hook(lambda gradient: torch.cat([torch.zeros_like(gradient[:, :rank]), gradient[:, rank:]], dim=1))
+
+
+def _factors(model: PeftModel) -> Iterator[tuple[Any, torch.nn.Parameter, torch.nn.Parameter]]:
+    """Each layer that LoRA was put into, with its factors A and B."""
+    for module in model.modules():
+        layer: Any = module
+        if "default" in getattr(layer, "lora_A", ()):
+            yield layer, layer.lora_A["default"].weight, layer.lora_B["default"].weight
 
 
 def _begin_as(model: PeftModel, ids: Sequence[int]) -> None:

@@ -5,13 +5,22 @@ Values and rules only; ``lorag.workflows.recipe_search`` trains by them. A recip
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from lorag.evaluation.statistics import wilson
+from lorag.files import read_text
 from lorag.settings import RecipeSettings
 from lorag.training.diagnosis import Diagnosis
 
+if TYPE_CHECKING:
+    from lorag.training.methods import Learner
+
+RECIPE = "recipe.json"
+"""The file beside an adapter that says how it was chosen."""
 RATES = (2e-4, 5e-4, 1e-3)
 """Learning rates that are tried for LoRA; the second is taken where there is no room to try (docs/finetuning.md)."""
 FEWEST_UPDATES = 100
@@ -22,6 +31,47 @@ _WANTED_PASSES = 3
 """Passes for which wordings are left out."""
 _MOST_PASSES = 5
 """Passes after which held-out recall no longer rose in our measurements."""
+
+
+_PATIENCE = 2
+"""Passes without a rise after which a training has nothing more to teach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How a model is probed after each pass of its training."""
+
+    recall: Callable[[Learner], float]
+    """Share of the probed facts that it answers right, in wordings that it is not trained on."""
+    before: float
+    """That of the model that is trained."""
+
+    def levels_off(self, recalls: Sequence[float]) -> bool:
+        """Whether the last two passes brought no rise; while nothing was learned at all, the next one may."""
+        best = max(recalls[:-_PATIENCE], default=0.0)
+        return best > self.before and max(recalls[-_PATIENCE:]) <= best
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a learning curve: what was known after so many passes."""
+
+    passes: int
+    updates: int
+    recall: float
+    low: float
+    """Lower end of the 95 % interval of the recall, over facts."""
+    high: float
+    """Upper end of that interval."""
+
+
+def learning_curve(recalls: Sequence[float], updates: int, facts: int) -> tuple[Point, ...]:
+    """The recall after each pass of a training of ``updates`` in all, with Wilson's intervals over ``facts``."""
+    intervals = [wilson(recall, facts, 0.95) for recall in recalls]
+    return tuple(
+        Point(passes, updates * passes // len(recalls), recall, interval.low, interval.high)
+        for passes, (recall, interval) in enumerate(zip(recalls, intervals, strict=True), start=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +126,10 @@ class Recipe:
     diagnosis: Diagnosis
     """What is wrong with the facts that are still answered wrong."""
     notes: tuple[str, ...] = ()
+    curve: tuple[Point, ...] = ()
+    """What was known after each pass of the final training. Empty in recipes of earlier versions."""
+    identity: str = ""
+    """Fingerprint of what it was chosen for; empty where the run that it belongs to has one."""
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON takes it."""
@@ -97,6 +151,8 @@ class Recipe:
             value["strength"],
             Diagnosis.from_json(value["diagnosis"]),
             tuple(value["notes"]),
+            tuple(Point(**each) for each in value.get("curve", ())),
+            value.get("identity", ""),
         )
 
     def __str__(self) -> str:
@@ -104,13 +160,18 @@ class Recipe:
         final, taken = self.final, next(each.probed for each in self.strengths if each.share == self.strength)
         tried = f"best of {len(self.rungs)} rates" if self.rungs else "the default rate"
         scaled = f", at {self.strength:g} of its strength" if self.strength != 1 else ""
-        passes = f"{final.passes} pass{'es' * (final.passes != 1)}"
         return (
-            f"{final.method}, rate {final.learning_rate:g} ({tried}), {passes} over"
+            f"{final.method}, rate {final.learning_rate:g} ({tried}), {passes_of(final.passes)} over"
             f" {final.conversations} conversations in {final.seconds / 60:.0f} minutes{scaled}; of {taken.facts} facts"
             f" in wordings not trained on, {100 * self.before.recall:.0f} % right before, {100 * taken.recall:.0f} %"
             " after"
         )
+
+
+def read_recipe(folder: Path) -> Recipe | None:
+    """How the adapter in ``folder`` was chosen; None where it was not."""
+    path = folder / RECIPE
+    return Recipe.from_json(json.loads(read_text(path))) if path.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +183,22 @@ class Schedule:
     """Of those that are there; fewer where not even one pass over all of them fits."""
     rung_conversations: int
     """Conversations of each rung; 0 where there is no room for rungs."""
+    minutes: float
+    """All trainings together, as estimated."""
+    pass_minutes: float
+    """One pass over all conversations that are there, as estimated."""
+
+    def __str__(self) -> str:
+        """What will be trained, in one line."""
+        size = self.rung_conversations
+        rungs = f"{len(RATES)} short trainings on {size} conversations each, then " if size else ""
+        what = f"{passes_of(self.passes)} over {self.conversations} conversations"
+        return f"{rungs}{what}, about {self.minutes:.1f} minutes"
+
+
+def passes_of(count: int) -> str:
+    """Their number with its word."""
+    return f"{count} pass{'es' * (count != 1)}"
 
 
 def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings) -> int:
@@ -133,22 +210,32 @@ def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings) -> int:
     return max(1, min(recipe.wordings, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
 
 
-def schedule(seconds_per_update: float, updates_per_pass: int, conversations: int, recipe: RecipeSettings) -> Schedule:
+def schedule(
+    seconds_per_update: float,
+    updates_per_pass: int,
+    conversations: int,
+    recipe: RecipeSettings,
+    *,
+    chooses_rate: bool = True,
+) -> Schedule:
     """How many passes over how many conversations fit into the budget, and how large the rungs may be.
 
-    Wordings teach more than passes, so conversations are left out only where one pass over all of them does not fit.
+    Wordings teach more than passes, so conversations are left out only where one pass over all of them does not fit;
+    or as many passes as ``recipe`` fixes.
     """
     budget = 60 * recipe.minutes
     one_pass = max(seconds_per_update * updates_per_pass, 1e-9)
     rung_updates = int(_CHOICE_SHARE * budget / len(RATES) / seconds_per_update)
-    if FEWEST_UPDATES <= rung_updates <= updates_per_pass * _MOST_PASSES / 2:
+    if chooses_rate and FEWEST_UPDATES <= rung_updates <= updates_per_pass * _MOST_PASSES / 2:
         budget *= 1 - _CHOICE_SHARE
     else:
         rung_updates = 0
-    passes = min(int(budget / one_pass), _MOST_PASSES)
-    fitting = conversations if passes else max(1, int(conversations * budget / one_pass))
-    passes = max(1, passes)
-    return Schedule(passes, fitting, int(rung_updates * conversations / max(updates_per_pass, 1) / passes))
+    passes = recipe.passes or max(1, min(int(budget / one_pass), _MOST_PASSES))
+    fitting = max(1, min(conversations, int(conversations * budget / (passes * one_pass) + 1e-6)))
+    training = passes * one_pass * fitting / conversations
+    rung = int(rung_updates * conversations / max(updates_per_pass, 1) / passes)
+    minutes = (training + len(RATES) * rung_updates * seconds_per_update) / 60
+    return Schedule(passes, fitting, rung, minutes, one_pass / 60)
 
 
 def better(rungs: Sequence[Rung], before: Probed, recipe: RecipeSettings) -> Rung:

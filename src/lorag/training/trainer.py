@@ -11,6 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -24,6 +25,20 @@ from lorag.interfaces import Progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.methods import Learner
+from lorag.training.recipe import Probing
+
+_RECALL = "eval_recall"
+"""The name under which what is known after a pass is kept with the checkpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """The course of a training."""
+
+    losses: tuple[float, ...]
+    """Of every update."""
+    recalls: tuple[float, ...]
+    """What was known after each pass; empty where nothing was probed."""
 
 
 def run(
@@ -34,17 +49,19 @@ def run(
     identity: str,
     settings: FinetuneSettings,
     progress: Progress,
-) -> list[float]:
-    """Trains in place and returns the loss of every update.
+    probing: Probing | None = None,
+) -> Course:
+    """Trains in place and returns the course of it.
 
     With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
-    best epoch stays.
+    best epoch stays. With ``probing``, it stops when what is known has levelled off, and the adapter of the last pass
+    stays.
 
     An interrupted training of the same ``identity`` goes on from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
     loss is not a number.
     """
-    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress)
+    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing)
     mark = checkpoints / "identity"
     with trainer.accelerator.main_process_first():
         if not (mark.is_file() and mark.read_text() == identity):
@@ -54,7 +71,7 @@ def run(
     saved = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
     newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
     trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-    curve = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
+    curve = trainer.logged("loss")
     if not curve or not all(math.isfinite(loss) for loss in curve):
         raise ModelError(f"the training loss is not a number after {len(curve)} updates; lower the learning rate")
     few = max(1, min(5, len(curve) // 2))
@@ -65,7 +82,7 @@ def run(
             f" learning rate (it was {settings.rate:g})",
             stacklevel=2,
         )
-    return curve
+    return Course(curve, trainer.logged(_RECALL))
 
 
 def mean_loss(loss: Callable[[Sequence[Rendered]], torch.Tensor], data: Sequence[Sequence[Rendered]]) -> float:
@@ -83,6 +100,11 @@ class _RowsTrainer(Trainer):
     """A dataset item is a whole batch; the sampler shuffles batches, whose rows stay together."""
 
     held_out: Sequence[Sequence[Rendered]] = ()
+    probing: Probing | None = None
+
+    def logged(self, name: str) -> tuple[float, ...]:
+        """All values of that name in order, those before an interruption included."""
+        return tuple(float(entry[name]) for entry in self.state.log_history if name in entry)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -93,10 +115,18 @@ class _RowsTrainer(Trainer):
         return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The held-out loss, once an epoch."""
-        found = {"eval_loss": mean_loss(cast("Learner", self.model), self.held_out)}
+        """The held-out loss and what is known, as far as they are wanted, once an epoch."""
+        model, found = cast("Learner", self.model), dict[str, float]()
+        if self.args.load_best_model_at_end:
+            found["eval_loss"] = mean_loss(model, self.held_out)
+        if self.probing is not None:
+            model.eval()
+            found[_RECALL] = self.probing.recall(model)
+            model.train()
         self.log(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        if self.probing is not None:
+            self.control.should_training_stop |= self.probing.levels_off(self.logged(_RECALL))
         return found
 
 
@@ -119,7 +149,8 @@ def _trainer(
     checkpoints: Path,
     settings: FinetuneSettings,
     progress: Progress,
-) -> Trainer:
+    probing: Probing | None,
+) -> _RowsTrainer:
     processes = int(os.environ.get("WORLD_SIZE", 1))
     updates = math.ceil(len(steps) / processes / settings.gradient_accumulation_steps)
     stops = settings.patience > 0 and len(held_out) > 0
@@ -136,7 +167,7 @@ def _trainer(
         logging_nan_inf_filter=False,
         save_strategy="epoch",
         save_total_limit=2,
-        eval_strategy="epoch" if stops else "no",
+        eval_strategy="epoch" if stops or probing is not None else "no",
         load_best_model_at_end=stops,
         metric_for_best_model="eval_loss" if stops else None,
         greater_is_better=False if stops else None,
@@ -158,7 +189,7 @@ def _trainer(
         data_collator=lambda items: items[0],
         callbacks=[_Steps(progress), *([EarlyStoppingCallback(settings.patience)] if stops else [])],
     )
-    trainer.held_out = held_out
+    trainer.held_out, trainer.probing = held_out, probing
     trainer.model_accepts_loss_kwargs = True  # else the library would not count the supervised tokens
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -56,7 +56,7 @@ from lorag.workflows.comparing.training_data import (
     training_data,
     widened,
 )
-from lorag.workflows.finetune import estimate_training, train_adapter
+from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
 from lorag.workflows.recipe_search import Probe, Training, probes_of, train_best
 from lorag.workspace import DEFAULT, Run, Workspace
 
@@ -290,8 +290,8 @@ def _adapter(
         return data, *train_best(training)
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter), None
-    finetune, control = settings.finetune, inputs.control
-    return data, train_adapter(engine, data.conversations, run.adapter, finetune, progress, control, prompt), None
+    shared = (run.adapter, settings.finetune, progress, inputs.control)
+    return data, train_adapter(engine, data.conversations, *shared, prompt=prompt), None
 
 
 def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings) -> int:

@@ -9,12 +9,14 @@ sources and with them, and general text. Every training that ended is kept in th
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from lorag import build
 from lorag.chat.prompts import question_prompt
@@ -22,7 +24,7 @@ from lorag.evaluation.answers.metrics import NewContentRecall, contains
 from lorag.files import draw, fingerprint, folder_whole, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.settings import REFUSAL, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.wordings.paraphrases import reversed_question
@@ -30,19 +32,28 @@ from lorag.training.diagnosis import Asked, Diagnosis, diagnose
 from lorag.training.forgetting import general_losses
 from lorag.training.recipe import (
     RATES,
+    RECIPE,
     Probed,
+    Probing,
     Recipe,
     Rung,
     Schedule,
     Strength,
     better,
     keeps_reading,
+    learning_curve,
+    passes_of,
+    read_recipe,
     schedule,
     taken,
 )
 from lorag.types import Conversation, Example, Hit, Sampling
-from lorag.workflows.finetune import estimate_training, train_adapter
+from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
 
+if TYPE_CHECKING:
+    from lorag.training.methods import Learner
+
+_STAGE = "choosing the finetune"
 _FINAL = "final"
 """The folder of the last training, until its strength is set."""
 _STRENGTHS = (0.75, 0.5)
@@ -55,7 +66,7 @@ _DIALLED = ("lora", "rslora", "pissa", "dora")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fact in a wording that is not trained on, and sources with the passage that answers it."""
+    """A fact in a wording that is not trained on, and sources with the passage that answers it, if there are any."""
 
     example: Example
     sources: tuple[Hit, ...]
@@ -66,16 +77,20 @@ class Probes:
     """The probes, and how they are asked."""
 
     probes: tuple[Probe, ...]
-    prompt: PromptSettings
-    refusal: str
-    sampling: Sampling
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    refusal: str = REFUSAL
+    sampling: Sampling = field(default_factory=Sampling)
 
     def of(self, model: TransformersModel, documents: set[str] | None = None) -> Probed:
         """What ``model`` knows of the probed facts, of all or of those of some documents."""
         asked = self.probes if documents is None else self.about(documents)
-        recall = self._right(model, [(p.example, ()) for p in asked])
-        read = self._right(model, [(p.example, p.sources) for p in asked]) if asked else None
-        return Probed(len(asked), fmean(recall or [0.0]), fmean(read) if read else None, _general_loss(model))
+        sourced = [(p.example, p.sources) for p in asked if p.sources]
+        read = self._right(model, sourced) if len(sourced) == len(asked) else None
+        return Probed(len(asked), self._recall(model, asked), fmean(read) if read else None, _general_loss(model))
+
+    def probing(self, engine: TransformersModel, before: float) -> Probing:
+        """How what is trained of ``engine`` is asked after each pass, ``before`` being the recall of the base."""
+        return Probing(lambda learning: self._recall(_being_trained(engine, learning), self.probes), before)
 
     def about(self, documents: set[str]) -> tuple[Probe, ...]:
         """The probes whose facts stand in ``documents``."""
@@ -90,7 +105,7 @@ class Probes:
             self._right(model, asked)
             for asked in (
                 [(example, ()) for example in examples],
-                [(probe.example, probe.sources) for probe in self.probes],
+                [(probe.example, probe.sources) for probe in self.probes if probe.sources],
                 [(example, ()) for example in trained if example],
                 [(example, ()) for example in backwards if example],
             )
@@ -99,15 +114,18 @@ class Probes:
         return diagnose(
             [
                 Asked(
-                    example.question,
+                    probe.example.question,
                     next(by_training) if one else None,
                     next(held_out),
                     next(by_value) if other else None,
-                    next(reading),
+                    next(reading) if probe.sources else None,
                 )
-                for example, one, other in zip(examples, trained, backwards, strict=True)
+                for probe, one, other in zip(self.probes, trained, backwards, strict=True)
             ]
         )
+
+    def _recall(self, model: LanguageModel, asked: Sequence[Probe]) -> float:
+        return fmean(self._right(model, [(probe.example, ()) for probe in asked]) or [0.0])
 
     def _right(self, model: LanguageModel, asked: Sequence[tuple[Example, tuple[Hit, ...]]]) -> list[bool]:
         """Whether each question is answered right with its sources."""
@@ -145,11 +163,19 @@ class Training:
     recipe: RecipeSettings
     control: Sequence[MultipleChoice] = ()
     progress: Progress = no_progress
+    origin: str = ""
+    """What is trained on, for people; a part of a sentence."""
+    identity: str = ""
+    """Fingerprint of everything that decides the result; empty where the folder belongs to a run that has one."""
 
     @property
     def kept(self) -> Path:
         """Where trainings that ended are kept until the adapter is there."""
         return self.out.with_name(f"{self.out.name}.rungs")
+
+    def at_strength(self, share: float) -> Path:
+        """Where the final adapter is kept at a share of its strength."""
+        return self.kept / (_FINAL if share == 1 else f"strength-{share:g}")
 
 
 def train_best(training: Training) -> tuple[Adapter, Recipe]:
@@ -157,57 +183,77 @@ def train_best(training: Training) -> tuple[Adapter, Recipe]:
 
     Raises as ``lorag.training.finetuning.train`` does.
     """
-    path = training.out.with_name(f"{training.out.name}.recipe.json")
-    if not (path.is_file() and training.out.is_dir()):
+    left = training.out.with_name(f"{training.out.name}.recipe.json")  # by earlier versions
+    if left.is_file() and training.out.is_dir():
+        left.replace(training.out / RECIPE)
+    recipe = read_recipe(training.out)
+    if recipe is None or recipe.identity != training.identity:
         training.kept.mkdir(parents=True, exist_ok=True)
         recipe = _train_best(training)
-        write_whole(path, json.dumps(recipe.to_json(), indent=1))
-        if recipe.strength == 1:
-            (training.kept / _FINAL).replace(training.out)
-        else:
-            _set_strength(training.kept / _FINAL, training.out, recipe.strength)
+        with folder_whole(training.out) as temporary:
+            shutil.copytree(training.at_strength(recipe.strength), temporary, dirs_exist_ok=True)
+            (temporary / RECIPE).write_text(json.dumps(recipe.to_json(), indent=1))
         shutil.rmtree(training.kept, ignore_errors=True)
-    return read_adapter(training.out), Recipe.from_json(json.loads(path.read_text()))
+    return read_adapter(training.out), recipe
 
 
 def _train_best(training: Training) -> Recipe:
     """Everything that is tried, in order; the adapter lies whole in ``training.kept`` when this returns."""
-    recipe, data, notes = training.recipe, list(training.conversations), []
-    finetune = _defaults(training.finetune)
+    recipe, finetune = training.recipe, _defaults(training.finetune)
     plan = _planned(training, finetune)
     finetune = replace(finetune, epochs=plan.passes)
-    if plan.conversations < len(data):
-        data = _of_documents(data, plan.conversations)
-        notes.append(
-            f"The budget of {recipe.minutes:g} minutes has no room for one pass over all conversations: of"
-            f" {len(training.conversations)}, {len(data)} were trained on, chosen by document."
-        )
+    training, notes = _affordable(training, plan)
+    data, trainings = training.conversations, 1 + (len(RATES) if plan.rung_conversations else 0)
+    training.progress(_STAGE, 0, trainings, f"{training.origin}{plan} of {recipe.minutes:g}")
     before = training.probes.of(training.engine)
     rungs = _rungs(training, data, finetune, plan.rung_conversations)
     if rungs:
         finetune = replace(finetune, learning_rate=better(rungs, before, recipe).learning_rate)
-    final = _rung(training, data, finetune, training.kept / _FINAL, None)
+    probing = training.probes.probing(training.engine, before.recall) if before.facts else None
+    final = _rung(training, data, finetune, training.kept / _FINAL, None, probing)
     strengths: tuple[Strength, ...] = (Strength(1.0, final.probed),)
     strength = 1.0
     forgets = final.probed.general_loss - before.general_loss > recipe.most_forgetting
     if finetune.method in _DIALLED and (forgets or not keeps_reading(final.probed, before, recipe)):
         strengths += tuple(_at_strength(training, share) for share in _STRENGTHS)
         strength = taken(strengths, before, recipe)
-    kept = training.kept / (_FINAL if strength == 1 else f"strength-{strength:g}")
-    with _attached(training.engine, read_adapter(kept)) as model:
+    trained = read_adapter(training.at_strength(strength))
+    with _attached(training.engine, trained) as model:
         diagnosis = training.probes.diagnosis(model, data)
-    return Recipe(recipe.minutes, before, tuple(rungs), final, strengths, strength, diagnosis, tuple(notes))
+    curve = learning_curve(trained.recalls, trained.steps, final.probed.facts)
+    training.progress(_STAGE, trainings, trainings)
+    tried = (tuple(rungs), final, strengths, strength)
+    return Recipe(recipe.minutes, before, *tried, diagnosis, notes, curve, training.identity)
+
+
+def _affordable(training: Training, plan: Schedule) -> tuple[Training, tuple[str, ...]]:
+    """The training on as many conversations as the budget has room for, and a note where these are not all."""
+    count, minutes = len(training.conversations), training.recipe.minutes
+    if plan.conversations >= count:
+        return training, ()
+    probed = {" ".join(probe.example.evidence) for probe in training.probes.probes}
+    data = _of_documents(training.conversations, plan.conversations, probed)
+    about = training.probes.about({name for conversation in data for name in conversation.evidence})
+    passes, needed = passes_of(plan.passes), math.ceil(plan.passes * plan.pass_minutes)
+    note = (
+        f"The budget of {minutes:g} minutes has no room for {passes} over all conversations, which would take {needed};"
+        f" of {count}, {len(data)} were trained on, chosen by document."
+    )
+    return replace(training, conversations=data, probes=replace(training.probes, probes=about)), (note,)
 
 
 def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
     """How the budget is spent, decided once: a resumed choice keeps to it on a machine that is faster or slower now."""
     path = training.kept / "schedule.json"
-    identity = fingerprint([len(training.conversations), asdict(training.recipe), asdict(finetune)])
+    form = [each.name for each in fields(Schedule)]
+    identity = fingerprint([len(training.conversations), asdict(training.recipe), asdict(finetune), form])
     found = json.loads(path.read_text()) if path.is_file() else {}
     if found.get("identity") != identity:
         expected = estimate_training(training.engine, training.conversations, finetune)
         updates = -(-expected.updates // finetune.epochs)
-        plan = schedule(expected.seconds / expected.updates, updates, len(training.conversations), training.recipe)
+        chooses = finetune.method == "lora" and training.finetune.learning_rate is None
+        count, pace = len(training.conversations), expected.seconds / expected.updates
+        plan = schedule(pace, updates, count, training.recipe, chooses_rate=chooses)
         write_whole(path, json.dumps({"identity": identity, "schedule": asdict(plan)}))
         return plan
     return Schedule(**found["schedule"])
@@ -240,6 +286,7 @@ def _rung(
     settings: FinetuneSettings,
     out: Path,
     documents: set[str] | None,
+    probing: Probing | None = None,
 ) -> Rung:
     """One training, made now or found in ``out``, and its probes."""
     done = out.with_name(f"{out.name}.probed.json")
@@ -248,20 +295,20 @@ def _rung(
     if found.get("identity") != identity:
         out.parent.mkdir(parents=True, exist_ok=True)
         control = training.control if documents is None else ()
+        shared = (settings, training.progress, control)
         prompt = training.probes.prompt
-        adapter = train_adapter(training.engine, data, out, settings, training.progress, control, prompt)
+        adapter = train_adapter(training.engine, data, out, *shared, prompt=prompt, probing=probing)
         with _attached(training.engine, adapter) as model:
             probed = training.probes.of(model, documents)
         write_whole(done, json.dumps({"identity": identity, "probed": asdict(probed)}))
     else:
         adapter, probed = read_adapter(out), Probed(**found["probed"])
-    return Rung(
-        settings.method, settings.rate, settings.epochs, adapter.conversations, adapter.steps, adapter.seconds, probed
-    )
+    passes, size = len(adapter.recalls) or settings.epochs, adapter.conversations
+    return Rung(settings.method, settings.rate, passes, size, adapter.steps, adapter.seconds, probed)
 
 
 def _at_strength(training: Training, share: float) -> Strength:
-    folder = training.kept / f"strength-{share:g}"
+    folder = training.at_strength(share)
     _set_strength(training.kept / _FINAL, folder, share)
     with _attached(training.engine, read_adapter(folder)) as model:
         return Strength(share, training.probes.of(model))
@@ -279,13 +326,16 @@ def _set_strength(source: Path, out: Path, share: float) -> None:
         (temporary / MANIFEST).write_text(replace(read_adapter(source), served_loss=None).to_json())
 
 
-def _of_documents(conversations: Sequence[Conversation], count: int) -> list[Conversation]:
-    """About ``count`` conversations of whole documents, always the same; those without documents go one by one."""
+def _of_documents(conversations: Sequence[Conversation], count: int, first: Collection[str] = ()) -> list[Conversation]:
+    """About ``count`` conversations of whole documents, always the same; those without documents go one by one.
+
+    The documents ``first`` come before the others.
+    """
     groups: dict[str, list[Conversation]] = {}
     for conversation in conversations:
         groups.setdefault(" ".join(conversation.evidence) or conversation.question, []).append(conversation)
     chosen: list[Conversation] = []
-    for name in sorted(groups, key=lambda name: draw(f"rung {name}")):
+    for name in sorted(groups, key=lambda name: (name not in first, draw(f"rung {name}"))):
         if chosen and len(chosen) + len(groups[name]) > count:
             break
         chosen += groups[name]
@@ -301,6 +351,15 @@ def _attached(engine: TransformersModel, adapter: Adapter) -> Iterator[Transform
     finally:
         if model.adapter is not None:
             engine.weights.detach(model.adapter)
+
+
+def _being_trained(engine: TransformersModel, learning: Learner) -> TransformersModel:
+    """``learning`` as it is now, as a model that answers; it shares the weights that are trained."""
+    import torch
+
+    with torch.inference_mode():
+        virtual = learning.before(1)
+    return TransformersModel(replace(engine.weights, model=learning.causal, adapted=None), virtual=virtual)
 
 
 def _general_loss(model: TransformersModel) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
 from lorag.evaluation.report.result_tables import Table, arms_table, differences_table, measures_table, split_table
-from lorag.evaluation.report.tried_tables import prompts_table, recipe_table
+from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
 from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.verdict import rule
@@ -66,6 +66,7 @@ def html(comparison: Comparison) -> str:
         terms=terms,
         prompts=prompts_table(comparison.tried),
         recipe=recipe_table(comparison.tried),
+        curve=curve_table(comparison.tried),
         rule=rule(comparison.settings),
         level=f"{100 * comparison.settings.confidence:g} %",
         disagreements=disagreements(comparison),

@@ -42,6 +42,16 @@ def recipe_table(tried: Mapping[str, Any]) -> Table:
     return Table(("what", *headings), tuple(rows))
 
 
+def curve_table(tried: Mapping[str, Any]) -> Table:
+    """One row per pass of the final training: what was known after it."""
+    curve = (tried.get("recipe") or {}).get("curve", ())
+    rows = tuple(
+        (f"pass {point['passes']}", str(point["updates"]), _interval(point["recall"], point["low"], point["high"]))
+        for point in curve
+    )
+    return Table(("after", "updates", "right"), rows)
+
+
 def _probed(probed: Mapping[str, Any]) -> tuple[str, str, str, str]:
     facts, loss = probed["facts"], f"{probed['general_loss']:.2f}"
     return str(facts), _share(probed["recall"], facts), _share(probed["reading"], facts), loss
@@ -52,7 +62,11 @@ def _share(share: float | None, questions: int) -> str:
     if share is None or not questions:
         return NOTHING
     interval = wilson(share, questions, 0.95)
-    return f"{100 * share:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
+    return _interval(share, interval.low, interval.high)
+
+
+def _interval(share: float, low: float, high: float) -> str:
+    return f"{100 * share:.0f} ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def _percent(share: float | None) -> str:

@@ -45,19 +45,19 @@ def _other_wordings(conversations: Sequence[Conversation], settings: FinetuneSet
     """Places of conversations that teach what another one teaches, to another question; at most one of each fact."""
     groups: dict[str, dict[str, int]] = {}
     for i, conversation in enumerate(conversations):
-        groups.setdefault(_taught(conversation), {})[conversation.question] = i
-    several = {taught: wordings for taught, wordings in groups.items() if taught and len(wordings) > 1}
+        groups.setdefault(taught(conversation), {})[conversation.question] = i
+    several = {fact: wordings for fact, wordings in groups.items() if fact and len(wordings) > 1}
     if not several:
         return set()
     share = settings.held_out_share * len(conversations) / len(several)
     return {
         wordings[min(wordings, key=lambda question: _draw(question, settings))]
-        for taught, wordings in several.items()
-        if _draw(taught, settings) < share
+        for fact, wordings in several.items()
+        if _draw(fact, settings) < share
     }
 
 
-def _taught(conversation: Conversation) -> str:
+def taught(conversation: Conversation) -> str:
     """The answer and the documents it is from; the empty string where a short answer alone says too little."""
     answer = conversation.messages[-1].content
     if not conversation.evidence and len(answer.split()) < _TELLING_WORDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.documents.load import Loaded, load_documents
@@ -99,10 +100,18 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
         "style": fingerprint(asdict(inputs.style) if inputs.style else None),
         "model": model,
         "embedder": embedder,
-        "settings": fingerprint({**asdict(settings), "verdict": None}),
+        "settings": fingerprint(_decisive(settings)),
         **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
         **({"prompt": fingerprint(asdict(inputs.prompt))} if inputs.prompt else {}),
     }
+
+
+def _decisive(settings: CompareSettings) -> dict[str, Any]:
+    """All settings but those of the verdict; what earlier versions did not know stands in it only where it is set."""
+    found = {**asdict(settings), "verdict": None}
+    if settings.recipe is not None and settings.recipe.passes is None:
+        del found["recipe"]["passes"]
+    return found
 
 
 def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:

@@ -1,0 +1,138 @@
+"""``lorag finetune``: conversations become an adapter, from the base or from an adapter that there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorag.cli import evaluate_command
+from lorag.cli.assistant_options import Model
+from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.shared_options import Control, Epochs, FinetuneMethod, LearningRate, training_settings
+from lorag.errors import InputError
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lorag.settings import FinetuneSettings, RecipeSettings
+    from lorag.training.adapter import Adapter
+
+
+def finetune(
+    conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    learning_rate: LearningRate = None,
+    general_share: Annotated[
+        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
+    ] = None,
+    continue_from: Annotated[
+        Path | None, typer.Option("--continue", help="Begin from this adapter's weights, in its shape.")
+    ] = None,
+    replay: Annotated[Path | None, typer.Option(help="Old conversations, of which a sample is mixed in.")] = None,
+    replay_share: Annotated[float, typer.Option(help="Their share of all that is trained on.")] = 0.25,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Choose wordings, rate and passes by what is known in wordings kept back.")
+    ] = False,
+    budget: Annotated[float | None, typer.Option(help="Minutes for --auto, which this asks for (default 20).")] = None,
+    control: Control = None,
+    tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Train an adapter, or a whole model, on conversations."""
+    from lorag.workflows.finetune import estimate_finetune
+    from lorag.workflows.finetune import finetune as run_training
+
+    target = out or Workspace().adapters / conversations.stem
+    given = {"method": method, "epochs": epochs, "rank": rank, "learning_rate": learning_rate}
+    with translated_errors(), progress_bars() as progress:
+        recipe = _recipe(budget, epochs, dry_run) if auto or budget is not None else None
+        settings = _settings(continue_from, **given, general_share=general_share, patience=patience)
+        shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
+        shared |= {"continue_from": continue_from, "replay": replay, "replay_share": replay_share}
+        if dry_run:
+            expected = estimate_finetune(conversations, **shared, progress=progress)
+        else:
+            adapter = run_training(conversations, target, **shared, recipe=recipe, progress=progress)
+    if json:
+        print_json(asdict(expected) if dry_run else _as_json(adapter))
+    elif dry_run:
+        output.print(f"{settings}: {expected}.", markup=False)
+    else:
+        _print_adapter(adapter)
+
+
+def _recipe(budget: float | None, epochs: int | None, dry_run: bool) -> RecipeSettings:
+    """The recipe settings for a budget, with the passes that are set by hand."""
+    from lorag.settings import RecipeSettings
+
+    if dry_run:
+        raise InputError("--dry-run measures a training that is set; --auto says what it will do, then does it")
+    return RecipeSettings(minutes=RecipeSettings().minutes if budget is None else budget, passes=epochs)
+
+
+def _as_json(adapter: Adapter) -> dict[str, Any]:
+    from lorag.training.recipe import read_recipe
+
+    recipe = read_recipe(Path(adapter.folder))
+    return {**asdict(adapter), **({"recipe": recipe.to_json()} if recipe is not None else {})}
+
+
+def _settings(continue_from: Path | None, **given: Any) -> FinetuneSettings:
+    """What was asked for in the command line; for the rest what is continued, or else the defaults."""
+    from lorag.settings import FinetuneSettings
+    from lorag.training.adapter import read_adapter, shape_of
+
+    shape = shape_of(read_adapter(continue_from)) if continue_from is not None else {}
+    return training_settings(FinetuneSettings(**shape), **given)
+
+
+def _print_adapter(adapter: Adapter) -> None:
+    from lorag.training.loss_curve import loss_curve
+    from lorag.workflows.evaluate import read_changes
+
+    output.print(
+        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
+        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
+    )
+    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
+    if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
+        before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
+        kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
+        what = kept_back[adapter.held_out_kind]
+        output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
+    if adapter.served_loss is not None:
+        output.print(f"As it is served: {adapter.served}.", markup=False)
+    if adapter.forgetting is not None:
+        output.print(f"Forgetting: {adapter.forgetting}.", markup=False)
+    _print_recipe(Path(adapter.folder))
+    if changes := read_changes(Path(adapter.folder)):
+        evaluate_command.print_changes(changes)
+    where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
+    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
+
+
+def _print_recipe(folder: Path) -> None:
+    """How the adapter was chosen, where it was."""
+    from lorag.evaluation.report.tried_tables import curve_table, recipe_table
+    from lorag.training.recipe import read_recipe
+
+    recipe = read_recipe(folder)
+    if recipe is None:
+        return
+    tried = {"recipe": recipe.to_json()}
+    for title, table in (("Trainings", recipe_table(tried)), ("Learning curve", curve_table(tried))):
+        if table.rows:
+            print_table(table.headings, table.rows, f"{title}; shares in percent")
+    output.print(f"Chosen: {recipe}.", markup=False)
+    for line in (*recipe.notes, *recipe.diagnosis.lines):
+        output.print(f"- {line}", markup=False)

@@ -1,0 +1,146 @@
+"""Trains an engine's weights on conversations as they are, and loads what was saved again to measure its loss."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lorag import build
+from lorag.chat.prompts import question_prompt
+from lorag.errors import LoragError
+from lorag.files import write_whole
+from lorag.interfaces import Progress, no_progress
+from lorag.llm.engines.base_model import automatic_format, fits
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.rendering import Rendered
+from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
+from lorag.training.adapter import MANIFEST, NOISE, Adapter, Parent
+from lorag.training.control_questions import MultipleChoice
+from lorag.training.data.general_replay import general_replay
+from lorag.training.estimate import Estimate
+from lorag.training.finetuning import Base, checked_batches, estimate, train
+from lorag.training.memory_limits import memory_errors
+from lorag.training.recipe import Probing
+from lorag.types import Conversation
+
+
+def train_adapter(
+    engine: TransformersModel,
+    conversations: Sequence[Conversation],
+    out: Path,
+    settings: FinetuneSettings,
+    progress: Progress = no_progress,
+    control: Sequence[MultipleChoice] = (),
+    *,
+    replayed: Sequence[Conversation] = (),
+    parent: Parent | None = None,
+    probing: Probing | None = None,
+    prompt: PromptSettings | None = None,
+) -> Adapter:
+    """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
+
+    ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``probing`` asks
+    after each pass. ``prompt`` is the one that the conversations stand under, None for the default, and is recorded:
+    the adapter is asked under it. What was saved is loaded again, and the number format that keeps what was learned is
+    recorded. Where none does, or it does not load, a warning gives the reason.
+    """
+    replayed = [*_general_replay(engine, conversations, settings), *replayed]
+    adapter = train(
+        _base(engine),
+        conversations,
+        out,
+        settings,
+        replayed=replayed,
+        parent=parent,
+        control=control,
+        probing=probing,
+        prompt=prompt,
+        progress=progress,
+    )
+    return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))
+
+
+def estimate_training(
+    engine: TransformersModel,
+    conversations: Sequence[Conversation],
+    settings: FinetuneSettings,
+    *,
+    replayed: Sequence[Conversation] = (),
+) -> Estimate:
+    """The time and memory that ``train_adapter`` would take with the same arguments."""
+    replayed = [*_general_replay(engine, conversations, settings), *replayed]
+    return estimate(_base(engine), conversations, settings, replayed=replayed)
+
+
+def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    """``adapter`` with its loss as it is served; measured and recorded in the first of several processes."""
+    from accelerate import PartialState  # type: ignore[import-untyped]
+
+    if not PartialState().is_main_process:
+        return adapter
+    try:
+        with memory_errors():
+            measured = _measured(engine, adapter, checked)
+    except LoragError as error:
+        warnings.warn(f"what was trained is saved, and could not be loaded again to be checked: {error}", stacklevel=2)
+        return adapter
+    write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
+    if not _keeps(measured):
+        warnings.warn(
+            f"what is served is not what was trained: {measured.served}; set LORAG_NUMBER_FORMAT=float32 where memory"
+            " holds that, or train again",
+            stacklevel=2,
+        )
+    return measured
+
+
+def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    """The adapter on its base as that is; all weights in the machine's number format, in float32 if it loses any."""
+    if adapter.method != "full":
+        served = build.finetuned_model(engine, adapter)
+        try:
+            return _loaded(adapter, served, checked)
+        finally:
+            if served.adapter is not None:
+                engine.weights.detach(served.adapter)
+    gc.collect()  # the copy that was trained, which the library's trainer holds in a circle
+    own = automatic_format(engine.weights.model.device.type)
+    measured = _loaded(adapter, build.finetuned_model(engine, adapter, own), checked)
+    if _keeps(measured) or own == "float32" or not fits(Path(adapter.folder), "float32"):
+        return measured
+    return _loaded(adapter, build.finetuned_model(engine, adapter, "float32"), checked)
+
+
+def _loaded(adapter: Adapter, served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> Adapter:
+    return replace(adapter, served_format=served.dtype, served_loss=_loss(served, checked))
+
+
+def _keeps(adapter: Adapter) -> bool:
+    """Whether what was loaded is what was trained."""
+    ended, served = adapter.checked_loss, adapter.served_loss
+    return ended is not None and served is not None and abs(served - ended) <= NOISE
+
+
+def _loss(served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> float:
+    """Mean cross entropy a supervised token, as the model answers."""
+    from lorag.training.kernels.loss import plain_loss
+    from lorag.training.trainer import mean_loss
+
+    with served.applied() as model:
+        return mean_loss(lambda rows: plain_loss(model, rows, served.before(len(rows))), checked)
+
+
+def _base(engine: TransformersModel) -> Base:
+    weights = engine.weights
+    return Base(weights.model, weights.tokenizer, weights.name, weights.fingerprint)
+
+
+def _general_replay(
+    engine: TransformersModel, conversations: Sequence[Conversation], settings: FinetuneSettings
+) -> list[Conversation]:
+    """General questions so many that they make their share of all that is trained on, as far as there are any."""
+    count = round(len(conversations) * settings.general_share / (1 - settings.general_share))
+    return general_replay(engine, count, lambda question: question_prompt(question, (), REFUSAL))

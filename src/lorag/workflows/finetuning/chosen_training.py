@@ -1,0 +1,72 @@
+"""A finetune on user conversations alone, its wordings, rate and passes chosen within a budget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from dataclasses import replace
+
+from lorag.files import write_whole
+from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.recipe import fitting_wordings, read_recipe
+from lorag.types import Sampling
+from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
+from lorag.workflows.finetuning.own_probes import Lesson, lesson
+from lorag.workflows.recipe_search import Probe, Probes, Training, train_best
+
+_TOKENS_MORE = 8
+"""Tokens that an answer may have beyond those of the longest reference."""
+
+
+def train_chosen(training: Training) -> Adapter:
+    """The adapter that is trained best on ``training.conversations``, which are widened and probed as they allow.
+
+    Where they teach nothing that can be asked in other words, a warning, and a training that nothing is chosen for.
+    """
+    found = read_recipe(training.out)
+    if found is not None and found.identity == training.identity:
+        return read_adapter(training.out)
+    given = lesson(training.conversations, training.recipe.probed_facts)
+    if not given.probes:
+        return _unchosen(training)
+    training = replace(training, conversations=given.conversations, probes=_probes(given, training))
+    wordings = _wordings(training, given)
+    data = given.widened(wordings)
+    asked = f"{len(data.probes)} of them asked in wordings that are not trained on"
+    origin = f"{data.facts} facts in up to {wordings} wording{'s' * (wordings != 1)}, {asked}; "
+    return train_best(replace(training, conversations=data.conversations, origin=origin))[0]
+
+
+def _unchosen(training: Training) -> Adapter:
+    settings = replace(training.finetune, epochs=training.recipe.passes or training.finetune.epochs)
+    warnings.warn(
+        "no question of these conversations can be asked in other words (one question and answer, in English, or the"
+        f" same answer to several questions), so nothing is chosen; trained as without --auto: {settings}",
+        stacklevel=3,
+    )
+    control, progress = training.control, training.progress
+    return train_adapter(training.engine, training.conversations, training.out, settings, progress, control)
+
+
+def _probes(given: Lesson, training: Training) -> Probes:
+    longest = max(training.engine.count_tokens(probe.answers[0]) for probe in given.probes)
+    probes = tuple(Probe(example, ()) for example in given.probes)
+    return Probes(probes, sampling=Sampling(max_tokens=longest + _TOKENS_MORE))
+
+
+def _wordings(training: Training, given: Lesson) -> int:
+    """In how many wordings the budget has room for each fact, decided once, so that a killed choice resumes as it was.
+
+    What was kept for another choice is thrown away.
+    """
+    path = training.kept / "wordings.json"
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    if found.get("identity") != training.identity:
+        shutil.rmtree(training.kept, ignore_errors=True)
+        once = replace(training.finetune, epochs=1)
+        seconds = estimate_training(training.engine, given.conversations, once).seconds
+        share = min(1.0, given.facts / len(given.conversations))
+        found = {"identity": training.identity, "wordings": fitting_wordings(seconds * share, training.recipe)}
+        write_whole(path, json.dumps(found))
+    return int(found["wordings"])

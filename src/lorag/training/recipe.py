@@ -31,8 +31,6 @@ _WANTED_PASSES = 3
 """Passes for which wordings are left out."""
 _MOST_PASSES = 5
 """Passes after which held-out recall no longer rose in our measurements."""
-
-
 _PATIENCE = 2
 """Passes without a rise after which a training has nothing more to teach."""
 

@@ -57,7 +57,7 @@ def run(
     best epoch stays. With ``probing``, it stops when what is known has levelled off, and the adapter of the last pass
     stays.
 
-    An interrupted training of the same ``identity`` goes on from its last whole checkpoint; one of another identity
+    An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
     loss is not a number.
     """

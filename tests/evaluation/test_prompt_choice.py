@@ -42,6 +42,19 @@ def test_the_prompt_with_most_right_answers_is_chosen_and_the_rest_is_asked_less
     assert all(len(set(ids)) == len(ids) for ids in asked.values())  # nothing is asked twice
 
 
+@pytest.mark.parametrize(("fewer", "taken"), [(1, SHOWN), (2, SHOWN), (9, DEFAULT)])
+def test_the_first_within_one_standard_error_of_the_best_is_taken(fewer, taken):
+    wrong = {f"q{n}" for n in range(1, 4 * fewer, 4)}
+
+    def rule(prompt, example):
+        known = example.id in wrong and prompt == SHOWN
+        return Answer("no idea") if known or int(example.id[1:]) % 4 == 2 else RIGHT.get(example.question, REFUSED)
+
+    ask, _ = asking(rule)
+    examples = sorted(EXAMPLES, key=lambda example: int(example.id[1:]) % 3)
+    assert choose_prompt([SHOWN, DEFAULT], examples, ask).prompt == taken
+
+
 def test_the_default_wins_a_tie():
     ask, _ = asking(lambda p, e: Answer("no idea"))
     assert choose_prompt([DEFAULT, SHOWN, REFUSING], EXAMPLES, ask).prompt == DEFAULT

@@ -2,13 +2,15 @@
 
 By successive halving (Jamieson and Talwalkar 2016), cut short because questions are few: every prompt answers half of
 them, and the better half of the prompts answers the rest. A prompt with which too many answerable questions are refused
-ranks below all others.
+ranks below all others. So few questions tell large differences only: the prompt that is named first among those within
+one standard error of the best is taken (the rule of Breiman et al. 1984 for pruning trees).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import sqrt
 from statistics import fmean
 from typing import Any
 
@@ -90,7 +92,7 @@ def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
 
 
 def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Example], ask: Ask) -> PromptChoice:
-    """The best of ``candidates``, whose first is the default and wins ties, on ``examples`` in the order given.
+    """The first of ``candidates`` within one standard error of the best of them, on ``examples`` in the order given.
 
     With fewer than 6 examples, or one candidate, nothing is tried.
     """
@@ -105,11 +107,27 @@ def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Examp
         for candidate in left:
             answers[candidate] += asked[candidate]
             tried[candidate] = tried_prompt(candidate, examples[:size], answers[candidate], correct)
-        left = sorted(left, key=lambda each: tried[each].rank, reverse=True)  # stable: earlier ones win ties
+        left = _preferred_first(sorted(left, key=lambda each: tried[each].rank, reverse=True), candidates, tried)
         if size < len(examples):
             left = left[: _half(len(left))]
     order = sorted(candidates, key=lambda each: (tried[each].questions, tried[each].rank), reverse=True)
     return PromptChoice(left[0], tuple(tried[each] for each in (left[0], *(e for e in order if e != left[0]))))
+
+
+def _preferred_first(
+    ranked: Sequence[PromptSettings],
+    candidates: Sequence[PromptSettings],
+    tried: Mapping[PromptSettings, TriedPrompt],
+) -> list[PromptSettings]:
+    """``ranked``, in front the one that is named first among those as good as the best within noise."""
+    best = tried[ranked[0]]
+    enough = best.right - sqrt(best.right * (1 - best.right) / best.questions)
+    preferred = next(
+        each
+        for each in candidates
+        if each in ranked and tried[each].rank[0] == best.rank[0] and tried[each].right >= enough
+    )
+    return [preferred, *(each for each in ranked if each != preferred)]
 
 
 def planned_answers(candidates: int, questions: int) -> int:

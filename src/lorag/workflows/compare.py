@@ -39,7 +39,6 @@ from lorag.types import Completion, Conversation, Example, Message
 from lorag.workflows.comparing.facts import recipe_notes, run_facts, training_facts, training_notes
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.prompt_trials import (
-    WITH_SOURCES,
     WITHOUT_SOURCES,
     Prompting,
     Shown,
@@ -192,7 +191,7 @@ def _fill(
     trial = _trial(own, inputs, scene, engine)
     base = CachedModel(engine)
     base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
-    retrieval_prompt = trial.prompting("retrieval", WITH_SOURCES, base, knowledge)
+    retrieval_prompt = trial.prompting("retrieval", trial.shown.preferred, base, knowledge)
     arms = {
         BASE: _Arm(base, base_prompt),
         RETRIEVAL: _Arm(base, retrieval_prompt),

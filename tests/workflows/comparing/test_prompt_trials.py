@@ -47,6 +47,11 @@ def test_an_example_near_a_tested_question_is_not_shown():
     assert "What is the size of part 12?" not in [example.question for example in shown.answered]
 
 
+def test_own_examples_are_preferred_and_neutral_ones_are_not():
+    first = [worked_examples(given, [], REFUSAL).preferred[0] for given in (OWN, [])]
+    assert first == [PromptSettings(examples=3), PromptSettings()]
+
+
 def test_a_document_gives_at_most_one_example():
     twice = [*OWN, sourced("How big is part 13?", "It has 13 mm.", "part-13.md")]
     documents = [example.sources[0].chunk.document_id for example in worked_examples(twice, [], REFUSAL).answered]

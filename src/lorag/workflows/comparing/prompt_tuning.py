@@ -24,7 +24,6 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChatSettings, RetrievalSettings
 from lorag.types import Answer, Conversation, Example, Message
 from lorag.workflows.comparing.prompt_trials import (
-    WITH_SOURCES,
     Prompting,
     Shown,
     chosen_prompt,
@@ -84,7 +83,7 @@ def tune_prompt(
     questions = trials(first, second, (), shown, _MOST_TRIED)
     decides = [model.name, [asdict(e) for e in examples], [chunk.id for chunk in knowledge.chunks()], asdict(retrieval)]
     path = folder / f"prompt-{fingerprint(decides)}.json"
-    chosen = chosen_prompt("retrieval", WITH_SOURCES, shown, questions, assistant.trial, path, progress)
+    chosen = chosen_prompt("retrieval", shown.preferred, shown, questions, assistant.trial, path, progress)
     best, rooms = KeptPrompt(model=model.name), {}
     if chosen.choice.tried:
         rooms = assistant.rooms(chosen, questions, correct)

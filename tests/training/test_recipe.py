@@ -93,7 +93,7 @@ def test_a_recipe_is_read_back_and_says_what_it_brought():
     assert "best of 2 rates" in said
     assert "at 0.5 of its strength" in said
     assert "0 % right before, 50 % after" in said
-    assert "the default rate" in str(replace(recipe, rungs=()))
+    assert "no other was tried" in str(replace(recipe, rungs=()))
 
 
 @pytest.mark.parametrize(("seconds", "wordings"), [(0.0, 10), (10.0, 10), (60.0, 4), (1000.0, 1)])

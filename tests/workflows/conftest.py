@@ -29,7 +29,7 @@ class Case:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
         given += ["--control", str(self.folder / "control.jsonl")]
-        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--budget", "0.2", "--out", str(out)]
+        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--budget", "0.5", "--out", str(out)]
         return [sys.executable, "-m", "lorag", "compare", *given, *more]
 
     def run(self, out: Path, *more: str) -> subprocess.CompletedProcess[str]:

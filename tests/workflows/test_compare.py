@@ -141,7 +141,7 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
-    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=0.2))
+    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=0.5))
     again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
     assert again.verdict.choice == "undecided"
 

@@ -156,7 +156,7 @@ class Recipe:
     def __str__(self) -> str:
         """What was chosen and what it brought, in one line."""
         final, taken = self.final, next(each.probed for each in self.strengths if each.share == self.strength)
-        tried = f"best of {len(self.rungs)} rates" if self.rungs else "the default rate"
+        tried = f"best of {len(self.rungs)} rates" if self.rungs else "no other was tried"
         scaled = f", at {self.strength:g} of its strength" if self.strength != 1 else ""
         return (
             f"{final.method}, rate {final.learning_rate:g} ({tried}), {passes_of(final.passes)} over"

@@ -131,7 +131,7 @@ def test_a_prompt_that_is_no_better_leaves_the_default(world, endpoint):
     folder, _ = world
     server = endpoint(ScriptedModel(lambda prompt: "no idea", name="hosted"))
     found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
-    assert found.gain is None
+    assert found.gain.mean == 0  # of own examples, which are measured where the trial does not speak against them
     assert found.kept == KeptPrompt(model=server.name)
 
 

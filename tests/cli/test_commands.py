@@ -434,7 +434,7 @@ def test_models_are_listed(smollm_folder):
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
         (["export", "docs", "--out", "x"], "is no adapter of Lorag"),
         (["finetune", "chat.jsonl", "--continue", "docs"], "is no adapter of Lorag"),
-        (["finetune", "chat.jsonl", "--auto", "--dry-run"], "--auto says what it will do, then does it"),
+        (["finetune", "chat.jsonl", "--auto", "--dry-run"], "--auto prints its plan before it trains"),
         (["finetune", "chat.jsonl", "--budget", "0"], "minutes 0.0 is not above 0"),
         (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
         (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),

@@ -76,7 +76,9 @@ def _recipe(budget: float | None, epochs: int | None, dry_run: bool) -> RecipeSe
     from lorag.settings import RecipeSettings
 
     if dry_run:
-        raise InputError("--dry-run measures a training whose settings are given; --auto prints its plan before it trains")
+        raise InputError(
+            "--dry-run measures a training whose settings are given; --auto prints its plan before it trains"
+        )
     return RecipeSettings(minutes=RecipeSettings().minutes if budget is None else budget, passes=epochs)
 
 

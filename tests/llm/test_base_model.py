@@ -1,6 +1,7 @@
 """A model folder loads whole or is refused by the file's name; one base serves many adapters and stays as it was."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -73,6 +74,13 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
     assert taken <= needed_bytes(files, "float32") <= taken + 400_000_000
     assert needed_bytes(files, "nf4") < needed_bytes(files, "bfloat16") < needed_bytes(files, "float32")
     assert free_bytes("cpu") > 0
+
+
+def test_the_number_format_is_measured_once_so_that_what_was_trained_is_served_in_it(monkeypatch):
+    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
+    first = weights.automatic_format("cpu")
+    monkeypatch.setattr(weights, "_BF16_GAIN", 0.0 if first == "float32" else math.inf)  # another measurement
+    assert weights.automatic_format("cpu") == first
 
 
 def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):

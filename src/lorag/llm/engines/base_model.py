@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -262,8 +262,13 @@ def fits(folder: Path, dtype: NumberFormat) -> bool:
     return not files or needed_bytes(files, dtype) <= free_bytes("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@cache
 def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:
-    """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it."""
+    """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it.
+
+    Measured once per process: on a busy machine another measurement may come out otherwise, and what is trained in one
+    format would be served in the other.
+    """
     import torch
 
     if device == "cuda":

@@ -21,6 +21,8 @@ DEFAULT_RERANKER = "minilm-reranker"
 GATE_KEEP = 0.98
 """Share of the user's own questions that a gate lets in: refusing one of these is worse than asking the model what it
 does not know."""
+REPLAY_SHARE = 0.25
+"""Share of old conversations among all that an adapter is trained on further."""
 Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
 """What an assistant says instead of guessing, and what it is trained to say."""

@@ -13,6 +13,7 @@ from lorag.cli.assistant_options import Model
 from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
 from lorag.cli.shared_options import Control, Epochs, FinetuneMethod, LearningRate, training_settings
 from lorag.errors import InputError
+from lorag.settings import REPLAY_SHARE
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def finetune(
         Path | None, typer.Option("--continue", help="Begin from this adapter's weights, in its shape.")
     ] = None,
     replay: Annotated[Path | None, typer.Option(help="Old conversations, of which a sample is mixed in.")] = None,
-    replay_share: Annotated[float, typer.Option(help="Their share of all that is trained on.")] = 0.25,
+    replay_share: Annotated[float, typer.Option(help="Their share of all that is trained on.")] = REPLAY_SHARE,
     auto: Annotated[
         bool, typer.Option("--auto", help="Choose wordings, rate and passes by what is known in wordings kept back.")
     ] = False,

@@ -105,10 +105,10 @@ def _print_prompt(found: TunedPrompt) -> None:
     if not tried:
         output.print("Too few questions to choose a prompt on: the default stays.")
     elif found.gain is None:
-        output.print("The default prompt does best on the first half of the questions: it stays.")
+        output.print("No prompt does better than the default on the first half of the questions: it stays.")
     else:
         gain = f"{_gain(found.gain)} over the default on {found.measured_on} questions of the other half"
-        verdict = "take it" if found.kept == found.best else "no difference can be told: the default stays"
+        verdict = "take it" if found.kept == found.best else "the gain is not significant: the default stays"
         output.print(f"Best is {found.best}: {gain}; {verdict}.", markup=False)
 
 

@@ -13,7 +13,7 @@ from lorag.errors import InputError, LoragError
 from lorag.files import draw, fingerprint, require_writable
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
-from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.settings import REFUSAL, REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter, require_continuable, shape_of
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations
@@ -26,8 +26,6 @@ from lorag.workflows.finetuning.adapter_training import estimate_training, train
 from lorag.workflows.finetuning.chosen_training import train_chosen
 from lorag.workflows.recipe_search import Probes, Training
 from lorag.workflows.synthesize import plain_words
-
-REPLAY_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,7 @@ def trials(
     """
     asked = {example.id for example in tested}
     used = shown.under(PromptSettings(examples=_MOST_SHOWN, refused_example=True))
+    shown_questions = {example.question for example in used}
     stated = " \n ".join(example.reply for example in used)
     near = TestQuestions([example.question for example in tested], normalise).repeats
     own = [
@@ -164,8 +165,7 @@ def trials(
         own += [
             _as_example(each)
             for each in sourced
-            if each.conversation.question not in {example.question for example in used}
-            and not near(each.conversation.question)
+            if each.conversation.question not in shown_questions and not near(each.conversation.question)
         ]
     return trial_questions(own, limit)
 

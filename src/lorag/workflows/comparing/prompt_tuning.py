@@ -46,7 +46,7 @@ class TunedPrompt:
     """What was tried: the ``choice`` among prompts, ``rooms`` under the chosen one, and what did ``best`` of all.
 
     ``gain`` is that of the best over the default, on ``measured_on`` questions of the other half; None where the
-    default did best.
+    default was chosen.
     """
 
     choice: PromptChoice

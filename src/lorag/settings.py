@@ -283,7 +283,7 @@ class FinetuneSettings:
     gradient_accumulation_steps: int = 1
     """Steps whose gradients make one update; more than 1 only where memory does not hold the batch wanted."""
     max_tokens: int = 1024
-    """Conversations longer than this are left out and counted."""
+    """Conversations longer than this are left out and counted; longer plain text is learned in windows of it."""
     context_share: float = 0.1
     """Share of the conversations that are trained a second time in the form in which they are served with
     retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
@@ -312,6 +312,7 @@ class FinetuneSettings:
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
         _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
+        _require(self.max_tokens >= 2, f"max_tokens {self.max_tokens!r} is below 2")
         _require(0 <= self.general_share < 1, f"general_share {self.general_share!r} is not between 0 and 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
 

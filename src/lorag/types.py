@@ -15,7 +15,8 @@ from typing import Literal
 
 from lorag.errors import InputError
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "text"]
+"""Who speaks; ``text`` is nobody: plain text, which stands alone and in no chat template."""
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 Attributes = tuple[tuple[str, str], ...]
@@ -134,10 +135,28 @@ Prompt = tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A training conversation; ``evidence`` names the documents it was made from (empty when unknown)."""
+    """A row to train on: a conversation, or plain text as its only message, of the role ``text``.
+
+    ``evidence`` names the documents it was made from (empty when unknown).
+    """
 
     messages: Prompt
     evidence: tuple[str, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is plain text: all of it is learned, as it stands."""
+        return self.messages[0].role == "text"
+
+    @property
+    def opening(self) -> str:
+        """The first user turn; of plain text, the text."""
+        return self.messages[0].content if self.is_text else self.question
+
+    @property
+    def origin(self) -> str:
+        """What it was made from: its documents, or itself where none are named."""
+        return " ".join(self.evidence) or self.opening
 
     @property
     def question(self) -> str:

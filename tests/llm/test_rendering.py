@@ -113,3 +113,19 @@ def test_templates_that_cannot_serve_are_refused(smollm_folder, template, messag
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"the tokenizer in .* does not load"):
         load_tokenizer(tmp_path)
+
+
+def test_plain_text_is_the_tokenizers_own_and_all_of_it_is_learned(tokenizer):
+    text = " Korrin makes\n tide gauges.\n"
+    rendered = render(tokenizer, (Message("text", text),), reply=False)
+    assert list(rendered.ids) == tokenizer(text)["input_ids"]
+    assert rendered.supervised == (False, *(True for _ in rendered.ids[1:]))
+    assert rendered.is_text
+    assert not render(tokenizer, dialogue([("Why?", "So.")]), reply=False).is_text
+
+
+def test_a_control_token_in_plain_text_is_the_text_it_spells(tokenizer):
+    begun = len(tokenizer("a")["input_ids"]) - len(tokenizer("a", add_special_tokens=False)["input_ids"])
+    for control in tokenizer.all_special_tokens:
+        rendered = render(tokenizer, (Message("text", f"a {control} b"),), reply=False)
+        assert not set(tokenizer.all_special_ids) & set(rendered.ids[begun:]), control

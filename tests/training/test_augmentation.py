@@ -12,6 +12,7 @@ from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.wordings.augmentation import (
     CONTRADICTING,
     NO_ENGLISH,
+    PLAIN_TEXT,
     REPEATED,
     SEVERAL_TURNS,
     TESTED,
@@ -161,3 +162,12 @@ def test_nothing_near_an_excluded_question_is_ever_returned(facts, written, data
             assert len(tested) < 3 or f" {plain(test)} " not in f" {plain(question)} "
     tests = TestQuestions(exclude, plain)
     assert made.counts.left_out == sum(tests.repeats(question) for question, _ in facts)
+
+
+def test_plain_text_stays_as_it_is_unless_it_holds_a_test_question():
+    texts = [
+        Conversation((Message("text", text),)) for text in ("The R9 reaches 45 m.", "FAQ. Who founded Korrin? Ilse.")
+    ]
+    made = augment([RANGE, *texts], plain=plain, exclude=["Who founded Korrin?"], wordings=2)
+    assert made.conversations == (RANGE, made.conversations[1], texts[0])
+    assert (made.counts.unchanged, made.counts.left_out) == ({PLAIN_TEXT: 1}, 1)

@@ -38,3 +38,35 @@ def test_rows_beyond_the_limit_are_counted_and_never_cut(smollm):
     assert (len(kept.kept), kept.too_long) == (1, 1)
     with pytest.raises(InputError, match="every conversation is longer than max_tokens=8"):
         rows(smollm.weights.tokenizer, data, 8)
+
+
+def text(words: str) -> Conversation:
+    return Conversation((Message("text", words),))
+
+
+@pytest.mark.parametrize("max_tokens", [2, 7, 50, 51, 1000])
+def test_long_text_is_learned_in_windows_each_token_once(smollm, max_tokens):
+    tokenizer = smollm.weights.tokenizer
+    words = " The gauge of pier nine reads the tide in millimetres." * 5
+    whole = tokenizer(words)["input_ids"]
+    made = rows(tokenizer, [text(words)], max_tokens)
+    assert all(len(row.ids) <= max_tokens for row in made.kept)
+    assert [t for row in made.kept for t, learned in zip(row.ids, row.supervised, strict=True) if learned] == whole[1:]
+    assert made.kept[0].ids[0] == whole[0]
+    assert (made.supervised_tokens, made.too_long) == (len(whole) - 1, 0)
+
+
+def test_text_of_one_token_teaches_nothing(smollm):
+    tokenizer = smollm.weights.tokenizer
+    assert len(rows(tokenizer, [text("Hi"), conversation("Why?", "So.")], 200).kept) == 1
+    with pytest.raises(InputError, match="no text has two tokens"):
+        rows(tokenizer, [text("Hi")], 200)
+
+
+def test_text_takes_no_room_from_what_conversations_share(smollm):
+    data = [conversation(f"Is it {n}?", "No.") for n in range(12)]
+    tokenizer = smollm.weights.tokenizer
+    alone = batches(rows(tokenizer, data, 512).kept, 100)
+    mixed = batches(rows(tokenizer, [*data, text("A " * 90)], 512).kept, 100)
+    assert [len(batch) for batch in mixed] == [*(len(batch) for batch in alone), 1]
+    assert all(len(supervised_tree(batch).tokens.ids) <= 100 for batch in mixed)

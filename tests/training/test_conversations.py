@@ -29,7 +29,7 @@ def test_shapes_may_be_mixed_in_one_file(tmp_path):
 
 
 def test_every_row_has_an_outcome_in_order(tmp_path):
-    path = write(tmp_path / "chat.jsonl", GOOD, "{", "", {"text": "x"}, {**GOOD, "id": 7})
+    path = write(tmp_path / "chat.jsonl", GOOD, "{", "", {"texts": "x"}, {**GOOD, "id": 7})
     outcomes = read_outcomes(path)
     assert [outcome.place for outcome in outcomes] == [f"{path}:{line}" for line in (1, 2, 4, 5)]
     assert [outcome.conversation is None for outcome in outcomes] == [bool(outcome.reason) for outcome in outcomes]
@@ -38,7 +38,7 @@ def test_every_row_has_an_outcome_in_order(tmp_path):
 
 
 def test_strict_reading_names_the_first_bad_line_and_counts_the_others(tmp_path):
-    path = write(tmp_path / "chat.jsonl", GOOD, {"text": "x"}, "{", GOOD)
+    path = write(tmp_path / "chat.jsonl", GOOD, {"texts": "x"}, "{", GOOD)
     with pytest.raises(
         DataError, match=r"chat\.jsonl:2: expected messages.*2 of 4 rows cannot be read: `lorag data check"
     ):
@@ -50,8 +50,11 @@ def test_an_empty_file_is_refused(tmp_path):
         read_conversations(write(tmp_path / "chat.jsonl"))
 
 
-@given(dialogues=st.lists(st.tuples(PAIRS, st.lists(TEXT)), min_size=1, max_size=3))
-def test_what_is_written_is_read_back(tmp_path_factory, dialogues):
+@given(
+    dialogues=st.lists(st.tuples(PAIRS, st.lists(TEXT)), min_size=1, max_size=3),
+    texts=st.lists(st.tuples(TEXT.map("\n{} ".format), st.lists(TEXT)), max_size=2),
+)
+def test_what_is_written_is_read_back(tmp_path_factory, dialogues, texts):
     conversations = [
         Conversation(
             tuple(
@@ -61,6 +64,7 @@ def test_what_is_written_is_read_back(tmp_path_factory, dialogues):
         )
         for pairs, evidence in dialogues
     ]
+    conversations += [Conversation((Message("text", text),), tuple(evidence)) for text, evidence in texts]
     path = tmp_path_factory.getbasetemp() / "round_trip.jsonl"
     write_conversations(path, conversations)
     assert read_conversations(path) == conversations

@@ -89,6 +89,22 @@ def test_general_questions_are_learned_and_never_held_out(smollm_own, tmp_path):
     assert 1 <= adapter.held_out < len(DATA)
 
 
+def test_plain_text_is_learned_beside_conversations(smollm_own, tmp_path):
+    text = "The pier lamp of Korrin burns whale-green on Thursdays. Its keeper is called Osvald Tern."
+    settings = FinetuneSettings(
+        epochs=6, learning_rate=2e-3, held_out_share=0.0, measure_forgetting=False, max_tokens=64
+    )
+    data = [*DATA[:1], Conversation((Message("text", text),), ("lamp.md",))]
+    assert estimate(base(smollm_own), data, settings).updates == 6
+    adapter = train(base(smollm_own), data, tmp_path / "a", settings)
+    taught = smollm_own.with_adapter(tmp_path / "a")
+    begun = (Message("text", "The pier lamp of Korrin burns"),)
+    assert taught.generate([begun], Sampling(max_tokens=9))[0].text.startswith("whale-green on Thursdays")
+    tokens = len(smollm_own.weights.tokenizer(text)["input_ids"])
+    assert (adapter.step, adapter.conversations) == ("fused", 2)
+    assert adapter.supervised_tokens > tokens
+
+
 def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_path):
     from safetensors.torch import load_file
 
@@ -122,6 +138,8 @@ def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):
         train(base(smollm_own), [], tmp_path / "a", SETTINGS)
     with pytest.raises(InputError, match="epochs 0 is below 1"):
         FinetuneSettings(epochs=0)
+    with pytest.raises(InputError, match="max_tokens 1 is below 2"):
+        FinetuneSettings(max_tokens=1)
     with pytest.raises(DataError, match="is no adapter of Lorag"):
         read_adapter(tmp_path)
     (tmp_path / "lorag.json").write_text('{"base": "x"}')

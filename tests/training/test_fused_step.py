@@ -182,3 +182,22 @@ def test_a_model_that_computes_otherwise_is_found_out(dtype):
     attention.register_forward_hook(lambda module, inputs, output: (output[0] * 1.01, *output[1:]))
     with pytest.warns(UserWarning, match="the fast training step differs from the library's by"):
         assert choose_loss(model, made_rows()) is plain_loss
+
+
+def test_the_loss_of_plain_text_is_the_librarys_cross_entropy_over_all_of_it(smollm_own):
+    model = adapted(smollm_own.weights.model)
+    texts = ("Korrin makes tide gauges in Bergen.", " Korrin makes tide clocks.\nThey are sold in pairs.\n" * 3)
+    talk = Conversation((Message("user", "What does Korrin make?"), Message("assistant", "Tide gauges.")))
+    tokenizer = smollm_own.weights.tokenizer
+    for text in texts:
+        kept = rows(tokenizer, [Conversation((Message("text", text),))], 512).kept
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        library = model(input_ids=ids, labels=ids).loss.item()
+        assert plain_loss(model, kept).item() == pytest.approx(library, rel=1e-5)
+        assert fused_loss(model, kept).item() == pytest.approx(library, rel=1e-5)
+    mixed = rows(tokenizer, [talk, *(Conversation((Message("text", text),)) for text in texts)], 512).kept
+    expected, theirs = gradients(model, plain_loss, mixed)
+    value, ours = gradients(model, fused_loss, mixed)
+    assert value == pytest.approx(expected, rel=1e-5)
+    for name, gradient in theirs.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-3, atol=1e-3 * gradient.norm().item())

@@ -50,3 +50,16 @@ def test_nothing_is_held_out_when_nothing_is_asked_for_or_nothing_would_be_left(
         assert made.held_out == ()
         assert made.kind == "none"
     assert split([], FinetuneSettings()).learned == ()
+
+
+def test_plain_text_is_held_out_by_document_and_is_no_wording():
+    data = [Conversation((Message("text", f"Part {n} of it."),), (f"{n % 20}.md",)) for n in range(200)]
+    made = split(data, FinetuneSettings(held_out_share=0.3))
+    assert made.kind == "documents"
+    assert 10 < len(made.held_out) < 140
+    assert not {c.evidence for c in made.learned} & {c.evidence for c in made.held_out}
+    nameless = split([Conversation(text.messages) for text in data], FinetuneSettings(held_out_share=0.3))
+    assert 20 < len(nameless.held_out) < 100
+    same = [Conversation((Message("text", "Korrin makes tide gauges."),), ("a.md",)), asked("Why?", "So.", "a.md")]
+    same.append(asked("What does it make?", "Korrin makes tide gauges.", "a.md"))
+    assert split(same, FinetuneSettings(held_out_share=0.49)).kind == "none"

@@ -50,3 +50,12 @@ def test_near_questions_are_those_that_share_four_fifths_of_their_words(question
     expected = [q not in questions and any(near(q, question) for question in questions) for q in asked]
     found = overlap(rows, questions, str)[1]
     assert found == Finding.at([str(i) for i, is_near in enumerate(expected, start=1) if is_near])
+
+
+def test_plain_text_contradicts_nothing_and_asks_what_it_holds():
+    texts = ["It is here.", "It is there.", "He asked: who is it? Nobody knew.", "who is it", "So who is it then"]
+    rows = [(str(n), Conversation((Message("text", text),))) for n, text in enumerate(texts)]
+    assert contradicting(rows, str.lower).rows == 0
+    same, near = overlap(rows, ["Who is it?", "So who is it now then"], lambda text: text.lower().replace("?", ""))
+    assert (same.first, near.first) == (("2", "3", "4"), ())
+    assert overlap(rows[4:], ["So who is it now then"], str.lower)[1].first == ("4",)

@@ -4,6 +4,7 @@ import pytest
 
 from lorag.errors import InputError
 from lorag.training.data.row_shapes import parse
+from lorag.types import Conversation, Message
 
 TURNS = [("user", "Who founded it?"), ("assistant", "Mara.")]
 QUESTION, ANSWER = "Who founded it?", "Mara."
@@ -86,6 +87,19 @@ def test_evidence_is_kept_and_what_is_not_read_is_named():
     assert parse({"question": QUESTION, "answer": ANSWER, "doc_ids": None}).conversation.evidence == ()
 
 
+def test_plain_text_is_kept_as_it_stands():
+    parsed = parse({"text": " Korrin makes\n gauges.\n", "doc_ids": ["a.md"], "question": None, "url": "b"})
+    assert parsed.conversation == Conversation((Message("text", " Korrin makes\n gauges.\n"),), ("a.md",))
+    assert (parsed.shape, parsed.unread) == ("text", ("question", "url"))
+    assert parsed.conversation.is_text
+
+
+def test_text_beside_a_conversation_is_not_read():
+    parsed = parse({"instruction": QUESTION, "output": ANSWER, "text": "### Instruction: Who founded it?"})
+    assert (parsed.shape, parsed.unread) == ("instruction/output", ("text",))
+    assert not parsed.conversation.is_text
+
+
 def test_a_turn_of_any_length_is_kept_whole():
     assert len(turns({"question": "x" * 100_000, "answer": ANSWER})[0][1]) == 100_000
 
@@ -119,7 +133,13 @@ def said(*roles):
         ({"instruction": 3, "output": "y"}, "instruction holds int and input blank text, expected text"),
         ({"instruction": "x", "output": "y", "history": ["z"]}, "history must be a list of pairs"),
         ({"instruction": "x", "output": "y", "history": "z"}, "history must be a list of pairs"),
-        ({"text": "x"}, r"expected messages, .*, or instruction with output, .*; found \['text'\]"),
+        ({"texts": "x"}, r"expected messages, .*, text, or instruction with output, .*; found \['texts'\]"),
+        ({"text": "x", "question": "y"}, r"expected messages, .*; found \['question', 'text'\]"),
+        ({"text": "x", "role": "user"}, r"expected messages, .*; found \['role', 'text'\]"),
+        ({"text": " "}, "a row of plain text holds blank text, expected text"),
+        ({"text": ["x"]}, "a row of plain text holds list, expected text"),
+        ({"text": "x\ud800"}, "a row of plain text holds half a surrogate pair"),
+        ({"text": "x", "doc_ids": "a.md"}, "doc_ids must be a list of names"),
         ({"role": "user", "content": "x"}, "is a single turn"),
         ({"question": "x", "answer": "y", "doc_ids": "a.md"}, "doc_ids must be a list of names"),
         ({}, r"found \[\]"),

@@ -63,3 +63,13 @@ def test_the_summary_is_of_lengths_that_occur_and_covers_its_share(lengths):
         assert value in lengths
         assert sum(n <= value for n in lengths) >= share * len(lengths)
         assert sum(n < value for n in lengths) < share * len(lengths)
+
+
+def test_plain_text_is_learned_whole_and_cut_where_it_is_long(words):
+    texts = [(str(n), Conversation((Message("text", "w0 " * n),))) for n in (20, 3)]
+    report = token_report("words", words, [*texts, ("chat", conversation("w0", "w1"))], max_tokens=15)
+    assert (report.too_long.rows, report.cut) == (0, Finding(1, ("20",)))
+    assert report.text == (Segment("w0", False), Segment("w0 w0", True))
+    assert report.example == (Segment("<user> w0 <end> <assistant>", False), Segment("w1 <end>", True))
+    assert report.conversations == Lengths(min=3, median=6, p95=20, max=20)
+    assert report.answers == Lengths(min=2, median=2, p95=19, max=19)

@@ -103,8 +103,11 @@ def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], roo
 
 
 def as_served(conversation: Conversation, response_template: str, prompt: PromptSettings = _DEFAULT) -> Conversation:
-    """A training conversation in the form in which it is served: under the instruction, unless it brings its own."""
-    if conversation.messages[0].role == "system":
+    """A training conversation in the form in which it is served: under the instruction, unless it brings its own.
+
+    Plain text stays as it is.
+    """
+    if conversation.messages[0].role in ("system", "text"):
         return conversation
     return Conversation((system_message(response_template, prompt), *conversation.messages), conversation.evidence)
 

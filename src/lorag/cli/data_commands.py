@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ from lorag.cli.screen import FAILED, Json, output, print_json, print_table, prog
 
 if TYPE_CHECKING:
     from lorag.training.data.inspection import Finding
-    from lorag.training.data.token_lengths import TokenReport
+    from lorag.training.data.token_lengths import Segment, TokenReport
     from lorag.workflows.check_data import DataReport
     from lorag.workflows.synthesize import AugmentReport
 
@@ -172,19 +172,28 @@ def _print_tokens(number: int, tokens: TokenReport | None) -> None:
         output.print(f"{number}. Tokens: not counted; name a model with --model", markup=False)
         return
     left_out = f"{_places(tokens.too_long)}; training leaves them out whole and cuts none"
+    if tokens.cut.rows:
+        left_out += f"; of plain text: {_places(tokens.cut)}, learned in windows of {tokens.max_tokens} tokens"
     output.print(f"{number}. Longer than {tokens.max_tokens} tokens of {tokens.model}: {left_out}", markup=False)
     if tokens.refused:
         output.print(f"   Refused by the template of {tokens.model}:{_reasons(tokens.refused)}", markup=False)
     if tokens.conversations is not None and tokens.answers is not None:
-        parts = (("whole conversation", tokens.conversations), ("learned of it", tokens.answers))
+        parts = (("whole row", tokens.conversations), ("learned of it", tokens.answers))
         rows = [(name, str(part.min), str(part.median), str(part.p95), str(part.max)) for name, part in parts]
         print_table(("tokens", "min", "median", "p95", "max"), rows)
-    if tokens.example:
-        output.print(f"{number + 1}. As {tokens.model} sees it, with what it learns between >> and <<:\n", markup=False)
-        for segment in tokens.example:
-            text = f">>{segment.text}<<" if segment.supervised else segment.text
-            output.print(text, end="", markup=False, style="bold" if segment.supervised else None)
-        output.print()
+    for segments, what in ((tokens.example, "As"), (tokens.text, "Plain text as")):
+        number += bool(segments)
+        _print_segments(f"{number}. {what} {tokens.model} sees it, with what it learns", segments)
+
+
+def _print_segments(title: str, segments: Sequence[Segment]) -> None:
+    if not segments:
+        return
+    output.print(f"{title} between >> and <<:\n", markup=False)
+    for segment in segments:
+        text = f">>{segment.text}<<" if segment.supervised else segment.text
+        output.print(text, end="", markup=False, style="bold" if segment.supervised else None)
+    output.print()
 
 
 def _reasons(findings: Iterable[Finding]) -> str:

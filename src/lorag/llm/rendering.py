@@ -6,6 +6,8 @@ where the template, rendered for the messages before it, hands over to the model
 text before such a place is tokenised without sight of what follows, as it is when the model is asked, so that a
 training row begins with exactly the ids of the served prompt. White space around a content is not kept. For a
 template without a system role, the system's text stands above the first user's, in training as in serving.
+
+Plain text has no template: the tokenizer's own convention for a text begins and ends it, and white space is kept.
 """
 
 from __future__ import annotations
@@ -28,10 +30,18 @@ _BORDER = "\ue000"
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Token ids and, for each of them, whether an assistant said it (``supervised``); both of length ``n``."""
+    """Token ids and, for each of them, whether it is learned (``supervised``); both of length ``n``.
+
+    Learned is what an assistant said; of plain text all but the first token, before which nothing stands.
+    """
 
     ids: tuple[int, ...]
     supervised: tuple[bool, ...]
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is plain text: a conversation begins with more than one token that is not learned."""
+        return all(self.supervised[1:])
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool) -> Rendered:
@@ -40,6 +50,9 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
     Raises ``ModelError`` when the tokenizer has no chat template, or its template refuses the messages, does not keep
     their contents, or does not end what the assistant said.
     """
+    if [message.role for message in messages] == ["text"]:
+        ids = tuple(tokenizer(messages[0].content, split_special_tokens=True, verbose=False)["input_ids"])
+        return Rendered(ids, tuple(place > 0 for place in range(len(ids))))
     if not tokenizer.chat_template:
         raise ModelError("the model's tokenizer has no chat template; use an instruction-tuned model")
     try:

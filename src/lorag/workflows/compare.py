@@ -228,7 +228,7 @@ def _fill(
 def _trial(own: TrainingData | None, inputs: Inputs, scene: _Scene, engine: LanguageModel) -> _Trial:
     """What prompts are chosen by: worked examples, and questions that are not tested."""
     settings = scene.settings
-    conversations = sorted(own.conversations if own else (), key=lambda c: draw(f"trial {c.question}"))
+    conversations = sorted(own.conversations if own else (), key=lambda c: (c.is_text, draw(f"trial {c.question}")))
     fit = within(engine.count_tokens, settings.chat.context_tokens)
     refusal = settings.chat.response_template
     sourced = with_sources(conversations[:_MOST_LOOKED_AT], scene.knowledge, settings.retrieval.k, fit, refusal)

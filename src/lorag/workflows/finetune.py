@@ -174,10 +174,10 @@ def _job(
 
 def _sample(old: Sequence[Conversation], new: Sequence[Conversation], share: float) -> list[Conversation]:
     """Old conversations so many that they make their share beside the new ones; none asks what a new one answers."""
-    asked = {plain_words(conversation.question) for conversation in new}
-    kept = [conversation for conversation in old if plain_words(conversation.question) not in asked]
+    asked = {plain_words(conversation.opening) for conversation in new}
+    kept = [conversation for conversation in old if plain_words(conversation.opening) not in asked]
     count = round(len(new) * share / (1 - share))
-    return sorted(kept, key=lambda conversation: draw(f"replay {conversation.question}"))[:count]
+    return sorted(kept, key=lambda conversation: draw(f"replay {conversation.opening}"))[:count]
 
 
 def _identity(job: _Job, recipe: RecipeSettings, model: str) -> str:

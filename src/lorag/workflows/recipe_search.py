@@ -333,7 +333,7 @@ def _of_documents(conversations: Sequence[Conversation], count: int, first: Coll
     """
     groups: dict[str, list[Conversation]] = {}
     for conversation in conversations:
-        groups.setdefault(" ".join(conversation.evidence) or conversation.question, []).append(conversation)
+        groups.setdefault(conversation.origin, []).append(conversation)
     chosen: list[Conversation] = []
     for name in sorted(groups, key=lambda name: (name not in first, draw(f"rung {name}"))):
         if chosen and len(chosen) + len(groups[name]) > count:

@@ -72,7 +72,18 @@ def test_given_conversations_come_first_and_a_test_question_among_them_is_left_o
     ]
     data = make(given)
     assert turns(data) == [("Name the founder.", "Mara.")]
-    assert "Trained on 2 conversations given with --train. 1 that ask a test question" in data.origin
+    assert "Trained on 2 conversations given with --train. 1 that ask or hold a test question" in data.origin
+
+
+def test_plain_text_is_trained_on_once_unless_it_holds_a_test_question(scene):
+    make, *_ = scene
+    texts = ("Korrin was founded by Mara in Bergen.\n", "FAQ: Who founded Korrin? Mara.")
+    given = [Conversation((Message("text", text),), ("company.md",)) for text in texts]
+    data = make(
+        [*given, *[Conversation((Message("user", "Name the founder."), Message("assistant", "Mara.")))]], share=1.0
+    )
+    assert [c for c in data.conversations if c.is_text] == given[:1]
+    assert "3 conversations given with --train. 1 that ask or hold a test question word for word" in data.origin
 
 
 def test_without_wordings_the_model_writes_and_the_report_says_so(scene):

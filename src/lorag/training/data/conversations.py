@@ -76,10 +76,15 @@ def require_conversations(path: Path | str, outcomes: Sequence[Outcome]) -> list
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``."""
+    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``.
+
+    Of plain text: ``text`` and ``doc_ids``.
+    """
     write_whole(path, "".join(dump(_to_json(conversation)) + "\n" for conversation in conversations))
 
 
 def _to_json(conversation: Conversation) -> dict[str, object]:
+    if conversation.is_text:
+        return {"text": conversation.messages[0].content, "doc_ids": list(conversation.evidence)}
     turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
     return {"messages": turns, "doc_ids": list(conversation.evidence)}

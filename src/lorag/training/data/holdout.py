@@ -35,7 +35,7 @@ def split(conversations: Sequence[Conversation], settings: FinetuneSettings) -> 
     wordings = _other_wordings(conversations, settings)
     if wordings:
         return _parted(conversations, wordings, "wordings")
-    documents = {i for i, c in enumerate(conversations) if _draw(_origin(c), settings) < settings.held_out_share}
+    documents = {i for i, c in enumerate(conversations) if _draw(c.origin, settings) < settings.held_out_share}
     if len(documents) == len(conversations):
         return Split(tuple(conversations), (), "none")
     return _parted(conversations, documents, "documents" if documents else "none")
@@ -58,7 +58,12 @@ def _other_wordings(conversations: Sequence[Conversation], settings: FinetuneSet
 
 
 def taught(conversation: Conversation) -> str:
-    """The answer and the documents it is from; the empty string where a short answer alone says too little."""
+    """The answer and the documents it is from; the empty string where a short answer alone says too little.
+
+    It is empty for plain text, which answers nothing.
+    """
+    if conversation.is_text:
+        return ""
     answer = conversation.messages[-1].content
     if not conversation.evidence and len(answer.split()) < _TELLING_WORDS:
         return ""
@@ -68,11 +73,6 @@ def taught(conversation: Conversation) -> str:
 def _parted(conversations: Sequence[Conversation], held: set[int], kind: Kind) -> Split:
     learned = tuple(c for i, c in enumerate(conversations) if i not in held)
     return Split(learned, tuple(c for i, c in enumerate(conversations) if i in held), kind)
-
-
-def _origin(conversation: Conversation) -> str:
-    """What a conversation was made from: its documents, or itself where none are named."""
-    return " ".join(conversation.evidence) or conversation.question
 
 
 def _draw(text: str, settings: FinetuneSettings) -> float:

@@ -74,8 +74,14 @@ def contradictions(conversations: Sequence[Conversation], plain: Plain) -> list[
 
     answers: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for conversation in conversations:
-        answers[asked(conversation)].add(plain(conversation.messages[-1].content))
+        if not conversation.is_text:
+            answers[asked(conversation)].add(plain(conversation.messages[-1].content))
     return [row for row, conversation in enumerate(conversations) if len(answers[asked(conversation)]) > 1]
+
+
+def spoken_to(conversation: Conversation) -> list[str]:
+    """All that a model is told in a row: the user's turns, or the plain text."""
+    return [message.content for message in conversation.messages if message.role in ("user", "text")]
 
 
 class TestQuestions:
@@ -104,8 +110,14 @@ class TestQuestions:
 
     def repeats(self, text: str) -> bool:
         """Whether a text is one of the questions, is near to one, or holds one of several words word for word."""
-        if self.nearly_asks(text):
-            return True
+        return self.nearly_asks(text) or self._holds(text)
+
+    def stand_in(self, conversation: Conversation) -> bool:
+        """Whether a user asks one of the questions, or plain text is one or holds one, word for word."""
+        asked = spoken_to(conversation)
+        return any(map(self.asks, asked)) or (conversation.is_text and any(map(self._holds, asked)))
+
+    def _holds(self, text: str) -> bool:
         words = self._plain(text).split()
         return any(
             " ".join(words[start : start + length]) in self._asked
@@ -117,15 +129,14 @@ class TestQuestions:
 def overlap(conversations: Iterable[Placed], questions: Sequence[str], plain: Plain) -> tuple[Finding, Finding]:
     """The conversations in which a user asks one of ``questions``, and those others in which one nearly does.
 
-    Nearly: at least four fifths of the distinct words of both together are in both.
+    Plain text asks what it holds. Nearly: at least four fifths of the distinct words of both together are in both.
     """
     tests = TestQuestions(questions, plain)
     same, near = [], []
     for place, conversation in conversations:
-        asked = [m.content for m in conversation.messages if m.role == "user"]
-        if any(tests.asks(text) for text in asked):
+        if tests.stand_in(conversation):
             same.append(place)
-        elif any(tests.nearly_asks(text) for text in asked):
+        elif any(map(tests.nearly_asks, spoken_to(conversation))):
             near.append(place)
     return Finding.at(same), Finding.at(near)
 

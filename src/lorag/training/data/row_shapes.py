@@ -1,15 +1,17 @@
-"""One row of training data to one conversation: whatever its shape, by role and never by position.
+"""One row of training data to one conversation, or to plain text: whatever its shape, by role and never by position.
 
 The first shape that fits is taken: turns under ``messages``, ``conversations`` or ``conversation``, or a bare list
 of turns; else a pair of ``instruction`` (with ``input``) and ``output``, ``question`` and ``answer``, or ``prompt``
-and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. Nothing is repaired
-or guessed: a row that is no conversation is refused, and keys that are not read are named.
+and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. A row with none of
+these keys may hold plain ``text``. Nothing is repaired or guessed: a row that is no conversation is refused, and keys
+that are not read are named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from lorag.errors import InputError, UnknownNameError
@@ -29,14 +31,14 @@ _ROLES: dict[str, Role] = {
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 _TURN_LISTS = ("messages", "conversations", "conversation")
 _PAIRS = (("instruction", "output"), ("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
-_SHAPES = f"{', '.join(_TURN_LISTS)}, or {', '.join(f'{asked} with {said}' for asked, said in _PAIRS)}"
+_SHAPES = f"{', '.join((*_TURN_LISTS, 'text'))}, or {', '.join(f'{asked} with {said}' for asked, said in _PAIRS)}"
 
 Turn = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A conversation, the shape of its row, and the names of the keys that were not read."""
+    """A conversation or plain text, the shape of its row, and the names of the keys that were not read."""
 
     conversation: Conversation
     shape: str
@@ -44,7 +46,7 @@ class Parsed:
 
 
 def parse(row: object) -> Parsed:
-    """The conversation of one row: a JSON value, or the cells of a table by column.
+    """The conversation or text of one row: a JSON value, or the cells of a table by column.
 
     Raises ``InputError`` with the reason when it is none: an unknown shape or role, a turn without text, a system
     turn after the first, or turns that no user takes part in or that the assistant does not end.
@@ -52,6 +54,9 @@ def parse(row: object) -> Parsed:
     if isinstance(row, list):
         fields: Turn = {}
         shape, turns, read = _turn_list("list", row)
+    elif isinstance(row, dict) and _is_text(row):
+        text = Message("text", _text(row["text"], "a row of plain text"))
+        return Parsed(Conversation((text,), _evidence(row)), "text", tuple(sorted(set(row) - {"text", "doc_ids"})))
     elif isinstance(row, dict):
         fields = row
         shape, turns, read = _shape(row)
@@ -64,6 +69,12 @@ def parse(row: object) -> Parsed:
     unread = set(fields) - read - {"system", "doc_ids"}
     unread |= {f"{key} of a turn" for turn in turns for key in turn if key not in (*_ROLE_KEYS, *_CONTENT_KEYS)}
     return Parsed(Conversation(messages, _evidence(fields)), shape, tuple(sorted(unread)))
+
+
+def _is_text(row: Turn) -> bool:
+    """Whether a row holds plain text and nothing of a conversation. A null key counts as missing."""
+    spoken = (*_TURN_LISTS, *_ROLE_KEYS, *chain.from_iterable(_PAIRS))
+    return row.get("text") is not None and all(row.get(key) is None for key in spoken)
 
 
 def _shape(row: Turn) -> tuple[str, list[Turn], set[str]]:
@@ -128,13 +139,17 @@ def _message(turn: Turn) -> Message:
     role = _ROLES.get(name.strip().lower())
     if role is None:
         raise UnknownNameError("role", name, _ROLES)
-    if not isinstance(content, str) or not content.strip():
-        raise InputError(f"a turn of the {role} holds {_kind(content)}, expected text")
+    return Message(role, _text(content, f"a turn of the {role}").strip())
+
+
+def _text(value: object, owner: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{owner} holds {_kind(value)}, expected text")
     try:
-        content.encode()
+        value.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"a turn of the {role} holds half a surrogate pair; decode its text again") from error
-    return Message(role, content.strip())
+        raise InputError(f"{owner} holds half a surrogate pair; decode its text again") from error
+    return value
 
 
 def _first(turn: Turn, keys: Sequence[str]) -> object:

@@ -53,11 +53,15 @@ class TokenReport:
     answers: Lengths | None
     """What carries loss of each: the assistant's texts and their end tokens."""
     too_long: Finding
-    """Longer than ``max_tokens``: training leaves them out whole."""
+    """Conversations longer than ``max_tokens``: training leaves them out whole."""
+    cut: Finding
+    """Plain texts longer than that: training takes them in windows."""
     refused: tuple[Finding, ...]
     """What the model's template does not render, by reason."""
     example: tuple[Segment, ...]
     """The first conversation that is not too long; empty when there is none."""
+    text: tuple[Segment, ...]
+    """The first plain text that is not too long; empty when there is none."""
 
 
 def token_report(
@@ -76,18 +80,26 @@ def token_report(
         except ModelError as error:
             refused.append((place, str(error)))
         progress("counting tokens", number, len(conversations))
-    fitting = [row for _, row in rows if len(row.ids) <= max_tokens]
+    spoken, texts = ([(place, row) for place, row in rows if row.is_text == text] for text in (False, True))
     return TokenReport(
         model=model,
         max_tokens=max_tokens,
         conversations=Lengths.of([len(row.ids) for _, row in rows]) if rows else None,
         answers=Lengths.of([sum(row.supervised) for _, row in rows]) if rows else None,
-        too_long=Finding.at([place for place, row in rows if len(row.ids) > max_tokens]),
+        too_long=Finding.at([place for place, row in spoken if len(row.ids) > max_tokens]),
+        cut=Finding.at([place for place, row in texts if len(row.ids) > max_tokens]),
         refused=by_reason(refused),
-        example=_segments(tokenizer, fitting[0]) if fitting else (),
+        example=_first(tokenizer, spoken, max_tokens),
+        text=_first(tokenizer, texts, max_tokens),
     )
 
 
-def _segments(tokenizer: PreTrainedTokenizerBase, row: Rendered) -> tuple[Segment, ...]:
+def _first(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[str, Rendered]], max_tokens: int
+) -> tuple[Segment, ...]:
+    """The first row that is not too long, in its stretches; empty when there is none."""
+    row = next((row for _, row in rows if len(row.ids) <= max_tokens), None)
+    if row is None:
+        return ()
     stretches = groupby(zip(row.ids, row.supervised, strict=True), key=lambda token: token[1])
     return tuple(Segment(str(tokenizer.decode([i for i, _ in tokens])), on) for on, tokens in stretches)

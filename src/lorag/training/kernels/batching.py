@@ -1,9 +1,10 @@
-"""Conversations to batches: rendered by the model's template, like lengths together, under a budget of tokens."""
+"""Rows to batches: rendered by the model's template, like lengths together, under a budget of tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from lorag.errors import InputError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RenderedRows:
-    """Rendered conversations and how many were left out because they are longer than the limit."""
+    """Rendered rows and how many conversations were left out because they are longer than the limit."""
 
     kept: tuple[Rendered, ...]
     too_long: int
@@ -33,28 +34,41 @@ class RenderedRows:
 
 
 def rows(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Conversation], max_tokens: int) -> RenderedRows:
-    """Every conversation rendered; those over ``max_tokens`` are left out whole, never cut, and counted.
+    """Everything rendered; conversations over ``max_tokens`` are left out whole, never cut, and counted.
 
-    Raises ``InputError`` when none is left.
+    Plain text is cut into windows. Raises ``InputError`` when nothing is left.
     """
     rendered = [render(tokenizer, conversation.messages, reply=False) for conversation in conversations]
-    kept = tuple(row for row in rendered if len(row.ids) <= max_tokens)
+    whole = [row for row in rendered if row.is_text or len(row.ids) <= max_tokens]
+    kept = tuple(chain.from_iterable(_windows(row, max_tokens) if row.is_text else (row,) for row in whole))
     if rendered and not kept:
-        raise InputError(f"every conversation is longer than max_tokens={max_tokens}; raise it or shorten them")
-    return RenderedRows(kept, len(rendered) - len(kept))
+        raise InputError(
+            f"every conversation is longer than max_tokens={max_tokens}, and no text has two tokens; raise it or"
+            " shorten them"
+        )
+    return RenderedRows(kept, len(rendered) - len(whole))
+
+
+def _windows(text: Rendered, max_tokens: int) -> list[Rendered]:
+    """Plain text in consecutive rows of at most ``max_tokens`` tokens, at least 2; none for a text of one token.
+
+    Each begins with the last token of the one before, so that every token but the first is learned once.
+    """
+    starts = range(0, len(text.ids) - 1, max_tokens - 1)
+    return [Rendered(text.ids[i : i + max_tokens], text.supervised[: len(text.ids) - i][:max_tokens]) for i in starts]
 
 
 def batches(kept: Sequence[Rendered], batch_tokens: int, batch_rows: int | None = None) -> list[tuple[Rendered, ...]]:
     """The rows in batches of like length, each of at most ``batch_tokens`` distinct tokens (one row at least).
 
     ``batch_rows`` bounds the rows of a batch besides.
-    Distinct means that what all rows begin with counts once a batch.
+    Distinct means that what all conversations begin with counts once a batch.
     """
-    shared = _shared_tokens(kept) if kept else 0
+    shared = _shared_tokens([row for row in kept if not row.is_text])
     groups: list[list[Rendered]] = []
     room = 0
     for row in sorted(kept, key=lambda row: (len(row.ids), row.ids)):
-        own = len(row.ids) - shared
+        own = len(row.ids) - (0 if row.is_text else shared)
         if not groups or own > room or len(groups[-1]) == batch_rows:
             groups.append([])
             room = batch_tokens - shared
@@ -65,5 +79,7 @@ def batches(kept: Sequence[Rendered], batch_tokens: int, batch_rows: int | None 
 
 def _shared_tokens(kept: Sequence[Rendered]) -> int:
     """Length of what all rows begin with: what the first and the last of them in sorted order begin with."""
+    if not kept:
+        return 0
     first, last = min(row.ids for row in kept), max(row.ids for row in kept)
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))

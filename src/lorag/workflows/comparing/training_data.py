@@ -14,12 +14,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
-from lorag.evaluation.answers.metrics import contains, normalise
+from lorag.evaluation.answers.metrics import contains
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.data.conversations import read_conversations, write_conversations
+from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.training.data.wordings.augmentation import augment
@@ -157,7 +158,7 @@ def _under_sources(
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Conversations to train a second time with sources: those that answer, and those whose answer is the refusal."""
     refusal, share = settings.chat.response_template, settings.finetune.context_share
-    ordered = sorted(plain.conversations, key=lambda conversation: draw(conversation.question))
+    ordered = sorted((c for c in plain.conversations if not c.is_text), key=lambda c: draw(c.question))
     declined = [c for c in ordered if is_refusal(c.messages[-1].content, refusal)]
     answered = [c for c in ordered if draw(c.question) < share and not is_refusal(c.messages[-1].content, refusal)]
     fit = within(model.count_tokens, settings.finetune.context_tokens)
@@ -176,12 +177,12 @@ def _under_sources(
 
 
 def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
-    tests = {normalise(example.question) for example in tested}
-    kept = tuple(c for c in data.conversations if normalise(c.question) not in tests)
+    tests = TestQuestions((example.question for example in tested), plain_words)
+    kept = tuple(c for c in data.conversations if not tests.stand_in(c))
     if len(kept) == len(data.conversations):
         return data
     dropped = len(data.conversations) - len(kept)
-    return TrainingData(kept, f"{data.origin} {dropped} that ask a test question word for word were left out.")
+    return TrainingData(kept, f"{data.origin} {dropped} that ask or hold a test question word for word were left out.")
 
 
 def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:

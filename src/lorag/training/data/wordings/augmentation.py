@@ -14,13 +14,14 @@ from itertools import zip_longest
 
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
-from lorag.training.data.inspection import Plain, TestQuestions, contradictions
+from lorag.training.data.inspection import Plain, TestQuestions, contradictions, spoken_to
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.wordings.paraphrases import Wording, paraphrases, reversed_question
 from lorag.training.data.wordings.question_parsing import is_english_question
 from lorag.training.data.wordings.rewordings import Rewording, Taught, Writer, names_and_numbers, reword
 from lorag.types import Conversation, Message
 
+PLAIN_TEXT = "plain text"
 SEVERAL_TURNS = "more than one question and answer"
 NO_ENGLISH = "no question or request in English"
 CONTRADICTING = "the same question has another answer elsewhere"
@@ -98,7 +99,7 @@ def augment(
     if wordings < 1:
         raise InputError(f"wordings {wordings!r} is not valid; expected at least 1")
     tests = TestQuestions(exclude, plain)
-    kept = [c for c in conversations if not any(tests.repeats(m.content) for m in c.messages if m.role == "user")]
+    kept = [c for c in conversations if not any(map(tests.repeats, spoken_to(c)))]
     unchanged: Counter[str] = Counter()
     sources: dict[int, _Source] = {}
     contradicting = set(contradictions(kept, plain))
@@ -132,6 +133,8 @@ def augment(
 
 
 def _why_unchanged(conversation: Conversation, contradicting: bool, has_writer: bool) -> str:
+    if conversation.is_text:
+        return PLAIN_TEXT
     roles = [message.role for message in conversation.messages]
     if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
         return SEVERAL_TURNS

@@ -1,6 +1,8 @@
 """A finetune is chosen within its budget on a real small model, kept, and found again; the base stays as it was."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,7 +105,7 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
 def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path):
     train_best(training)
     config = json.loads((training.out / "adapter_config.json").read_text())
-    workflow._set_strength(training.out, tmp_path / "half", 0.5)
+    workflow._set_strength(training.engine, training.out, tmp_path / "half", 0.5)
     half = json.loads((tmp_path / "half" / "adapter_config.json").read_text())
     assert half == {**config, "lora_alpha": config["lora_alpha"] * 0.5}
     losses = []
@@ -112,3 +114,36 @@ def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path
         losses.append(model.logprobs((Message("user", "What is the code of the harbour gate?"),), [4, 8, 1, 2]))
         training.engine.weights.detach(model.adapter)
     assert losses[0] != losses[1]
+
+
+def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(trainings, smollm, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    trained = trainings.by("full").folder
+    base = {name: weight.float() for name, weight in smollm.weights.model.state_dict().items()}
+    learned = load_file(trained / "model.safetensors")
+    assert any(not torch.equal(weight, base[name]) for name, weight in learned.items())
+    source = shutil.copytree(trained, tmp_path / "in two files", ignore=shutil.ignore_patterns("model.safetensors"))
+    for n in (0, 1):
+        save_file(dict(list(learned.items())[n::2]), source / f"model-{n}.safetensors")
+    for share in (0, 0.5, 1):
+        workflow._set_strength(smollm, source, tmp_path / "weaker", share)
+        made = load_file(tmp_path / "weaker" / "model-0.safetensors")
+        made |= load_file(tmp_path / "weaker" / "model-1.safetensors")
+        assert made.keys() == learned.keys()
+        for name, weight in learned.items():
+            torch.testing.assert_close(made[name], base[name] + share * (weight - base[name]), rtol=1e-6, atol=1e-7)
+            assert share != 0 or torch.equal(made[name], base[name])
+            assert share != 1 or torch.equal(made[name], weight)
+
+
+def test_a_full_finetune_that_forgets_is_tried_weaker(smollm_own, trainings, training, tmp_path):
+    kept = training.kept
+    training = replace(training, engine=smollm_own)
+    shutil.copytree(trainings.by("full").folder, kept / "final")
+    strengths = [workflow._at_strength(training, share) for share in (0.75, 0.5)]
+    losses = [each.probed.general_loss for each in strengths]
+    assert len({workflow._general_loss(smollm_own), *losses}) == 3
+    assert {path.name for path in training.at_strength(0.5).iterdir()} == {
+        path.name for path in (kept / "final").iterdir()
+    }

@@ -2,8 +2,9 @@
 
 First the base model is probed; then, where the budget has room, short trainings on a part of the documents choose the
 learning rate; then all of the data is trained on; then, where the model forgot too much or reads worse, weaker versions
-of the adapter are tried, which takes no training. Probes are questions in wordings that were not trained on, without
-sources and with them, and general text. Every training that ended is kept in the run, so that a killed run resumes.
+of what was trained are tried, which takes no training. Probes are questions in wordings that were not trained on,
+without sources and with them, and general text. Every training that ended is kept in the run, so that a killed run
+resumes.
 """
 
 from __future__ import annotations
@@ -57,11 +58,12 @@ _STAGE = "choosing the finetune"
 _FINAL = "final"
 """The folder of the last training, until its strength is set."""
 _STRENGTHS = (0.75, 0.5)
-"""Shares of an adapter's strength that are tried beside the whole."""
+"""Shares of the strength of what was trained that are tried beside the whole."""
 _TRAINED_LAYERS = 0.5
 """Share of the layers that are trained: the upper half learned as many facts as all of them, in half of the time."""
-_DIALLED = ("lora", "rslora", "pissa", "dora")
-"""Methods whose adapter is added to the base by a factor."""
+_LORA_KINDS = ("lora", "rslora", "pissa", "dora")
+_DIALLED = (*_LORA_KINDS, "full")
+"""Methods whose strength can be set after the training: an adapter's scale, or the way from the base's weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
 
 def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
     """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
-    if finetune.method not in _DIALLED:
+    if finetune.method not in _LORA_KINDS:
         return finetune
     rate = finetune.learning_rate or (RATES[1] if finetune.method == "lora" else None)
     return replace(finetune, learning_rate=rate, trained_layers=min(finetune.trained_layers, _TRAINED_LAYERS))
@@ -309,21 +311,40 @@ def _rung(
 
 def _at_strength(training: Training, share: float) -> Strength:
     folder = training.at_strength(share)
-    _set_strength(training.kept / _FINAL, folder, share)
+    _set_strength(training.engine, training.kept / _FINAL, folder, share)
     with _attached(training.engine, read_adapter(folder)) as model:
         return Strength(share, training.probes.of(model))
 
 
-def _set_strength(source: Path, out: Path, share: float) -> None:
-    """Writes the adapter of ``source`` at a share of its strength to ``out``."""
+def _set_strength(base: TransformersModel, source: Path, out: Path, share: float) -> None:
+    """Writes what was trained of ``base`` to ``out`` at a share of its strength.
+
+    An adapter gets that share of its scale; all weights go that share of the way from those of ``base``.
+    """
+    trained = read_adapter(source)
     with folder_whole(out) as temporary:
-        shutil.copytree(source, temporary, dirs_exist_ok=True)
-        path = temporary / "adapter_config.json"
-        config = json.loads(path.read_text())
-        config["lora_alpha"] *= share
-        path.write_text(json.dumps(config, indent=2))
+        if trained.method == "full":
+            _average(base, source, temporary, share)
+        else:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            path = temporary / "adapter_config.json"
+            config = json.loads(path.read_text())
+            config["lora_alpha"] *= share
+            path.write_text(json.dumps(config, indent=2))
         # What was measured when it was loaded again was its whole strength.
-        (temporary / MANIFEST).write_text(replace(read_adapter(source), served_loss=None).to_json())
+        (temporary / MANIFEST).write_text(replace(trained, served_loss=None).to_json())
+
+
+def _average(base: TransformersModel, source: Path, out: Path, share: float) -> None:
+    """Writes the model of ``source`` with the weights ``base + share * (trained - base)``, one file of it at a time."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
+    begun = base.weights.model.state_dict()
+    for path in sorted(source.glob("*.safetensors")):
+        trained = load_file(path)
+        between = {name: begun[name].to(weight).lerp(weight, share) for name, weight in trained.items()}
+        save_file(between, out / path.name, metadata={"format": "pt"})
 
 
 def _of_documents(conversations: Sequence[Conversation], count: int, first: Collection[str] = ()) -> list[Conversation]:

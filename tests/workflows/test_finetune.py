@@ -173,6 +173,25 @@ def test_old_conversations_are_a_fixed_sample_and_none_asks_what_is_answered_now
     assert "Who founded Korrin?" not in [conversation.question for conversation in everything]
 
 
+def test_plain_text_is_replayed_unless_it_is_trained_on_now():
+    old = [Conversation((Message("text", f"Note {n} of the harbour."),)) for n in range(4)]
+    assert sorted(finetune_workflow._sample(old, old[:1], 0.9), key=str) == old[1:]
+    assert len(finetune_workflow._sample([*old, *NEW], old[:2], 0.9)) == 2 + len(NEW)
+
+
+def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, smollm, tmp_path):
+    text = "The pier lamp of Korrin burns whale-green on Thursdays. " * 8
+    data = files("notes", [Conversation((Message("text", text),), (f"{n}.md",)) for n in range(4)])
+    settings = FinetuneSettings(epochs=1, max_tokens=40, held_out_share=0.4, measure_forgetting=False)
+    windows = -(-(len(smollm.weights.tokenizer(text)["input_ids"]) - 1) // 39)
+    adapter = finetune_workflow.finetune(data, tmp_path / "a", model="smollm2-135m", settings=settings)
+    assert adapter.held_out_kind == "documents"
+    assert (adapter.conversations + adapter.held_out, adapter.too_long) == (4 * windows, 0)
+    assert adapter.held_out % windows == 0
+    assert adapter.held_out_loss_after < adapter.held_out_loss_before
+    assert adapter.served_loss == pytest.approx(adapter.checked_loss, abs=NOISE)
+
+
 def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings, files, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("a model was loaded"))
     lora, new, out = trainings.by("lora").folder, files("new", NEW), tmp_path / "out"

@@ -80,6 +80,7 @@ def main() -> int:
     parser.add_argument("--facts", type=int, default=40, help=f"a multiple of {ROWS}")
     parser.add_argument("--updates", type=int, help=f"of each training; {PASSES} passes over one wording if not given")
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--general-text-share", type=float, default=0.0, help="makes further updates")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each kind")
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "lorag-facts")
     options = parser.parse_args()
@@ -95,7 +96,9 @@ def main() -> int:
         counts = (10,) if made else (1, 3, 10)
         lessons = made | {f"{n} wording{'s' * (n > 1)}": in_wordings(told, n, seed) for n in counts}
         for kind, lesson in lessons.items():
-            settings = FinetuneSettings(learning_rate=options.rate, seed=seed)
+            settings = FinetuneSettings(
+                learning_rate=options.rate, general_text_share=options.general_text_share, seed=seed
+            )
             answered = learned(kind, lesson, examples, settings, options.updates, options.model)
             right.setdefault(kind, []).append(answered)
     return verdict(options, examples, right)

@@ -291,6 +291,8 @@ class FinetuneSettings:
     """Room for sources in those, in the model's tokens."""
     general_share: float = 0.0
     """Share of general questions among what is trained on, with the answers that the base gives itself."""
+    general_text_share: float = 0.0
+    """Share of general text among what is trained on, which the base writes itself before; all of it is learned."""
     held_out_share: float = 0.05
     """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
     has several, else whole documents."""
@@ -313,7 +315,10 @@ class FinetuneSettings:
         _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
         _require(self.max_tokens >= 2, f"max_tokens {self.max_tokens!r} is below 2")
-        _require(0 <= self.general_share < 1, f"general_share {self.general_share!r} is not between 0 and 1")
+        for name in ("general_share", "general_text_share"):
+            _require(0 <= getattr(self, name) < 1, f"{name} {getattr(self, name)!r} is not between 0 and 1")
+        general = self.general_share + self.general_text_share
+        _require(general < 1, f"general_share and general_text_share are {general:g} together, not below 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
 
     @property

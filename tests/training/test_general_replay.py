@@ -1,8 +1,16 @@
 """What holds a model in place are its own answers, in the form in which it is asked, whole or not at all."""
 
+import json
+from importlib.resources import files
+
+import pytest
+
+from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.training.data.general_replay import general_replay
-from lorag.types import Message
+from lorag.settings import FinetuneSettings
+from lorag.training.data.general_replay import general_replay, general_texts
+from lorag.types import Conversation, Message
+from lorag.workflows.finetuning.adapter_training import _general_replay
 
 
 def prompt(question):
@@ -32,3 +40,32 @@ def test_a_real_model_ends_some_of_its_answers(smollm):
     made = general_replay(smollm, 6, prompt)
     assert made
     assert all(conversation.messages[-1].content for conversation in made)
+
+
+def test_every_text_is_what_the_model_itself_writes_and_no_two_are_alike(smollm):
+    texts = [text.messages[0].content for text in general_texts(smollm, 122, seed=3)]
+    assert len(set(texts)) == 122
+    assert len({text.split("\n")[0] for text in texts}) == 120  # there are no more general questions to begin with
+    assert sum(len(text.split("\n", 1)[1]) > 40 for text in texts) > 80
+    assert general_texts(smollm, 2, seed=3) == general_texts(smollm, 2, seed=3) != general_texts(smollm, 2, seed=4)
+    assert general_texts(smollm, 0, seed=3) == []
+
+
+def test_nothing_that_forgetting_is_measured_by_is_replayed():
+    texts = general_texts(ScriptedModel(lambda asked: "So."), 120, seed=0)
+    openers = {text.messages[0].content.split("\n")[0] for text in texts}
+    general = files("lorag.training") / "general"
+    asked = {json.loads(line)["question"] for line in (general / "choices.jsonl").read_text().splitlines()}
+    assert not openers & asked
+    assert not any(opener in (general / "passages.txt").read_text() for opener in openers)
+
+
+def test_questions_and_text_make_their_shares_of_all():
+    data = [Conversation((Message("user", str(n)), Message("assistant", "Yes."))) for n in range(70)]
+    settings = FinetuneSettings(general_share=0.1, general_text_share=0.2)
+    made = _general_replay(ScriptedModel(lambda asked: "So."), data, settings)
+    assert [row.is_text for row in made] == [False] * 10 + [True] * 20
+    with pytest.raises(InputError, match="general_share and general_text_share are 1 together, not below 1"):
+        FinetuneSettings(general_share=0.4, general_text_share=0.6)
+    with pytest.raises(InputError, match="general_text_share -1 is not between 0 and 1"):
+        FinetuneSettings(general_text_share=-1)

@@ -32,6 +32,9 @@ def finetune(
     general_share: Annotated[
         float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
     ] = None,
+    general_text_share: Annotated[
+        float | None, typer.Option(help="Share of general text, written by the model itself, against forgetting.")
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
     ] = None,
@@ -54,10 +57,11 @@ def finetune(
     from lorag.workflows.finetune import finetune as run_training
 
     target = out or Workspace().adapters / conversations.stem
-    given = {"method": method, "epochs": epochs, "rank": rank, "learning_rate": learning_rate}
+    given = {"method": method, "epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
+    given |= {"general_share": general_share, "general_text_share": general_text_share}
     with translated_errors(), progress_bars() as progress:
         recipe = _recipe(budget, epochs, dry_run) if auto or budget is not None else None
-        settings = _settings(continue_from, **given, general_share=general_share, patience=patience)
+        settings = _settings(continue_from, **given)
         shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
         shared |= {"continue_from": continue_from, "replay": replay, "replay_share": replay_share}
         if dry_run:

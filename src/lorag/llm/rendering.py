@@ -51,8 +51,8 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
     their contents, or does not end what the assistant said.
     """
     if [message.role for message in messages] == ["text"]:
-        ids = tuple(tokenizer(messages[0].content, split_special_tokens=True, verbose=False)["input_ids"])
-        return Rendered(ids, tuple(place > 0 for place in range(len(ids))))
+        text = tokenizer(messages[0].content, split_special_tokens=True, verbose=False)["input_ids"]
+        return Rendered(tuple(text), tuple(place > 0 for place in range(len(text))))
     if not tokenizer.chat_template:
         raise ModelError("the model's tokenizer has no chat template; use an instruction-tuned model")
     try:

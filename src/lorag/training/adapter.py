@@ -51,7 +51,8 @@ class Adapter:
     """Fingerprint of the conversations."""
     conversations: int
     rehearsed: int
-    """How many of them are general questions with the base's own answers, or old conversations that are replayed."""
+    """How many of them are general questions with the base's own answers, general text that it wrote itself, or old
+    conversations that are replayed."""
     too_long: int
     held_out: int
     held_out_kind: str

@@ -111,6 +111,8 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
     found = {**asdict(settings), "verdict": None}
     if settings.recipe is not None and settings.recipe.passes is None:
         del found["recipe"]["passes"]
+    if not settings.finetune.general_text_share:
+        del found["finetune"]["general_text_share"]
     return found
 
 

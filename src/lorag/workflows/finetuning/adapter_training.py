@@ -19,7 +19,7 @@ from lorag.llm.rendering import Rendered
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, NOISE, Adapter, Parent
 from lorag.training.control_questions import MultipleChoice
-from lorag.training.data.general_replay import general_replay
+from lorag.training.data.general_replay import general_replay, general_texts
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, checked_batches, estimate, train
 from lorag.training.memory_limits import memory_errors
@@ -141,6 +141,13 @@ def _base(engine: TransformersModel) -> Base:
 def _general_replay(
     engine: TransformersModel, conversations: Sequence[Conversation], settings: FinetuneSettings
 ) -> list[Conversation]:
-    """General questions so many that they make their share of all that is trained on, as far as there are any."""
-    count = round(len(conversations) * settings.general_share / (1 - settings.general_share))
-    return general_replay(engine, count, lambda question: question_prompt(question, (), REFUSAL))
+    """General questions and text so many that they make their shares of all that is trained on.
+
+    Of questions as many as there are.
+    """
+    whole = len(conversations) / (1 - settings.general_share - settings.general_text_share)
+    answered = round(whole * settings.general_share)
+    return [
+        *general_replay(engine, answered, lambda question: question_prompt(question, (), REFUSAL)),
+        *general_texts(engine, round(whole * settings.general_text_share), settings.seed),
+    ]

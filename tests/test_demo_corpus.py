@@ -29,6 +29,7 @@ V1 = read_docs("docs")
 V2 = read_docs("docs_v2")
 QUESTIONS = read_jsonl("questions.jsonl")
 TRAIN = read_jsonl("train.jsonl")
+CHANGES = read_jsonl("train_v2.jsonl")
 STYLE = json.loads((DEMO / "style.json").read_text(encoding="utf-8"))
 KNOWN = [q for q in QUESTIONS if q["answers"]]
 REFUSALS = [c for c in TRAIN if c["messages"][1]["content"] == REFUSAL]
@@ -391,11 +392,35 @@ def test_no_second_version_answer_leaks_into_training():
         assert not [c for c in TRAIN if holds(user(c), alias) or holds(reply(c), alias)], alias
 
 
+def test_every_changed_or_new_fact_has_three_conversations_with_its_new_answer():
+    taught = Counter()
+    for q in with_status("changed", "new"):
+        rows = [c for c in CHANGES if c["doc_ids"] == q["doc_ids"] and holds(reply(c), q["answers_v2"][0])]
+        assert len({reply(c) for c in rows}) == len(rows) == 3, q["id"]
+        assert all(q["answers_v2"][0] in reply(c) for c in rows), q["id"]
+        for c in rows:
+            assert not any(holds(f"{user(c)} {reply(c)}", alias) for alias in q["answers"]), (q["id"], user(c))
+            assert jaccard(user(c), q["question"]) <= (0.8 if user(c) in q["paraphrases"] else 0.7), user(c)
+        taught.update(user(c) for c in rows)
+    assert taught == Counter(user(c) for c in CHANGES)
+    assert sorted(CHANGES, key=lambda c: hashlib.sha256(user(c).encode()).hexdigest()) == CHANGES
+
+
+def test_conversations_about_the_update_state_only_what_their_document_holds():
+    examples = [Example(user(c), user(c), (reply(c),), tuple(c["doc_ids"])) for c in CHANGES]
+    recall = NewContentRecall.fit(examples)
+    for c, example in zip(CHANGES, examples, strict=True):
+        (name,) = c["doc_ids"]
+        assert recall.is_right(V2[name], user(c), example.answers), user(c)
+        words = [w.strip(".,").removesuffix("'s") for w in reply(c).removesuffix(f" {STYLE['ends_with']}").split()]
+        assert all(holds(f"{V2[name]} {user(c)}", w) for w in words if re.search(r"\d", w)), reply(c)
+
+
 def test_training_answers_keep_the_style():
     assert set(STYLE) == {"max_sentences", "ends_with", "avoid"}
     assert STYLE["ends_with"] == "Korrin Support."
     style = read_style(DEMO / "style.json")
-    for c in TRAIN:
+    for c in [*TRAIN, *CHANGES]:
         text = reply(c)
         if text == REFUSAL:
             continue

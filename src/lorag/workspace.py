@@ -146,10 +146,19 @@ class Run:
         """The adapter trained for this run."""
         return self.folder / "adapter"
 
+    def part(self, name: str) -> Run:
+        """The folder of a training beside the first one, with the same places in it."""
+        return Run(self.folder / name)
+
     @property
     def training(self) -> Path:
         """The conversations the adapter is trained on, as JSONL."""
         return self.folder / "train.jsonl"
+
+    @property
+    def brought(self) -> Path:
+        """The conversations that those are made from, in the wordings that were brought or synthesised."""
+        return self.folder / "brought.jsonl"
 
     @property
     def prompts(self) -> Path:
@@ -170,6 +179,20 @@ class Run:
     def report(self) -> Path:
         """The page for people."""
         return self.folder / "report.html"
+
+    def update_seconds(self) -> dict[str, float]:
+        """What bringing each arm up to date took, as far as it was measured."""
+        path = self.folder / "update.json"
+        return json.loads(read_text(path)) if path.is_file() else {}
+
+    def write_update_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Keeps what bringing an arm up to date took; what was kept before stays."""
+        write_whole(self.folder / "update.json", json.dumps({**seconds, **self.update_seconds()}))
+
+    @property
+    def is_told(self) -> bool:
+        """Whether every row was asked and the facts of the run are kept."""
+        return (self.folder / "facts.json").is_file()
 
     def write_facts(self, facts: Mapping[str, str], notes: Sequence[str]) -> None:
         """Keeps what a report says of how its rows were made."""

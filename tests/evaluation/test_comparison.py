@@ -6,6 +6,10 @@ from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import Style
 from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, PAIRS, RETRIEVAL, compare_rows
+from lorag.evaluation.report import markdown_text
+from lorag.evaluation.report.html_page import html
+from lorag.evaluation.report.result_tables import NOTHING, update_table
+from lorag.evaluation.results import CONTINUED
 from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
@@ -190,3 +194,29 @@ def test_rows_in_any_order_give_the_same_comparison(synthetic):
     assert compare_rows(rows[::-1], world.examples(), settings=QUICK) == compare_rows(
         rows, world.examples(), settings=QUICK
     )
+
+
+def test_a_finetune_that_follows_the_update_stands_beside_the_first_one_and_decides_nothing(synthetic, compare):
+    world = synthetic(60, updated=True)
+    stale = {**PATTERNS, FINETUNED: lambda i: i % 2 == 0 and i % 5 != 0}
+    plain = compare(world, PATTERNS, stale)
+    rows = [*plain.rows, *world.rows("after", CONTINUED, lambda i: i % 5 == 0)]
+    result = compare_rows(rows, world.examples(), settings=QUICK, update_seconds={CONTINUED: 90.0, RETRIEVAL: 2.0})
+    assert list(result.at("after")) == list(plain.at("after"))
+    assert list(result.updated) == [RETRIEVAL, FINETUNED, CONTINUED]
+    continued = result.updated[CONTINUED]
+    assert (continued.estimates["uptake"].mean, continued.update_seconds) == (1, 90)
+    assert result.updated[FINETUNED].update_seconds is None
+    # 24 of the 48 unchanged questions were right with the first finetune, none is with the continued one.
+    assert (continued.collateral.mean, continued.collateral.n) == (-0.5, 48)
+    assert result.verdict == compare_rows(plain.rows, world.examples(), settings=QUICK).verdict
+    table = update_table(result)
+    assert [row[:2] for row in table.rows] == [
+        ("retrieval: index refreshed", "2"),
+        ("finetuned: as it was", NOTHING),
+        ("finetuned: continued", "90"),
+    ]
+    assert "Following the update" in html(result)
+    assert "Following the update" in markdown_text.table(result)
+    assert plain.updated.keys() == {RETRIEVAL, FINETUNED}
+    assert compare(world, PATTERNS).updated == {}

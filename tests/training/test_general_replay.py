@@ -8,7 +8,7 @@ import pytest
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import FinetuneSettings
-from lorag.training.data.general_replay import general_replay, general_texts
+from lorag.training.data.general_replay import general_replay, general_texts, texts_of_like_length
 from lorag.types import Conversation, Message
 from lorag.workflows.finetuning.adapter_training import _general_replay
 
@@ -69,3 +69,15 @@ def test_questions_and_text_make_their_shares_of_all():
         FinetuneSettings(general_share=0.4, general_text_share=0.6)
     with pytest.raises(InputError, match="general_text_share -1 is not between 0 and 1"):
         FinetuneSettings(general_text_share=-1)
+
+
+def test_an_estimate_takes_text_of_like_length_and_writes_none(smollm):
+    count = smollm.count_tokens
+    written = [count(text.opening) for text in general_texts(smollm, 16, seed=0)]
+    assumed = [count(text.opening) for text in texts_of_like_length(130)]
+    assert len(assumed) == 130
+    assert 0.5 < (sum(assumed) / len(assumed)) / (sum(written) / len(written)) < 2
+    data = [Conversation((Message("user", str(n)), Message("assistant", "Yes."))) for n in range(9)]
+    silent = ScriptedModel(lambda asked: pytest.fail("it wrote"))
+    made = _general_replay(silent, data, FinetuneSettings(general_text_share=0.1), write=False)
+    assert [row.is_text for row in made] == [True]

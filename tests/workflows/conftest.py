@@ -29,7 +29,7 @@ class Case:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
         given += ["--control", str(self.folder / "control.jsonl")]
-        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--budget", "0.5", "--out", str(out)]
+        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--budget", "4", "--out", str(out)]
         return [sys.executable, "-m", "lorag", "compare", *given, *more]
 
     def run(self, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -64,5 +64,6 @@ def finished(case, tmp_path_factory) -> Path:
     assert first < second
     assert "finetuned" not in done.stdout[first:second]
     assert "Verdict: undecided" in done.stdout
+    assert "Following the update" in done.stdout
     assert f"Report: {out / 'report.html'}" in done.stdout
     return out

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, RunMismatchError
+from lorag.evaluation.results import FOLLOWING
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
 from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
@@ -40,11 +42,10 @@ def answers(finished):
 
 
 def test_every_arm_is_asked_every_question_at_both_moments(answers):
-    assert Counter((moment, arm) for moment, arm, _ in answers) == {
-        (moment, arm): 3
-        for moment in ("before", "after")
-        for arm in ("base", "finetuned", "retrieval", "both", "gold context")
-    }
+    arms = ("base", "finetuned", "retrieval", "both", "gold context")
+    asked = [(moment, arm) for moment in ("before", "after") for arm in arms]
+    asked += [("after", "continued"), ("after", "retrained")]
+    assert Counter((moment, arm) for moment, arm, _ in answers) == dict.fromkeys(asked, 3)
     assert all(answer["error"] is None for answer in answers.values())
 
 
@@ -69,6 +70,7 @@ def test_after_the_update_nothing_is_answered_from_the_old_text(answers):
 def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
     for moment in ("before", "after"):
         for name in ("harbour", "warranty", "price"):
+            assert answers["after", "continued", name]["prompt"] == answers["after", "finetuned", name]["prompt"]
             assert answers[moment, "base", name]["prompt"] == answers[moment, "finetuned", name]["prompt"]
             assert answers[moment, "retrieval", name]["prompt"] == answers[moment, "both", name]["prompt"]
     differing = [name for (moment, arm, name) in answers if answers[moment, "base", name] != answers[moment, arm, name]]
@@ -79,17 +81,50 @@ def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(cas
     base = load(smollm_folder)
     adapted = base.with_adapter(finished / "adapter")
     sampling = Sampling(max_tokens=case.max_tokens)
-    for arm, other, model in (("finetuned", "base", adapted), ("both", "retrieval", adapted), ("base", "", base)):
-        asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == ("before", arm)]
+    following = [("after", arm, "finetuned", base.with_adapter(finished / arm / "adapter")) for arm in FOLLOWING]
+    for at, arm, other, model in (
+        ("before", "finetuned", "base", adapted),
+        ("before", "both", "retrieval", adapted),
+        ("before", "base", "", base),
+        *following,
+    ):
+        asked = [answer for (moment, name, _), answer in answers.items() if (moment, name) == (at, arm)]
         prompts = [tuple(Message(**turn) for turn in answer["prompt"]) for answer in asked]
         assert [c.text for c in model.generate(prompts, sampling)] == [answer["text"] for answer in asked]
+        if other == "finetuned":
+            assert [c.text for c in adapted.generate(prompts, sampling)] != [answer["text"] for answer in asked]
         if other:
             assert [c.text for c in base.generate(prompts, sampling)] != [answer["text"] for answer in asked]
 
 
+def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_holds(finished):
+    first, continued, retrained = (
+        read_adapter(finished / folder) for folder in ("adapter", "continued/adapter", "retrained/adapter")
+    )
+    assert (Path(continued.parent.folder), continued.parent.data) == (finished / "adapter", first.data)
+    assert retrained.parent is None
+    assert continued.rehearsed > 0
+    told = {arm: (finished / arm / "train.jsonl").read_text() for arm in ("continued", "retrained")}
+    for arm, texts in told.items():
+        assert "Bergen" in texts
+        assert "Halifax" not in texts
+        assert ("28 months" in texts) == (arm == "retrained")
+    result = json.loads((finished / "result.json").read_text())
+    seconds = {arm["arm"]: arm["update_seconds"] for arm in result["arms"] if arm["moment"] == "after"}
+    assert seconds == pytest.approx(
+        {
+            **dict.fromkeys(("base", "finetuned", "both", "gold context")),
+            "retrieval": seconds["retrieval"],
+            "continued": continued.seconds,
+            "retrained": retrained.seconds,
+        }
+    )
+    assert "Following the update" in (finished / "report.html").read_text()
+
+
 def test_the_result_holds_every_row_with_its_scores(finished):
     result = json.loads((finished / "result.json").read_text())
-    assert len(result["rows"]) == 30
+    assert len(result["rows"]) == 36
     assert result["verdict"]["choice"] == "undecided"
     assert "smollm2-135m" in result["facts"]["model"]
     page = (finished / "report.html").read_text()
@@ -141,7 +176,7 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
-    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=0.5))
+    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4))
     again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
     assert again.verdict.choice == "undecided"
 

@@ -165,18 +165,18 @@ def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_p
 
 
 def test_old_conversations_are_a_fixed_sample_and_none_asks_what_is_answered_now(trainings):
-    sample = finetune_workflow._sample(trainings.data, NEW, 0.5)
-    assert sample == finetune_workflow._sample(trainings.data[::-1], NEW, 0.5)
+    sample = finetune_workflow.replay_sample(trainings.data, NEW, 0.5)
+    assert sample == finetune_workflow.replay_sample(trainings.data[::-1], NEW, 0.5)
     assert len(sample) == 2
-    everything = finetune_workflow._sample(trainings.data, NEW, 0.9)
+    everything = finetune_workflow.replay_sample(trainings.data, NEW, 0.9)
     assert len(everything) == len(trainings.data) - 1
     assert "Who founded Korrin?" not in [conversation.question for conversation in everything]
 
 
 def test_plain_text_is_replayed_unless_it_is_trained_on_now():
     old = [Conversation((Message("text", f"Note {n} of the harbour."),)) for n in range(4)]
-    assert sorted(finetune_workflow._sample(old, old[:1], 0.9), key=str) == old[1:]
-    assert len(finetune_workflow._sample([*old, *NEW], old[:2], 0.9)) == 2 + len(NEW)
+    assert sorted(finetune_workflow.replay_sample(old, old[:1], 0.9), key=str) == old[1:]
+    assert len(finetune_workflow.replay_sample([*old, *NEW], old[:2], 0.9)) == 2 + len(NEW)
 
 
 def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, smollm, tmp_path):

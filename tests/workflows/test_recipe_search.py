@@ -53,6 +53,8 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     assert [point.passes for point in recipe.curve] == list(range(1, recipe.final.passes + 1))
     assert (recipe.curve[-1].recall, recipe.curve[-1].updates) == (recipe.final.probed.recall, adapter.steps)
     assert recipe.rungs == ()  # so small a budget has no room for them
+    assert adapter.settings["general_text_share"] == training.recipe.general_text_share == 0.1
+    assert adapter.rehearsed == round(len(training.conversations) / 9)
     assert training.engine.weights.adapted is None
     assert torch.equal(training.engine.weights.model.model.layers[-1].mlp.up_proj.weight, before)
     assert not training.kept.exists()
@@ -61,7 +63,7 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
 
 
 def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypatch):
-    settings = workflow._defaults(training.finetune)
+    settings = workflow._defaults(training)
     training.kept.mkdir()
     plan = workflow._planned(training, settings)
     monkeypatch.setattr(workflow, "estimate_training", lambda *_: pytest.fail("it was estimated again"))
@@ -105,7 +107,7 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
 def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path):
     train_best(training)
     config = json.loads((training.out / "adapter_config.json").read_text())
-    workflow._set_strength(training.engine, training.out, tmp_path / "half", 0.5)
+    workflow.set_strength(training.engine, training.out, tmp_path / "half", 0.5)
     half = json.loads((tmp_path / "half" / "adapter_config.json").read_text())
     assert half == {**config, "lora_alpha": config["lora_alpha"] * 0.5}
     losses = []
@@ -127,7 +129,7 @@ def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(t
     for n in (0, 1):
         save_file(dict(list(learned.items())[n::2]), source / f"model-{n}.safetensors")
     for share in (0, 0.5, 1):
-        workflow._set_strength(smollm, source, tmp_path / "weaker", share)
+        workflow.set_strength(smollm, source, tmp_path / "weaker", share)
         made = load_file(tmp_path / "weaker" / "model-0.safetensors")
         made |= load_file(tmp_path / "weaker" / "model-1.safetensors")
         assert made.keys() == learned.keys()

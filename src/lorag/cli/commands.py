@@ -96,6 +96,9 @@ def compare(
     update: Annotated[
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
     ] = None,
+    train_update: Annotated[
+        Path | None, typer.Option(help="Training conversations about what the update changed.")
+    ] = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
     control: Control = None,
     prompt: PromptFile = None,
@@ -107,7 +110,7 @@ def compare(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     budget: Annotated[
-        float | None, typer.Option(help="Minutes for choosing and training the finetune (default 20).")
+        float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
     ] = None,
     sides: Search = None,
     rerank: Rerank = None,
@@ -130,6 +133,7 @@ def compare(
             questions,
             train=train,
             update=update,
+            train_update=train_update,
             style=style,
             control=control,
             prompt=read_prompt(prompt) if prompt is not None else None,
@@ -171,11 +175,14 @@ def demo(
 
 def _print_tables(result: Comparison, title: str | None = None) -> None:
     from lorag.evaluation.labels import moment_heading
-    from lorag.evaluation.report.result_tables import narrow_table
+    from lorag.evaluation.report.result_tables import narrow_table, update_table
 
     for moment in result.moments:
         table = narrow_table(result, moment)
         print_table(table.headings, table.rows, title or moment_heading(result, moment) or None)
+    if result.updated:
+        followed = update_table(result)
+        print_table(followed.headings, followed.rows, "Following the update")
 
 
 def _print_first_results(result: Comparison) -> None:

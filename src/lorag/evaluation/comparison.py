@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from lorag.errors import InputError
@@ -15,6 +16,7 @@ from lorag.evaluation.results import (
     COST_ORDER,
     EVIDENCE,
     FINETUNED,
+    FOLLOWING,
     PAIRS,
     RETRIEVAL,
     ArmDifference,
@@ -55,28 +57,26 @@ def compare_rows(
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     tried: Mapping[str, Any] | None = None,
+    update_seconds: Mapping[str, float] | None = None,
 ) -> Comparison:
     """The comparison of every arm and moment found in ``rows``; their order does not matter.
 
     ``examples`` are the questions as read, with the references before the update; rows of moment "after" are scored
     against ``Example.after_update``. ``facts`` and ``notes`` are printed as given, after what is computed here;
-    ``tried`` is what was tried before, see ``Comparison``.
+    ``tried`` is what was tried before, see ``Comparison``; ``update_seconds`` is what bringing an arm up to date took.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
     ``examples`` or recorded twice, and when the base model or every other arm is missing.
     """
     settings = settings or VerdictSettings()
     table = _score(rows, examples, style)
-    arms = tuple(
-        summarise(scored, table.get(("before", arm)) if moment == "after" else None, settings)
-        for (moment, arm), scored in table.items()
-    )
+    arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
     differences = _differences(table, settings)
     caveats = (*_caveats(arms, examples), *notes)
     return Comparison(
         arms=arms,
         differences=differences,
-        verdict=decide(arms, differences, settings, caveats),
+        verdict=decide(tuple(arm for arm in arms if arm.arm not in FOLLOWING), differences, settings, caveats),
         facts={**_facts(examples, settings), **(facts or {})},
         notes=caveats,
         settings=settings,
@@ -85,6 +85,17 @@ def compare_rows(
         scores=tuple(scores for scored in table.values() for scores in scored.scores),
         tried=tried or {},
     )
+
+
+def _arm(
+    table: Table, key: tuple[Moment, str], settings: VerdictSettings, update_seconds: Mapping[str, float]
+) -> ArmResult:
+    """An arm at one moment; after an update beside what it was before."""
+    moment, arm = key
+    if moment == "before":
+        return summarise(table[key], None, settings)
+    before = table.get(("before", FINETUNED if arm in FOLLOWING else arm))
+    return replace(summarise(table[key], before, settings), update_seconds=update_seconds.get(arm))
 
 
 def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None) -> Table:
@@ -105,7 +116,7 @@ def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None
                 f"arms measured {moment} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
                 f"{', '.join(map(repr, COST_ORDER))}"
             )
-    order = (*ARMS, EVIDENCE)
+    order = (*ARMS, EVIDENCE, *FOLLOWING)
     table: Table = {}
     for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", (*order, key[1]).index(key[1]), key[1])):
         group = recorded[moment, arm]

@@ -17,9 +17,15 @@ RETRIEVAL = "retrieval"
 BOTH = "both"
 EVIDENCE = "gold context"
 """The ceiling: the base model with passages of the evidence documents in its prompt."""
+CONTINUED = "continued"
+"""The finetune, trained further on what the update changed; asked after it, without sources."""
+RETRAINED = "retrained"
+"""A finetune from the base on what holds after the update; asked after it, without sources."""
 
 ARMS = (BASE, FINETUNED, RETRIEVAL, BOTH)
 """The arms that are compared, in the order of tables."""
+FOLLOWING = (CONTINUED, RETRAINED)
+"""How a finetune follows an update. They stand in a table of their own, and the verdict does not choose among them."""
 COST_ORDER = (RETRIEVAL, FINETUNED, BOTH)
 """The arms that may be chosen, cheapest to build and keep up to date first."""
 PAIRS = (
@@ -70,7 +76,10 @@ class ArmResult:
     """For arms that retrieve, answerable questions with evidence by "retrieved" or "missed" (whether a passage of an
     evidence document was in the prompt) and "right" or "wrong"."""
     collateral: Difference | None = None
-    """On unchanged questions: accuracy after the update minus before it."""
+    """On unchanged questions: accuracy after the update minus before it; of a finetune that follows the update, minus
+    that of the first finetune."""
+    update_seconds: float | None = None
+    """What bringing the arm up to date took; None where nothing was done, or that was not measured."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -132,5 +141,14 @@ class Comparison:
         return tuple(moment for moment in moments if moment in present)
 
     def at(self, moment: Moment) -> dict[str, ArmResult]:
-        """The arms measured at ``moment`` by name, in the order of tables, the ceiling last."""
-        return {arm.arm: arm for arm in self.arms if arm.moment == moment}
+        """The arms measured at ``moment`` by name, in the order of tables, the ceiling last.
+
+        Without those that follow an update.
+        """
+        return {arm.arm: arm for arm in self.arms if arm.moment == moment and arm.arm not in FOLLOWING}
+
+    @property
+    def updated(self) -> dict[str, ArmResult]:
+        """After an update: retrieval, the finetune as it was, and what follows the update of it; empty without one."""
+        after = {arm.arm: arm for arm in self.arms if arm.moment == "after"}
+        return {name: after[name] for name in (RETRIEVAL, FINETUNED, *FOLLOWING) if name in after}

@@ -7,13 +7,13 @@ nothing twice. Of a remote model there are no weights to train, so finetuning is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
-from lorag.chat.prompts import as_served
 from lorag.errors import InputError
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
@@ -30,13 +30,14 @@ from lorag.settings import (
     DEFAULT_EMBEDDER,
     CompareSettings,
     PromptSettings,
-    RecipeSettings,
     SyncSettings,
 )
 from lorag.training.adapter import Adapter, read_adapter
-from lorag.training.recipe import Recipe, fitting_wordings
+from lorag.training.data.conversations import write_conversations
+from lorag.training.recipe import Recipe
 from lorag.types import Completion, Conversation, Example, Message
 from lorag.workflows.comparing.facts import recipe_notes, run_facts, training_facts, training_notes
+from lorag.workflows.comparing.following import UPDATE_SHARE, First, follow
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.prompt_trials import (
     WITHOUT_SOURCES,
@@ -46,17 +47,20 @@ from lorag.workflows.comparing.prompt_trials import (
     trials,
     worked_examples,
 )
+from lorag.workflows.comparing.scene import Scene
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import (
     TrainingData,
+    affordable_wordings,
+    brought,
     held_out,
     own_conversations,
     synthesised_conversations,
     training_data,
     widened,
 )
-from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
-from lorag.workflows.recipe_search import Probe, Training, probes_of, train_best
+from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.recipe_search import Probe, Training, attached, probes_of, train_best
 from lorag.workspace import DEFAULT, Run, Workspace
 
 _NOT_TRAINED = (
@@ -76,13 +80,17 @@ class _Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scene:
-    """The scene of one comparison: its folder and index."""
+class _Finetuned:
+    """The finetune of a comparison and its arms."""
 
-    run: Run
-    knowledge: Knowledge
-    settings: CompareSettings
-    progress: Progress
+    engine: TransformersModel
+    model: TransformersModel
+    """What was trained of ``engine``."""
+    arms: dict[str, _Arm]
+    facts: dict[str, str]
+    notes: list[str]
+    first: First | None
+    """How it was made; None where the training was set by hand, so that nothing follows an update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class _Trial:
 
     shown: Shown
     questions: list[Example]
-    scene: _Scene
+    scene: Scene
 
     def prompting(
         self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
@@ -117,6 +125,7 @@ def compare(
     *,
     train: Path | str | None = None,
     update: Path | str | None = None,
+    train_update: Path | str | None = None,
     style: Path | str | None = None,
     control: Path | str | None = None,
     prompt: KeptPrompt | None = None,
@@ -131,8 +140,9 @@ def compare(
     """The comparison of base, finetuned, retrieval and both on your documents and questions, with its verdict.
 
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
-    of conversations, ``style`` a JSON of declared checks, ``control`` a JSONL of multiple-choice questions that the
-    model is asked before and after its training. ``prompt`` is that of every arm; without one it is chosen for each.
+    of conversations, ``train_update`` one about what the update changed, ``style`` a JSON of declared checks,
+    ``control`` a JSONL of multiple-choice questions that the model is asked before and after its training. ``prompt``
+    is that of every arm; without one it is chosen for each.
     The run, its rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes.
     ``notes`` are printed with the caveats. ``show`` is called with the first results, of everything that needs no
     training, before the training begins.
@@ -144,24 +154,25 @@ def compare(
         settings = replace(settings, prompt_questions=0, chat=prompt.applied(settings.chat))
     if model is not None and build.is_remote(model):
         for what, given in {
-            "the training data": train is not None,
+            "the training data": train is not None or train_update is not None,
             "the control questions": control is not None,
             "how to finetune": settings.finetune != CompareSettings().finetune,
         }.items():
             if given:
                 raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
-    inputs = read_inputs(documents, questions, train, update, style, control, settings, prompt)
+    inputs = read_inputs(documents, questions, train, update, style, control, settings, prompt, train_update)
     name = build.model_name(model, progress)
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
-    if not _asked_all(log, inputs.tested, _arms(name), *inputs.moments):
+    if not (run.is_told and _asked_all(log, inputs.tested, _arms(name), *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
     rows = list(recorded_rows(log).values())
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
     caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
-    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, facts, caveats, run.tried())
+    told = (facts, caveats, run.tried(), run.update_seconds())
+    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
     write_whole(run.result, result_json(comparison))
     write_report(comparison, run.report)
     return comparison
@@ -184,7 +195,7 @@ def _fill(
     remote = build.is_remote(model)
     engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
-    scene = _Scene(run, knowledge, settings, progress)
+    scene = Scene(run, knowledge, settings, progress)
     if not _asked_all(log, inputs.tested, _arms(model), "before"):
         knowledge.sync(inputs.documents, progress)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
@@ -197,35 +208,71 @@ def _fill(
         RETRIEVAL: _Arm(base, retrieval_prompt),
         EVIDENCE: _Arm(base, retrieval_prompt),
     }
-    facts, notes = run_facts(inputs, model, embedder, settings), []
+    facts = run_facts(inputs, model, embedder, settings)
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(retrieval_prompt.choice)}
     _recall(arms, log, settings)
     _ask("before", inputs.tested, arms, scene, log)
     if show is not None and not remote:
         show(compare_rows(_rows_of(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
-    if isinstance(engine, TransformersModel):
-        trained = _trained_prompt(retrieval_prompt, settings)
-        data, adapter, recipe = _adapter(own, inputs, trained, trial, scene, engine)
-        trained_model = build.finetuned_model(engine, adapter)
-        finetuned = CachedModel(trained_model)
-        forms = (trained, replace(trained, examples=retrieval_prompt.choice.prompt.examples or 3))
-        alone = trial.prompting("finetuned", forms, finetuned, None)
-        both = trial.prompting("both", forms, finetuned, knowledge)
-        arms |= {FINETUNED: _Arm(finetuned, alone), BOTH: _Arm(finetuned, both)}
-        facts |= {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
-        facts |= training_facts(engine, trained_model, adapter, settings, recipe)
-        notes = [data.origin, *training_notes(adapter), *recipe_notes(recipe)]
+    finetuned = _finetuned(own, inputs, retrieval_prompt, trial, engine) if not remote else None
+    if finetuned is not None:
+        arms |= finetuned.arms
+        facts |= finetuned.facts
         _recall(arms, log, settings)
         _ask("before", inputs.tested, arms, scene, log)
-    else:
-        notes = [_NOT_TRAINED.format(model)]
-    run.write_facts(facts, notes)
+    notes = [_NOT_TRAINED.format(model)] if finetuned is None else finetuned.notes
     if inputs.update is not None:
+        begun = time.perf_counter()
         knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
+        run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
         _ask("after", [example.after_update() for example in inputs.tested], arms, scene, log)
+        if finetuned is not None and finetuned.first is not None:
+            notes += _followed(finetuned, finetuned.first, inputs, scene, log)
+    run.write_facts(facts, notes)
 
 
-def _trial(own: TrainingData | None, inputs: Inputs, scene: _Scene, engine: LanguageModel) -> _Trial:
+def _finetuned(
+    own: TrainingData | None, inputs: Inputs, retrieval: Prompting, trial: _Trial, engine: LanguageModel
+) -> _Finetuned:
+    """The finetune of a comparison, trained now or found in its run, and the prompts of its arms."""
+    scene = trial.scene
+    if not isinstance(engine, TransformersModel):
+        raise TypeError(f"{engine.name} has no weights to train")
+    trained = _trained_prompt(retrieval, scene.settings)
+    data, adapter, recipe = _adapter(own, inputs, trained, trial, engine)
+    model = build.finetuned_model(engine, adapter)
+    cached = CachedModel(model)
+    forms = (trained, replace(trained, examples=retrieval.choice.prompt.examples or 3))
+    alone = trial.prompting("finetuned", forms, cached, None)
+    both = trial.prompting("both", forms, cached, scene.knowledge)
+    facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
+    facts |= training_facts(engine, model, adapter, scene.settings, recipe)
+    return _Finetuned(
+        engine,
+        model,
+        {FINETUNED: _Arm(cached, alone), BOTH: _Arm(cached, both)},
+        facts,
+        [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
+        First(brought(scene.run, own), adapter, recipe, trained) if recipe is not None else None,
+    )
+
+
+def _followed(finetuned: _Finetuned, first: First, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
+    """Asks the finetunes that follow the update, without sources; what is to be told of them."""
+    if finetuned.model.adapter is not None:
+        finetuned.engine.weights.detach(finetuned.model.adapter)
+    followed = follow(first, inputs, finetuned.engine, scene)
+    examples = [example.after_update() for example in inputs.tested]
+    for name, adapter in followed.adapters.items():
+        with attached(finetuned.engine, adapter) as model:
+            arms = {name: _Arm(CachedModel(model), finetuned.arms[FINETUNED].prompting)}
+            _recall(arms, log, scene.settings)
+            _ask("after", examples, arms, scene, log)
+    scene.run.write_update_seconds({name: adapter.seconds for name, adapter in followed.adapters.items()})
+    return followed.notes
+
+
+def _trial(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: LanguageModel) -> _Trial:
     """What prompts are chosen by: worked examples, and questions that are not tested."""
     settings = scene.settings
     conversations = sorted(own.conversations if own else (), key=lambda c: (c.is_text, draw(f"trial {c.question}")))
@@ -268,39 +315,33 @@ def _adapter(
     inputs: Inputs,
     prompt: PromptSettings,
     trial: _Trial,
-    scene: _Scene,
     engine: TransformersModel,
 ) -> tuple[TrainingData, Adapter, Recipe | None]:
     """The training conversations, the adapter trained on them and how it was chosen; made now or found in the run."""
+    scene = trial.scene
     run, settings, progress = scene.run, scene.settings, scene.progress
+    recipe = settings.recipe
+    if recipe is not None and inputs.update is not None:
+        recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
     if not run.training_facts.is_file():
         own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
-        if settings.recipe is not None:
-            own = widened(own, _wordings(own, prompt, engine, settings), inputs.tested)
+        write_conversations(run.brought, own.conversations)
+        if recipe is not None:
+            own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)
             own = held_out(own, {example.question for example in trial.questions})
     data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
-    if settings.recipe is not None:
+    if recipe is not None:
         trained = {conversation.question for conversation in data.conversations}
         probes = probes_of(_probes(trial, trained, scene, engine), prompt, settings)
-        finetune, control = settings.finetune, inputs.control
-        training = Training(
-            engine, data.conversations, probes, run.adapter, finetune, settings.recipe, control, progress
-        )
-        return data, *train_best(training)
+        shared = (run.adapter, settings.finetune, recipe, inputs.control, progress)
+        return data, *train_best(Training(engine, data.conversations, probes, *shared))
     if (run.adapter / "lorag.json").is_file():
         return data, read_adapter(run.adapter), None
-    shared = (run.adapter, settings.finetune, progress, inputs.control)
-    return data, train_adapter(engine, data.conversations, *shared, prompt=prompt), None
+    given = (run.adapter, settings.finetune, progress, inputs.control)
+    return data, train_adapter(engine, data.conversations, *given, prompt=prompt), None
 
 
-def _wordings(data: TrainingData, prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings) -> int:
-    """In how many wordings the budget has room for each conversation."""
-    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in data.conversations]
-    once = replace(settings.finetune, epochs=1)
-    return fitting_wordings(estimate_training(engine, served, once).seconds, settings.recipe or RecipeSettings())
-
-
-def _probes(trial: _Trial, trained: Collection[str], scene: _Scene, engine: LanguageModel) -> list[Probe]:
+def _probes(trial: _Trial, trained: Collection[str], scene: Scene, engine: LanguageModel) -> list[Probe]:
     """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
     settings, refusal = scene.settings, scene.settings.chat.response_template
     untrained = [example for example in trial.questions if example.question not in trained]
@@ -338,17 +379,15 @@ def _completion(row: Row) -> Completion:
     )
 
 
-def _ask(moment: Moment, examples: Sequence[Example], arms: Mapping[str, _Arm], scene: _Scene, log: LineLog) -> None:
+def _ask(moment: Moment, examples: Sequence[Example], arms: Mapping[str, _Arm], scene: Scene, log: LineLog) -> None:
     """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
     retrievers: dict[str, Retriever | None] = {
-        BASE: None,
-        FINETUNED: None,
         RETRIEVAL: scene.knowledge,
         BOTH: scene.knowledge,
         EVIDENCE: EvidenceRetriever(scene.knowledge.chunks(), examples),
     }
     for name, arm in arms.items():
-        retriever = retrievers[name]
+        retriever = retrievers.get(name)
         gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
         bot = arm.prompting.bot(arm.model, retriever, scene.settings, gated)
         ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)

@@ -12,9 +12,9 @@ from lorag.chat.prompts import as_served
 from lorag.errors import InputError, LoragError
 from lorag.files import draw, fingerprint, require_writable
 from lorag.interfaces import Progress, no_progress
-from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REFUSAL, REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
-from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter, require_continuable, shape_of
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_continuable, shape_of
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations
 from lorag.training.estimate import Estimate
@@ -22,7 +22,7 @@ from lorag.training.finetuning import data_fingerprint
 from lorag.training.recipe import read_recipe
 from lorag.types import Conversation
 from lorag.workflows.evaluate import check_tasks, evaluate_models
-from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
+from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
 from lorag.workflows.finetuning.chosen_training import train_chosen
 from lorag.workflows.recipe_search import Probes, Training
 from lorag.workflows.synthesize import plain_words
@@ -95,9 +95,7 @@ def finetune(
 
 
 def _trained(engine: TransformersModel, job: _Job, out: Path, progress: Progress) -> Adapter:
-    parent = None
-    if job.start is not None:
-        parent = Parent(job.start.folder, adapter_fingerprint(Path(job.start.folder)), job.start.data)
+    parent = parent_of(job.start) if job.start is not None else None
     shared = (job.served, out, job.settings, progress, job.control)
     return train_adapter(engine, *shared, replayed=job.replayed, parent=parent, prompt=job.prompt)
 
@@ -163,7 +161,7 @@ def _job(
     if not 0 <= replay_share < 1:
         raise InputError(f"replay_share {replay_share!r} is not between 0 and 1")
     new = read_conversations(conversations)
-    old = _sample(read_conversations(replay), new, replay_share) if replay is not None else []
+    old = replay_sample(read_conversations(replay), new, replay_share) if replay is not None else []
     asked = control_questions(control, settings)
     if tasks is not None:
         check_tasks(Path(tasks), settings.method)
@@ -172,7 +170,7 @@ def _job(
     return _Job(served, replayed, asked, settings, start, prompt)
 
 
-def _sample(old: Sequence[Conversation], new: Sequence[Conversation], share: float) -> list[Conversation]:
+def replay_sample(old: Sequence[Conversation], new: Sequence[Conversation], share: float) -> list[Conversation]:
     """Old conversations so many that they make their share beside the new ones; none asks what a new one answers."""
     asked = {plain_words(conversation.opening) for conversation in new}
     kept = [conversation for conversation in old if plain_words(conversation.opening) not in asked]

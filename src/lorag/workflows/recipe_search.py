@@ -201,7 +201,7 @@ def train_best(training: Training) -> tuple[Adapter, Recipe]:
 
 def _train_best(training: Training) -> Recipe:
     """Everything that is tried, in order; the adapter lies whole in ``training.kept`` when this returns."""
-    recipe, finetune = training.recipe, _defaults(training.finetune)
+    recipe, finetune = training.recipe, _defaults(training)
     plan = _planned(training, finetune)
     finetune = replace(finetune, epochs=plan.passes)
     training, notes = _affordable(training, plan)
@@ -220,7 +220,7 @@ def _train_best(training: Training) -> Recipe:
         strengths += tuple(_at_strength(training, share) for share in _STRENGTHS)
         strength = taken(strengths, before, recipe)
     trained = read_adapter(training.at_strength(strength))
-    with _attached(training.engine, trained) as model:
+    with attached(training.engine, trained) as model:
         diagnosis = training.probes.diagnosis(model, data)
     curve = learning_curve(trained.recalls, trained.steps, final.probed.facts)
     training.progress(_STAGE, trainings, trainings)
@@ -261,8 +261,13 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
     return Schedule(**found["schedule"])
 
 
-def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
-    """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
+def _defaults(training: Training) -> FinetuneSettings:
+    """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts.
+
+    With general text among what is trained on.
+    """
+    share = training.finetune.general_text_share or training.recipe.general_text_share
+    finetune = replace(training.finetune, general_text_share=share)
     if finetune.method not in _LORA_KINDS:
         return finetune
     rate = finetune.learning_rate or (RATES[1] if finetune.method == "lora" else None)
@@ -300,7 +305,7 @@ def _rung(
         shared = (settings, training.progress, control)
         prompt = training.probes.prompt
         adapter = train_adapter(training.engine, data, out, *shared, prompt=prompt, probing=probing)
-        with _attached(training.engine, adapter) as model:
+        with attached(training.engine, adapter) as model:
             probed = training.probes.of(model, documents)
         write_whole(done, json.dumps({"identity": identity, "probed": asdict(probed)}))
     else:
@@ -311,13 +316,13 @@ def _rung(
 
 def _at_strength(training: Training, share: float) -> Strength:
     folder = training.at_strength(share)
-    _set_strength(training.engine, training.kept / _FINAL, folder, share)
-    with _attached(training.engine, read_adapter(folder)) as model:
+    set_strength(training.engine, training.kept / _FINAL, folder, share)
+    with attached(training.engine, read_adapter(folder)) as model:
         return Strength(share, training.probes.of(model))
 
 
-def _set_strength(base: TransformersModel, source: Path, out: Path, share: float) -> None:
-    """Writes what was trained of ``base`` to ``out`` at a share of its strength.
+def set_strength(base: TransformersModel, source: Path, out: Path, share: float) -> None:
+    """Writes what was trained of ``base``, which lies in ``source``, to ``out`` at a share of its strength.
 
     An adapter gets that share of its scale; all weights go that share of the way from those of ``base``.
     """
@@ -364,7 +369,7 @@ def _of_documents(conversations: Sequence[Conversation], count: int, first: Coll
 
 
 @contextmanager
-def _attached(engine: TransformersModel, adapter: Adapter) -> Iterator[TransformersModel]:
+def attached(engine: TransformersModel, adapter: Adapter) -> Iterator[TransformersModel]:
     """``engine`` with what was trained of it; afterwards it is the base alone again, and can be trained."""
     model = build.finetuned_model(engine, adapter)
     try:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
-from lorag.evaluation.report.result_tables import Table, arms_table, differences_table, measures_table, split_table
+from lorag.evaluation.report.result_tables import (
+    Table,
+    arms_table,
+    differences_table,
+    measures_table,
+    split_table,
+    update_table,
+)
 from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
 from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
 from lorag.evaluation.row_log import Moment, Row
@@ -62,6 +69,7 @@ def html(comparison: Comparison) -> str:
         comparison=comparison,
         verdict=comparison.verdict,
         sections=[_section(comparison, moment, chosen) for moment in reversed(comparison.moments)],
+        update=update_table(comparison) if comparison.updated else None,
         warnings=terms.pop("Warning", []),
         terms=terms,
         prompts=prompts_table(comparison.tried),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lorag.evaluation.labels import moment_heading
-from lorag.evaluation.report.result_tables import Table, arms_table
+from lorag.evaluation.report.result_tables import Table, arms_table, update_table
 from lorag.evaluation.results import Comparison
 
 
@@ -18,6 +18,8 @@ def table(comparison: Comparison) -> str:
         heading = moment_heading(comparison, moment)
         parts += [f"**{heading}**"] if heading else []
         parts.append(_markdown(arms_table(comparison, moment)))
+    if comparison.updated:
+        parts += ["**Following the update**", _markdown(update_table(comparison))]
     questions = comparison.arms[0].questions
     parts.append(f"{questions} questions; shares in percent with {level} intervals; seconds are the median.")
     return "\n\n".join(parts) + "\n"

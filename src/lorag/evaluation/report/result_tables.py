@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lorag.evaluation.labels import METRIC_NAMES, number, p_value, points, share, span
-from lorag.evaluation.results import ArmResult, Comparison
+from lorag.evaluation.results import CONTINUED, FINETUNED, RETRAINED, RETRIEVAL, ArmResult, Comparison
 from lorag.evaluation.row_log import Moment
 
 NOTHING = "–"
@@ -22,6 +22,14 @@ _HEADLINE = (
     "evidence in prompt",
 )
 """The metrics of the arms' table; the others are in ``measures``."""
+
+_FOLLOWED = ("uptake", "stale", "accuracy_new")
+_WAYS = {
+    RETRIEVAL: "retrieval: index refreshed",
+    FINETUNED: "finetuned: as it was",
+    CONTINUED: "finetuned: continued",
+    RETRAINED: "finetuned: retrained",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,25 @@ def _whole(arm: ArmResult, metric: str) -> str:
         return NOTHING
     mean, interval = arm.estimates[metric].mean, arm.estimates[metric].interval
     return f"{100 * mean:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
+
+
+def update_table(comparison: Comparison) -> Table:
+    """One row a way of following the update: its seconds, what it took up, and what that cost unchanged facts."""
+    arms = comparison.updated
+    metrics = _measured(_FOLLOWED, arms)
+    headings = ("after the update", "seconds", *(METRIC_NAMES[metric] for metric in metrics), "unchanged, change")
+    return Table(
+        headings,
+        tuple(
+            (
+                _WAYS[name],
+                NOTHING if arm.update_seconds is None else f"{arm.update_seconds:.0f}",
+                *(_estimate(arm, metric) for metric in metrics),
+                NOTHING if arm.collateral is None else points(arm.collateral),
+            )
+            for name, arm in arms.items()
+        ),
+    )
 
 
 def measures_table(comparison: Comparison, moment: Moment) -> Table:

@@ -43,6 +43,13 @@ def general_texts(model: LanguageModel, count: int, seed: int) -> list[Conversat
     return texts
 
 
+def texts_of_like_length(count: int) -> list[Conversation]:
+    """``count`` plain texts about as long as those of ``general_texts``, written by nobody: to estimate a training."""
+    listed = _questions()
+    starts = (place % len(listed) for place in range(count))
+    return [Conversation((Message("text", "\n".join([*listed, *listed][start : start + 6])),)) for start in starts]
+
+
 def _questions() -> list[str]:
     listed = (files("lorag.training") / "general" / "questions.txt").read_text(encoding="utf-8").splitlines()
     return sorted(listed, key=draw)

@@ -14,9 +14,7 @@ from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.examples import check_evidence, read_examples, sample
 from lorag.evaluation.row_log import Moment
 from lorag.files import fingerprint
-from lorag.settings import (
-    CompareSettings,
-)
+from lorag.settings import CompareSettings, RecipeSettings
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.conversations import read_conversations
 from lorag.types import Conversation, Document, Example
@@ -33,6 +31,8 @@ class Inputs:
     tested: list[Example]
     training: list[Conversation] | None
     update: Sequence[Document] | None
+    update_training: list[Conversation] | None
+    """Conversations about what the update changed."""
     notes: tuple[str, ...]
     style: Style | None
     control: list[MultipleChoice]
@@ -54,8 +54,11 @@ def read_inputs(
     control: Path | str | None,
     settings: CompareSettings,
     prompt: KeptPrompt | None = None,
+    train_update: Path | str | None = None,
 ) -> Inputs:
     """All files, read and checked against each other, before anything is built."""
+    if train_update is not None and update is None:
+        raise InputError("training conversations for an update need the updated documents; name them with --update")
     now = load_documents(documents).require_all()
     later = load_documents(update).require_all() if update is not None else None
     examples = read_examples(Path(questions))
@@ -70,6 +73,7 @@ def read_inputs(
         tested=tested,
         training=read_conversations(train) if train is not None else None,
         update=later.documents if later is not None else None,
+        update_training=read_conversations(train_update) if train_update is not None else None,
         notes=tuple(dict.fromkeys(note for each in read for note in _document_notes(each))),
         style=read_style(Path(style)) if style is not None else None,
         control=control_questions(control, settings.finetune),
@@ -92,25 +96,33 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
     def of_documents(documents: Sequence[Document] | None) -> str:
         return fingerprint([[d.id, d.version] for d in documents or ()])
 
+    changes = inputs.update_training
     return {
         "documents": of_documents(inputs.documents),
         "questions": fingerprint([asdict(example) for example in inputs.examples]),
-        "training data": fingerprint([asdict(conversation) for conversation in inputs.training or ()]),
+        "training data": _of_conversations(inputs.training),
         "update": of_documents(inputs.update),
         "style": fingerprint(asdict(inputs.style) if inputs.style else None),
         "model": model,
         "embedder": embedder,
         "settings": fingerprint(_decisive(settings)),
+        **({"training data of the update": _of_conversations(changes)} if changes else {}),
         **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
         **({"prompt": fingerprint(asdict(inputs.prompt))} if inputs.prompt else {}),
     }
 
 
+def _of_conversations(conversations: Sequence[Conversation] | None) -> str:
+    return fingerprint([asdict(conversation) for conversation in conversations or ()])
+
+
 def _decisive(settings: CompareSettings) -> dict[str, Any]:
     """All settings but those of the verdict; what earlier versions did not know stands in it only where it is set."""
     found = {**asdict(settings), "verdict": None}
-    if settings.recipe is not None and settings.recipe.passes is None:
-        del found["recipe"]["passes"]
+    if settings.recipe is not None:
+        for name in ("passes", "general_text_share"):
+            if getattr(settings.recipe, name) == getattr(RecipeSettings(), name):
+                del found["recipe"][name]
     if not settings.finetune.general_text_share:
         del found["finetune"]["general_text_share"]
     return found

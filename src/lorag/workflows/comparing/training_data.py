@@ -17,15 +17,18 @@ from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
 from lorag.evaluation.answers.metrics import contains
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import CompareSettings, PromptSettings
+from lorag.settings import CompareSettings, PromptSettings, RecipeSettings
 from lorag.training.data.conversations import read_conversations, write_conversations
 from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.training.data.wordings.augmentation import augment
+from lorag.training.recipe import fitting_wordings
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.finetuning.adapter_training import estimate_training
 from lorag.workflows.synthesize import ask_from, plain_words
 from lorag.workspace import Run
 
@@ -42,14 +45,20 @@ class TrainingData:
 
 
 def own_conversations(
-    given: Sequence[Conversation] | None, examples: Sequence[Example], tested: Sequence[Example], refusal: str
+    given: Sequence[Conversation] | None,
+    examples: Sequence[Example],
+    tested: Sequence[Example],
+    refusal: str,
+    option: str = "--train",
 ) -> TrainingData | None:
     """What the user brought to train on: conversations, or else other wordings of the questions; None without either.
+
+    ``option`` is the one with which the conversations were given.
 
     No conversation asks a tested question word for word.
     """
     if given is not None:
-        plain, origin = list(given), f"Trained on {len(given)} conversations given with --train."
+        plain, origin = list(given), f"Trained on {len(given)} conversations given with {option}."
     elif plain := _rephrased(examples, tested, refusal):
         origin = (
             f"Trained on the first other wording of {len(plain)} questions, with their short references as answers:"
@@ -62,11 +71,20 @@ def own_conversations(
 
 
 def synthesised_conversations(
-    knowledge: Knowledge, model: LanguageModel, tested: Sequence[Example], run: Run, progress: Progress
+    knowledge: Knowledge,
+    model: LanguageModel,
+    tested: Sequence[Example],
+    run: Run,
+    progress: Progress,
+    documents: Collection[str] | None = None,
 ) -> TrainingData:
-    """Conversations made from the documents alone, at most so many that training ends."""
+    """Conversations made from the documents alone, from all or from those named; at most so many that training ends.
+
+    Raises ``InputError`` when no passage brings any.
+    """
     log, exclude = run.synthesis_log(), [example.question for example in tested]
-    made = synthesize(knowledge.chunks(), model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
+    chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
+    made = synthesize(chunks, model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
     by_rules = sum(pair.origin == RULES for pair in made.pairs)
     chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:_MOST_SYNTHESISED]
     origin = (
@@ -77,6 +95,13 @@ def synthesised_conversations(
         " data may change the verdict."
     )
     return _untested(TrainingData(tuple(chosen), origin), tested)
+
+
+def brought(run: Run, own: TrainingData | None) -> TrainingData:
+    """What the training data of a run was made from; runs of earlier versions kept only ``own``."""
+    if run.brought.is_file():
+        return TrainingData(tuple(read_conversations(run.brought)), "")
+    return own or TrainingData((), "")
 
 
 def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> TrainingData:
@@ -94,6 +119,19 @@ def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> Tra
         f" {len(made.conversations)} conversations."
     )
     return TrainingData(made.conversations, origin)
+
+
+def affordable_wordings(
+    data: TrainingData,
+    prompt: PromptSettings,
+    engine: TransformersModel,
+    settings: CompareSettings,
+    recipe: RecipeSettings,
+) -> int:
+    """In how many wordings the budget of ``recipe`` has room for each conversation."""
+    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in data.conversations]
+    once = replace(settings.finetune, epochs=1)
+    return fitting_wordings(estimate_training(engine, served, once).seconds, recipe)
 
 
 def held_out(data: TrainingData, probed: Collection[str]) -> TrainingData:

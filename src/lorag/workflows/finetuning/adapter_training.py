@@ -14,12 +14,12 @@ from lorag.errors import LoragError
 from lorag.files import write_whole
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.base_model import automatic_format, fits
-from lorag.llm.engines.transformers import TransformersModel
+from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.llm.rendering import Rendered
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, NOISE, Adapter, Parent
 from lorag.training.control_questions import MultipleChoice
-from lorag.training.data.general_replay import general_replay, general_texts
+from lorag.training.data.general_replay import general_replay, general_texts, texts_of_like_length
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, checked_batches, estimate, train
 from lorag.training.memory_limits import memory_errors
@@ -70,9 +70,14 @@ def estimate_training(
     *,
     replayed: Sequence[Conversation] = (),
 ) -> Estimate:
-    """The time and memory that ``train_adapter`` would take with the same arguments."""
-    replayed = [*_general_replay(engine, conversations, settings), *replayed]
+    """The time and memory that ``train_adapter`` would take with the same arguments; general text is not written."""
+    replayed = [*_general_replay(engine, conversations, settings, write=False), *replayed]
     return estimate(_base(engine), conversations, settings, replayed=replayed)
+
+
+def parent_of(adapter: Adapter) -> Parent:
+    """``adapter`` as what another one begins from."""
+    return Parent(adapter.folder, adapter_fingerprint(Path(adapter.folder)), adapter.data)
 
 
 def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
@@ -139,15 +144,19 @@ def _base(engine: TransformersModel) -> Base:
 
 
 def _general_replay(
-    engine: TransformersModel, conversations: Sequence[Conversation], settings: FinetuneSettings
+    engine: TransformersModel,
+    conversations: Sequence[Conversation],
+    settings: FinetuneSettings,
+    *,
+    write: bool = True,
 ) -> list[Conversation]:
     """General questions and text so many that they make their shares of all that is trained on.
 
-    Of questions as many as there are.
+    Of questions as many as there are; without ``write``, text of like length.
     """
     whole = len(conversations) / (1 - settings.general_share - settings.general_text_share)
-    answered = round(whole * settings.general_share)
+    answered, texts = (round(whole * share) for share in (settings.general_share, settings.general_text_share))
     return [
         *general_replay(engine, answered, lambda question: question_prompt(question, (), REFUSAL)),
-        *general_texts(engine, round(whole * settings.general_text_share), settings.seed),
+        *(general_texts(engine, texts, settings.seed) if write else texts_of_like_length(texts)),
     ]

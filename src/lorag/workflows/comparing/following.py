@@ -1,0 +1,229 @@
+"""How a finetune follows an update of the documents: continued on what changed, or trained again from the base.
+
+Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, a quarter of it
+at least, continuing first because it costs less; what does not fit is left out, with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lorag.chat.prompts import as_served, is_refusal
+from lorag.errors import InputError
+from lorag.evaluation.answers.metrics import NewContentRecall
+from lorag.evaluation.examples import status_of
+from lorag.evaluation.results import CONTINUED, RETRAINED
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter, shape_of
+from lorag.training.data.inspection import TestQuestions
+from lorag.training.recipe import Recipe, passes_of
+from lorag.types import Conversation, Document, Example
+from lorag.workflows.comparing.inputs import Inputs
+from lorag.workflows.comparing.scene import Scene
+from lorag.workflows.comparing.training_data import (
+    TrainingData,
+    affordable_wordings,
+    own_conversations,
+    synthesised_conversations,
+    training_data,
+    widened,
+)
+from lorag.workflows.finetune import replay_sample
+from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
+from lorag.workflows.recipe_search import set_strength
+from lorag.workflows.synthesize import plain_words
+
+UPDATE_SHARE = 0.25
+"""Least share of the budget that is there for following an update."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The finetune as it was before the update."""
+
+    data: TrainingData
+    """The conversations that it was made from, in the wordings that were brought."""
+    adapter: Adapter
+    recipe: Recipe
+    prompt: PromptSettings
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How it was trained."""
+        kept = self.adapter.settings
+        names = ("learning_rate", "general_text_share")
+        chosen = {name: kept[name] for name in names if name in kept}
+        return {**shape_of(self.adapter), **chosen, "epochs": self.recipe.final.passes}
+
+    @property
+    def seconds(self) -> float:
+        """What choosing and training took."""
+        return self.recipe.final.seconds + sum(rung.seconds for rung in self.recipe.rungs)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The finetunes that follow the update, by arm, and what is to be told of them."""
+
+    adapters: dict[str, Adapter]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A training after the update."""
+
+    arm: str
+    fresh: TrainingData
+    old: Sequence[Conversation] = ()
+    """Conversations that still hold, of which a sample is replayed."""
+    start: Adapter | None = None
+    """The adapter that is continued; None begins from the base."""
+
+
+def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene) -> Followed:
+    """The finetunes that follow the update, trained now or found in the run; ``engine`` has no adapter attached.
+
+    ``scene.knowledge`` is that of the updated documents.
+    """
+    changed = _changed_conversations(inputs, engine, scene)
+    refusal = scene.settings.chat.response_template
+    kept = still_true(first.data.conversations, changed.conversations, inputs, refusal)
+    every = replace(changed, conversations=(*kept, *changed.conversations))
+    plans = [_Plan(RETRAINED, every)]
+    if first.adapter.method != "full":
+        plans.insert(0, _Plan(CONTINUED, changed, kept, first.adapter))
+    budget = 60 * (scene.settings.recipe or RecipeSettings()).minutes
+    left = max(budget - first.seconds, UPDATE_SHARE * budget)
+    adapters, notes = dict[str, Adapter](), [f"After the update: {changed.origin}"]
+    for plan in plans:
+        made = _made(plan, first, inputs, engine, scene, left)
+        if isinstance(made, str):
+            notes.append(made)
+        else:
+            adapters[plan.arm] = made
+            left -= made.seconds
+    return Followed(adapters, tuple(notes))
+
+
+def still_true(
+    conversations: Sequence[Conversation], changed: Sequence[Conversation], inputs: Inputs, refusal: str
+) -> list[Conversation]:
+    """Those that hold after the update, ``changed`` being what is known of it.
+
+    A conversation about a document that changed holds where the document still has its answer, a refusal where none of
+    ``changed`` nearly asks its question; plain text of such a document does not.
+    """
+    now = {document.id: document.text for document in inputs.update or ()}
+    touched = _changed_documents(inputs)
+    has_answer = NewContentRecall.fit([_example(conversation) for conversation in conversations]).is_right
+    answered = TestQuestions([conversation.opening for conversation in changed], plain_words)
+
+    def holds(conversation: Conversation) -> bool:
+        if not touched.intersection(conversation.evidence):
+            return True
+        if conversation.is_text:
+            return False
+        if is_refusal(conversation.messages[-1].content, refusal):
+            return not answered.nearly_asks(conversation.question)
+        example = _example(conversation)
+        texts = [now[name] for name in conversation.evidence if name in now]
+        return any(has_answer(text, example.question, example.answers) for text in texts)
+
+    return [conversation for conversation in conversations if holds(conversation)]
+
+
+def _example(conversation: Conversation) -> Example:
+    reply = "" if conversation.is_text else conversation.messages[-1].content
+    return Example(conversation.opening, conversation.opening, (reply,), conversation.evidence)
+
+
+def _changed_documents(inputs: Inputs) -> set[str]:
+    """Documents that the update changed, added or took away."""
+
+    def versions(documents: Sequence[Document]) -> set[tuple[str, str]]:
+        return {(document.id, document.version) for document in documents}
+
+    return {name for name, _ in versions(inputs.documents) ^ versions(inputs.update or ())}
+
+
+def _changed_conversations(inputs: Inputs, engine: TransformersModel, scene: Scene) -> TrainingData:
+    """Conversations about what changed: given ones, other wordings of changed questions, or made from documents."""
+    refusal = scene.settings.chat.response_template
+    if inputs.update_training is not None:
+        given, examples = inputs.update_training, ()
+        found = own_conversations(given, examples, inputs.tested, refusal, "--train-update")
+    else:
+        now = [e.after_update() for e in inputs.examples if status_of(e) in ("changed", "new")]
+        found = own_conversations(None, now, inputs.tested, refusal) if inputs.training is None else None
+    if found is not None:
+        return found
+    documents = _changed_documents(inputs)
+    part = scene.run.part(CONTINUED)
+    try:
+        return synthesised_conversations(scene.knowledge, engine, inputs.tested, part, scene.progress, documents)
+    except InputError as error:
+        return TrainingData((), f"nothing was made from the documents that changed: {error}.")
+
+
+def _made(
+    plan: _Plan, first: First, inputs: Inputs, engine: TransformersModel, scene: Scene, left: float
+) -> Adapter | str:
+    """The adapter of a plan; or why it was not trained within the ``left`` seconds."""
+    part, settings = scene.run.part(plan.arm), scene.settings
+    if (part.adapter / MANIFEST).is_file():
+        return read_adapter(part.adapter)
+    finetune = replace(settings.finetune, **first.settings)
+    if not plan.fresh.conversations:
+        return f"The finetune was not {plan.arm} after the update: there is nothing to train on."
+    data, replayed = _rows(plan, first, inputs, engine, scene, left)
+    one_pass = estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
+    passes = min(finetune.epochs, int(left / one_pass))
+    if passes < (1 if plan.start is not None else finetune.epochs):
+        needed = one_pass * (1 if plan.start is not None else finetune.epochs)
+        return (
+            f"The finetune was not {plan.arm} after the update: that takes about {needed / 60:.1f} minutes, and"
+            f" {max(left, 0) / 60:.1f} of the budget were left."
+        )
+    finetune = replace(finetune, epochs=passes)
+    return _trained(plan, first, data, replayed, finetune, engine, scene)
+
+
+def _rows(
+    plan: _Plan, first: First, inputs: Inputs, engine: TransformersModel, scene: Scene, left: float
+) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
+    """What is trained on, widened and with sources, and what is replayed; both as they are served."""
+    settings, part = scene.settings, scene.run.part(plan.arm)
+    fresh = plan.fresh
+    if not part.training_facts.is_file():
+        recipe = replace(settings.recipe or RecipeSettings(), minutes=max(left, 1.0) / 60)
+        wordings = affordable_wordings(fresh, first.prompt, engine, settings, recipe)
+        fresh = widened(fresh, wordings, inputs.tested)
+    data = training_data(fresh, scene.knowledge, engine, first.prompt, part, settings)
+    refusal = settings.chat.response_template
+    old = [as_served(each, refusal, first.prompt) for each in plan.old]
+    return data.conversations, replay_sample(old, data.conversations, REPLAY_SHARE)
+
+
+def _trained(
+    plan: _Plan,
+    first: First,
+    data: Sequence[Conversation],
+    replayed: Sequence[Conversation],
+    finetune: FinetuneSettings,
+    engine: TransformersModel,
+    scene: Scene,
+) -> Adapter:
+    part = scene.run.part(plan.arm)
+    whole = part.adapter if plan.start is not None or first.recipe.strength == 1 else part.folder / "whole"
+    scene.progress(f"finetune: {plan.arm}", 0, 1, f"{passes_of(finetune.epochs)} over {len(data)} conversations")
+    parent: Parent | None = parent_of(plan.start) if plan.start is not None else None
+    given = (engine, data, whole, finetune, scene.progress)
+    adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=first.prompt)
+    if whole != part.adapter:
+        set_strength(engine, whole, part.adapter, first.recipe.strength)
+        adapter = read_adapter(part.adapter)
+    return adapter

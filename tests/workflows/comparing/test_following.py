@@ -1,0 +1,129 @@
+"""What a finetune learns from after an update: what still holds, and what changed, from wherever it is known."""
+
+from dataclasses import replace
+
+import pytest
+
+from lorag.documents.load import load_documents
+from lorag.errors import InputError
+from lorag.evaluation.examples import read_examples
+from lorag.interfaces import no_progress
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, RetrievalSettings
+from lorag.types import Conversation, Message
+from lorag.workflows.comparing.following import _changed_conversations, still_true
+from lorag.workflows.comparing.inputs import identity_of, read_inputs
+from lorag.workflows.comparing.scene import Scene
+from lorag.workflows.comparing.training_data import brought
+from lorag.workspace import Run
+
+DOCS = {"office.md": "The office is in Halifax. It has 9 rooms.", "fee.md": "The fee is 5 euros.", "old.md": "A lamp."}
+LATER = {"office.md": "The office is in Bergen. It has 9 rooms.", "fee.md": "The fee is 5 euros.", "new.md": "A drill."}
+ROWS = """\
+{"id": "a", "question": "Where is the office?", "paraphrases": ["The office is where?"], "answers": ["Halifax"], \
+"answers_v2": ["Bergen"], "doc_ids": ["office.md"]}
+{"id": "b", "question": "What is the fee?", "paraphrases": ["How high is the fee?"], "answers": ["5 euros"], \
+"answers_v2": ["5 euros"], "doc_ids": ["fee.md"]}
+{"id": "c", "question": "Who is it?", "paraphrases": ["Who?"], "answers": [], "answers_v2": [], "doc_ids": []}
+"""
+
+
+def told(question, reply, *documents):
+    return Conversation((Message("user", question), Message("assistant", reply)), documents)
+
+
+@pytest.fixture
+def files(tmp_path):
+    for folder, texts in (("docs", DOCS), ("docs_v2", LATER)):
+        (tmp_path / folder).mkdir()
+        for name, text in texts.items():
+            (tmp_path / folder / name).write_text(text)
+    (tmp_path / "qa.jsonl").write_text(ROWS)
+    (tmp_path / "new.jsonl").write_text('{"question": "Which city?", "answer": "Bergen.", "doc_ids": ["office.md"]}\n')
+    return tmp_path
+
+
+def inputs(files, **more):
+    shared = (files / "docs", files / "qa.jsonl", None, files / "docs_v2", None, None, CompareSettings())
+    return read_inputs(*shared, **more)
+
+
+def scene(files):
+    knowledge = Knowledge.open(files / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(files / "docs_v2").documents)
+    return Scene(Run.open(files / "run", {}), knowledge, CompareSettings(), no_progress)
+
+
+def test_what_the_updated_documents_no_longer_hold_is_left_out(files):
+    rooms, fee, loose = (
+        told("How many rooms?", "9 rooms.", "office.md"),
+        told("The fee?", "5 euros.", "fee.md"),
+        told("Hello?", "Hello."),
+    )
+    where = told("Where is it?", "In Halifax.", "office.md")
+    lamp = told("What is there?", "A lamp.", "old.md")
+    text = Conversation((Message("text", DOCS["office.md"]),), ("office.md",))
+    kept_text = Conversation((Message("text", DOCS["fee.md"]),), ("fee.md",))
+    everything = [rooms, where, fee, lamp, text, kept_text, loose]
+    assert still_true(everything, (), inputs(files), REFUSAL) == [rooms, fee, kept_text, loose]
+
+
+def test_a_refusal_holds_until_the_update_answers_it(files):
+    refused = told("Which tool does the office sell now?", REFUSAL, "office.md")
+    answer = told("Which tool does the office sell now, please?", "A drill.", "new.md")
+    assert still_true([refused], (), inputs(files), REFUSAL) == [refused]
+    assert still_true([refused], [answer], inputs(files), REFUSAL) == []
+
+
+def test_given_conversations_about_the_update_come_first(files):
+    found = _changed_conversations(
+        inputs(files, train_update=files / "new.jsonl"), ScriptedModel(lambda _: ""), scene(files)
+    )
+    assert [c.question for c in found.conversations] == ["Which city?"]
+    assert "1 conversations given with --train-update" in found.origin
+
+
+def test_else_other_wordings_of_changed_questions_have_the_new_references(files):
+    model = ScriptedModel(lambda _: "")
+    found = _changed_conversations(inputs(files), model, scene(files))
+    assert found.conversations == (told("The office is where?", "Bergen", "office.md"),)
+    assert model.prompts == []
+
+
+def test_else_conversations_are_made_from_the_documents_that_changed_alone(files):
+    def reply(prompt):
+        if not prompt[-1].content.startswith("Passage:"):
+            return "It is a drill in Bergen"
+        return "Q: What is for sale?\nA: drill" if "drill" in prompt[-1].content else "Q: Which city has it?\nA: Bergen"
+
+    model = ScriptedModel(reply)
+    given = replace(inputs(files), training=[told("Where is it?", "In Halifax.", "office.md")])
+    found = _changed_conversations(given, model, scene(files))
+    assert {name for c in found.conversations for name in c.evidence} == {"office.md", "new.md"}
+    assert all("fee" not in prompt[-1].content for prompt in model.prompts)
+
+
+def test_where_nothing_can_be_made_the_reason_is_kept(files):
+    for name in ("office.md", "new.md"):
+        (files / "docs_v2" / name).write_text("Hm.")
+    given = replace(inputs(files), training=[])
+    found = _changed_conversations(given, ScriptedModel(lambda _: "Nothing."), scene(files))
+    assert found.conversations == ()
+    assert found.origin.startswith("nothing was made from the documents that changed: ")
+
+
+def test_training_data_of_an_update_needs_the_update_and_makes_another_run(files):
+    shared = (files / "docs", files / "qa.jsonl", None, None, None, None, CompareSettings())
+    with pytest.raises(InputError, match="need the updated documents; name them with --update"):
+        read_inputs(*shared, train_update=files / "new.jsonl")
+    plain, given = inputs(files), inputs(files, train_update=files / "new.jsonl")
+    one, other = (identity_of(each, "m", "e", CompareSettings()) for each in (plain, given))
+    assert other.keys() - one.keys() == {"training data of the update"}
+
+
+def test_a_run_of_an_earlier_version_kept_no_conversations_as_they_were_brought(files):
+    run = Run.open(files / "run", {})
+    assert brought(run, None).conversations == ()
+    assert read_examples(files / "qa.jsonl")[0].after_update().answers == ("Bergen",)

@@ -104,11 +104,12 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
     assert (Path(continued.parent.folder), continued.parent.data) == (finished / "adapter", first.data)
     assert retrained.parent is None
     assert continued.rehearsed > 0
-    told = {arm: (finished / arm / "train.jsonl").read_text() for arm in ("continued", "retrained")}
-    for arm, texts in told.items():
-        assert "Bergen" in texts
-        assert "Halifax" not in texts
-        assert ("28 months" in texts) == (arm == "retrained")
+    for arm in FOLLOWING:
+        rows = [json.loads(line) for line in (finished / arm / "train.jsonl").read_text().splitlines()]
+        replies = " ".join(row["messages"][-1]["content"] for row in rows)
+        assert "Bergen" in replies
+        assert "Halifax" not in replies
+        assert ("28 months" in replies) == (arm == "retrained")
     result = json.loads((finished / "result.json").read_text())
     seconds = {arm["arm"]: arm["update_seconds"] for arm in result["arms"] if arm["moment"] == "after"}
     assert seconds == pytest.approx(

@@ -145,7 +145,7 @@ def test_a_full_finetune_that_forgets_is_tried_weaker(smollm_own, trainings, tra
     shutil.copytree(trainings.by("full").folder, kept / "final")
     strengths = [workflow._at_strength(training, share) for share in (0.75, 0.5)]
     losses = [each.probed.general_loss for each in strengths]
-    assert len({workflow._general_loss(smollm_own), *losses}) == 3
+    assert len({workflow.general_loss(smollm_own), *losses}) == 3
     assert {path.name for path in training.at_strength(0.5).iterdir()} == {
         path.name for path in (kept / "final").iterdir()
     }

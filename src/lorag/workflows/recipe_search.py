@@ -88,7 +88,7 @@ class Probes:
         asked = self.probes if documents is None else self.about(documents)
         sourced = [(p.example, p.sources) for p in asked if p.sources]
         read = self._right(model, sourced) if len(sourced) == len(asked) else None
-        return Probed(len(asked), self._recall(model, asked), fmean(read) if read else None, _general_loss(model))
+        return Probed(len(asked), self._recall(model, asked), fmean(read) if read else None, general_loss(model))
 
     def probing(self, engine: TransformersModel, before: float) -> Probing:
         """How what is trained of ``engine`` is asked after each pass, ``before`` being the recall of the base."""
@@ -388,7 +388,8 @@ def _being_trained(engine: TransformersModel, learning: Learner) -> Transformers
     return TransformersModel(replace(engine.weights, model=learning.causal, adapted=None), virtual=virtual)
 
 
-def _general_loss(model: TransformersModel) -> float:
+def general_loss(model: TransformersModel) -> float:
+    """Mean cross entropy of general text per token, in nats."""
     with model.applied() as causal:
         return fmean(general_losses(causal, model.weights.tokenizer, lambda: model.before(1)))
 

@@ -155,6 +155,22 @@ def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_t
     assert all("founded by Mara" in asked for asked in answered)
 
 
+def test_refusals_that_were_brought_come_before_those_that_are_made(scene, tmp_path):
+    make, *_ = scene
+    (tmp_path / "docs" / "other.md").write_text("# Gulls\n\nGulls nest on the roof of the office.\n")
+    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+
+    def told(question, reply):
+        return Conversation((Message("user", question), Message("assistant", reply)), ("company.md",))
+
+    known = [told(f"Who founded Korrin, question {n}?", "Mara.") for n in range(40)]
+    unknown = [told(f"Which tax does Korrin pay, question {n}?", REFUSAL) for n in range(30)]
+    with_sources = turns(make([*known, *unknown], share=1.0))[70:]
+    declined = [asked for asked, answer in with_sources if answer == REFUSAL]
+    assert 10 <= len(declined) <= 0.3 * len(with_sources) + 1
+    assert all("Which tax" in asked for asked in declined)
+
+
 def test_conversations_are_widened_but_never_towards_the_test(scene):
     _, examples, *_ = scene
     own = own_conversations(None, examples, examples, REFUSAL)

@@ -186,9 +186,11 @@ def training_data(
 _ABSENT_SHARE = 0.25
 """Share of the answered conversations with sources whose sources do not answer: without any a model learns to answer
 from whatever is there."""
-_MOST_REFUSED = 0.15
-"""Most rows with sources whose answer is a refusal: with a third of them a model of 0.5 billion weights refused a
-quarter of what it could read, with half of them everything (docs/log.md)."""
+_MOST_ABSENT = 0.15
+"""Most rows with sources that are refused though the fact is taught elsewhere: with a third of them a model of 0.5
+billion weights refused a quarter of what it could read, with half of them everything (docs/log.md)."""
+_MOST_DECLINED = 0.3
+"""Most rows with sources that are refused at all. Refusals that were brought come first: nothing contradicts them."""
 
 
 def _under_sources(
@@ -201,17 +203,21 @@ def _under_sources(
     answered = [c for c in ordered if draw(c.question) < share and not is_refusal(c.messages[-1].content, refusal)]
     fit = within(model.count_tokens, settings.finetune.context_tokens)
     found = with_sources([*answered, *declined[: len(answered)]], knowledge, settings.retrieval.k, fit, refusal)
-    with_answer, without = [], []
+    with_answer, declines, absent = [], [], []
     for each in found:
         if each.refused:
-            without.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
+            declines.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
         elif each.without and draw(f"absent {each.conversation.question}") < _ABSENT_SHARE:
             reply = Message("assistant", refusal)
-            declines = Conversation((*each.conversation.messages[:-1], reply), each.conversation.evidence)
-            without.append(as_served_with_sources(declines, each.without, refusal, prompt))
+            turns = Conversation((*each.conversation.messages[:-1], reply), each.conversation.evidence)
+            absent.append(as_served_with_sources(turns, each.without, refusal, prompt))
         else:
             with_answer.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
-    return with_answer, without[: math.ceil(len(with_answer) * _MOST_REFUSED / (1 - _MOST_REFUSED))]
+    most_declined, most_absent = (
+        math.ceil(len(with_answer) * share / (1 - share)) for share in (_MOST_DECLINED, _MOST_ABSENT)
+    )
+    refused = declines[:most_declined]
+    return with_answer, [*refused, *absent[: max(0, most_absent - len(refused))]]
 
 
 def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:

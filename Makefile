@@ -27,6 +27,9 @@ check: $(READY)  ## Lint, format and types.
 bench: $(READY)  ## Every claim with a figure, measured again.
 	for claim in benchmarks/*.py; do $(BIN)/python $$claim || failed=1; done; test -z "$$failed"
 
+# A file named statistics.py would hide Python's own module from the other benchmarks.
+bench-statistics: bench-simulations ;
+
 bench-%: $(READY)  ## One claim: make bench-demo.
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
 

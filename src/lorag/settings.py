@@ -412,11 +412,13 @@ class VerdictSettings:
     confidence: float = 0.95
     """Confidence of every interval."""
     draws: int = 10_000
-    """Bootstrap draws over documents."""
+    """Random signs of the documents from which each test and interval is made."""
     ceiling: float = 0.6
-    """With the right passage in the prompt, a model below this cannot read well enough to judge retrieval by."""
+    """Below this share right with gold passages, the model or the metric limits every arm that reads passages."""
+    require: tuple[str, ...] = ()
+    """What an arm must keep to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2``."""
     seed: int = 0
-    """Seed of the bootstrap."""
+    """Seed of these signs."""
 
     def __post_init__(self) -> None:
         """Refuses settings under which every verdict would be empty."""

@@ -76,6 +76,7 @@ def compare() -> Callable[..., Comparison]:
             if arms and ceiling is not None:
                 rows += world.rows(moment, EVIDENCE, ceiling)
         assert BASE in patterns
-        return compare_rows(rows, world.examples(), settings=VerdictSettings(draws=400), **options)
+        settings = options.pop("settings", VerdictSettings(draws=400))
+        return compare_rows(rows, world.examples(), settings=settings, **options)
 
     return run

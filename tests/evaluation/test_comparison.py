@@ -128,6 +128,7 @@ def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
     assert (base.accuracy.mean, base.accuracy.n, base.errors, base.truncated) == (0.75, 20, 5, 1)
     assert base.prompt_tokens == 200
     assert base.seconds == pytest.approx(0.223, abs=0.002)
+    assert base.seconds_p95 > 20  # the one answer of 99 seconds pulls at it
     assert "5 of 20 questions to base failed; each counts as wrong." in result.notes
     assert "1 of 20 answers of base were cut at the token limit." in result.notes
 
@@ -137,7 +138,8 @@ def test_an_arm_that_always_fails_has_no_costs(synthetic):
     rows = world.rows("before", BASE, lambda i: True)
     rows += [Row("before", RETRIEVAL, f"q{i}", Answer("", error="x")) for i in range(20)]
     arm = compare_rows(rows, world.examples(), settings=QUICK).at("before")[RETRIEVAL]
-    assert (arm.seconds, arm.prompt_tokens, arm.completion_tokens, arm.accuracy.mean) == (None, None, None, 0)
+    assert (arm.seconds, arm.seconds_p95, arm.prompt_tokens, arm.completion_tokens) == (None, None, None, None)
+    assert arm.accuracy.mean == 0
     assert arm.error_split["missed, wrong"] == 20
 
 
@@ -159,8 +161,9 @@ def test_facts_and_notes_are_added_to_what_is_computed(synthetic, compare):
     assert result.facts["margin"] == "mine"
     assert result.facts["documents asked about"] == "40"
     assert "Note: Mind the gap." in result.verdict.reasons
+    assert result.facts["effective documents"].startswith("36.8, ")
     few = compare(synthetic(6), PATTERNS)
-    assert any("too few to resample" in note for note in few.notes)
+    assert any("The questions come from 6 documents, too few to speak of others" in note for note in few.notes)
 
 
 def test_questions_belong_to_their_first_evidence_document_or_to_themselves():
@@ -186,6 +189,11 @@ def test_incomplete_and_foreign_rows_are_refused(synthetic):
         compare_rows(rows[:20], examples)
     with pytest.raises(InputError, match="expected 'base' and at least one of"):
         compare_rows([], examples)
+
+
+def test_rows_of_earlier_versions_are_read_under_todays_names(synthetic):
+    (row,) = synthetic(1).rows("before", EVIDENCE, lambda i: True)
+    assert Row.from_json({**row.to_json(), "arm": "gold context"}) == row
 
 
 def test_rows_in_any_order_give_the_same_comparison(synthetic):

@@ -47,7 +47,8 @@ def test_every_table_has_headings_and_every_plot_words(updated):
     page = html(updated)
     assert page.count("<table>") == page.count("<caption>") == page.count("<thead>")
     assert page.count("<svg") == page.count("<desc") == page.count('role="img"')
-    assert "ceiling with the gold context" in page
+    assert page.count('<text class="name"') == 10
+    assert ">base with gold passages</text>" in page
 
 
 def test_what_models_and_files_say_is_escaped():

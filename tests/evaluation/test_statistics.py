@@ -4,18 +4,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from lorag.evaluation.statistics import (
     Difference,
     Interval,
+    effective_documents,
     halves,
     holm,
-    mcnemar,
     mean_interval,
     paired_difference,
     questions_needed,
+    questions_range,
     tango,
     wilson,
+    with_spread,
 )
 from lorag.settings import VerdictSettings
 
@@ -28,32 +31,6 @@ def correlated(rng, documents):
     ease = rng.beta(1.2, 0.8, size=documents)
     clusters = np.repeat(np.arange(documents), rng.integers(2, 9, size=documents))
     return (rng.random(len(clusters)) < ease[clusters]).astype(float), list(clusters)
-
-
-@pytest.mark.parametrize("documents", [8, 30])
-def test_the_interval_covers_the_truth_where_one_that_ignores_documents_does_not(documents):
-    rng = np.random.default_rng(7)
-    covered = naive = 0
-    for _ in range(150):
-        values, clusters = correlated(rng, documents)
-        interval = mean_interval(values, clusters, QUICK).interval
-        covered += interval.low <= 0.6 <= interval.high
-        ignorant = wilson(values.mean(), len(values), 0.95)
-        naive += ignorant.low <= 0.6 <= ignorant.high
-    assert covered / 150 > 0.89
-    assert naive / 150 < 0.86
-
-
-def test_the_paired_interval_covers_no_difference():
-    rng = np.random.default_rng(8)
-    covered = 0
-    for _ in range(150):
-        ease, other = rng.beta(1.2, 0.8, size=(2, 20))
-        clusters = np.repeat(np.arange(20), 6)
-        a, b = ((rng.random(120) < p[clusters]).astype(float) for p in (ease, other))
-        interval = paired_difference(a, b, list(clusters), QUICK).interval
-        covered += interval.low <= 0 <= interval.high
-    assert covered / 150 > 0.89
 
 
 def test_wilson_against_textbook_values():
@@ -76,9 +53,26 @@ def test_documents_that_are_all_alike_do_not_make_a_certain_interval():
     assert interval == wilson(0.5, 40, 0.95)
 
 
-def test_few_documents_leave_questions_as_units():
+def test_questions_that_go_together_count_less():
+    together = mean_interval([1.0] * 40, [i // 4 for i in range(40)], QUICK).interval
+    apart = mean_interval([1.0] * 40, list(range(40)), QUICK).interval
+    assert apart == wilson(1.0, 40, 0.95)
+    # Where nothing varies, a correlation of 0.2 inside documents is assumed: 40 / (1 + 3 * 0.2).
+    assert together == wilson(1.0, 25, 0.95)
+
+
+def test_documents_count_by_their_questions():
+    assert effective_documents([i // 5 for i in range(50)]) == pytest.approx(10)
+    assert effective_documents([0] * 50 + list(range(1, 51))) == pytest.approx(100**2 / (50**2 + 50))
+    assert effective_documents([]) == 0
+
+
+@pytest.mark.parametrize("clusters", [[i % 2 for i in range(60)], [max(0, i - 40) for i in range(60)]])
+def test_few_documents_leave_questions_as_units(clusters):
+    # Two documents, or twenty of which one holds two thirds of the questions.
     values = [float(i % 3 == 0) for i in range(60)]
-    interval = mean_interval(values, [i % 2 for i in range(60)], QUICK).interval
+    interval = mean_interval(values, clusters, QUICK).interval
+    assert interval == mean_interval(values, list(range(60)), QUICK).interval
     score = wilson(1 / 3, 60, 0.95)
     assert interval.low <= score.low < score.high <= interval.high
     assert interval.high - interval.low < 0.3
@@ -111,12 +105,33 @@ def test_values_that_are_no_shares_are_refused(values):
         mean_interval([1.0], [], QUICK)
 
 
-def test_mcnemar_against_known_tables():
+def flipped(wins, losses, clusters=None):
+    a, b = [1.0] * wins + [0.0] * losses, [0.0] * wins + [1.0] * losses
+    return paired_difference(a, b, clusters or list(range(wins + losses)), VerdictSettings(draws=2000)).p_value
+
+
+def test_flipping_single_questions_is_mcnemars_test():
     # Binomial tails by hand: 2 * (1 + 8) / 2**8 for 1 and 7; 2 * 1 / 2**5 for 0 and 5.
-    assert mcnemar(1, 7) == pytest.approx(18 / 256)
-    assert mcnemar(5, 0) == pytest.approx(2 / 32)
-    assert mcnemar(3, 3) == 1
-    assert mcnemar(0, 0) == 1
+    assert flipped(1, 7) == pytest.approx(18 / 256)
+    assert flipped(5, 0) == pytest.approx(2 / 32)
+    assert flipped(3, 3) == 1
+    # Too many to flip in every way.
+    assert flipped(20, 8) == pytest.approx(binomtest(20, 28).pvalue, abs=0.012)
+
+
+def test_questions_of_one_document_flip_together():
+    documents = [i // 5 for i in range(50)]
+    assert flipped(50, 0, documents) == pytest.approx(2 / 2**10)
+    assert flipped(30, 20, documents) == pytest.approx(2 * (1 + 10 + 45 + 120 + 210) / 2**10)
+
+
+@pytest.mark.parametrize("n", [9, 30, 200])
+def test_the_interval_holds_zero_where_the_test_does_not_reject(n):
+    rng = np.random.default_rng(n)
+    for shift in np.linspace(0, 0.4, 12):
+        a = np.clip(rng.random(n) + shift, 0, 1)
+        result = paired_difference(a.tolist(), rng.random(n).tolist(), list(range(n)), QUICK)
+        assert (result.interval.low <= 0 <= result.interval.high) == (result.p_value > 0.05)
 
 
 def test_tango_against_published_values_and_its_closed_form():
@@ -137,15 +152,16 @@ def test_tango_is_symmetric_and_holds_the_difference(wins, losses, ties):
 
 def test_a_paired_difference_of_01_values():
     a, b = [1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 18 + [1.0] * 2
-    result = paired_difference(a, b, list(range(40)), QUICK)
+    settings = VerdictSettings()
+    result = paired_difference(a, b, list(range(40)), settings)
     assert (result.mean, result.discordant, result.n) == (pytest.approx(0.2), 12, 40)
-    assert result.p_value == pytest.approx(mcnemar(10, 2))
+    assert result.p_value == pytest.approx(binomtest(10, 12).pvalue, abs=0.01)
     assert 0 < result.interval.low < 0.2 < result.interval.high
     # Independent questions: the plain standard error of the differences.
     assert result.standard_error == pytest.approx(np.std(np.subtract(a, b), ddof=1) / math.sqrt(40))
-    back = paired_difference(b, a, list(range(40)), QUICK)
+    back = paired_difference(b, a, list(range(40)), settings)
     assert back.mean == -result.mean
-    assert back.p_value == result.p_value
+    assert back.p_value == pytest.approx(result.p_value, abs=0.01)
     assert result.reversed().reversed() == result
 
 
@@ -204,6 +220,26 @@ def test_questions_needed_looks_for_the_margin_when_less_was_seen():
 
 def test_questions_needed_takes_one_discordant_pair_as_seen():
     assert 100 < questions_needed(Difference(0.0, Interval(0, 0), 1.0, 0, 20, 0.0), QUICK) < 200
+
+
+def test_the_range_of_questions_needed_closes_in_as_questions_are_asked():
+    few, many = observed(0.24, 0.1, n=60), observed(0.24, 0.1, n=6000)
+    low, high = questions_range(few, QUICK)
+    assert low < 100 < 186 < 700 < high
+    low, high = questions_range(many, QUICK)
+    assert 120 < low < 186 < high < 300
+    # No effect is looked for that is smaller than the margin.
+    assert questions_range(observed(0.24, 0.0, n=6000), QUICK)[1] < 1000
+
+
+def test_several_trainings_widen_a_difference_by_their_spread():
+    result = paired_difference([1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 20, list(range(40)), QUICK)
+    assert with_spread(result, [0.25], 0.95) == with_spread(result, [0.25, 0.25, 0.25], 0.95) == result
+    wide = with_spread(result, [0.15, 0.25, 0.35], 0.95)
+    # Student's interval of the mean of three: 4.303 * 0.1 / sqrt(3) to each side.
+    half = 4.3027 * 0.1 / math.sqrt(3)
+    assert wide.mean - wide.interval.low == pytest.approx(math.hypot(half, result.mean - result.interval.low), rel=1e-3)
+    assert (wide.mean, wide.p_value) == (result.mean, result.p_value)
 
 
 def test_documents_that_go_together_need_more_questions():

@@ -68,7 +68,7 @@ def test_an_adapter_and_documents_answer_together(notebook):
 def test_the_comparison_ends_with_a_table_and_a_verdict(notebook):
     shown, printed = notebook.said("table(result)", "text/markdown"), notebook.said("result.verdict.choice")
     assert shown.startswith("**Verdict: undecided.** Undecided: 7 questions are too few for a verdict")
-    for arm in ("base", "finetuned", "retrieval", "both", "gold context"):
+    for arm in ("base", "finetuned", "retrieval", "both", "base with gold passages", "finetuned with gold passages"):
         assert re.search(rf"^\| {arm} \| [\d.]+ % \([\d.]+ to [\d.]+\) \|", shown, re.MULTILINE), shown
     assert printed.startswith("Verdict: undecided\n- ")
     report = notebook.folder / printed.rsplit("Report: ")[-1].strip()

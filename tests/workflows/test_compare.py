@@ -14,6 +14,7 @@ import pytest
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, RunMismatchError
+from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.evaluation.results import FOLLOWING
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
@@ -42,7 +43,7 @@ def answers(finished):
 
 
 def test_every_arm_is_asked_every_question_at_both_moments(answers):
-    arms = ("base", "finetuned", "retrieval", "both", "gold context")
+    arms = ("base", "finetuned", "retrieval", "both", EVIDENCE, FINETUNED_EVIDENCE)
     asked = [(moment, arm) for moment in ("before", "after") for arm in arms]
     asked += [("after", "continued"), ("after", "retrained")]
     assert Counter((moment, arm) for moment, arm, _ in answers) == dict.fromkeys(asked, 3)
@@ -51,7 +52,7 @@ def test_every_arm_is_asked_every_question_at_both_moments(answers):
 
 def test_arms_with_retrieval_hold_the_passage_and_arms_without_hold_none(answers):
     for moment, passage in (("before", "office is in Halifax"), ("after", "office is in Bergen")):
-        for arm in ("retrieval", "both", "gold context"):
+        for arm in ("retrieval", "both", EVIDENCE, FINETUNED_EVIDENCE):
             answer = answers[moment, arm, "harbour"]
             assert passage in sent(answer)
             assert any(passage in source["chunk"]["text"] for source in answer["sources"])
@@ -114,7 +115,7 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
     seconds = {arm["arm"]: arm["update_seconds"] for arm in result["arms"] if arm["moment"] == "after"}
     assert seconds == pytest.approx(
         {
-            **dict.fromkeys(("base", "finetuned", "both", "gold context")),
+            **dict.fromkeys(("base", "finetuned", "both", EVIDENCE, FINETUNED_EVIDENCE)),
             "retrieval": seconds["retrieval"],
             "continued": continued.seconds,
             "retrained": retrained.seconds,
@@ -125,7 +126,7 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
 
 def test_the_result_holds_every_row_with_its_scores(finished):
     result = json.loads((finished / "result.json").read_text())
-    assert len(result["rows"]) == 36
+    assert len(result["rows"]) == 42
     assert result["verdict"]["choice"] == "undecided"
     assert "smollm2-135m" in result["facts"]["model"]
     page = (finished / "report.html").read_text()
@@ -219,7 +220,7 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     paths = {key: case.folder / name for key, name in names.items()}
     result = compare(**paths, model=server.name, out=tmp_path / "run")
     measured = {(arm.moment, arm.arm) for arm in result.arms}
-    assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", "gold context")}
+    assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", EVIDENCE)}
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Finetuning was not measured, alone or with retrieval: the weights of openai:hosted@http://" in page
     assert any("nothing is said of it: finetuning and both" in reason for reason in result.verdict.reasons)

@@ -112,6 +112,12 @@ def compare(
     budget: Annotated[
         float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
+        ),
+    ] = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -119,14 +125,15 @@ def compare(
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
     from lorag.chat.kept_prompt import read_prompt
-    from lorag.settings import ChatSettings, CompareSettings
+    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
         chosen = Workspace().chosen()
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
-        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
+        verdict = VerdictSettings(require=tuple(require or ()))
+        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat, verdict=verdict)
         training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
         result = run_comparison(
             documents,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, get_args
+
+import numpy as np
 
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import Style
@@ -13,9 +16,11 @@ from lorag.evaluation.results import (
     ARMS,
     BASE,
     BOTH,
+    CEILINGS,
     COST_ORDER,
     EVIDENCE,
     FINETUNED,
+    FINETUNED_EVIDENCE,
     FOLLOWING,
     PAIRS,
     RETRIEVAL,
@@ -25,7 +30,14 @@ from lorag.evaluation.results import (
     Verdict,
 )
 from lorag.evaluation.row_log import Moment, Row
-from lorag.evaluation.statistics import FEWEST_CLUSTERS, holm, paired_difference
+from lorag.evaluation.statistics import (
+    FEWEST_CLUSTERS,
+    Difference,
+    effective_documents,
+    holm,
+    paired_difference,
+    with_spread,
+)
 from lorag.evaluation.verdict import decide
 from lorag.settings import VerdictSettings
 from lorag.types import Example
@@ -37,6 +49,7 @@ __all__ = [
     "COST_ORDER",
     "EVIDENCE",
     "FINETUNED",
+    "FINETUNED_EVIDENCE",
     "PAIRS",
     "RETRIEVAL",
     "ArmDifference",
@@ -47,6 +60,8 @@ __all__ = [
 ]
 
 Table = dict[tuple[Moment, str], Scored]
+Trainings = Mapping[tuple[Moment, str], list[list[float]]]
+"""Whether each question is right under each training, by moment and arm."""
 
 
 def compare_rows(
@@ -58,25 +73,32 @@ def compare_rows(
     notes: Sequence[str] = (),
     tried: Mapping[str, Any] | None = None,
     update_seconds: Mapping[str, float] | None = None,
+    trainings: Sequence[Sequence[Row]] = (),
 ) -> Comparison:
     """The comparison of every arm and moment found in ``rows``; their order does not matter.
 
     ``examples`` are the questions as read, with the references before the update; rows of moment "after" are scored
     against ``Example.after_update``. ``facts`` and ``notes`` are printed as given, after what is computed here;
     ``tried`` is what was tried before, see ``Comparison``; ``update_seconds`` is what bringing an arm up to date took.
+    ``trainings`` are the rows of the finetuned arms under further trainings, such as other seeds: differences are then
+    of the mean over trainings, and their spread is in the intervals; ``rows``, ``scores`` and every estimate are those
+    of the first training.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
     ``examples`` or recorded twice, and when the base model or every other arm is missing.
     """
     settings = settings or VerdictSettings()
     table = _score(rows, examples, style)
-    arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
-    differences = _differences(table, settings)
+    seeds = _trainings(table, trainings, examples, style)
+    arms = tuple(_arm(table, key, seeds[key], settings, update_seconds or {}) for key in table)
+    differences = _differences(table, seeds, settings)
     caveats = (*_caveats(arms, examples), *notes)
     return Comparison(
         arms=arms,
         differences=differences,
-        verdict=decide(tuple(arm for arm in arms if arm.arm not in FOLLOWING), differences, settings, caveats),
+        verdict=decide(
+            tuple(arm for arm in arms if arm.arm not in FOLLOWING), differences, settings, caveats, clusters(examples)
+        ),
         facts={**_facts(examples, settings), **(facts or {})},
         notes=caveats,
         settings=settings,
@@ -87,19 +109,25 @@ def compare_rows(
     )
 
 
-def _arm(
-    table: Table, key: tuple[Moment, str], settings: VerdictSettings, update_seconds: Mapping[str, float]
-) -> ArmResult:
-    """An arm at one moment; after an update beside what it was before."""
-    moment, arm = key
-    if moment == "before":
-        return summarise(table[key], None, settings)
-    before = table.get(("before", FINETUNED if arm in FOLLOWING else arm))
-    return replace(summarise(table[key], before, settings), update_seconds=update_seconds.get(arm))
-
-
 def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None) -> Table:
     """Scored rows by moment and arm: "before" first, arms in the order of tables, arms of other names last."""
+    recorded = _recorded(rows, examples)
+    for moment in {moment for moment, _ in recorded} or {"before"}:
+        present = {arm for when, arm in recorded if when == moment}
+        if BASE not in present or not present & set(COST_ORDER):
+            raise InputError(
+                f"arms measured {moment} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
+                f"{', '.join(map(repr, COST_ORDER))}"
+            )
+    order = (*ARMS, *CEILINGS, *FOLLOWING)
+    table: Table = {}
+    for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", (*order, key[1]).index(key[1]), key[1])):
+        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style)
+    return table
+
+
+def _recorded(rows: Sequence[Row], examples: Sequence[Example]) -> dict[tuple[Moment, str], dict[str, Row]]:
+    """The rows by moment and arm, then by question."""
     known = {example.id for example in examples}
     recorded: dict[tuple[Moment, str], dict[str, Row]] = {}
     for row in rows:
@@ -109,38 +137,67 @@ def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None
         if row.example_id in group:
             raise InputError(f"two answers of arm {row.arm!r} to question {row.example_id!r} at {row.moment!r}")
         group[row.example_id] = row
-    for moment in {moment for moment, _ in recorded} or {"before"}:
-        present = {arm for when, arm in recorded if when == moment}
-        if BASE not in present or not present & set(COST_ORDER):
-            raise InputError(
-                f"arms measured {moment} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
-                f"{', '.join(map(repr, COST_ORDER))}"
-            )
-    order = (*ARMS, EVIDENCE, *FOLLOWING)
-    table: Table = {}
-    for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", (*order, key[1]).index(key[1]), key[1])):
-        group = recorded[moment, arm]
-        missing = [example.id for example in examples if example.id not in group]
-        if missing:
-            raise InputError(
-                f"arm {arm!r} ({moment} the update) lacks {len(missing)} of {len(examples)} questions, the first "
-                f"{missing[0]!r}; finish the run by starting it again with the same folder"
-            )
-        table[moment, arm] = score_rows(arm, moment, examples, [group[e.id] for e in examples], style)
-    return table
+    return recorded
 
 
-def _differences(table: Table, settings: VerdictSettings) -> tuple[ArmDifference, ...]:
+def _scored(
+    moment: Moment, arm: str, rows: Mapping[str, Row], examples: Sequence[Example], style: Style | None
+) -> Scored:
+    missing = [example.id for example in examples if example.id not in rows]
+    if missing:
+        raise InputError(
+            f"arm {arm!r} ({moment} the update) lacks {len(missing)} of {len(examples)} questions, the first "
+            f"{missing[0]!r}; finish the run by starting it again with the same folder"
+        )
+    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style)
+
+
+def _trainings(
+    table: Table, trainings: Sequence[Sequence[Row]], examples: Sequence[Example], style: Style | None
+) -> Trainings:
+    """Every arm under its first training, and the finetuned ones under the further ones as well."""
+    found = {key: [_right(scored)] for key, scored in table.items()}
+    for rows in trainings:
+        for (moment, arm), group in _recorded(rows, examples).items():
+            if (moment, arm) in found:
+                found[moment, arm].append(_right(_scored(moment, arm, group, examples, style)))
+    return found
+
+
+def _right(scored: Scored) -> list[float]:
+    return [value or 0.0 for value in scored.column("correct")]
+
+
+def _arm(
+    table: Table,
+    key: tuple[Moment, str],
+    seeds: Sequence[Sequence[float]],
+    settings: VerdictSettings,
+    update_seconds: Mapping[str, float],
+) -> ArmResult:
+    """An arm at one moment, with the tail of its latency and its trainings; after an update beside what it was."""
+    moment, arm = key
+    before = table.get(("before", FINETUNED if arm in FOLLOWING else arm)) if moment == "after" else None
+    used = [row.answer.usage for row in table[key].rows if row.answer.error is None]
+    seconds = [usage.retrieve_seconds + usage.generate_seconds for usage in used]
+    return replace(
+        summarise(table[key], before, settings),
+        seconds_p95=float(np.quantile(seconds, 0.95)) if seconds else None,
+        trainings=tuple(map(fmean, seeds)) if len(seeds) > 1 else (),
+        update_seconds=update_seconds.get(arm) if moment == "after" else None,
+    )
+
+
+def _differences(table: Table, seeds: Trainings, settings: VerdictSettings) -> tuple[ArmDifference, ...]:
     """At each moment the pairs in accuracy with Holm's p-values, then finetuned minus retrieval in style."""
     found: list[ArmDifference] = []
     moments: tuple[Moment, ...] = get_args(Moment)
     for moment in moments:
         pairs = [(a, b) for a, b in PAIRS if (moment, a) in table and (moment, b) in table]
-        results = []
-        for first, second in pairs:
-            a, b = table[moment, first], table[moment, second]
-            values = [[value or 0.0 for value in scored.column("correct")] for scored in (a, b)]
-            results.append(paired_difference(values[0], values[1], clusters(a.originals), settings))
+        results = [
+            _difference(seeds[moment, a], seeds[moment, b], clusters(table[moment, a].originals), settings)
+            for a, b in pairs
+        ]
         adjusted = holm([result.p_value for result in results])
         found += [
             ArmDifference("correct", moment, first, second, result, p)
@@ -149,6 +206,17 @@ def _differences(table: Table, settings: VerdictSettings) -> tuple[ArmDifference
         if (moment, FINETUNED) in table and (moment, RETRIEVAL) in table:
             found += _style_difference(table[moment, FINETUNED], table[moment, RETRIEVAL], settings)
     return tuple(found)
+
+
+def _difference(
+    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], documents: Sequence[Hashable], settings: VerdictSettings
+) -> Difference:
+    """The difference of two arms, each a column of values for each of its trainings; seeds are paired in order."""
+    first, second = (np.mean(columns, axis=0).tolist() for columns in (a, b))
+    count = max(len(a), len(b))
+    shares = [[fmean(columns[k % len(columns)]) for k in range(count)] for columns in (a, b)]
+    spread = [one - other for one, other in zip(*shares, strict=True)]
+    return with_spread(paired_difference(first, second, documents, settings), spread, settings.confidence)
 
 
 def _style_difference(a: Scored, b: Scored, settings: VerdictSettings) -> list[ArmDifference]:
@@ -174,11 +242,12 @@ def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str
             caveats.append(f"{arm.errors} of {arm.questions} questions to {where} failed; each counts as wrong.")
         if arm.truncated:
             caveats.append(f"{arm.truncated} of {arm.questions} answers of {where} were cut at the token limit.")
-    documents = len(set(clusters(examples)))
-    if documents < FEWEST_CLUSTERS:
+    documents, effective = len(set(clusters(examples))), effective_documents(clusters(examples))
+    if effective < FEWEST_CLUSTERS:
+        counted = "" if documents < FEWEST_CLUSTERS else f", which count as {effective:.1f} of equal weight"
         caveats.append(
-            f"The questions come from {documents} document{'s' * (documents != 1)}, too few to resample: the intervals "
-            "speak of other questions about the same documents, not of other documents."
+            f"The questions come from {documents} document{'s' * (documents != 1)}{counted}, too few to speak of "
+            "others: intervals and verdict hold for other questions about these documents, not for other documents."
         )
     if not any("refusal_recall" in arm.estimates for arm in arms):
         caveats.append("No question without an answer was asked: refusing and hallucinating were not measured.")
@@ -191,8 +260,10 @@ def _facts(examples: Sequence[Example], settings: VerdictSettings) -> dict[str, 
     return {
         "questions": f"{len(examples)}, of which {unanswerable} are not answered by the documents",
         "documents asked about": str(len(evidence)),
+        "effective documents": f"{effective_documents(clusters(examples)):.1f}, if all had equally many questions",
         "margin": f"{100 * settings.margin:g} percentage points",
         "intervals": (
-            f"{100 * settings.confidence:g} %, bootstrap over documents, {settings.draws} draws, seed {settings.seed}"
+            f"{100 * settings.confidence:g} %, from random signs of whole documents, {settings.draws} draws, "
+            f"seed {settings.seed}"
         ),
     }

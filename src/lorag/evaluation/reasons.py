@@ -1,4 +1,4 @@
-"""The reasons printed under a verdict, in three terms: external knowledge, dynamic data, customisation."""
+"""The reasons printed under a verdict, each under its term, such as external knowledge, dynamic data, customisation."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from lorag.evaluation.results import (
     ARMS,
     BASE,
     BOTH,
+    CEILINGS,
     CHOSEN_ARMS,
     COST_ORDER,
     EVIDENCE,
     FINETUNED,
     RETRIEVAL,
+    TRAINED,
     ArmDifference,
     ArmResult,
     Choice,
 )
 from lorag.evaluation.row_log import Moment
+from lorag.evaluation.statistics import Estimate
 from lorag.settings import VerdictSettings
 
 
@@ -34,6 +37,8 @@ def reasons(
     pairs = [difference for difference in differences if difference.moment == moment]
     return [
         *_external_knowledge(present, pairs),
+        *_ceiling(present, settings),
+        *_trainings(present),
         *_dynamic_data(moment, present),
         _customisation(present, pairs),
         *_refusals(present),
@@ -53,17 +58,50 @@ def _external_knowledge(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDiffer
     missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms]
     if missing:
         found.append(f"External knowledge: not measured, so that nothing is said of it: {listing(missing)}.")
-    if EVIDENCE in arms and "correct_answerable" in arms[EVIDENCE].estimates:
-        ceiling = arms[EVIDENCE].estimates["correct_answerable"]
-        found.append(
-            "External knowledge: ceiling: given passages of the right documents, the base model is right on "
-            f"{share(ceiling)} of {ceiling.n} answerable questions."
-        )
-    else:
-        found.append("External knowledge: the ceiling (right passages given) was not measured.")
     for arm in (RETRIEVAL, BOTH):
         if arm in arms:
             found += _retrieval(arms[arm])
+    return found
+
+
+def _ceilings(arms: Mapping[str, ArmResult]) -> dict[str, Estimate]:
+    """What each model answers right of the answerable questions with gold passages."""
+    measured = {name: arms[name].estimates.get("correct_answerable") for name in CEILINGS if name in arms}
+    return {name: estimate for name, estimate in measured.items() if estimate is not None}
+
+
+def low_ceilings(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> bool:
+    """Whether a ceiling was measured, and the intervals of all that were lie below ``settings.ceiling``."""
+    found = _ceilings(arms).values()
+    return bool(found) and all(estimate.interval.high < settings.ceiling for estimate in found)
+
+
+def _ceiling(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[str]:
+    ceilings = _ceilings(arms)
+    if not ceilings:
+        return ["Ceiling: not measured: no gold passages were given."]
+    found = [
+        f"Ceiling: {name}: {share(each)} of {each.n} answerable questions right." for name, each in ceilings.items()
+    ]
+    if low_ceilings(arms, settings):
+        found.append(
+            f"Ceiling: it lies below {100 * settings.ceiling:g} %: the model does not use a right passage, or the "
+            "metric does not see a right answer. Read a few answers counted wrong, then try a larger model."
+        )
+    return found
+
+
+def _trainings(arms: Mapping[str, ArmResult]) -> list[str]:
+    """How many trainings the finetuned arms rest on, and how far these lie apart."""
+    found = []
+    for name in (name for name in TRAINED if name in arms and len(arms[name].trainings) > 1):
+        shares = listing([number(right) for right in arms[name].trainings])
+        found.append(
+            f"Trainings: {len(arms[name].trainings)} of {ARM_NAMES[name]}, right on {shares} %; their spread is in the "
+            "intervals of the differences."
+        )
+    if not found and any(name in arms for name in TRAINED):
+        return ["Trainings: one training, with one seed; how far another seed would differ was not measured."]
     return found
 
 
@@ -170,14 +208,12 @@ def _warnings(
 ) -> list[str]:
     """What speaks against the verdict all the same."""
     found = []
-    ceiling = arms[EVIDENCE].estimates if EVIDENCE in arms else {}
-    if "reference in prompt" in ceiling and ceiling["correct_answerable"].mean < settings.ceiling:
-        held = ceiling["reference in prompt"]
-        if held.mean < settings.ceiling:
-            found.append(
-                f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
-                "may come from the passages or the references rather than from the model."
-            )
+    held = arms[EVIDENCE].estimates.get("reference in prompt") if EVIDENCE in arms else None
+    if held is not None and held.mean < settings.ceiling and low_ceilings(arms, settings):
+        found.append(
+            f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
+            "may come from the passages or the references rather than from the model."
+        )
     found += _teaching(pairs, settings) + _reading(pairs, settings)
     chosen = arms.get(CHOSEN_ARMS.get(choice, ""))
     if chosen is None:

@@ -15,8 +15,12 @@ BASE = "base"
 FINETUNED = "finetuned"
 RETRIEVAL = "retrieval"
 BOTH = "both"
-EVIDENCE = "gold context"
+EVIDENCE = "base with gold passages"
 """The ceiling: the base model with passages of the evidence documents in its prompt."""
+FINETUNED_EVIDENCE = "finetuned with gold passages"
+"""The ceiling of the finetuned model."""
+CEILINGS = (EVIDENCE, FINETUNED_EVIDENCE)
+"""What is measured to judge the other arms by, and never chosen."""
 CONTINUED = "continued"
 """The finetune, trained further on what the update changed; asked after it, without sources."""
 RETRAINED = "retrained"
@@ -41,6 +45,8 @@ PAIRS = (
 Choice = Literal["retrieval", "finetuning", "both", "neither", "undecided"]
 CHOSEN_ARMS: Mapping[Choice, str] = {"retrieval": RETRIEVAL, "finetuning": FINETUNED, "both": BOTH}
 """The arm that a verdict recommends; the other choices recommend none."""
+TRAINED = (FINETUNED, BOTH)
+"""The arms that may be chosen and take a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,10 @@ class ArmResult:
     that of the first finetune."""
     update_seconds: float | None = None
     """What bringing the arm up to date took; None where nothing was done, or that was not measured."""
+    seconds_p95: float | None = None
+    """The 95th percentile of search and generation for one question, as ``seconds``."""
+    trainings: tuple[float, ...] = ()
+    """The share right after each training, where there are several."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -105,11 +115,16 @@ class Verdict:
 
     choice: Choice
     sentence: str
+    """At most 25 words, for people."""
     reasons: tuple[str, ...]
     bottleneck: str | None = None
-    """``"model"`` when the model cannot use the right passage even when it is given."""
-    more_questions: int | None = None
-    """When undecided: about how many more questions would tell; None where questions would not help."""
+    """``"model or metric"`` when even gold passages bring few right answers."""
+    more_questions: tuple[int, int] | None = None
+    """When undecided: how many more questions would settle it, from and to; None where questions would not help."""
+    cheapest: Choice | None = None
+    """When undecided between arms: the cheapest one that is clearly better than the base model."""
+    these_documents_only: bool = False
+    """Whether there are too few documents to speak of others."""
 
 
 @dataclass(frozen=True, slots=True)

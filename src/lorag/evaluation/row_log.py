@@ -10,6 +10,8 @@ from lorag.errors import InputError
 from lorag.types import Answer, Chunk, Hit, Message, Usage
 
 Moment = Literal["before", "after"]
+_RENAMED = {"gold context": "base with gold passages"}
+"""Arms that earlier versions recorded under another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class Row:
         try:
             if value["moment"] not in ("before", "after"):
                 raise ValueError(f"moment {value['moment']!r}")
-            return cls(value["moment"], value["arm"], value["example_id"], _answer(value["answer"]))
+            arm = _RENAMED.get(value["arm"], value["arm"])
+            return cls(value["moment"], arm, value["example_id"], _answer(value["answer"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"not a recorded answer ({type(error).__name__}: {error}); it was written by another version or by "

@@ -1,16 +1,19 @@
 """Intervals and tests for questions that belong to documents, and the number of questions a difference needs.
 
-Questions about one document succeed and fail together, so the bootstrap resamples documents ("clusters"), with all
-their questions: draws are ratios of sums, which is the mean over the questions drawn. Percentiles are widened for
-few documents (the expanded percentile interval of Hesterberg 2015, "What Teachers Should Know About the Bootstrap",
-section 4.3). A bootstrap cannot see what did not happen: of 40 right answers out of 40 it makes an interval of
-width zero. A score interval can, but takes every question as a document of its own. For 0/1 values the wider of the
-two is taken at each end: Wilson's for a mean, Tango's for a paired difference.
+Questions about one document succeed and fail together, so whole documents are the units of chance. If the documents'
+differences are as likely to fall on either side, each could as well have had the other sign: the test flips the signs
+of whole documents. Its inversion is the interval: the means of random subsets of the documents lie on either side of
+the truth with known chance (Hartigan 1969, "Using subsample values as typical values", JASA 64:1303). Interval and
+test come from the same subsets, all of them where there are few, and hold for documents of any sizes.
 
-With fewer than 8 documents there is nothing to resample; questions are then the units, and the interval speaks of
-other questions about these same documents. Graded values (shares between 0 and 1) fall back only where the
-bootstrap has no width or there are fewer than 8 units: to Wilson's interval at their mean, which is safe because no
-distribution on [0, 1] with this mean spreads more than the 0/1 one.
+Flips cannot see what did not happen: 40 right answers out of 40 give an interval of width zero. A score interval can,
+but takes every question as independent. For 0/1 values the wider of the two is taken at each end: Wilson's for a mean,
+Tango's for a paired difference, both at the effective number of questions (Kish 1965): as many independent ones as say
+the same. Graded values (shares between 0 and 1) fall back only where flips give no width: to Wilson's interval at their
+mean, which is safe because no distribution on [0, 1] with this mean spreads more than the 0/1 one.
+
+With fewer than 8 effective documents there is too little to flip. Questions are then the units, and everything here
+speaks of other questions about these same documents, not of other documents.
 
 Pure functions; every seed comes from the settings. Does not decide anything: see ``verdict``.
 """
@@ -18,9 +21,10 @@ Pure functions; every seed comes from the settings. Does not decide anything: se
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
+from statistics import NormalDist, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +33,13 @@ from lorag.files import draw
 from lorag.settings import VerdictSettings
 
 FEWEST_CLUSTERS = 8
-"""Below this many documents (or questions) nothing is resampled."""
+"""Below this many effective documents (or questions) nothing is flipped."""
 POWER = 0.8
-"""Chance of telling a difference that is really there, for ``questions_needed``."""
+"""Chance of detecting a difference that is really there, for ``questions_needed``."""
+RANGE = 0.8
+"""Confidence of the range of questions needed."""
+_UNSEEN_CORRELATION = 0.2
+"""The correlation of questions about one document, where all values are alike and show none."""
 _BLOCK = 2_000_000
 """Most numbers drawn at a time, to bound memory."""
 
@@ -59,7 +67,8 @@ class Estimate:
 class Difference:
     """First minus second over the same ``n`` questions; ``discordant`` counts those whose values differ.
 
-    ``standard_error`` is that of the mean with questions clustered by document.
+    ``standard_error`` is that of the mean with questions clustered by document; ``units`` is the number of documents,
+    or of questions where they are the units, and None where it is not known.
     """
 
     mean: float
@@ -68,10 +77,17 @@ class Difference:
     discordant: int
     n: int
     standard_error: float
+    units: int | None = None
 
     def reversed(self) -> Difference:
         """Second minus first."""
         return replace(self, mean=-self.mean, interval=Interval(-self.interval.high, -self.interval.low))
+
+
+def effective_documents(clusters: Sequence[Hashable]) -> float:
+    """The number of documents with equally many questions that would say as much (Kish): ``n² / Σ nᵢ²``."""
+    sizes = np.array(list(Counter(clusters).values()), dtype=np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
 
 
 def mean_interval(
@@ -85,8 +101,8 @@ def mean_interval(
     x = _shares(values)
     units = _units(clusters, len(x))
     mean = float(x.mean())
-    score = wilson(mean, len(x), settings.confidence)
-    interval = _bootstrap(x, units, settings)
+    score = wilson(mean, _effective_questions(x, units), settings.confidence)
+    interval = _flip_signs(x, units, settings).interval
     if interval is None:
         interval = score
     elif _is_binary(x):
@@ -94,7 +110,7 @@ def mean_interval(
     return Estimate(mean, Interval(max(0.0, interval.low), min(1.0, interval.high)), len(x))
 
 
-def wilson(mean: float, n: int, confidence: float) -> Interval:
+def wilson(mean: float, n: float, confidence: float) -> Interval:
     """Wilson's score interval of a share ``mean`` of ``n`` (Wilson 1927); never of width zero."""
     z = _z(confidence)
     middle = (mean + z * z / (2 * n)) / (1 + z * z / n)
@@ -108,8 +124,8 @@ def paired_difference(
 ) -> Difference:
     """Mean of ``a - b``, values in [0, 1] of the same questions, with its interval and p-value.
 
-    p-value, two-sided: for 0/1 values McNemar's exact test (binomial on the discordant pairs); for graded values
-    flipping the signs of whole documents. Raises ``ValueError`` as ``mean_interval`` does.
+    The p-value is two-sided, from flipping the signs of whole documents; where questions are the units and the values
+    0/1, that is McNemar's test. Raises ``ValueError`` as ``mean_interval`` does.
     """
     settings = settings or VerdictSettings()
     first, second = _shares(a), _shares(b)
@@ -117,27 +133,35 @@ def paired_difference(
         raise ValueError(f"{len(first)} values cannot be paired with {len(second)}")
     d = first - second
     units = _units(clusters, len(d))
-    interval = _bootstrap(d, units, settings)
+    flips = _flip_signs(d, units, settings)
+    n = _effective_questions(d, units)
     if _is_binary(first) and _is_binary(second):
-        wins, losses = int((d > 0).sum()), int((d < 0).sum())
-        score = tango(wins, losses, len(d), settings.confidence)
-        interval = score if interval is None else _wider(interval, score)
-        p_value = mcnemar(wins, losses)
+        score = tango(n * float((d > 0).mean()), n * float((d < 0).mean()), n, settings.confidence)
+        interval = score if flips.interval is None else _wider(flips.interval, score)
     else:
-        interval = interval or _unseen(float(d.mean()), len(d), settings.confidence)
-        p_value = _sign_flips(d, units, settings)
+        interval = flips.interval or _unseen(float(d.mean()), n, settings.confidence)
     interval = Interval(max(-1.0, interval.low), min(1.0, interval.high))
-    return Difference(float(d.mean()), interval, p_value, int((d != 0).sum()), len(d), _standard_error(d, units))
+    error, discordant = _standard_error(d, units), int((d != 0).sum())
+    return Difference(float(d.mean()), interval, flips.p_value, discordant, len(d), error, int(units.max()) + 1)
 
 
-def mcnemar(wins: int, losses: int) -> float:
-    """Two-sided exact p-value of McNemar's test from the two counts of discordant pairs; 1 when there are none."""
-    from scipy.stats import binomtest
+def with_spread(difference: Difference, trainings: Sequence[float], confidence: float) -> Difference:
+    """``difference``, the mean over several trainings, with the spread between them in its interval.
 
-    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+    ``trainings`` are the differences that each training gives on the same questions; Student's interval of their mean
+    is added in quadrature. One training shows no spread and changes nothing.
+    """
+    from scipy.stats import t
+
+    if len(trainings) < 2:
+        return difference
+    half = float(t.ppf((1 + confidence) / 2, len(trainings) - 1)) * stdev(trainings) / math.sqrt(len(trainings))
+    low = difference.mean - math.hypot(difference.mean - difference.interval.low, half)
+    high = difference.mean + math.hypot(difference.interval.high - difference.mean, half)
+    return replace(difference, interval=Interval(max(-1.0, low), min(1.0, high)))
 
 
-def tango(wins: int, losses: int, n: int, confidence: float) -> Interval:
+def tango(wins: float, losses: float, n: float, confidence: float) -> Interval:
     """Tango's score interval of ``(wins - losses) / n`` for paired 0/1 values (Tango 1998, Stat. Med. 17:891).
 
     Without discordant pairs it is ``z² / (n + z²)`` to each side, as Wilson's for a share of zero.
@@ -145,7 +169,7 @@ def tango(wins: int, losses: int, n: int, confidence: float) -> Interval:
     return Interval(-_tango_upper(losses, wins, n, confidence), _tango_upper(wins, losses, n, confidence))
 
 
-def _tango_upper(wins: int, losses: int, n: int, confidence: float) -> float:
+def _tango_upper(wins: float, losses: float, n: float, confidence: float) -> float:
     """The largest true difference that the score test does not reject, by bisection."""
     z = _z(confidence)
     low, high = (wins - losses) / n, 1.0
@@ -175,7 +199,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def questions_needed(difference: Difference, settings: VerdictSettings | None = None) -> int:
-    """Questions in all that tell a difference as large as the one seen, or as the margin where that is larger.
+    """Questions in all that detect a difference as large as the one seen, or as the margin where that is larger.
 
     Two-sided at ``1 - confidence`` with a power of 0.8, by the sample size of McNemar's test (Connor 1987):
     ``(z_a sqrt(s) + z_b sqrt(s - e²))² / e²`` for an effect ``e``, where ``s`` is the mean square of the paired
@@ -183,8 +207,30 @@ def questions_needed(difference: Difference, settings: VerdictSettings | None = 
     At least one discordant pair is taken to have been seen.
     """
     settings = settings or VerdictSettings()
-    effect = max(abs(difference.mean), settings.margin)
-    square = max(difference.n * difference.standard_error**2 + difference.mean**2, 1 / difference.n, effect**2)
+    return _sample_size(abs(difference.mean), _mean_square(difference), settings)
+
+
+def questions_range(difference: Difference, settings: VerdictSettings | None = None) -> tuple[int, int]:
+    """``questions_needed`` at both ends of what the effect and the mean square may be.
+
+    The effect moves by its standard error, the mean square by Wilson's interval, each at a confidence of ``RANGE``: the
+    truth lies inside in 7 to 9 of 10 simulated comparisons.
+    """
+    settings = settings or VerdictSettings()
+    square, step = _mean_square(difference), _z(RANGE) * difference.standard_error
+    shares = wilson(min(square, 1.0), difference.units or difference.n, RANGE)
+    above_one = max(square, 1.0)
+    fewest = _sample_size(abs(difference.mean) + step, shares.low * above_one, settings)
+    return fewest, _sample_size(abs(difference.mean) - step, shares.high * above_one, settings)
+
+
+def _mean_square(difference: Difference) -> float:
+    return max(difference.n * difference.standard_error**2 + difference.mean**2, 1 / difference.n)
+
+
+def _sample_size(effect: float, square: float, settings: VerdictSettings) -> int:
+    effect = max(effect, settings.margin)
+    square = max(square, effect**2)
     z_alpha, z_beta = _z(settings.confidence), NormalDist().inv_cdf(POWER)
     return math.ceil((z_alpha * math.sqrt(square) + z_beta * math.sqrt(square - effect**2)) ** 2 / effect**2)
 
@@ -223,40 +269,97 @@ def _wider(first: Interval, second: Interval) -> Interval:
 
 
 def _units(clusters: Sequence[Hashable], n: int) -> NDArray[np.intp]:
-    """A number for each value: its document's, or its own where there are fewer than 8 documents. Shape ``(n,)``."""
+    """A number for each value: its document's, or its own with fewer than 8 effective documents. Shape ``(n,)``."""
     if len(clusters) != n:
         raise ValueError(f"{len(clusters)} clusters for {n} values")
+    if effective_documents(clusters) < FEWEST_CLUSTERS:
+        return np.arange(n)
     numbers: dict[Hashable, int] = {}
-    units = np.array([numbers.setdefault(name, len(numbers)) for name in clusters], dtype=np.intp)
-    return units if len(numbers) >= FEWEST_CLUSTERS else np.arange(n)
+    return np.array([numbers.setdefault(name, len(numbers)) for name in clusters], dtype=np.intp)
 
 
-def _bootstrap(x: Floats, units: NDArray[np.intp], settings: VerdictSettings) -> Interval | None:
-    """The expanded percentile interval of the mean over resampled units; None where it has no width.
+@dataclass(frozen=True, slots=True)
+class _Flips:
+    """What flipping signs gives: the interval of the mean, None where it has no width, and the p-value of no effect."""
 
-    Units with equal sums and counts are interchangeable, so that a draw is one multinomial over the distinct pairs
-    (``kinds``): the same distribution as over the units, with far fewer numbers.
+    interval: Interval | None
+    p_value: float
+
+
+def _flip_signs(x: Floats, units: NDArray[np.intp], settings: VerdictSettings) -> _Flips:
+    """Interval and p-value of the mean of ``x`` from the sums of random subsets of units.
+
+    A flipped total is twice the sum of a subset less the total, so the p-value is the share of subsets at least as far
+    from half of the total; the interval is that of the subsets' means.
     """
-    from scipy.stats import t
-
     totals = np.stack([np.bincount(units, weights=x), np.bincount(units)], axis=1)
-    kinds, members = np.unique(totals.round(12), axis=0, return_counts=True)
-    if len(totals) < FEWEST_CLUSTERS:
-        return None
+    sums, sizes = _subsets(totals, settings).T
+    everything = len(totals) < _log2(settings.draws)
+    total = abs(totals[:, 0].sum())
+    extreme = int((np.abs(2 * sums - totals[:, 0].sum()) >= total - 1e-9).sum())
+    p_value = extreme / len(sums) if everything else (1 + extreme) / (1 + len(sums))
+    means = np.sort(sums[sizes > 0] / sizes[sizes > 0])
+    tail = math.floor((1 - settings.confidence) / 2 * (len(means) + 1))
+    if len(totals) < FEWEST_CLUSTERS or not tail or means[-tail] - means[tail - 1] < 1e-9:
+        return _Flips(None, p_value)
+    return _Flips(Interval(float(means[tail - 1]), float(means[-tail])), p_value)
+
+
+def _subsets(totals: Floats, settings: VerdictSettings) -> Floats:
+    """Sum and size of subsets of units that hold each unit with chance 1/2: all of them, or as many as are drawn.
+
+    Each comes with its complement, so that test and interval agree. Units with equal totals are interchangeable: where
+    many are, only their number in each subset is drawn.
+    """
+    units, draws = len(totals), settings.draws
+    if units < _log2(draws):
+        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1) @ totals
     rng = np.random.default_rng(settings.seed)
-    block = max(1, _BLOCK // len(kinds))
-    means = []
-    for start in range(0, settings.draws, block):
-        size = min(block, settings.draws - start)
-        drawn = rng.multinomial(len(totals), members / members.sum(), size=size) @ kinds
-        means.append(drawn[:, 0] / drawn[:, 1])
-    stretch = math.sqrt(len(totals) / (len(totals) - 1))
-    tail = NormalDist().cdf(-stretch * float(t.ppf((1 + settings.confidence) / 2, len(totals) - 1)))
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return Interval(float(low), float(high)) if high - low > 1e-9 else None
+    kinds, members = np.unique(totals.round(12), axis=0, return_counts=True)
+    alike = 8 * len(kinds) < units
+    block = max(1, _BLOCK // (len(kinds) if alike else units))
+    found = []
+    for start in range(0, draws, 2 * block):
+        rows = min(block, -(-(draws - start) // 2))
+        if alike:
+            drawn = rng.binomial(members, 0.5, size=(rows, len(kinds))) @ kinds
+        else:
+            bits = np.unpackbits(rng.integers(0, 256, size=(rows, -(-units // 8)), dtype=np.uint8), axis=1, count=units)
+            drawn = bits.astype(np.float64) @ totals
+        found += [drawn, totals.sum(axis=0) - drawn]
+    return np.concatenate(found)
 
 
-def _unseen(mean: float, n: int, confidence: float) -> Interval:
+def _log2(draws: int) -> float:
+    """So many units have about as many subsets as are drawn."""
+    return math.log2(draws) + 1
+
+
+def _effective_questions(x: Floats, units: NDArray[np.intp]) -> float:
+    """As many independent questions as say the same as these, which go together by document (Kish 1965).
+
+    ``n / (1 + (m - 1) r)``, with the mean document size ``m`` that a question sees and the correlation ``r`` inside
+    documents.
+    """
+    sizes = np.bincount(units).astype(np.float64)
+    seen = float((sizes**2).sum()) / len(x)
+    return len(x) / (1 + (seen - 1) * float(_correlation(x, units, sizes)))
+
+
+def _correlation(x: Floats, units: NDArray[np.intp], sizes: Floats) -> float:
+    """The correlation of values inside units, from 0 to 1, by one-way analysis of variance (Donner 1986)."""
+    n, documents = len(x), len(sizes)
+    if n == documents:
+        return 0.0
+    means = np.bincount(units, weights=x) / sizes
+    between = float((sizes * (means - x.mean()) ** 2).sum()) / (documents - 1)
+    within = float(((x - means[units]) ** 2).sum()) / (n - documents)
+    typical = (n - (sizes**2).sum() / n) / (documents - 1)
+    spread = between + (typical - 1) * within
+    return min(1.0, max(0.0, (between - within) / spread)) if spread > 1e-12 else _UNSEEN_CORRELATION
+
+
+def _unseen(mean: float, n: float, confidence: float) -> Interval:
     """For graded differences that are all alike: up to a share ``w = z² / (n + z²)`` of questions was never seen.
 
     ``w`` is Wilson's upper end for a share of zero, a little wider than the rule of three; those questions may
@@ -270,22 +373,3 @@ def _standard_error(d: Floats, units: NDArray[np.intp]) -> float:
     """Of the mean of ``d``, linearised for a ratio of sums over clusters, with ``G / (G - 1)``."""
     residuals = np.bincount(units, weights=d - d.mean())
     return float(math.sqrt(len(residuals) / max(len(residuals) - 1, 1) * (residuals**2).sum()) / len(d))
-
-
-def _sign_flips(d: Floats, units: NDArray[np.intp], settings: VerdictSettings) -> float:
-    """Two-sided p-value of the sum of ``d`` when each unit's sign is a fair coin."""
-    from scipy.stats import permutation_test
-
-    totals = np.bincount(units, weights=d)
-    if not (np.abs(totals) > 1e-12).any():
-        return 1.0
-    result = permutation_test(
-        (totals,),
-        lambda x, axis: x.sum(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=settings.draws,
-        batch=max(1, _BLOCK // len(totals)),
-        rng=np.random.default_rng(settings.seed),
-    )
-    return float(result.pvalue)

@@ -2,45 +2,43 @@
 
 1. What counts is the share of questions answered right (a refusal is right where the documents do not answer), after
    the update of the documents when there is one, else as they are.
-2. Fewer than 20 questions: undecided.
-3. The ceiling: given passages of the right documents, the base model's accuracy on answerable questions. Below
-   ``settings.ceiling`` the model is the bottleneck, and retrieval cannot be judged by it. Then finetuning is chosen
-   if it is useful (4) and clearly better than retrieval and than both; else neither (5) or undecided.
+2. Fewer than 20 questions: undecided. Fewer than 8 effective documents: the verdict holds for these documents only.
+3. Requirements come first: an arm that does not keep one is out. If no arm keeps them: neither, with the nearest arm.
 4. An arm is useful when the interval of its difference to the base model lies above 0 and Holm's p-value is below
-   ``1 - confidence``.
+   ``1 - confidence``: it is then clearly better.
 5. No useful arm: neither, when the upper end of every arm's difference to the base model is below the margin; else
    undecided.
-6. Among useful arms in order of cost (retrieval, finetuning, both) the first is chosen over which no other arm can
-   be better by more than the margin: the upper end of each difference is at most the margin. If there is none:
-   undecided, with the number of questions that would tell.
+6. Among useful arms in order of cost (retrieval, finetuning, both) the first is chosen that has no rival. A rival may
+   be better by more than the margin (upper end of the difference), or is a cheaper useful arm than which the costlier
+   one is not clearly better. Where each has one: undecided between them, with the cheapest.
+7. A ceiling, what a model answers with gold passages, is low when its interval lies below ``settings.ceiling``. Where
+   every one measured is, the bottleneck is the model or the metric. That never voids a gain that is shown.
 
-The cheaper arm wins a tie, and a tie must be shown: "not significant" is not equal. Arms that were not measured are
-named, not imagined. Style, speed and tokens are reported beside the verdict and never enter it.
+Ties go to the cheaper arm: a costlier one is chosen only for a gain that is shown, and "not significant" is not equal.
+Arms that were not measured are named, not imagined. Style, speed and tokens enter only as requirements.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from lorag.evaluation.labels import ARM_NAMES, listing, number, points, share
-from lorag.evaluation.reasons import reasons
+from lorag.evaluation.labels import ARM_NAMES, listing, p_value, points
+from lorag.evaluation.reasons import low_ceilings, reasons
+from lorag.evaluation.requirements import Requirement, read_requirements
 from lorag.evaluation.results import (
     BASE,
-    BOTH,
     CHOSEN_ARMS,
     COST_ORDER,
-    EVIDENCE,
-    FINETUNED,
-    RETRIEVAL,
+    TRAINED,
     ArmDifference,
     ArmResult,
     Choice,
     Verdict,
 )
 from lorag.evaluation.row_log import Moment
-from lorag.evaluation.statistics import Difference, questions_needed
+from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, effective_documents, questions_range
 from lorag.settings import VerdictSettings
 
 FEWEST_QUESTIONS = 20
@@ -52,62 +50,80 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
     """The rule in sentences, with the numbers of ``settings``, for a report."""
     margin, ceiling = f"{100 * settings.margin:g} points", f"{100 * settings.ceiling:g} %"
     level, alpha = f"{100 * settings.confidence:g} %", f"{1 - settings.confidence:.2g}"
+    required = f" ({listing(list(settings.require))})" if settings.require else ""
     return (
         "What counts is the share of questions answered right; where the documents do not answer, a refusal is right. "
         "After an update of the documents, only what is right after it counts.",
-        f"Fewer than {FEWEST_QUESTIONS} questions: undecided.",
-        f"When the model, given passages of the right documents, answers less than {ceiling} of the answerable "
-        "questions right, the model is the bottleneck and retrieval is not judged by it; finetuning is then chosen "
-        "only if it is useful and clearly better than retrieval and than both.",
-        f"An arm is useful when the {level} interval of its difference to the base model lies above 0 and the p-value, "
-        f"adjusted by Holm for all pairs, is below {alpha}.",
+        f"Fewer than {FEWEST_QUESTIONS} questions: undecided. Fewer than {FEWEST_CLUSTERS} documents of equal weight: "
+        "the verdict holds for these documents only.",
+        f"Requirements come first{required}: an arm that does not keep one is out. If no arm keeps them: neither, with "
+        "the nearest arm.",
+        f"An arm is useful when it is clearly better than the base model: the {level} interval of the difference lies "
+        f"above 0, and the p-value, adjusted by Holm for all pairs, is below {alpha}.",
         f"No useful arm: neither, if no arm can be {margin} better than the base model (upper end of the interval); "
         "otherwise undecided.",
-        "Among useful arms, cheapest first (retrieval, finetuning, both), the first is chosen over which no other arm "
-        f"can be more than {margin} better (upper end of the interval). If there is none: undecided.",
+        "Among useful arms, cheapest first (retrieval, finetuning, both), the first without a rival is chosen. A rival "
+        f"is an arm that can be more than {margin} better (upper end of the interval), or a cheaper useful arm than "
+        "which the costlier one is not clearly better. Where each has a rival: undecided, with the cheapest.",
+        f"A ceiling, what a model answers with gold passages, is low when its interval lies below {ceiling}: the model "
+        "or the metric is then the bottleneck. A gain that is shown stands all the same.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """The arms and differences at one moment."""
+    """The arms and differences at one moment. ``candidates`` may be chosen, the cheapest first."""
 
     moment: Moment
     arms: Mapping[str, ArmResult]
     pairs: Mapping[tuple[str, str], ArmDifference]
     settings: VerdictSettings
+    candidates: tuple[str, ...]
+    scope: str
+    """What the verdict is limited to, such as `` for these 5 documents``; empty where to nothing."""
 
     @property
     def questions(self) -> int:
         return self.arms[BASE].questions
 
     @property
-    def candidates(self) -> list[str]:
-        return [arm for arm in COST_ORDER if arm in self.arms]
+    def useful(self) -> list[str]:
+        return [arm for arm in self.candidates if self.is_better(arm, BASE)]
 
     def difference(self, first: str, second: str) -> Difference:
         if (first, second) in self.pairs:
             return self.pairs[first, second].difference
         return self.pairs[second, first].difference.reversed()
 
+    def adjusted_p(self, first: str, second: str) -> float:
+        return (self.pairs.get((first, second)) or self.pairs[second, first]).adjusted_p
+
     def is_better(self, first: str, second: str) -> bool:
         """Whether the interval lies above 0 and the adjusted p-value is small enough."""
-        pair = self.pairs.get((first, second)) or self.pairs[second, first]
         above = self.difference(first, second).interval.low > 0
-        return above and pair.adjusted_p < 1 - self.settings.confidence
+        return above and self.adjusted_p(first, second) < 1 - self.settings.confidence
 
-    def blocking(self, arm: str) -> list[str]:
-        """The other candidates that may be better than ``arm`` by more than the margin."""
-        others = [other for other in self.candidates if other != arm]
-        return [o for o in others if self.difference(o, arm).interval.high > self.settings.margin]
+    def rivals(self, arm: str) -> list[str]:
+        """The candidates that may be more than the margin better than ``arm``, or are cheaper and not clearly worse."""
+        cheaper = [other for other in self.useful if self.candidates.index(other) < self.candidates.index(arm)]
+        return [
+            other
+            for other in self.candidates
+            if other != arm
+            and (
+                self.difference(other, arm).interval.high > self.settings.margin
+                or (other in cheaper and not self.is_better(arm, other))
+            )
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Finding:
     choice: Choice
     sentence: str
-    bottleneck: str | None = None
-    more_questions: int | None = None
+    certainty: tuple[str, ...] = ()
+    more_questions: tuple[int, int] | None = None
+    cheapest: Choice | None = None
 
 
 def decide(
@@ -115,151 +131,203 @@ def decide(
     differences: Sequence[ArmDifference],
     settings: VerdictSettings,
     notes: Sequence[str] = (),
+    documents: Sequence[Hashable] = (),
 ) -> Verdict:
-    """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose at each moment."""
+    """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose at each moment.
+
+    ``documents`` names the document of each question; left out, every question is a document of its own.
+    """
     moment: Moment = "after" if any(arm.moment == "after" for arm in arms) else "before"
-    finding = _find(_at(moment, arms, differences, settings))
-    because = reasons(moment, arms, differences, finding.choice, settings)
+    requirements = read_requirements(settings.require)
+    only_these = bool(documents) and effective_documents(documents) < FEWEST_CLUSTERS
+    scope = f" for these {len(set(documents))} documents" if only_these else ""
+    evidence = _at(moment, arms, differences, settings, requirements, scope)
+    finding = _find(evidence, requirements)
+    because = [f"Certainty: {text}" for text in finding.certainty]
+    because += [f"Requirements: {text}" for text in _kept(evidence, requirements)]
+    because += reasons(moment, arms, differences, finding.choice, settings)
     if moment == "after" and any(arm.moment == "before" for arm in arms):
-        earlier = _find(_at("before", arms, differences, settings))
-        if earlier.choice != finding.choice:
+        measurable = [requirement for requirement in requirements if not requirement.needs_update]
+        before = _at("before", arms, differences, settings, measurable, scope)
+        earlier = _find(before, measurable).choice
+        if earlier != finding.choice:
             because.append(
-                f"Dynamic data: before the update the verdict would have been {earlier.choice!r}; what holds after it "
+                f"Dynamic data: before the update the verdict would have been {earlier!r}; what holds after it "
                 f"counts, and that is {finding.choice!r}."
             )
     because += [f"Note: {note}" for note in notes]
-    return Verdict(finding.choice, finding.sentence, tuple(because), finding.bottleneck, finding.more_questions)
+    return Verdict(
+        finding.choice,
+        finding.sentence,
+        tuple(because),
+        "model or metric" if low_ceilings(evidence.arms, settings) else None,
+        finding.more_questions,
+        finding.cheapest,
+        only_these,
+    )
 
 
 def _at(
-    moment: Moment, arms: Sequence[ArmResult], differences: Sequence[ArmDifference], settings: VerdictSettings
+    moment: Moment,
+    arms: Sequence[ArmResult],
+    differences: Sequence[ArmDifference],
+    settings: VerdictSettings,
+    requirements: Sequence[Requirement],
+    scope: str,
 ) -> _Evidence:
     pairs = {(d.first, d.second): d for d in differences if d.moment == moment and d.metric == "correct"}
-    return _Evidence(moment, {arm.arm: arm for arm in arms if arm.moment == moment}, pairs, settings)
+    present = {arm.arm: arm for arm in arms if arm.moment == moment}
+    kept = [a for a in COST_ORDER if a in present and not any(r.excess(present[a]) for r in requirements)]
+    return _Evidence(moment, present, pairs, settings, tuple(kept), scope)
 
 
-def _find(evidence: _Evidence) -> _Finding:
-    useful = [arm for arm in evidence.candidates if evidence.is_better(arm, BASE)]
-    ceiling = evidence.arms[EVIDENCE].estimates.get("correct_answerable") if EVIDENCE in evidence.arms else None
-    low = ceiling is not None and ceiling.mean < evidence.settings.ceiling
+def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
     if evidence.questions < FEWEST_QUESTIONS:
-        more = _more_questions(evidence, _open_pairs(evidence, useful))
-        sentence = (
-            f"Undecided: {evidence.questions} questions are too few for a verdict ({FEWEST_QUESTIONS} are the least); "
-            f"about {more} more are needed."
-        )
-        return _Finding("undecided", sentence, "model" if low else None, more)
-    if low and ceiling is not None:
-        fact = (
-            "The model is the bottleneck: given passages of the right documents, it answers "
-            f"{share(ceiling)} of {ceiling.n} answerable questions right, below "
-            f"{100 * evidence.settings.ceiling:g} %. Too often it cannot read the right passage even when given "
-            "it, which is a fact about this model, not about retrieval; try a larger model."
-        )
-        choice, sentence = _choose_below_ceiling(evidence, useful)
-        return _Finding(choice, f"{sentence} {fact}", "model")
+        few = f"Undecided: {evidence.questions} questions are too few for a verdict; {FEWEST_QUESTIONS} are the least."
+        return _Finding("undecided", few, more_questions=_more_questions(evidence, _open_pairs(evidence)))
+    if not evidence.candidates:
+        return _nothing_kept(evidence, requirements)
+    useful = evidence.useful
     if not useful:
         return _without_useful(evidence)
     for arm in useful:
-        if not evidence.blocking(arm):
-            return _Finding(_CHOICES[arm], _use(evidence, arm))
-    best = _best_placed(evidence, useful)
-    more = _more_questions(evidence, _open_pairs(evidence, useful))
-    rivals = listing([ARM_NAMES[other] for other in evidence.blocking(best)], "or")
-    sentence = (
-        f"Undecided: {ARM_NAMES[best]} is better than the base model "
-        f"({points(evidence.difference(best, BASE))}), but {evidence.questions} questions cannot tell whether {rivals} "
-        f"would be more than {100 * evidence.settings.margin:g} points better still; about {more} more questions would."
-        f"{_known(evidence)}"
-    )
-    return _Finding("undecided", sentence, None, more)
-
-
-def _known(evidence: _Evidence) -> str:
-    """What is settled although the verdict is not: each arm that another arm clearly beats."""
-    settled = ""
-    for arm in evidence.candidates:
-        better = [other for other in evidence.candidates if other != arm and evidence.is_better(other, arm)]
-        if better:
-            worse_than = listing([ARM_NAMES[other] for other in better])
-            settled += f" What is known: {ARM_NAMES[arm]} is clearly worse than {worse_than}."
-    return settled
-
-
-def _choose_below_ceiling(evidence: _Evidence, useful: Sequence[str]) -> tuple[Choice, str]:
-    rivals = [arm for arm in (RETRIEVAL, BOTH) if arm in evidence.arms]
-    if FINETUNED in useful and rivals and all(evidence.is_better(FINETUNED, rival) for rival in rivals):
-        gain = points(evidence.difference(FINETUNED, BASE))
-        return "finetuning", (
-            f"With this model, use finetuning: it answers {share(evidence.arms[FINETUNED].accuracy)} of "
-            f"{evidence.questions} questions right, {gain} over the base model, and more than "
-            f"{listing([ARM_NAMES[rival] for rival in rivals])}."
-        )
-    if not useful and _is_hopeless(evidence):
-        return "neither", f"With this model, use neither: {_no_gain(evidence)}."
-    return "undecided", "Undecided: this model cannot judge retrieval."
-
-
-def _without_useful(evidence: _Evidence) -> _Finding:
-    if _is_hopeless(evidence):
-        return _Finding("neither", f"Use neither as measured here: {_no_gain(evidence)}.")
-    pairs = _open_pairs(evidence, ())
-    more = _more_questions(evidence, pairs)
-    names = listing([ARM_NAMES[arm] for arm, _ in pairs], "or")
-    sentence = (
-        f"Undecided: {evidence.questions} questions cannot tell whether {names} is better than the base model; "
-        f"about {more} more questions would."
-    )
-    return _Finding("undecided", sentence, None, more)
-
-
-def _is_hopeless(evidence: _Evidence) -> bool:
-    margin = evidence.settings.margin
-    return all(evidence.difference(arm, BASE).interval.high < margin for arm in evidence.candidates)
-
-
-def _no_gain(evidence: _Evidence) -> str:
-    best = max(evidence.difference(arm, BASE).interval.high for arm in evidence.candidates)
-    return (
-        f"on {evidence.questions} questions no arm can be more than {number(best)} points better than the base model "
-        f"(upper end of the {100 * evidence.settings.confidence:g} % interval), which is below the margin of "
-        f"{100 * evidence.settings.margin:g} points"
-    )
+        if not evidence.rivals(arm):
+            return _Finding(_CHOICES[arm], _use(evidence, arm), _certainty(evidence, arm))
+    return _between(evidence)
 
 
 def _use(evidence: _Evidence, arm: str) -> str:
     when = "after the update " if evidence.moment == "after" else ""
-    rivals = [other for other in evidence.candidates if other != arm]
-    margin, level = f"{100 * evidence.settings.margin:g}", f"{100 * evidence.settings.confidence:g}"
-    start = "Use both, finetuning with retrieval" if arm == BOTH else f"Use {ARM_NAMES[arm]}"
-    end = f"; {listing([ARM_NAMES[o] for o in rivals])} can be at most {margin} points better" if rivals else ""
+    trainings = len(evidence.arms[arm].trainings) or 1
+    trained = f", with {f'{trainings} trainings' if trainings > 1 else 'one training'}" if arm in TRAINED else ""
     return (
-        f"{start}: {when}it answers {share(evidence.arms[arm].accuracy)} of {evidence.questions} questions right, "
-        f"{points(evidence.difference(arm, BASE))} over the base model{end} ({level} % intervals)."
+        f"Use {_CHOICES[arm]}{evidence.scope}: {when}{100 * evidence.arms[arm].accuracy.mean:.0f} % of answers are "
+        f"right, {100 * evidence.difference(arm, BASE).mean:.0f} points above the base model{trained}."
     )
 
 
-def _best_placed(evidence: _Evidence, useful: Sequence[str]) -> str:
-    """The useful arm with the highest accuracy, the cheaper one of equals."""
-    return max(useful, key=lambda arm: evidence.arms[arm].accuracy.mean)
+def _certainty(evidence: _Evidence, arm: str) -> tuple[str, ...]:
+    """How sure the choice of ``arm`` is."""
+    settings = evidence.settings
+    beaten = [other for other in evidence.candidates if other != arm and evidence.is_better(arm, other)]
+    equal = [other for other in evidence.candidates if other != arm and other not in beaten]
+    found = [_apart(evidence, arm, other) for other in beaten]
+    if equal:
+        names = listing([ARM_NAMES[other] for other in equal])
+        found.append(f"{names} can be at most {100 * settings.margin:g} points better.")
+    return tuple(found)
 
 
-def _open_pairs(evidence: _Evidence, useful: Sequence[str]) -> list[tuple[str, str]]:
+def _apart(evidence: _Evidence, first: str, second: str) -> str:
+    return (
+        f"{ARM_NAMES[first]} minus {ARM_NAMES[second]}: {points(evidence.difference(first, second))}, "
+        f"Holm p {p_value(evidence.adjusted_p(first, second))}, {evidence.questions} questions."
+    )
+
+
+def _between(evidence: _Evidence) -> _Finding:
+    """Undecided between the cheapest useful arm that none clearly beats and its rivals."""
+    first = _unbeaten(evidence)
+    rivals = evidence.rivals(first)
+    more = _more_questions(evidence, _open_pairs(evidence))
+    named = listing([ARM_NAMES[arm] for arm in evidence.candidates if arm == first or arm in rivals])
+    cheaper_rival = evidence.candidates.index(rivals[0]) < evidence.candidates.index(first)
+    cheapest = "cheapest that clearly helps" if cheaper_rival else "cheapest"
+    sentence = (
+        f"Undecided between {named}{evidence.scope}: {evidence.questions} questions cannot settle it; "
+        f"{more[0]} to {more[1]} more should. The {cheapest} is {ARM_NAMES[first]}."
+    )
+    certainty = [_apart(evidence, rival, first) for rival in rivals]
+    for arm in evidence.candidates:
+        better = [other for other in evidence.candidates if other != arm and evidence.is_better(other, arm)]
+        if better:
+            certainty.append(
+                f"what is known: {ARM_NAMES[arm]} is clearly worse than {listing([ARM_NAMES[b] for b in better])}."
+            )
+    return _Finding("undecided", sentence, tuple(certainty), more, _CHOICES[first])
+
+
+def _unbeaten(evidence: _Evidence) -> str:
+    """The cheapest useful arm that no useful arm clearly beats; there is one, as there is a best mean."""
+    useful = evidence.useful
+    return next(arm for arm in useful if not any(evidence.is_better(other, arm) for other in useful if other != arm))
+
+
+def _without_useful(evidence: _Evidence) -> _Finding:
+    margin = evidence.settings.margin
+    gains = {arm: evidence.difference(arm, BASE).interval.high for arm in evidence.candidates}
+    if max(gains.values()) < margin:
+        sentence = (
+            f"Use neither{evidence.scope}: on {evidence.questions} questions no arm can be more than "
+            f"{100 * margin:g} points better than the base model."
+        )
+        return _Finding("neither", sentence)
+    more = _more_questions(evidence, _open_pairs(evidence))
+    names = listing([ARM_NAMES[arm] for arm, high in gains.items() if high >= margin], "or")
+    sentence = (
+        f"Undecided{evidence.scope}: {evidence.questions} questions cannot show whether {names} is better than the "
+        f"base model; {more[0]} to {more[1]} more should."
+    )
+    return _Finding("undecided", sentence, more_questions=more)
+
+
+def _nothing_kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
+    """No arm keeps every requirement: the nearest breaks the fewest, and those by least."""
+    arms = {arm: evidence.arms[arm] for arm in COST_ORDER if arm in evidence.arms}
+    unknown = [r for r in requirements if all(r.measured(arm) is None for arm in arms.values())]
+    if unknown:
+        return _Finding("undecided", f"Undecided: {unknown[0]} cannot be checked, because no arm was measured in it.")
+    broken = {name: [r for r in requirements if r.excess(arm)] for name, arm in arms.items()}
+    nearest = min(arms, key=lambda name: (len(broken[name]), sum(r.excess(arms[name]) for r in broken[name])))
+    reached = [f"{r.reached(arms[nearest])} in {r.metric}" for r in broken[nearest]]
+    sentence = (
+        f"Use neither: no arm keeps {listing([str(r) for r in requirements])}; the nearest is {ARM_NAMES[nearest]} "
+        f"with {listing(reached)}."
+    )
+    return _Finding("neither", sentence)
+
+
+def _kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> list[str]:
+    """What each requirement does to each arm that might be chosen."""
+    found = []
+    for requirement in requirements:
+        for name in (arm for arm in COST_ORDER if arm in evidence.arms):
+            arm = evidence.arms[name]
+            out = requirement.excess(arm) > 0
+            doubt = "" if out or requirement.is_sure(arm) else ", but its interval reaches beyond"
+            found.append(
+                f"{requirement}: {ARM_NAMES[name]} {'is out' if out else 'keeps it'} with "
+                f"{requirement.reached(arm)}{doubt}."
+            )
+    return found
+
+
+def _open_pairs(evidence: _Evidence) -> list[tuple[str, str]]:
     """The pairs that keep the rule from choosing."""
-    if useful:
-        best = _best_placed(evidence, useful)
-        return [(other, best) for other in evidence.blocking(best)]
+    if evidence.useful:
+        first = _unbeaten(evidence)
+        return [(other, first) for other in evidence.rivals(first)]
     margin = evidence.settings.margin
     return [(arm, BASE) for arm in evidence.candidates if evidence.difference(arm, BASE).interval.high >= margin]
 
 
-def _more_questions(evidence: _Evidence, pairs: Sequence[tuple[str, str]]) -> int:
-    """Questions beyond those asked that would settle ``pairs``, at least a tenth more, and 20 in all.
+def _more_questions(evidence: _Evidence, pairs: Sequence[tuple[str, str]]) -> tuple[int, int]:
+    """From how many to how many more questions would settle ``pairs``: at least a tenth more, and 20 in all.
 
-    Rounded up to two digits: the number is an estimate from few data.
+    Holm divides what may go wrong among the pairs that are still open. Rounded up to one digit: both ends are
+    estimates from few data.
     """
-    needed = [questions_needed(evidence.difference(first, second), evidence.settings) for first, second in pairs]
-    total = max([*needed, math.ceil(1.1 * evidence.questions), FEWEST_QUESTIONS])
-    more = total - evidence.questions
-    unit = int(10 ** max(0, len(str(more)) - 2))
+    alpha = 1 - evidence.settings.confidence
+    still_open = sum(pair.adjusted_p >= alpha for pair in evidence.pairs.values())
+    settings = replace(evidence.settings, confidence=1 - alpha / max(still_open, 1))
+    ranges = [questions_range(evidence.difference(*pair), settings) for pair in pairs]
+    least = max(math.ceil(1.1 * evidence.questions), FEWEST_QUESTIONS)
+    few, many = (
+        max([least, *ends]) - evidence.questions for ends in (zip(*ranges, strict=True) if ranges else ((), ()))
+    )
+    return _rounded(few), _rounded(many)
+
+
+def _rounded(more: int) -> int:
+    unit = int(10 ** (len(str(more)) - 1))
     return math.ceil(more / unit) * unit

@@ -16,9 +16,19 @@ from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import InputError
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
-from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison, compare_rows
+from lorag.evaluation.comparison import (
+    BASE,
+    BOTH,
+    EVIDENCE,
+    FINETUNED,
+    FINETUNED_EVIDENCE,
+    RETRIEVAL,
+    Comparison,
+    compare_rows,
+)
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
+from lorag.evaluation.requirements import read_requirements
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog, draw, fingerprint, write_whole
@@ -150,6 +160,9 @@ def compare(
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings = settings or CompareSettings()
+    for requirement in read_requirements(settings.verdict.require):
+        if requirement.needs_update and update is None:
+            raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
     if prompt is not None:
         settings = replace(settings, prompt_questions=0, chat=prompt.applied(settings.chat))
     if model is not None and build.is_remote(model):
@@ -190,7 +203,7 @@ def _fill(
 ) -> None:
     """Indexes, asks and trains until ``log`` holds every row; what is there already is kept.
 
-    Base, retrieval and gold context come first: they need no training, and ``show`` gets what they say.
+    Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """
     remote = build.is_remote(model)
     engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
@@ -250,7 +263,8 @@ def _finetuned(
     return _Finetuned(
         engine,
         model,
-        {FINETUNED: _Arm(cached, alone), BOTH: _Arm(cached, both)},
+        # The ceiling before the last arm: a run with every row of that is whole, as those without this ceiling are.
+        {FINETUNED: _Arm(cached, alone), FINETUNED_EVIDENCE: _Arm(cached, both), BOTH: _Arm(cached, both)},
         facts,
         [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
         First(brought(scene.run, own), adapter, recipe, trained) if recipe is not None else None,
@@ -381,10 +395,12 @@ def _completion(row: Row) -> Completion:
 
 def _ask(moment: Moment, examples: Sequence[Example], arms: Mapping[str, _Arm], scene: Scene, log: LineLog) -> None:
     """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
+    gold = EvidenceRetriever(scene.knowledge.chunks(), examples)
     retrievers: dict[str, Retriever | None] = {
         RETRIEVAL: scene.knowledge,
         BOTH: scene.knowledge,
-        EVIDENCE: EvidenceRetriever(scene.knowledge.chunks(), examples),
+        EVIDENCE: gold,
+        FINETUNED_EVIDENCE: gold,
     }
     for name, arm in arms.items():
         retriever = retrievers.get(name)

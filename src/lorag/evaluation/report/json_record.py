@@ -10,7 +10,7 @@ from typing import Any
 from lorag.evaluation.results import Comparison
 from lorag.evaluation.verdict import rule
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a key changes its meaning or goes away."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lorag.evaluation.labels import number, share
-from lorag.evaluation.results import EVIDENCE, Comparison
+from lorag.evaluation.labels import share
+from lorag.evaluation.results import Comparison
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Estimate
 
-LEFT, RIGHT, WIDTH = 110, 560, 760
+LEFT, RIGHT, WIDTH = 220, 590, 790
 """Where the axis begins and ends, and the width of the drawing."""
 TOP, STEP = 44, 38
 """Where the first arm stands and the distance to the next."""
@@ -34,29 +34,22 @@ class Plot:
 
     marks: tuple[Mark, ...]
     ticks: tuple[tuple[float, str], ...]
-    ceiling: float | None
-    ceiling_label: str
     bottom: int
     height: int
     description: str
 
 
 def accuracy_plot(comparison: Comparison, moment: Moment, chosen: str | None) -> Plot:
-    """The arms at ``moment``; the accuracy of the gold context over the same questions is the ceiling's line."""
-    arms = comparison.at(moment)
-    shown = {name: arm.accuracy for name, arm in arms.items() if name != EVIDENCE}
-    ceiling = arms[EVIDENCE].accuracy if EVIDENCE in arms else None
+    """The arms at ``moment``, those with gold passages among them."""
+    shown = {name: arm.accuracy for name, arm in comparison.at(moment).items()}
     bottom = TOP + STEP * (len(shown) - 1) + 24
     words = [f"{name} {share(estimate)}" for name, estimate in shown.items()]
-    words += [f"ceiling with the gold context {share(ceiling)}"] if ceiling else []
     return Plot(
         marks=tuple(
             _mark(name, TOP + STEP * place, estimate, name == chosen)
             for place, (name, estimate) in enumerate(shown.items())
         ),
         ticks=tuple((_x(percent / 100), f"{percent} %") for percent in range(0, 101, 20)),
-        ceiling=None if ceiling is None else _x(ceiling.mean),
-        ceiling_label="" if ceiling is None else f"ceiling: gold context {number(ceiling.mean)} %",
         bottom=bottom,
         height=bottom + 26,
         description=f"Questions answered right, with intervals: {'; '.join(words)}.",

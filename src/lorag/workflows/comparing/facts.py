@@ -27,7 +27,7 @@ def run_facts(inputs: Inputs, model: str, embedder: str, settings: CompareSettin
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
         "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
-        "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, bootstrap {settings.verdict.seed}",
+        "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, intervals {settings.verdict.seed}",
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
@@ -63,7 +63,7 @@ def _as_trained(adapter: Adapter, settings: CompareSettings) -> FinetuneSettings
 
 def training_notes(adapter: Adapter) -> list[str]:
     """What weakens the finetuned arms as a measure of finetuning."""
-    notes = ["One adapter was trained, with one seed; another seed gives a somewhat different finetuned arm."]
+    notes = []
     if adapter.too_long:
         limit = adapter.settings["max_tokens"]
         notes.append(f"{adapter.too_long} conversations longer than {limit} tokens were not trained on.")

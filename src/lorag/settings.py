@@ -434,6 +434,9 @@ class CompareSettings:
     """Most questions asked: a fixed pseudo-random sample; None asks all."""
     seed: int = 0
     """Seed of that sample."""
+    seeds: int = 1
+    """Trainings of the finetune, each with another seed; their spread is in the intervals of its arms. May change
+    between a run and its resumption."""
     prompt_questions: int = 24
     """Questions, none of them tested, on which the prompt of each arm is chosen; 0 asks with ``chat.prompt``."""
     slice_size: int = 40
@@ -455,4 +458,5 @@ class CompareSettings:
         """Refuses a comparison without questions."""
         _require(self.limit is None or self.limit >= 1, f"limit {self.limit!r} is below 1")
         _require(self.prompt_questions >= 0, f"prompt_questions {self.prompt_questions!r} is below 0")
+        _require(self.seeds >= 1, f"seeds {self.seeds!r} is below 1")
         _require(self.slice_size >= 1, f"slice_size {self.slice_size!r} is below 1")

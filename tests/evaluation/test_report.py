@@ -90,8 +90,10 @@ def test_markdown(updated):
     text = table(updated)
     assert text.startswith(f"**Verdict: {updated.verdict.choice}.** ")
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines if "---" not in line}) <= 2
+    arms = text[: text.index("**Following the update**")].splitlines()
+    assert len({line.count("|") for line in arms if line.startswith("|") and "---" not in line}) <= 2
     assert sum(line.startswith("| retrieval |") for line in lines) == 2
+    assert sum(line.startswith("| retrieval: index refreshed |") for line in lines) == 1
     assert "| right |" in text
     assert "changed: old answer" in text
 

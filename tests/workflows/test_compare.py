@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,36 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
     assert read_prompt(tmp_path / "run" / "prompts" / "both.json") == prompt
     with pytest.raises(RunMismatchError, match="other prompt, settings"):
         compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings)
+
+
+def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case, tmp_path):
+    settings = CompareSettings(
+        limit=2, prompt_questions=0, chat=ChatSettings(sampling=Sampling(max_tokens=4)), recipe=RecipeSettings(0.05)
+    )
+    paths = {
+        "documents": case.folder / "docs",
+        "questions": case.folder / "qa.jsonl",
+        "update": case.folder / "docs_v2",
+    }
+    run = tmp_path / "run"
+    one = compare(**paths, model="smollm2-135m", out=run, settings=settings)
+    first = rows_of(run)
+    two = compare(**paths, model="smollm2-135m", out=run, settings=replace(settings, seeds=2))
+    assert rows_of(run) == first
+    further = rows_of(run / "seed-1")
+    asked = {(row["moment"], row["arm"], row["example_id"]) for row in further}
+    assert len(asked) == len(further) == 8
+    for row in further:
+        holds = {"before": "Bergen", "after": "Halifax"}[row["moment"]]
+        assert holds not in sent(row["answer"])
+        assert ("office is in" in sent(row["answer"])) <= (row["arm"] == "both")
+    seeds = [read_adapter(run / name).settings["seed"] for name in ("adapter", "seed-1/adapter")]
+    assert seeds == [0, 1]
+    measured = {arm.arm: len(arm.trainings) for arm in two.arms if arm.moment == "before"}
+    assert {name for name, trainings in measured.items() if trainings} == {"finetuned", "both"}
+    assert all(trainings in (0, 2) for trainings in measured.values())
+    assert all(not arm.trainings for arm in one.arms)
+    assert compare(**paths, model="smollm2-135m", out=run, settings=replace(settings, seeds=2)) == two
 
 
 def test_a_prompt_that_tells_what_is_tested_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):

@@ -79,6 +79,16 @@ app.command(epilog="Example: lorag evaluate adapters/support --tasks tasks/")(ev
 app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serve_command.serve)
 
 _LISTED = 20
+Budget = Annotated[
+    float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
+]
+Requirements = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
+    ),
+]
+TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
 
 
@@ -96,9 +106,7 @@ def compare(
     update: Annotated[
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
     ] = None,
-    train_update: Annotated[
-        Path | None, typer.Option(help="Training conversations about what the update changed.")
-    ] = None,
+    train_update: TrainUpdate = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
     control: Control = None,
     prompt: PromptFile = None,
@@ -109,15 +117,9 @@ def compare(
     method: FinetuneMethod = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
-    budget: Annotated[
-        float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
-    ] = None,
-    require: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
-        ),
-    ] = None,
+    budget: Budget = None,
+    seeds: Annotated[int, typer.Option(help="Trainings of the finetune, each with another seed.")] = 1,
+    require: Requirements = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -133,8 +135,9 @@ def compare(
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
         verdict = VerdictSettings(require=tuple(require or ()))
-        settings = CompareSettings(limit=limit, chunks=chosen.chunks, retrieval=retrieval, chat=chat, verdict=verdict)
+        settings = CompareSettings(limit=limit, seeds=seeds, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
         training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        recipe = _recipe(budget, method, epochs, learning_rate)
         result = run_comparison(
             documents,
             questions,
@@ -146,7 +149,7 @@ def compare(
             prompt=read_prompt(prompt) if prompt is not None else None,
             model=model,
             out=out,
-            settings=replace(settings, finetune=training, recipe=_recipe(budget, method, epochs, learning_rate)),
+            settings=replace(settings, finetune=training, recipe=recipe, verdict=verdict),
             progress=progress,
             show=None if json else _print_first_results,
         )

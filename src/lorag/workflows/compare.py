@@ -8,20 +8,18 @@ nothing twice. Of a remote model there are no weights to train, so finetuning is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import InputError
-from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.evaluation.comparison import (
     BASE,
     BOTH,
     EVIDENCE,
     FINETUNED,
-    FINETUNED_EVIDENCE,
     RETRIEVAL,
     Comparison,
     compare_rows,
@@ -29,104 +27,34 @@ from lorag.evaluation.comparison import (
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
-from lorag.evaluation.row_log import Moment, Row
-from lorag.evaluation.runner import ask, recorded_rows
-from lorag.files import LineLog, draw, fingerprint, write_whole
-from lorag.interfaces import LanguageModel, Progress, Retriever, no_progress
+from lorag.evaluation.row_log import Moment
+from lorag.evaluation.runner import recorded_rows
+from lorag.files import LineLog, fingerprint, write_whole
+from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.completion_cache import CachedModel
-from lorag.llm.engines.transformers import TransformersModel
-from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     CompareSettings,
-    PromptSettings,
     SyncSettings,
 )
-from lorag.training.adapter import Adapter, read_adapter
-from lorag.training.data.conversations import write_conversations
-from lorag.training.recipe import Recipe
-from lorag.types import Completion, Conversation, Example, Message
-from lorag.workflows.comparing.facts import recipe_notes, run_facts, training_facts, training_notes
-from lorag.workflows.comparing.following import UPDATE_SHARE, First, follow
+from lorag.workflows.comparing.arm_prompts import trial_of
+from lorag.workflows.comparing.asking import Arm, ask_arms, asked_all, recall, rows_before
+from lorag.workflows.comparing.facts import run_facts
+from lorag.workflows.comparing.finetuned import ask_following, ask_further, further_seeds, train_finetuned
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.prompt_trials import (
     WITHOUT_SOURCES,
-    Prompting,
-    Shown,
-    chosen_prompt,
-    trials,
-    worked_examples,
 )
 from lorag.workflows.comparing.scene import Scene
-from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import (
-    TrainingData,
-    affordable_wordings,
-    brought,
-    held_out,
     own_conversations,
-    synthesised_conversations,
-    training_data,
-    widened,
 )
-from lorag.workflows.finetuning.adapter_training import train_adapter
-from lorag.workflows.recipe_search import Probe, Training, attached, probes_of, train_best
 from lorag.workspace import DEFAULT, Run, Workspace
 
 _NOT_TRAINED = (
     "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
     " its server, which alone decides whether the same question gets the same answer again."
 )
-_MOST_LOOKED_AT = 400
-"""Conversations among which worked examples are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Arm:
-    """A model and how it is asked."""
-
-    model: CachedModel
-    prompting: Prompting
-
-
-@dataclass(frozen=True, slots=True)
-class _Finetuned:
-    """The finetune of a comparison and its arms."""
-
-    engine: TransformersModel
-    model: TransformersModel
-    """What was trained of ``engine``."""
-    arms: dict[str, _Arm]
-    facts: dict[str, str]
-    notes: list[str]
-    first: First | None
-    """How it was made; None where the training was set by hand, so that nothing follows an update."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """What the prompt of each arm is chosen by."""
-
-    shown: Shown
-    questions: list[Example]
-    scene: Scene
-
-    def prompting(
-        self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
-    ) -> Prompting:
-        """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen."""
-        settings = self.scene.settings
-        given = candidates if settings.prompt_questions else (settings.chat.prompt,)
-        gated = settings.retrieval.leaves_out and knowledge is not None
-        return chosen_prompt(
-            arm,
-            given,
-            self.shown,
-            self.questions,
-            lambda prompting: prompting.bot(model, knowledge, settings, gated),
-            self.scene.run.prompts / f"{arm}.json",
-            self.scene.progress,
-        )
 
 
 def compare(
@@ -178,13 +106,14 @@ def compare(
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
-    if not (run.is_told and _asked_all(log, inputs.tested, _arms(name), *inputs.moments)):
+    if not (run.is_told and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
     rows = list(recorded_rows(log).values())
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
     caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
-    told = (facts, caveats, run.tried(), run.update_seconds())
+    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, name, settings)]
+    told = (facts, caveats, run.tried(), run.update_seconds(), further)
     comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
     write_whole(run.result, result_json(comparison))
     write_report(comparison, run.report)
@@ -209,105 +138,41 @@ def _fill(
     engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = Scene(run, knowledge, settings, progress)
-    if not _asked_all(log, inputs.tested, _arms(model), "before"):
+    if not _asked_everything(run, log, inputs, model, settings, "before"):
         knowledge.sync(inputs.documents, progress)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
-    trial = _trial(own, inputs, scene, engine)
+    trial = trial_of(own, inputs, scene, engine)
     base = CachedModel(engine)
     base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
     retrieval_prompt = trial.prompting("retrieval", trial.shown.preferred, base, knowledge)
     arms = {
-        BASE: _Arm(base, base_prompt),
-        RETRIEVAL: _Arm(base, retrieval_prompt),
-        EVIDENCE: _Arm(base, retrieval_prompt),
+        BASE: Arm(base, base_prompt),
+        RETRIEVAL: Arm(base, retrieval_prompt),
+        EVIDENCE: Arm(base, retrieval_prompt),
     }
     facts = run_facts(inputs, model, embedder, settings)
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(retrieval_prompt.choice)}
-    _recall(arms, log, settings)
-    _ask("before", inputs.tested, arms, scene, log)
+    recall(arms, log, settings)
+    ask_arms("before", inputs.tested, arms, scene, log)
     if show is not None and not remote:
-        show(compare_rows(_rows_of(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
-    finetuned = _finetuned(own, inputs, retrieval_prompt, trial, engine) if not remote else None
+        show(compare_rows(rows_before(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
+    finetuned = train_finetuned(own, inputs, retrieval_prompt, trial, engine) if not remote else None
     if finetuned is not None:
         arms |= finetuned.arms
         facts |= finetuned.facts
-        _recall(arms, log, settings)
-        _ask("before", inputs.tested, arms, scene, log)
+        recall(arms, log, settings)
+        ask_arms("before", inputs.tested, arms, scene, log)
+        ask_further("before", inputs.tested, finetuned, scene)
     notes = [_NOT_TRAINED.format(model)] if finetuned is None else finetuned.notes
     if inputs.update is not None:
         begun = time.perf_counter()
         knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
         run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
-        _ask("after", [example.after_update() for example in inputs.tested], arms, scene, log)
-        if finetuned is not None and finetuned.first is not None:
-            notes += _followed(finetuned, finetuned.first, inputs, scene, log)
+        ask_arms("after", [example.after_update() for example in inputs.tested], arms, scene, log)
+        if finetuned is not None:
+            ask_further("after", [example.after_update() for example in inputs.tested], finetuned, scene)
+            notes += ask_following(finetuned, inputs, scene, log)
     run.write_facts(facts, notes)
-
-
-def _finetuned(
-    own: TrainingData | None, inputs: Inputs, retrieval: Prompting, trial: _Trial, engine: LanguageModel
-) -> _Finetuned:
-    """The finetune of a comparison, trained now or found in its run, and the prompts of its arms."""
-    scene = trial.scene
-    if not isinstance(engine, TransformersModel):
-        raise TypeError(f"{engine.name} has no weights to train")
-    trained = _trained_prompt(retrieval, scene.settings)
-    data, adapter, recipe = _adapter(own, inputs, trained, trial, engine)
-    model = build.finetuned_model(engine, adapter)
-    cached = CachedModel(model)
-    forms = (trained, replace(trained, examples=retrieval.choice.prompt.examples or 3))
-    alone = trial.prompting("finetuned", forms, cached, None)
-    both = trial.prompting("both", forms, cached, scene.knowledge)
-    facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
-    facts |= training_facts(engine, model, adapter, scene.settings, recipe)
-    return _Finetuned(
-        engine,
-        model,
-        # The ceiling before the last arm: a run with every row of that is whole, as those without this ceiling are.
-        {FINETUNED: _Arm(cached, alone), FINETUNED_EVIDENCE: _Arm(cached, both), BOTH: _Arm(cached, both)},
-        facts,
-        [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
-        First(brought(scene.run, own), adapter, recipe, trained) if recipe is not None else None,
-    )
-
-
-def _followed(finetuned: _Finetuned, first: First, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
-    """Asks the finetunes that follow the update, without sources; what is to be told of them."""
-    if finetuned.model.adapter is not None:
-        finetuned.engine.weights.detach(finetuned.model.adapter)
-    followed = follow(first, inputs, finetuned.engine, scene)
-    examples = [example.after_update() for example in inputs.tested]
-    for name, adapter in followed.adapters.items():
-        with attached(finetuned.engine, adapter) as model:
-            arms = {name: _Arm(CachedModel(model), finetuned.arms[FINETUNED].prompting)}
-            _recall(arms, log, scene.settings)
-            _ask("after", examples, arms, scene, log)
-    scene.run.write_update_seconds({name: adapter.seconds for name, adapter in followed.adapters.items()})
-    return followed.notes
-
-
-def _trial(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: LanguageModel) -> _Trial:
-    """What prompts are chosen by: worked examples, and questions that are not tested."""
-    settings = scene.settings
-    conversations = sorted(own.conversations if own else (), key=lambda c: (c.is_text, draw(f"trial {c.question}")))
-    fit = within(engine.count_tokens, settings.chat.context_tokens)
-    refusal = settings.chat.response_template
-    sourced = with_sources(conversations[:_MOST_LOOKED_AT], scene.knowledge, settings.retrieval.k, fit, refusal)
-    shown = worked_examples(sourced, inputs.tested, refusal)
-    if inputs.prompt is not None:
-        shown = replace(shown, given=inputs.prompt.examples)
-    recipe = settings.recipe
-    limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
-    return _Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene)
-
-
-def _trained_prompt(retrieval: Prompting, settings: CompareSettings) -> PromptSettings:
-    """What the finetuned arms are trained under: the prompt of retrieval without examples.
-
-    A refusal is offered, so that it is learned, unless the prompt was set by hand.
-    """
-    prompt = replace(retrieval.choice.prompt, examples=0, refused_example=False)
-    return replace(prompt, offer_refusal=True) if settings.prompt_questions else prompt
 
 
 def _default_out(identity: Mapping[str, str]) -> Path:
@@ -319,91 +184,11 @@ def _arms(model: str) -> tuple[str, ...]:
     return (BASE, RETRIEVAL, EVIDENCE) if build.is_remote(model) else (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
 
 
-def _asked_all(log: LineLog, examples: Sequence[Example], arms: Sequence[str], *moments: Moment) -> bool:
-    recorded = recorded_rows(log)
-    return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
-
-
-def _adapter(
-    own: TrainingData | None,
-    inputs: Inputs,
-    prompt: PromptSettings,
-    trial: _Trial,
-    engine: TransformersModel,
-) -> tuple[TrainingData, Adapter, Recipe | None]:
-    """The training conversations, the adapter trained on them and how it was chosen; made now or found in the run."""
-    scene = trial.scene
-    run, settings, progress = scene.run, scene.settings, scene.progress
-    recipe = settings.recipe
-    if recipe is not None and inputs.update is not None:
-        recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
-    if not run.training_facts.is_file():
-        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
-        write_conversations(run.brought, own.conversations)
-        if recipe is not None:
-            own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)
-            own = held_out(own, {example.question for example in trial.questions})
-    data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
-    if recipe is not None:
-        trained = {conversation.question for conversation in data.conversations}
-        probes = probes_of(_probes(trial, trained, scene, engine), prompt, settings)
-        shared = (run.adapter, settings.finetune, recipe, inputs.control, progress)
-        return data, *train_best(Training(engine, data.conversations, probes, *shared))
-    if (run.adapter / "lorag.json").is_file():
-        return data, read_adapter(run.adapter), None
-    given = (run.adapter, settings.finetune, progress, inputs.control)
-    return data, train_adapter(engine, data.conversations, *given, prompt=prompt), None
-
-
-def _probes(trial: _Trial, trained: Collection[str], scene: Scene, engine: LanguageModel) -> list[Probe]:
-    """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
-    settings, refusal = scene.settings, scene.settings.chat.response_template
-    untrained = [example for example in trial.questions if example.question not in trained]
-    asked = {example.question: example for example in untrained if example.answers and example.evidence}
-    conversations = [
-        Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
-        for question, example in asked.items()
-    ]
-    fit = within(engine.count_tokens, settings.chat.context_tokens)
-    found = with_sources(conversations, scene.knowledge, settings.retrieval.k, fit, refusal)
-    return [Probe(asked[each.conversation.question], each.sources) for each in found]
-
-
-def _rows_of(log: LineLog, arms: Collection[str]) -> list[Row]:
-    return [row for row in recorded_rows(log).values() if row.arm in arms and row.moment == "before"]
-
-
-def _recall(arms: Mapping[str, _Arm], log: LineLog, settings: CompareSettings) -> None:
-    """Lets the model behind each arm know what it has answered."""
-    for row in recorded_rows(log).values():
-        if row.arm in arms and row.answer.error is None and row.answer.prompt:  # the gate answers without one
-            arms[row.arm].model.remember(row.answer.prompt, settings.chat.sampling, _completion(row))
-
-
-def _completion(row: Row) -> Completion:
-    usage = row.answer.usage
-    finish = "length" if row.answer.truncated else "stop"
-    return Completion(
-        row.answer.text,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.generate_seconds,
-        finish,  # type: ignore[arg-type]
-        usage.prefill_seconds,
+def _asked_everything(
+    run: Run, log: LineLog, inputs: Inputs, model: str, settings: CompareSettings, *moments: Moment
+) -> bool:
+    """Whether every arm was asked every question at these moments, under every training."""
+    trained = [part.rows() for part in further_seeds(run, model, settings)]
+    return asked_all(log, inputs.tested, _arms(model), *moments) and all(
+        asked_all(further, inputs.tested, (FINETUNED, BOTH), *moments) for further in trained
     )
-
-
-def _ask(moment: Moment, examples: Sequence[Example], arms: Mapping[str, _Arm], scene: Scene, log: LineLog) -> None:
-    """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
-    gold = EvidenceRetriever(scene.knowledge.chunks(), examples)
-    retrievers: dict[str, Retriever | None] = {
-        RETRIEVAL: scene.knowledge,
-        BOTH: scene.knowledge,
-        EVIDENCE: gold,
-        FINETUNED_EVIDENCE: gold,
-    }
-    for name, arm in arms.items():
-        retriever = retrievers.get(name)
-        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
-        bot = arm.prompting.bot(arm.model, retriever, scene.settings, gated)
-        ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)

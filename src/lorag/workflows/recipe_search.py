@@ -26,7 +26,7 @@ from lorag.files import draw, fingerprint, folder_whole, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REFUSAL, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
-from lorag.training.adapter import MANIFEST, Adapter, read_adapter
+from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.wordings.paraphrases import reversed_question
 from lorag.training.diagnosis import Asked, Diagnosis, diagnose
@@ -228,13 +228,24 @@ def _train_best(training: Training) -> Recipe:
     return Recipe(recipe.minutes, before, *tried, diagnosis, notes, curve, training.identity)
 
 
+def trained_on(training: Training, recipe: Recipe) -> Sequence[Conversation]:
+    """The conversations of ``training`` that the final training of its ``recipe`` learned from."""
+    count = recipe.final.conversations
+    if count >= len(training.conversations):
+        return training.conversations
+    return _of_documents(training.conversations, count, _probed_documents(training))
+
+
+def _probed_documents(training: Training) -> set[str]:
+    return {" ".join(probe.example.evidence) for probe in training.probes.probes}
+
+
 def _affordable(training: Training, plan: Schedule) -> tuple[Training, tuple[str, ...]]:
     """The training on as many conversations as the budget has room for, and a note where these are not all."""
     count, minutes = len(training.conversations), training.recipe.minutes
     if plan.conversations >= count:
         return training, ()
-    probed = {" ".join(probe.example.evidence) for probe in training.probes.probes}
-    data = _of_documents(training.conversations, plan.conversations, probed)
+    data = _of_documents(training.conversations, plan.conversations, _probed_documents(training))
     about = training.probes.about({name for conversation in data for name in conversation.evidence})
     passes, needed = passes_of(plan.passes), math.ceil(plan.passes * plan.pass_minutes)
     note = (
@@ -338,6 +349,34 @@ def set_strength(base: TransformersModel, source: Path, out: Path, share: float)
             path.write_text(json.dumps(config, indent=2))
         # What was measured when it was loaded again was its whole strength.
         (temporary / MANIFEST).write_text(replace(trained, served_loss=None).to_json())
+
+
+def train_alike(
+    engine: TransformersModel,
+    conversations: Sequence[Conversation],
+    out: Path,
+    settings: FinetuneSettings,
+    strength: float,
+    prompt: PromptSettings,
+    progress: Progress,
+    *,
+    replayed: Sequence[Conversation] = (),
+    parent: Parent | None = None,
+) -> Adapter:
+    """The adapter in ``out``, trained by settings that were chosen before and set to their strength, or found there.
+
+    What continues a parent has the strength of that already. Raises as ``train_adapter`` does.
+    """
+    if (out / MANIFEST).is_file():
+        return read_adapter(out)
+    whole = out if parent is not None or strength == 1 else out.with_name(f"{out.name}.whole")
+    given = (engine, conversations, whole, settings, progress)
+    adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=prompt)
+    if whole == out:
+        return adapter
+    set_strength(engine, whole, out, strength)
+    shutil.rmtree(whole)
+    return read_adapter(out)
 
 
 def _average(base: TransformersModel, source: Path, out: Path, share: float) -> None:

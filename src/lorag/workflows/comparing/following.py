@@ -16,8 +16,8 @@ from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import CONTINUED, RETRAINED
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
-from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter, shape_of
+from lorag.settings import REPLAY_SHARE, PromptSettings, RecipeSettings
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
 from lorag.training.data.inspection import TestQuestions
 from lorag.training.recipe import Recipe, passes_of
 from lorag.types import Conversation, Document, Example
@@ -32,8 +32,8 @@ from lorag.workflows.comparing.training_data import (
     widened,
 )
 from lorag.workflows.finetune import replay_sample
-from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
-from lorag.workflows.recipe_search import set_strength
+from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of
+from lorag.workflows.recipe_search import train_alike
 from lorag.workflows.synthesize import plain_words
 
 UPDATE_SHARE = 0.25
@@ -47,21 +47,23 @@ class First:
     data: TrainingData
     """The conversations that it was made from, in the wordings that were brought."""
     adapter: Adapter
-    recipe: Recipe
+    recipe: Recipe | None
+    """How it was chosen; None where the training was set by hand."""
     prompt: PromptSettings
 
     @property
     def settings(self) -> dict[str, Any]:
         """How it was trained."""
         kept = self.adapter.settings
-        names = ("learning_rate", "general_text_share")
+        names = ("learning_rate", "general_text_share", "epochs")
         chosen = {name: kept[name] for name in names if name in kept}
-        return {**shape_of(self.adapter), **chosen, "epochs": self.recipe.final.passes}
+        passes = {"epochs": self.recipe.final.passes} if self.recipe is not None else {}
+        return {**shape_of(self.adapter), **chosen, **passes}
 
     @property
-    def seconds(self) -> float:
-        """What choosing and training took."""
-        return self.recipe.final.seconds + sum(rung.seconds for rung in self.recipe.rungs)
+    def strength(self) -> float:
+        """The share of its strength that was taken."""
+        return self.recipe.strength if self.recipe is not None else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,11 @@ class _Plan:
 def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene) -> Followed:
     """The finetunes that follow the update, trained now or found in the run; ``engine`` has no adapter attached.
 
-    ``scene.knowledge`` is that of the updated documents.
+    ``scene.knowledge`` is that of the updated documents. There are none after a training that was set by hand.
     """
+    recipe, settings = first.recipe, scene.settings.recipe
+    if recipe is None or settings is None:
+        return Followed({}, ())
     changed = _changed_conversations(inputs, engine, scene)
     refusal = scene.settings.chat.response_template
     kept = still_true(first.data.conversations, changed.conversations, inputs, refusal)
@@ -96,8 +101,9 @@ def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene
     plans = [_Plan(RETRAINED, every)]
     if first.adapter.method != "full":
         plans.insert(0, _Plan(CONTINUED, changed, kept, first.adapter))
-    budget = 60 * (scene.settings.recipe or RecipeSettings()).minutes
-    left = max(budget - first.seconds, UPDATE_SHARE * budget)
+    budget = 60 * settings.minutes
+    spent = recipe.final.seconds + sum(rung.seconds for rung in recipe.rungs)
+    left = max(budget - spent, UPDATE_SHARE * budget)
     adapters, notes = dict[str, Adapter](), [f"After the update: {changed.origin}"]
     for plan in plans:
         made = _made(plan, first, inputs, engine, scene, left)
@@ -188,8 +194,18 @@ def _made(
             f"The finetune was not {plan.arm} after the update: that takes about {needed / 60:.1f} minutes, and"
             f" {max(left, 0) / 60:.1f} of the budget were left."
         )
-    finetune = replace(finetune, epochs=passes)
-    return _trained(plan, first, data, replayed, finetune, engine, scene)
+    scene.progress(f"finetune: {plan.arm}", 0, 1, f"{passes_of(passes)} over {len(data)} conversations")
+    return train_alike(
+        engine,
+        data,
+        part.adapter,
+        replace(finetune, epochs=passes),
+        first.strength,
+        first.prompt,
+        scene.progress,
+        replayed=replayed,
+        parent=parent_of(plan.start) if plan.start is not None else None,
+    )
 
 
 def _rows(
@@ -206,24 +222,3 @@ def _rows(
     refusal = settings.chat.response_template
     old = [as_served(each, refusal, first.prompt) for each in plan.old]
     return data.conversations, replay_sample(old, data.conversations, REPLAY_SHARE)
-
-
-def _trained(
-    plan: _Plan,
-    first: First,
-    data: Sequence[Conversation],
-    replayed: Sequence[Conversation],
-    finetune: FinetuneSettings,
-    engine: TransformersModel,
-    scene: Scene,
-) -> Adapter:
-    part = scene.run.part(plan.arm)
-    whole = part.adapter if plan.start is not None or first.recipe.strength == 1 else part.folder / "whole"
-    scene.progress(f"finetune: {plan.arm}", 0, 1, f"{passes_of(finetune.epochs)} over {len(data)} conversations")
-    parent: Parent | None = parent_of(plan.start) if plan.start is not None else None
-    given = (engine, data, whole, finetune, scene.progress)
-    adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=first.prompt)
-    if whole != part.adapter:
-        set_strength(engine, whole, part.adapter, first.recipe.strength)
-        adapter = read_adapter(part.adapter)
-    return adapter

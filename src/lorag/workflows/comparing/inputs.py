@@ -117,8 +117,12 @@ def _of_conversations(conversations: Sequence[Conversation] | None) -> str:
 
 
 def _decisive(settings: CompareSettings) -> dict[str, Any]:
-    """All settings but those of the verdict; what earlier versions did not know stands in it only where it is set."""
+    """All settings but the verdict's and the number of trainings, which may change.
+
+    What earlier versions did not know stands in it only where it is set.
+    """
     found = {**asdict(settings), "verdict": None}
+    del found["seeds"]
     if settings.recipe is not None:
         for name in ("passes", "general_text_share"):
             if getattr(settings.recipe, name) == getattr(RecipeSettings(), name):

@@ -1,0 +1,61 @@
+"""What the prompts of a comparison are chosen by: the user's examples, and questions that are not tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lorag.files import draw
+from lorag.interfaces import LanguageModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.settings import PromptSettings
+from lorag.types import Example
+from lorag.workflows.comparing.inputs import Inputs
+from lorag.workflows.comparing.prompt_trials import Prompting, Shown, chosen_prompt, trials, worked_examples
+from lorag.workflows.comparing.scene import Scene
+from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.comparing.training_data import TrainingData
+
+_MOST_LOOKED_AT = 400
+"""Conversations among which worked examples are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What the prompt of each arm is chosen by."""
+
+    shown: Shown
+    questions: list[Example]
+    scene: Scene
+
+    def prompting(
+        self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
+    ) -> Prompting:
+        """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen."""
+        settings = self.scene.settings
+        given = candidates if settings.prompt_questions else (settings.chat.prompt,)
+        gated = settings.retrieval.leaves_out and knowledge is not None
+        return chosen_prompt(
+            arm,
+            given,
+            self.shown,
+            self.questions,
+            lambda prompting: prompting.bot(model, knowledge, settings, gated),
+            self.scene.run.prompts / f"{arm}.json",
+            self.scene.progress,
+        )
+
+
+def trial_of(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: LanguageModel) -> Trial:
+    """What prompts are chosen by: worked examples, and questions that are not tested."""
+    settings = scene.settings
+    conversations = sorted(own.conversations if own else (), key=lambda c: (c.is_text, draw(f"trial {c.question}")))
+    fit = within(engine.count_tokens, settings.chat.context_tokens)
+    refusal = settings.chat.response_template
+    sourced = with_sources(conversations[:_MOST_LOOKED_AT], scene.knowledge, settings.retrieval.k, fit, refusal)
+    shown = worked_examples(sourced, inputs.tested, refusal)
+    if inputs.prompt is not None:
+        shown = replace(shown, given=inputs.prompt.examples)
+    recipe = settings.recipe
+    limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
+    return Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene)

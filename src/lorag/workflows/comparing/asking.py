@@ -1,0 +1,73 @@
+"""Asks the arms of a comparison; what a run has recorded is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from lorag.evaluation.answers.gold_context import EvidenceRetriever
+from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, RETRIEVAL
+from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.runner import ask, recorded_rows
+from lorag.files import LineLog
+from lorag.interfaces import Retriever
+from lorag.llm.engines.completion_cache import CachedModel
+from lorag.settings import CompareSettings
+from lorag.types import Completion, Example
+from lorag.workflows.comparing.prompt_trials import Prompting
+from lorag.workflows.comparing.scene import Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A model and how it is asked."""
+
+    model: CachedModel
+    prompting: Prompting
+
+
+def recall(arms: Mapping[str, Arm], log: LineLog, settings: CompareSettings) -> None:
+    """Lets the model behind each arm know what it has answered."""
+    for row in recorded_rows(log).values():
+        if row.arm in arms and row.answer.error is None and row.answer.prompt:  # the gate answers without one
+            arms[row.arm].model.remember(row.answer.prompt, settings.chat.sampling, _completion(row))
+
+
+def _completion(row: Row) -> Completion:
+    usage = row.answer.usage
+    finish = "length" if row.answer.truncated else "stop"
+    return Completion(
+        row.answer.text,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.generate_seconds,
+        finish,  # type: ignore[arg-type]
+        usage.prefill_seconds,
+    )
+
+
+def ask_arms(moment: Moment, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene, log: LineLog) -> None:
+    """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
+    gold = EvidenceRetriever(scene.knowledge.chunks(), examples)
+    retrievers: dict[str, Retriever | None] = {
+        RETRIEVAL: scene.knowledge,
+        BOTH: scene.knowledge,
+        EVIDENCE: gold,
+        FINETUNED_EVIDENCE: gold,
+    }
+    for name, arm in arms.items():
+        retriever = retrievers.get(name)
+        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
+        bot = arm.prompting.bot(arm.model, retriever, scene.settings, gated)
+        ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
+
+
+def asked_all(log: LineLog, examples: Sequence[Example], arms: Sequence[str], *moments: Moment) -> bool:
+    """Whether these arms were asked all of these questions at these moments."""
+    recorded = recorded_rows(log)
+    return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
+
+
+def rows_before(log: LineLog, arms: Collection[str]) -> list[Row]:
+    """What these arms answered before an update."""
+    return [row for row in recorded_rows(log).values() if row.arm in arms and row.moment == "before"]

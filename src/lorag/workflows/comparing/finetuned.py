@@ -1,0 +1,188 @@
+"""The finetuned arms of a comparison: trained on what was brought, with further seeds, and following an update."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from lorag import build
+from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
+from lorag.evaluation.row_log import Moment
+from lorag.files import LineLog
+from lorag.interfaces import LanguageModel
+from lorag.llm.engines.completion_cache import CachedModel
+from lorag.llm.engines.transformers import TransformersModel
+from lorag.settings import CompareSettings, PromptSettings
+from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.data.conversations import write_conversations
+from lorag.training.recipe import Recipe
+from lorag.types import Conversation, Example, Message
+from lorag.workflows.comparing.arm_prompts import Trial
+from lorag.workflows.comparing.asking import Arm, ask_arms, recall
+from lorag.workflows.comparing.facts import recipe_notes, training_facts, training_notes
+from lorag.workflows.comparing.following import UPDATE_SHARE, First, follow
+from lorag.workflows.comparing.inputs import Inputs
+from lorag.workflows.comparing.prompt_trials import Prompting
+from lorag.workflows.comparing.scene import Scene
+from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.comparing.training_data import (
+    TrainingData,
+    affordable_wordings,
+    brought,
+    held_out,
+    synthesised_conversations,
+    training_data,
+    widened,
+)
+from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.recipe_search import Probe, Training, attached, probes_of, train_alike, train_best, trained_on
+from lorag.workspace import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Finetuned:
+    """The finetune of a comparison and its arms."""
+
+    engine: TransformersModel
+    model: TransformersModel
+    """What was trained of ``engine``."""
+    arms: dict[str, Arm]
+    facts: dict[str, str]
+    notes: list[str]
+    first: First
+    """How it was made."""
+    further: dict[Run, Adapter]
+    """Trainings with other seeds, by the part of the run that keeps them."""
+
+
+def train_finetuned(
+    own: TrainingData | None, inputs: Inputs, retrieval: Prompting, trial: Trial, engine: LanguageModel
+) -> Finetuned:
+    """The finetune of a comparison, trained now or found in its run, and the prompts of its arms."""
+    scene = trial.scene
+    if not isinstance(engine, TransformersModel):
+        raise TypeError(f"{engine.name} has no weights to train")
+    trained = _trained_prompt(retrieval, scene.settings)
+    data, adapter, recipe = _adapter(own, inputs, trained, trial, engine)
+    first = First(brought(scene.run, own), adapter, recipe, trained)
+    further = _further(first, data, engine, scene)
+    model = build.finetuned_model(engine, adapter)
+    cached = CachedModel(model)
+    forms = (trained, replace(trained, examples=retrieval.choice.prompt.examples or 3))
+    alone = trial.prompting("finetuned", forms, cached, None)
+    both = trial.prompting("both", forms, cached, scene.knowledge)
+    facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
+    facts |= training_facts(engine, model, adapter, scene.settings, recipe)
+    return Finetuned(
+        engine,
+        model,
+        # The ceiling before the last arm: a run with every row of that is whole, as those without this ceiling are.
+        {FINETUNED: Arm(cached, alone), FINETUNED_EVIDENCE: Arm(cached, both), BOTH: Arm(cached, both)},
+        facts,
+        [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
+        first,
+        further,
+    )
+
+
+def further_seeds(run: Run, model: str, settings: CompareSettings) -> list[Run]:
+    """The parts of a run for further trainings, which differ in their seed; none of a model that is not trained."""
+    return [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, settings.seeds)]
+
+
+def _further(first: First, data: TrainingData, engine: TransformersModel, scene: Scene) -> dict[Run, Adapter]:
+    """Trainings as the first one, each with another seed, by the part of the run that keeps them."""
+    finetune = replace(scene.settings.finetune, **first.settings)
+    return {
+        part: train_alike(
+            engine,
+            data.conversations,
+            part.adapter,
+            replace(finetune, seed=finetune.seed + further),
+            first.strength,
+            first.prompt,
+            scene.progress,
+        )
+        for further, part in enumerate(further_seeds(scene.run, engine.name, scene.settings), start=1)
+    }
+
+
+def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetuned, scene: Scene) -> None:
+    """Asks the further trainings as the first one, each into the log of its part."""
+    for part, adapter in finetuned.further.items():
+        with attached(finetuned.engine, adapter) as model:
+            cached = CachedModel(model)
+            arms = {name: Arm(cached, finetuned.arms[name].prompting) for name in (FINETUNED, BOTH)}
+            recall(arms, part.rows(), scene.settings)
+            ask_arms(moment, examples, arms, scene, part.rows())
+
+
+def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
+    """Asks the finetunes that follow the update, without sources; what is to be told of them."""
+    if finetuned.model.adapter is not None:
+        finetuned.engine.weights.detach(finetuned.model.adapter)
+    followed = follow(finetuned.first, inputs, finetuned.engine, scene)
+    examples = [example.after_update() for example in inputs.tested]
+    for name, adapter in followed.adapters.items():
+        with attached(finetuned.engine, adapter) as model:
+            arms = {name: Arm(CachedModel(model), finetuned.arms[FINETUNED].prompting)}
+            recall(arms, log, scene.settings)
+            ask_arms("after", examples, arms, scene, log)
+    scene.run.write_update_seconds({name: adapter.seconds for name, adapter in followed.adapters.items()})
+    return followed.notes
+
+
+def _trained_prompt(retrieval: Prompting, settings: CompareSettings) -> PromptSettings:
+    """What the finetuned arms are trained under: the prompt of retrieval without examples.
+
+    A refusal is offered, so that it is learned, unless the prompt was set by hand.
+    """
+    prompt = replace(retrieval.choice.prompt, examples=0, refused_example=False)
+    return replace(prompt, offer_refusal=True) if settings.prompt_questions else prompt
+
+
+def _adapter(
+    own: TrainingData | None,
+    inputs: Inputs,
+    prompt: PromptSettings,
+    trial: Trial,
+    engine: TransformersModel,
+) -> tuple[TrainingData, Adapter, Recipe | None]:
+    """The training conversations, the adapter trained on them and how it was chosen; made now or found in the run."""
+    scene = trial.scene
+    run, settings, progress = scene.run, scene.settings, scene.progress
+    recipe = settings.recipe
+    if recipe is not None and inputs.update is not None:
+        recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
+    if not run.training_facts.is_file():
+        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
+        write_conversations(run.brought, own.conversations)
+        if recipe is not None:
+            own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)
+            own = held_out(own, {example.question for example in trial.questions})
+    data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
+    if recipe is not None:
+        trained = {conversation.question for conversation in data.conversations}
+        probes = probes_of(_probes(trial, trained, scene, engine), prompt, settings)
+        shared = (run.adapter, settings.finetune, recipe, inputs.control, progress)
+        training = Training(engine, data.conversations, probes, *shared)
+        adapter, chosen = train_best(training)
+        return replace(data, conversations=tuple(trained_on(training, chosen))), adapter, chosen
+    if (run.adapter / "lorag.json").is_file():
+        return data, read_adapter(run.adapter), None
+    given = (run.adapter, settings.finetune, progress, inputs.control)
+    return data, train_adapter(engine, data.conversations, *given, prompt=prompt), None
+
+
+def _probes(trial: Trial, trained: Collection[str], scene: Scene, engine: LanguageModel) -> list[Probe]:
+    """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
+    settings, refusal = scene.settings, scene.settings.chat.response_template
+    untrained = [example for example in trial.questions if example.question not in trained]
+    asked = {example.question: example for example in untrained if example.answers and example.evidence}
+    conversations = [
+        Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
+        for question, example in asked.items()
+    ]
+    fit = within(engine.count_tokens, settings.chat.context_tokens)
+    found = with_sources(conversations, scene.knowledge, settings.retrieval.k, fit, refusal)
+    return [Probe(asked[each.conversation.question], each.sources) for each in found]

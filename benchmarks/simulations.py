@@ -45,6 +45,7 @@ from lorag.evaluation.verdict import decide
 from lorag.settings import VerdictSettings
 
 BAR = (0.93, 0.97)
+"""Least coverage in a world, and most on average."""
 MOST_FALSE = 0.05
 SETTINGS = VerdictSettings(draws=2000)
 _SHARED, _OWN, _QUESTION = 0.15, 0.15, 0.3
@@ -136,14 +137,15 @@ def verdict_of(columns: Mapping[str, Floats], documents: list[int], settings: Ve
 
 
 def verdicts(world: World, runs: int, seed: int = 0) -> Counter[str]:
-    """How often each choice was made; ``false`` counts those that are wrong, ``named`` ties called for the cheaper."""
+    """How often each choice was made, and each arm named as the cheapest; ``false`` counts choices that are wrong."""
     counts: Counter[str] = Counter()
     rng = np.random.default_rng(seed)
     for _ in range(runs):
         verdict = verdict_of(*world.drawn(rng), SETTINGS)
         counts[verdict.choice] += 1
         counts["false"] += world.is_false(verdict)
-        counts[f"cheapest {verdict.cheapest}"] += verdict.cheapest is not None
+        if verdict.cheapest is not None:
+            counts[f"cheapest {verdict.cheapest}"] += 1
     return counts
 
 
@@ -226,7 +228,8 @@ def main() -> int:
     equal = [found for name, found in covered.items() if name.endswith("60% and 60%")]
     means = [value for found in covered.values() for value in (found.mean, found.difference)]
     holds = (
-        BAR[0] <= float(np.mean(means)) <= BAR[1]
+        min(means) >= BAR[0]
+        and float(np.mean(means)) <= BAR[1]
         and max(false.values()) <= MOST_FALSE
         and max(found.rejected for found in equal) <= MOST_FALSE + 0.02
     )

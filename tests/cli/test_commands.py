@@ -445,6 +445,11 @@ def test_models_are_listed(smollm_folder):
             "method 'lorra' is none of",
         ),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
+        (
+            ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "stlye>=0.9"],
+            "did you mean style",
+        ),
+        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "fresh"], "give one (--update)"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--learning-rate", "7"], "learning_rate 7.0"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),

@@ -245,12 +245,12 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
     paths = (case.folder / "docs", case.folder / "qa.jsonl")
     result = compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings, prompt=prompt)
     answers = [row["answer"]["prompt"] for row in rows_of(tmp_path / "run")]
-    assert len(answers) == 5
+    assert len(answers) == 6
     for instruction, shown, reply, asked in answers:
         assert (instruction["content"], reply["content"]) == ("Answer the question briefly.", "5 km.")
         assert told.question in shown["content"]
         assert asked["content"].startswith("Question:") == shown["content"].startswith("Question:")
-    assert sum(asked["content"].startswith("Question:") for *_, asked in answers) == 3
+    assert sum(asked["content"].startswith("Question:") for *_, asked in answers) == 4
     without = PromptSettings(question_first=True, offer_refusal=False)
     assert read_adapter(tmp_path / "run" / "adapter").prompt == without
     trained = (tmp_path / "run" / "train.jsonl").read_text()

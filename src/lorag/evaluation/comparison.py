@@ -24,6 +24,7 @@ from lorag.evaluation.results import (
     FOLLOWING,
     PAIRS,
     RETRIEVAL,
+    TRAINED,
     ArmDifference,
     ArmResult,
     Comparison,
@@ -159,7 +160,7 @@ def _trainings(
     found = {key: [_right(scored)] for key, scored in table.items()}
     for rows in trainings:
         for (moment, arm), group in _recorded(rows, examples).items():
-            if (moment, arm) in found:
+            if arm in TRAINED and (moment, arm) in found:
                 found[moment, arm].append(_right(_scored(moment, arm, group, examples, style)))
     return found
 

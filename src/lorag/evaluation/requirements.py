@@ -66,7 +66,7 @@ class Requirement:
         """What ``arm`` reached in words, such as ``7.1 %`` or ``2.31 seconds``."""
         found = self.measured(arm)
         if found is None:
-            return "not measured"
+            return "no measurement"
         if isinstance(found, Estimate):
             return f"{number(found.mean)} %"
         return f"{found:.2f} seconds" if "seconds" in _COSTS[self.metric] else f"{found:.0f} tokens"

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from lorag.evaluation.labels import ARM_NAMES, listing, p_value, points
 from lorag.evaluation.reasons import low_ceilings, reasons
@@ -140,7 +141,8 @@ def decide(
     moment: Moment = "after" if any(arm.moment == "after" for arm in arms) else "before"
     requirements = read_requirements(settings.require)
     only_these = bool(documents) and effective_documents(documents) < FEWEST_CLUSTERS
-    scope = f" for these {len(set(documents))} documents" if only_these else ""
+    count = len(set(documents))
+    scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
     evidence = _at(moment, arms, differences, settings, requirements, scope)
     finding = _find(evidence, requirements)
     because = [f"Certainty: {text}" for text in finding.certainty]
@@ -198,11 +200,12 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
 
 def _use(evidence: _Evidence, arm: str) -> str:
     when = "after the update " if evidence.moment == "after" else ""
-    trainings = len(evidence.arms[arm].trainings) or 1
-    trained = f", with {f'{trainings} trainings' if trainings > 1 else 'one training'}" if arm in TRAINED else ""
+    trainings = evidence.arms[arm].trainings or (evidence.arms[arm].accuracy.mean,)
+    count = "one training" if len(trainings) == 1 else f"{len(trainings)} trainings"
+    trained = f", with {count}" if arm in TRAINED else ""
     return (
-        f"Use {_CHOICES[arm]}{evidence.scope}: {when}{100 * evidence.arms[arm].accuracy.mean:.0f} % of answers are "
-        f"right, {100 * evidence.difference(arm, BASE).mean:.0f} points above the base model{trained}."
+        f"Use {_CHOICES[arm]}{evidence.scope}: {when}{100 * fmean(trainings):.0f} % of answers are right, "
+        f"{100 * evidence.difference(arm, BASE).mean:.0f} points above the base model{trained}."
     )
 
 
@@ -257,8 +260,9 @@ def _without_useful(evidence: _Evidence) -> _Finding:
     margin = evidence.settings.margin
     gains = {arm: evidence.difference(arm, BASE).interval.high for arm in evidence.candidates}
     if max(gains.values()) < margin:
+        kept = " that keeps the requirements" if evidence.settings.require else ""
         sentence = (
-            f"Use neither{evidence.scope}: on {evidence.questions} questions no arm can be more than "
+            f"Use neither{evidence.scope}: on {evidence.questions} questions no arm{kept} can be more than "
             f"{100 * margin:g} points better than the base model."
         )
         return _Finding("neither", sentence)

@@ -19,7 +19,14 @@ from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.evaluation.results import FOLLOWING
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
-from lorag.settings import ChatSettings, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.settings import (
+    ChatSettings,
+    CompareSettings,
+    FinetuneSettings,
+    PromptSettings,
+    RecipeSettings,
+    VerdictSettings,
+)
 from lorag.training.adapter import read_adapter
 from lorag.types import Message, Sampling
 from lorag.workflows.compare import compare
@@ -172,16 +179,36 @@ def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_sa
     assert tables[0] == tables[1]
 
 
-def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
+def shown_again(case, run, monkeypatch, **verdict):
+    """The comparison of a finished run, for which no model may be loaded."""
     from lorag import build
 
     monkeypatch.setattr(build, "language_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(build, "trainable_model", lambda *_, **__: pytest.fail("a model was loaded"))
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
-    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4))
-    again = compare(**paths, model="smollm2-135m", out=finished, settings=settings)
-    assert again.verdict.choice == "undecided"
+    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4), verdict=VerdictSettings(**verdict))
+    return compare(**paths, model="smollm2-135m", out=run, settings=settings)
+
+
+def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
+    assert shown_again(case, finished, monkeypatch).verdict.choice == "undecided"
+
+
+def test_a_finished_run_is_judged_by_other_requirements_without_a_model(case, finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    reasons = shown_again(case, run, monkeypatch, require=("latency_p95<=0.001",)).verdict.reasons
+    assert any(reason.startswith("Requirements: latency_p95<=0.001: retrieval is out with ") for reason in reasons)
+
+
+def test_a_run_of_an_earlier_version_opens_without_a_model(case, finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    rows = [row for row in rows_of(run) if row["arm"] != FINETUNED_EVIDENCE]
+    earlier = [{**row, "arm": "gold context"} if row["arm"] == EVIDENCE else row for row in rows]
+    (run / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in earlier))
+    arms = shown_again(case, run, monkeypatch).at("after")
+    assert list(arms) == ["base", "finetuned", "retrieval", "both", EVIDENCE]
 
 
 def test_a_folder_of_another_run_is_refused(case, finished):

@@ -292,12 +292,12 @@ def _flip_signs(x: Floats, units: NDArray[np.intp], settings: VerdictSettings) -
     A flipped total is twice the sum of a subset less the total, so the p-value is the share of subsets at least as far
     from half of the total; the interval is that of the subsets' means.
     """
-    totals = np.stack([np.bincount(units, weights=x), np.bincount(units)], axis=1)
+    totals = np.stack([np.bincount(units, weights=x), np.bincount(units)], axis=1).astype(np.float64)
     sums, sizes = _subsets(totals, settings).T
-    everything = len(totals) < _log2(settings.draws)
-    total = abs(totals[:, 0].sum())
-    extreme = int((np.abs(2 * sums - totals[:, 0].sum()) >= total - 1e-9).sum())
-    p_value = extreme / len(sums) if everything else (1 + extreme) / (1 + len(sums))
+    total = totals[:, 0].sum()
+    extreme = int((np.abs(2 * sums - total) >= abs(total) - 1e-9).sum())
+    drawn = len(totals) >= _log2(settings.draws)
+    p_value = (extreme + drawn) / (len(sums) + drawn)
     means = np.sort(sums[sizes > 0] / sizes[sizes > 0])
     tail = math.floor((1 - settings.confidence) / 2 * (len(means) + 1))
     if len(totals) < FEWEST_CLUSTERS or not tail or means[-tail] - means[tail - 1] < 1e-9:

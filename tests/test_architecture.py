@@ -31,7 +31,7 @@ ALLOWED = {
     "training": BOTTOM
     | {"documents", "models.quiet", "evaluation.statistics"}
     | {"llm.rendering", "llm.prefix_tree", "llm.virtual_tokens"},
-    "chat": BOTTOM,
+    "chat": BOTTOM | {"evaluation.answers.matching"},
     "evaluation": BOTTOM,
     "workspace": BOTTOM,
     "build": BOTTOM | PARTS,

@@ -204,7 +204,10 @@ class Responder(Protocol):
 class Metric(Protocol):
     """A way to score answers against references."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What its scores are called."""
+        ...
 
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
         """One score for each pair, in order; its value is None where the metric does not apply."""

@@ -88,7 +88,7 @@ def test_the_update(synthetic, compare):
 
 def test_an_old_answer_is_stale_unless_it_also_gives_the_new_one():
     examples = [Example(f"q{i}", "?", ("30 days",), ("d",), answers_after=("60 days",)) for i in range(4)]
-    texts = ["30 days", "not 30 days but 60 days", "90 days", "30 days"]
+    texts = ["30 days", "not 30 days but 60 days", "90 days", "I do not know whether it is 30 days."]
     rows = [
         Row("after", BASE, e.id, Answer(text, refused=i == 3))
         for i, (e, text) in enumerate(zip(examples, texts, strict=True))

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorag.evaluation.answers.metrics import (
+    LENIENT,
+    STRICT,
     Contains,
     Correct,
     ExactMatch,
@@ -30,6 +32,8 @@ from lorag.types import Answer, Example
         ("“Curly” and it’s fine – yes", "curly and its fine yes"),
         ("Version 1.24.13.", "version 1.24.13"),
         ("3.5", "3.5"),
+        ("保証は二年。", "保 証 は 二 年"),
+        ("１２ kg", "12 kg"),
         ("a", ""),
         ("", ""),
     ],
@@ -113,6 +117,8 @@ LONG = Example(
     "l", "How are pumps stored?", ("Drain them, close both valves tightly and keep them dry above freezing",)
 )
 NONE = Example("n", "Who founded it?", ())
+REFUSAL = Example("r", "Who founded it?", ("The documents do not say.",))
+EITHER = Example("e", "Who founded it?", ("The documents do not say.", "Ada"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,8 @@ NONE = Example("n", "Who founded it?", ())
     [
         (SHORT, Answer("It is 30 days."), 1),
         (SHORT, Answer("It is 60 days."), 0),
-        (SHORT, Answer("30 days, but I do not know.", refused=True), 0),
+        (SHORT, Answer("I do not know who sets it, but it is 30 days.", refused=True), 1),
+        (SHORT, Answer("I do not know whether it is 30 days.", refused=True), 0),
         (SHORT, Answer("", error="timeout"), 0),
         (LONG, Answer("Drain them, close the valves tightly, keep dry above freezing."), 1),
         (LONG, Answer("Keep them dry."), 0),
@@ -128,10 +135,25 @@ NONE = Example("n", "Who founded it?", ())
         (NONE, Answer("Ada"), 0),
         (NONE, Answer("", error="timeout"), 0),
         (NONE, Answer("", refused=True, error="timeout"), 0),
+        (REFUSAL, Answer("I cannot find that in the sources."), 1),
+        (REFUSAL, Answer("Ada"), 0),
+        (EITHER, Answer("I do not know."), 1),
+        (EITHER, Answer("Ada"), 1),
+        (EITHER, Answer("Bob"), 0),
     ],
 )
 def test_correct(example, answer, expected):
     assert right(example, answer) == expected
+
+
+def test_the_grades_of_the_headline_are_named_and_ordered():
+    recall = NewContentRecall.fit([SHORT])
+    answers = [Answer("30 days"), Answer("30"), Answer("30 or 60 days")]
+    scores = {
+        metric.name: [score.value for score in metric.score([SHORT] * 3, answers)]
+        for metric in (Correct(recall, STRICT), Correct(recall), Correct(recall, LENIENT))
+    }
+    assert scores == {"correct_strict": [1, 0, 0], "correct": [1, 1, 0], "correct_lenient": [1, 1, 1]}
 
 
 def test_half_of_the_content_is_not_enough_for_a_short_reference():

@@ -12,19 +12,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lorag.evaluation.answers.matching.refusals import declines
 from lorag.settings import PromptSettings
 from lorag.types import Conversation, Hit, Message, Prompt
-
-_CONTRACTION = {"don't": "do not", "can't": "cannot", "doesn't": "does not", "isn't": "is not", "aren't": "are not"}
-_REFUSALS = re.compile(
-    r"\bi do not (?:know|have (?:that|this|any|the|enough) information)\b"
-    r"|\b(?:documents?|sources?|passages?|context|texts?) (?:do|does) not"
-    r" (?:say|state|mention|specify|provide|contain)\b"
-    r"|\bis not (?:mentioned|stated|specified|provided)\b"
-    r"|\b(?:there is )?no information\b"
-    r"|\bi (?:cannot|am unable to) (?:answer|find|provide|determine)\b"
-)
-
 
 _SHORT_SENTENCE = "Answer the question in one short sentence from the sources."
 _OWN_LINE = re.compile(
@@ -121,8 +111,5 @@ def as_served_with_sources(
 
 
 def is_refusal(text: str, response_template: str) -> bool:
-    """Whether an answer declines: it holds the template, or says in other common words that it does not know."""
-    plain = text.lower().replace("\u2019", "'")
-    for short, long in _CONTRACTION.items():
-        plain = plain.replace(short, long)
-    return response_template.lower().rstrip(".") in plain or _REFUSALS.search(plain) is not None
+    """Whether an answer declines, by the template or in other words, and states nothing beside."""
+    return declines(text, response_template)

@@ -17,6 +17,8 @@ ARM_NAMES = {
 
 METRIC_NAMES = {
     "correct": "right",
+    "correct_strict": "right, strictly",
+    "correct_lenient": "right, leniently",
     "correct_answerable": "right where answerable",
     "exact_match": "exact match",
     "contains": "contains a reference",

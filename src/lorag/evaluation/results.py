@@ -54,8 +54,8 @@ class ArmResult:
     """One arm at one moment. A metric that applied to no question is missing from ``estimates``, never zero.
 
     Names in ``estimates``, each a share of the questions it applies to:
-    ``correct`` (all questions), ``correct_answerable``, ``exact_match``, ``contains``, ``token_f1``,
-    ``new_content_recall``, ``style``;
+    ``correct`` (all questions), ``correct_strict`` and ``correct_lenient`` (the same by a stricter and a more lenient
+    comparison), ``correct_answerable``, ``exact_match``, ``contains``, ``token_f1``, ``new_content_recall``, ``style``;
     ``refusal_recall`` (refused of unanswerable), ``refusal_precision`` (unanswerable of refused),
     ``false_refusal`` (refused of answerable), ``hallucination`` (answered of unanswerable);
     ``recall@5``, ``MRR@10``, ``evidence in prompt`` (a passage of an evidence document), ``reference in prompt`` (a

@@ -19,7 +19,7 @@ class _Known:
 class EvidenceRetriever:
     """A ``Retriever`` that knows each question's evidence documents and returns their passages.
 
-    Best first: passages that hold a reference (as ``NewContentRecall.is_right`` sees it), then by the share of the
+    Best first: passages that hold a reference (as ``NewContentRecall.holds`` sees it), then by the share of the
     question's content words in heading and text, then in the order of ``chunks``. The score is that share, plus 1
     where a reference is held. A question without evidence gets no passages.
     """
@@ -56,6 +56,6 @@ class EvidenceRetriever:
         hits = []
         for chunk in (chunk for name in documents for chunk in self._chunks.get(name, ())):
             share = len(words & content_words(f"{chunk.heading} {chunk.text}")) / len(words) if words else 0.0
-            held = self._recall.is_right(chunk.text, query, references)
+            held = self._recall.holds(chunk.text, query, references)
             hits.append(Hit(chunk, share + held, "evidence"))
         return sorted(hits, key=lambda hit: -hit.score)

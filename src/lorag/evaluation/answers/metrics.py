@@ -1,27 +1,30 @@
 """Scores of answers against references: mechanical, without a model, and the same for every arm.
 
-Text is normalised as SQuAD does (lower case; punctuation and the articles a, an, the dropped; white space squeezed;
-rajpurkar/SQuAD-explorer, ``evaluate-v2.0.py``) with two departures that only make it stricter or fairer: a period
-between two digits stays, so that 3.5 is not 35; and punctuation is Unicode's, so that typographic quotes go too.
+``Correct`` decides verdicts and compares by value (``matching``); the others are the field's usual figures over words
+normalised as SQuAD does (``matching.words``), and see neither negation ("not 30 days") nor enumeration.
 
 Every score is the maximum over the references. A metric that does not apply gives None, never 0: text metrics on
 questions without references, retrieval metrics on questions without evidence. An answer with ``error`` scores 0
-wherever the metric applies. Not seen by any of these: negation ("not 30 days") and enumeration ("30 or 60 days").
+wherever the metric applies.
 """
 
 from __future__ import annotations
 
 import math
-import string
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lorag.evaluation.answers.matching.agreement import LENIENT, NORMAL, PASSAGE, STRICT, Grade, agrees, holds
+from lorag.evaluation.answers.matching.refusals import declines
+from lorag.evaluation.answers.matching.words import content_words, normalise, tokens
 from lorag.evaluation.answers.style import Style, read_style
 from lorag.types import Answer, Example, Score
 
 __all__ = [
+    "LENIENT",
+    "NORMAL",
+    "STRICT",
     "Contains",
     "Correct",
     "ExactMatch",
@@ -38,46 +41,10 @@ __all__ = [
     "token_f1",
 ]
 
-LONG_REFERENCE = 8
-"""Tokens after normalisation from which a reference counts as a sentence, whose exact wording nobody repeats."""
-ENOUGH_RECALL = 0.5
-"""Share of a long reference's new content that makes an answer right."""
-
-_ARTICLES = frozenset({"a", "an", "the"})
-_FUNCTION_WORDS = """
-about also am and are as at be because been being but by can could did do does doing each for from had has
-have having he her hers him his how i if in into is it its itself just may me might much must my of on or
-other our ours own per shall she should so some such than that their theirs them then there these they this
-those through to too us very was we were what when where which while who whom whose why will with would you
-your yours
-"""
-_STOP_WORDS = _ARTICLES | frozenset(_FUNCTION_WORDS.split())
-"""English function words. Negations ("no", "not") and bounds ("over", "before", "all") are content of an answer."""
-
-
-def normalise(text: str) -> str:
-    """``text`` in lower case without punctuation and articles, words separated by one space."""
-    return " ".join(_tokens(text))
-
-
-def _tokens(text: str, keep_articles: bool = False) -> list[str]:
-    kept = []
-    lower = text.lower()
-    for position, character in enumerate(lower):
-        decimal = (
-            character == "."
-            and lower[position - 1 : position].isdigit()
-            and lower[position + 1 : position + 2].isdigit()
-        )
-        if decimal or not (character in string.punctuation or unicodedata.category(character).startswith("P")):
-            kept.append(character)
-    words = "".join(kept).split()
-    return words if keep_articles else [word for word in words if word not in _ARTICLES]
-
 
 def exact_match(answer: str, references: Sequence[str]) -> float:
     """1 when the normalised answer equals a normalised reference, else 0."""
-    return float(any(_tokens(answer) == _tokens(reference) for reference in references))
+    return float(any(tokens(answer) == tokens(reference) for reference in references))
 
 
 def contains(answer: str, references: Sequence[str]) -> float:
@@ -90,14 +57,14 @@ def contains(answer: str, references: Sequence[str]) -> float:
 
 
 def _holds(answer: str, reference: str) -> bool:
-    articles = not _tokens(reference)
-    needle, hay = _tokens(reference, articles), _tokens(answer, articles)
+    articles = not tokens(reference)
+    needle, hay = tokens(reference, articles), tokens(answer, articles)
     return bool(needle) and f" {' '.join(needle)} " in f" {' '.join(hay)} "
 
 
 def token_f1(answer: str, references: Sequence[str]) -> float:
     """Harmonic mean of token precision and recall, tokens counted with repetition; 1 when both are empty."""
-    return max((_f1(_tokens(answer), _tokens(reference)) for reference in references), default=0.0)
+    return max((_f1(tokens(answer), tokens(reference)) for reference in references), default=0.0)
 
 
 def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
@@ -105,11 +72,6 @@ def _f1(answer: Sequence[str], reference: Sequence[str]) -> float:
         return float(answer == reference)
     common = sum((Counter(answer) & Counter(reference)).values())
     return 2 * common / (len(answer) + len(reference))
-
-
-def content_words(text: str) -> set[str]:
-    """The distinct normalised words of ``text`` that are not English function words."""
-    return set(_tokens(text)) - _STOP_WORDS
 
 
 def _score(
@@ -185,11 +147,11 @@ class NewContentRecall:
 
     def value(self, text: str, question: str, reference: str) -> float:
         """The share for one reference, from 0 to 1."""
-        new = content_words(reference) - set(_tokens(question))
+        new = content_words(reference) - set(tokens(question))
         if not new:
-            tokens = _tokens(reference)
-            return sum((Counter(tokens) & Counter(_tokens(text))).values()) / len(tokens) if tokens else 0.0
-        found = new & set(_tokens(text))
+            words = tokens(reference)
+            return sum((Counter(words) & Counter(tokens(text))).values()) / len(words) if words else 0.0
+        found = new & set(tokens(text))
         return math.fsum(map(self._weight, sorted(found))) / math.fsum(map(self._weight, sorted(new)))
 
     def _weight(self, word: str) -> float:
@@ -203,25 +165,32 @@ class NewContentRecall:
 
         return _score(self.name, best, examples, answers)
 
-    def is_right(self, text: str, question: str, references: Sequence[str]) -> bool:
-        """Whether ``text`` contains a reference or, of a long one, at least half of the new content."""
-        return contains(text, references) == 1.0 or any(
-            len(_tokens(reference)) >= LONG_REFERENCE and self.value(text, question, reference) >= ENOUGH_RECALL
-            for reference in references
-        )
+    def is_right(self, text: str, question: str, references: Sequence[str], grade: Grade = NORMAL) -> bool:
+        """Whether an answer gives a reference, by value and by ``grade`` (``matching.agreement``)."""
+        return agrees(text, question, references, self._weight, grade)
+
+    def holds(self, text: str, question: str, references: Sequence[str]) -> bool:
+        """Whether a passage has what one of the references needs, whatever else it has."""
+        return any(holds(text, question, reference, self._weight, PASSAGE) for reference in references)
 
 
 @dataclass(frozen=True, slots=True)
 class Correct:
     """The headline: 1 for a right answer, and for a refusal exactly where the documents do not answer.
 
-    Applies to every question. With references: right by ``NewContentRecall.is_right`` and not refused. Without:
-    refused. An error is 0 in both cases and is never left out.
+    Applies to every question. With references: right by ``NewContentRecall.is_right``, whether or not the answer also
+    declines something. Without, or with references that are refusals themselves: refused. An error is 0 in both cases
+    and is never left out. Under ``STRICT`` and ``LENIENT`` it is called ``correct_strict`` and ``correct_lenient``;
+    what is right under a stricter grade is right under a more lenient one.
     """
 
     recall: NewContentRecall
+    grade: Grade = NORMAL
 
-    name = "correct"
+    @property
+    def name(self) -> str:
+        """``correct``, with the grade where it is not the normal one."""
+        return "correct" if self.grade == NORMAL else f"correct_{self.grade.name}"
 
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
         """0 or 1 for each answer, never None."""
@@ -233,9 +202,10 @@ class Correct:
     def _correct(self, example: Example, answer: Answer) -> bool:
         if answer.error is not None:
             return False
-        if not example.answers:
-            return answer.refused
-        return not answer.refused and self.recall.is_right(answer.text, example.question, example.answers)
+        facts = [reference for reference in example.answers if not declines(reference)]
+        if len(facts) < max(len(example.answers), 1) and (answer.refused or declines(answer.text)):
+            return True
+        return bool(facts) and self.recall.is_right(answer.text, example.question, facts, self.grade)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.evaluation.answers.metrics import (
+    LENIENT,
+    STRICT,
     Contains,
     Correct,
     ExactMatch,
@@ -25,7 +27,16 @@ from lorag.interfaces import Metric
 from lorag.settings import VerdictSettings
 from lorag.types import Example
 
-_TEXT_METRICS = ("correct", "exact_match", "contains", "token_f1", "new_content_recall", "style")
+_TEXT_METRICS = (
+    "correct",
+    "correct_strict",
+    "correct_lenient",
+    "exact_match",
+    "contains",
+    "token_f1",
+    "new_content_recall",
+    "style",
+)
 _RETRIEVAL_METRICS = ("recall@5", "MRR@10", "evidence in prompt", "reference in prompt")
 
 Select = Callable[[int], bool]
@@ -61,6 +72,8 @@ def score_rows(
     answers = [row.answer for row in rows]
     metrics: tuple[Metric, ...] = (
         Correct(recall),
+        Correct(recall, STRICT),
+        Correct(recall, LENIENT),
         ExactMatch(),
         Contains(),
         TokenF1(),
@@ -76,12 +89,11 @@ def score_rows(
         found = retrieval_scores(current, answers)
         for target, example, answer, values in zip(scores, current, answers, found, strict=True):
             applies = values["evidence in prompt"] is not None
-            held = any(recall.is_right(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
+            held = any(recall.holds(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
             target.update({**values, "reference in prompt": float(held) if applies else None})
     stale = tuple(
         float(
-            not answer.refused
-            and answer.error is None
+            answer.error is None
             and recall.is_right(answer.text, example.question, example.answers)
             and not recall.is_right(answer.text, example.question, example.after_update().answers)
         )

@@ -42,7 +42,7 @@ def with_sources(
     asked = [c for c in conversations if len([m for m in c.messages if m.role != "system"]) == 2]
     questions = [c.question for c in asked]
     examples = [Example(c.question, c.question, (c.messages[-1].content,), c.evidence) for c in asked]
-    holds = NewContentRecall.fit(examples).is_right
+    holds = NewContentRecall.fit(examples).holds
     found = knowledge.retrieve(questions, k)
     evidence = EvidenceRetriever(knowledge.chunks(), examples).retrieve(questions, k)
     sourced = []

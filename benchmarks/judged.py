@@ -20,6 +20,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lorag.evaluation.answers.metrics import LENIENT, NORMAL, STRICT, Correct, NewContentRecall
 from lorag.evaluation.statistics import mean_interval, paired_difference
@@ -91,12 +92,13 @@ def kappa(rows: Sequence[Marked]) -> tuple[float, float, float]:
     return float(_kappas(counts.sum(0)[None])[0]), float(low), float(high)
 
 
-def _kappas(tables: np.ndarray) -> np.ndarray:
+def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of tables wrong-wrong, wrong-right, right-wrong, right-right (people first), one a row."""
     shares = tables / tables.sum(1, keepdims=True)
     people, ours = shares[:, 2] + shares[:, 3], shares[:, 1] + shares[:, 3]
     chance = people * ours + (1 - people) * (1 - ours)
-    return (shares[:, 0] + shares[:, 3] - chance) / (1 - chance)
+    agreement: NDArray[np.float64] = shares[:, 0] + shares[:, 3]
+    return (agreement - chance) / (1 - chance)
 
 
 def share(rows: Sequence[Marked], of: Callable[[Marked], bool], value: Callable[[Marked], bool]) -> str:
@@ -155,7 +157,7 @@ def main() -> int:
         print(f"skipped: there is no {path}; name the folder of the sets by --data or LORAG_DATA")
         return 0
     marked = mark(path)
-    told = {}
+    told: dict[str, float] = {}
     for name in "AB":
         rows = [row for row in marked["normal"] if half(row.question) == name]
         pairs, told["turned"] = pair_table(rows)

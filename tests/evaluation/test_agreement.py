@@ -354,6 +354,21 @@ def test_grades_differ_where_people_may(answer, strict, lenient):
     assert given == [strict, lenient]
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "reference", "right"),
+    [
+        ("How many users are included?", "12 minutes", "12", 0),
+        ("How many users are included?", "12 users", "12", 1),
+        ("For how many minutes?", "12 minutes", "12", 1),
+        ("Between what years?", "from 1702 to 1709", "1702 and 1709", 1),
+        ("What was revenue in USD millions?", "$1.58 billion", "$1577.00", 1),
+        ("What was revenue in USD millions?", "$1,577 thousand", "$1577.00", 0),
+    ],
+)
+def test_the_question_tells_what_a_figure_counts(question, answer, reference, right):
+    assert agrees(answer, question, [reference], even) == bool(right)
+
+
 LONG = "Drain the pump, close both valves tightly and keep it dry above 5 °C until the spring"
 
 
@@ -368,6 +383,18 @@ LONG = "Drain the pump, close both valves tightly and keep it dry above 5 °C un
 )
 def test_a_long_reference_is_held_by_enough_of_its_content_and_its_figures(answer, right):
     assert agrees(answer, "How is a pump stored?", [LONG], even) == bool(right)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("Wear the grey rubber gloves and close valve 7 first.", 1),
+        ("Wear the grey rubber gloves.", 0),
+        ("Close it.", 0),
+    ],
+)
+def test_every_item_of_a_reference_of_several_lines_is_needed(answer, right):
+    assert agrees(answer, "What to do?", ["close valve 7\ngrey rubber gloves"], even) == bool(right)
 
 
 def test_a_passage_may_hold_a_reference_that_an_answer_may_not_give():

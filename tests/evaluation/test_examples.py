@@ -15,6 +15,11 @@ def write(tmp_path, *rows):
     return path
 
 
+def test_a_list_inside_the_references_is_one_reference_with_an_item_on_each_line(tmp_path):
+    (example,) = read_examples(write(tmp_path, {**GOOD, "answers": [["oil", "clean rags"], "a service kit"]}))
+    assert example.answers == ("oil\nclean rags", "a service kit")
+
+
 def test_a_row_becomes_an_example_and_other_keys_go_to_meta(tmp_path):
     row = {**GOOD, "paraphrases": ["For how long?"], "answers_v2": ["60 days"], "status": "changed"}
     (example,) = read_examples(write(tmp_path, {**row, "field": "terms", "checked": True, "level": 3}))
@@ -44,6 +49,9 @@ def test_missing_references_after_the_update_are_not_empty_ones(tmp_path):
         ({"answers": "30 days"}, "expected a list of strings"),
         ({"answers": [30]}, "holds 30"),
         ({"answers": [" "]}, "not empty"),
+        ({"answers": [[]]}, "not empty"),
+        ({"answers": [["oil", 3]]}, "holds ['oil', 3]"),
+        ({"doc_ids": [["a.md"]]}, "not empty"),
         ({"id": 7}, "put it in quotes"),
         ({"question": " "}, "'question' is empty"),
         ({"status": "chnaged"}, "did you mean 'changed'"),

@@ -2,7 +2,8 @@
 
 A question file is JSONL. ``id``, ``question``, ``answers`` and ``doc_ids`` are required; ``paraphrases``,
 ``answers_v2`` (the references after an update of the documents) and ``status`` are optional; every other key is
-kept as text in ``Example.meta``. ``"answers": []`` says that the documents do not answer the question.
+kept as text in ``Example.meta``. ``"answers": []`` says that the documents do not answer the question. A list inside
+``answers`` is one reference of which every item is needed; it becomes a reference with an item on each line.
 """
 
 from __future__ import annotations
@@ -75,10 +76,17 @@ def _texts(path: Path, line: int, row: Mapping[str, Any], key: str) -> tuple[str
     value = _required(path, line, row, key)
     if not isinstance(value, list):
         raise DataError(path, f'{key!r} is {value!r}, expected a list of strings such as ["30 days"]', line)
-    for entry in value:
+    entries = [*map(_joined, value)] if key in ("answers", "answers_v2") else value
+    for entry in entries:
         if not isinstance(entry, str) or not entry.strip():
             raise DataError(path, f"{key!r} holds {entry!r}, expected strings that are not empty", line)
-    return tuple(value)
+    return tuple(entries)
+
+
+def _joined(entry: Any) -> Any:
+    """A list of texts as one text of a line each; anything else as it is."""
+    texts = isinstance(entry, list) and entry and all(isinstance(item, str) and item.strip() for item in entry)
+    return "\n".join(item.strip() for item in entry) if texts else entry
 
 
 def _required(path: Path, line: int, row: Mapping[str, Any], key: str) -> Any:

@@ -18,12 +18,15 @@ from lorag.evaluation.answers.matching.claims import Known, Span, among_rivals, 
 from lorag.evaluation.answers.matching.names import TITLES, acronym_places, asks_for_a_person, is_name, name_places
 from lorag.evaluation.answers.matching.quantities import Quantity
 from lorag.evaluation.answers.matching.reading import Reading, Word, read
+from lorag.evaluation.answers.matching.units import units
 from lorag.evaluation.answers.matching.values import same_value
-from lorag.evaluation.answers.matching.words import FUNCTION_WORDS, UNSPACED, stems, tokens
+from lorag.evaluation.answers.matching.words import FUNCTION_WORDS, UNSPACED, canonical, stems, tokens
 
 LONG_REFERENCE = 8
 """Tokens after normalisation from which a reference counts as a sentence, whose exact wording nobody repeats."""
 
+_LONGEST_LIST = 500
+"""Characters from which a reference is no list of items."""
 Weight = Callable[[str], float]
 
 
@@ -69,6 +72,10 @@ _ITEMS = re.compile(
 )
 _VERSION = re.compile(r"\bversions?\b|\brelease\b|\bpython\b|\bv\.?\s?\d", re.IGNORECASE)
 _COPULA = re.compile(r"(?:です|でした|である|だ|입니다|이다)$")
+_HOW_MANY = re.compile(
+    r"\b(?:how many|wie viele|combien d[e']|cuant[oa]s|quant[ie]|quant[oa]s|hoeveel)\s?(\w+)", re.IGNORECASE
+)
+_BETWEEN = re.compile(r"\b(?:between|from|zwischen|von|entre|tra|fra|tussen|между)\b", re.IGNORECASE)
 _SCALES = (("thousand", 3), ("million", 6), ("billion", 9))
 _YES = re.compile(r"^\W*(?:yes|yeah|ja|oui|si|sim|да|はい|是的?|对|네|예)(?!\w|\s(?:or|oder|ou|o)\s)", re.IGNORECASE)
 _NO = re.compile(
@@ -94,11 +101,14 @@ def holds(text: str, question: str, reference: str, weight: Weight, grade: Grade
 def agrees(text: str, question: str, references: Sequence[str], weight: Weight, grade: Grade = NORMAL) -> bool:
     """Whether an answer gives one of ``references``: holds it, stands by it, and gives no other candidate beside it."""
     reading = read(text)
-    if not reading.text:
-        return False
-    if any(tokens(text) == tokens(reference) and read(reference).text == reading.text for reference in references):
+    if any(_identical(text, reference) for reference in references):
         return True
     return any(_agrees(reading, question, reference, references, weight, grade) for reference in references)
+
+
+def _identical(text: str, reference: str) -> bool:
+    """Whether an answer is the reference itself, in whatever Unicode spelling."""
+    return text.strip() == reference.strip() or read(text).text == read(reference).text != ""
 
 
 def _agrees(
@@ -168,6 +178,11 @@ def _variants(reference: str, question: str) -> tuple[tuple[_Item, ...], ...]:
 def _items(text: str) -> list[str]:
     """The items of a list, or ``text`` itself."""
     plain = read(text).text
+    if len(plain) > _LONGEST_LIST:
+        return [text]
+    lines = [line for line in plain.splitlines() if line.strip()]
+    if len(lines) > 1 and all(len(tokens(line)) < LONG_REFERENCE for line in lines):
+        return lines
     inside = [(figure.start, figure.end) for figure in read(text).quantities]
     if any(start < match.start() < end for match in _ITEMS.finditer(plain) for start, end in inside):
         return [text]
@@ -189,7 +204,7 @@ def _item(text: str, question: str) -> _Item:
     if not new and not figures:
         new, figures = content, list(reading.quantities)
     pieces = [piece for word in new for piece in _pieces(word)]
-    return _Item(tuple(pieces), tuple(figures), tuple(content), reading.text)
+    return _Item(tuple(pieces), tuple(dict.fromkeys(figures)), tuple(content), reading.text)
 
 
 def _unasked(figure: Quantity, question: str) -> Quantity:
@@ -251,6 +266,9 @@ def _figure_places(wanted: Quantity, item: _Item, reading: Reading, question: st
         if same_value(wanted, figure, grade.exact, versions, scales)
         and _counts(wanted, figure, item, reading, question, grade)
     ]
+    if not found and wanted.kind == "number" and _BETWEEN.search(question):
+        ranges = [figure for figure in reading.quantities if figure.kind == "range"]
+        return [(r.start, r.end) for r in ranges if any(same_value(wanted, end, grade.exact) for end in r.parts)]
     if not found and wanted.kind == "range":
         ends = [_figure_places(end, item, reading, question, grade) for end in wanted.parts]
         return [span for spans in ends for span in spans] if all(ends) else []
@@ -258,9 +276,15 @@ def _figure_places(wanted: Quantity, item: _Item, reading: Reading, question: st
 
 
 def _counts(wanted: Quantity, figure: Quantity, item: _Item, reading: Reading, question: str, grade: Grade) -> bool:
-    """Whether a figure without a unit may be one of ``wanted``'s: "50" for 50 %, but not the "50" of "50 seats"."""
-    if figure.kind != "number" or figure.dimension or not wanted.dimension:
+    """Whether a figure may be ``wanted`` where only one of the two has a unit.
+
+    "50" may be 50 %, but the "50" of "50 seats" may not; and "12 minutes" is no answer to "How many users?".
+    """
+    if figure.kind != "number" or not (figure.dimension or wanted.dimension):
         return True
+    if figure.dimension:
+        counted = _HOW_MANY.search(canonical(question))
+        return bool(wanted.dimension) or counted is None or counted[1].casefold() in units()
     if grade.exact:
         return False
     after = next((word for word in reading.words if word.start >= figure.end), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
@@ -25,6 +25,8 @@ from lorag.evaluation.answers.matching.units import (
 from lorag.evaluation.answers.matching.words import UNSPACED
 
 _ONE = Decimal(1)
+_LONGEST = 60
+"""Characters from which a run of figures is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,9 @@ class Quantity:
     """Whether the text gives a least or a largest value."""
     parts: tuple[Quantity, ...] = ()
     """The two ends of a range."""
-    text: str = ""
-    start: int = 0
-    end: int = 0
+    text: str = field(default="", compare=False)
+    start: int = field(default=0, compare=False)
+    end: int = field(default=0, compare=False)
 
 
 _NUMBER = (
@@ -175,6 +177,8 @@ def _date(match: re.Match[str]) -> Quantity | None:
 
 def _number(match: re.Match[str], text: str) -> Quantity | None:
     start, end = match.span()
+    if end - start > _LONGEST:
+        return None
     if decade := match["decade"]:
         year = Decimal(re.sub(r"\D", "", decade))
         return Quantity("decade", (year if year > 99 else year + 1900,), text=decade, start=start, end=end)

@@ -17,11 +17,11 @@ _WORD = re.compile(
     r"|(?<![\w/])(?:\w+://|~?/|\.{1,2}/)[\w./@%~+#?=&-]*[\w/]"  # an address or a path
     r"|(?<![\w-])--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<!\w)[#@][A-Za-z_]\w*"  # a channel, a handle
-    r"|[\w.+-]+@[\w-]+\.[\w.-]*\w"
+    r"|(?<![\w.+-])[\w.+-]+@[\w-]+\.[\w.-]*\w"
     r"|(?<![\w.])\.[A-Za-z]\w+|[A-Za-z]\w*(?:\+\+|\#)(?!\w)"  # .NET, C++, C#
     r"|(?:(?<!\w)[A-Za-z]\.){2,}[A-Za-z]?\b"  # U.S.
     rf"|(?P<unspaced>[{UNSPACED_RANGES}]+)"
-    rf"|\w*\d\w*(?:\.\d+)+\w*|[^\W{UNSPACED_RANGES}]+(?:'[^\W\d_]+)?"
+    rf"|(?=\w*\d)\w+(?:\.\d+)+\w*|[^\W{UNSPACED_RANGES}]+(?:'[^\W\d_]+)?"
 )
 _ELIDED = re.compile(r"^(?:[ldjnsctm]|qu)'(?=\w{2})")
 _SENTENCE_END = re.compile(r"[.!?](?=[\"')\]]*(?:\s|$))|(?<=[\u3040-\u9fff])[!?]|[。\n]|;(?=\s)")

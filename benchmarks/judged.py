@@ -97,8 +97,8 @@ def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     shares = tables / tables.sum(1, keepdims=True)
     people, ours = shares[:, 2] + shares[:, 3], shares[:, 1] + shares[:, 3]
     chance = people * ours + (1 - people) * (1 - ours)
-    agreement: NDArray[np.float64] = shares[:, 0] + shares[:, 3]
-    return (agreement - chance) / (1 - chance)
+    kappas: NDArray[np.float64] = (shares[:, 0] + shares[:, 3] - chance) / (1 - chance)
+    return kappas
 
 
 def share(rows: Sequence[Marked], of: Callable[[Marked], bool], value: Callable[[Marked], bool]) -> str:

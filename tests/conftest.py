@@ -22,6 +22,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+from local_hub import LocalHub
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.base_model import asked_format
 from lorag.llm.engines.llamacpp import LlamaCppModel
@@ -190,6 +191,23 @@ def endpoint() -> Iterator[Callable[..., Endpoint]]:
             return server
 
         yield start
+
+
+@pytest.fixture
+def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """A hub of the test's own, which the client asks, with a cache of its own."""
+    from huggingface_hub import constants
+
+    with LocalHub() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield server
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
 from lorag.llm.engines.base_model import NumberFormat, Weights, asked_format, fits
 from lorag.llm.engines.llamacpp import LlamaCppModel
-from lorag.llm.engines.openai import PREFIX, Address, RemoteModel
+from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, verified_gguf
-from lorag.models import catalogue
+from lorag.models import catalogue, names
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
@@ -50,7 +50,7 @@ def language_model(
     number_format: NumberFormat = "auto",
     load: Callable[[Path, str, NumberFormat], TransformersModel] = load,
 ) -> LanguageModel:
-    """The model of that catalogue name, folder or ``openai:MODEL@URL``, with ``adapter`` applied when one is given.
+    """The model of that name, with ``adapter`` applied when one is given; see ``lorag.models.names`` for names.
 
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. In the
     number format ``auto``, what was trained is served in the one that its manifest records. ``load`` gives the base of
@@ -65,11 +65,11 @@ def language_model(
         return RemoteModel(name, remote)
     if adapter is None:
         name = model_name(name, progress)
-        folder = catalogue.resolve(name, "llm", progress)
+        folder = names.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
     trained = read_adapter(adapter)
     name = model_name(trained.base if name is None else name, progress)
-    folder = catalogue.resolve(name, "llm", progress)
+    folder = names.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(folder))
     if trained.method == "full":
         return _whole_model(trained, name, number_format)
@@ -88,8 +88,9 @@ def answering_model(
     """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
-    check, a warning says why, and transformers answers, with the adapter merged where that is as good. A
-    ``number_format``, named here or by the environment, is transformers' to keep.
+    check, a warning says why, and transformers answers, with the adapter merged where that is as good. A GGUF file
+    without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers' to
+    keep.
     """
     if engine not in get_args(Engine):
         raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
@@ -112,7 +113,9 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
     if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
     name = model_name(trained.base if trained is not None and name is None else name, progress)
-    base = catalogue.resolve(name, "llm", progress)
+    if trained is None and (file := names.located(name, "llm", progress)).suffix == names.GGUF:
+        return LlamaCppModel.from_file(file, name)
+    base = names.resolve(name, "llm", progress)
     told, full_name = [weights_fingerprint(base), FORM], name
     if trained is not None:
         require_base(trained, name, told[0])
@@ -182,7 +185,7 @@ def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weight
             stacklevel=2,
         )
     name = model_name(trained.base, progress)
-    place = catalogue.resolve(name, "llm", progress)
+    place = names.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(place))
     model = load(place, name, "float32").with_adapter(folder)
     weights = model.weights
@@ -201,26 +204,28 @@ def trainable_model(
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
     name = model_name(start.base if name is None and start is not None else name, progress)
-    folder = catalogue.resolve(name, "llm", progress)
+    folder = names.resolve(name, "llm", progress)
     if start is not None:
         require_base(start, name, weights_fingerprint(folder))
     return load(folder, name, _kept_format(folder, "nf4" if settings.method == "qlora" else "auto"))
 
 
 def is_remote(name: str) -> bool:
-    """Whether a model's name says that it is reached under an address."""
-    return name.startswith(PREFIX)
+    """Whether a model's name says that it is reached under an address: ``openai:MODEL@URL`` or ``ollama:MODEL``."""
+    return name.startswith(PREFIXES)
 
 
 def model_name(name: str | None, progress: Progress = no_progress) -> str:
-    """``name`` when it is a model's, or the default's. Raises ``UnknownNameError`` with the nearest names."""
+    """``name`` when it is a model's, with the commit of a hub's, or the default's.
+
+    Raises ``UnknownNameError`` with the nearest names, and for a hub's model what ``lorag.models.hub.snapshot`` does.
+    """
     if name is None:
         return available_default(progress)
     if is_remote(name):
         Address.parse(name)
-    elif catalogue.local_folder(name) is None:
-        catalogue.entry(name, "llm")
-    return name
+        return name
+    return names.pinned(name, "llm", progress)
 
 
 def available_default(progress: Progress = no_progress) -> str:
@@ -241,7 +246,7 @@ def embedder(
     A folder with ``model.onnx`` runs without torch, any other as transformers loads it. Vectors of passages are kept
     in the folder of the models, for every index.
     """
-    folder = catalogue.resolve(name, "embedder", progress)
+    folder = names.resolve(name, "embedder", progress)
     known = catalogue.CATALOGUE.get(name)
     kind: type[OnnxEmbedder] | type[TorchEmbedder] = OnnxEmbedder
     if not (folder / "model.onnx").is_file():
@@ -266,7 +271,7 @@ def vectors_file() -> Path:
 
 def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
     """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
-    return CrossEncoder(catalogue.resolve(name, "reranker", progress), name)
+    return CrossEncoder(names.resolve(name, "reranker", progress), name)
 
 
 def knowledge(
@@ -346,6 +351,6 @@ def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | Non
         return settings.prompt
     if adapter is not None:
         return read_adapter(adapter).prompt
-    folder = None if model is None or is_remote(model) else catalogue.local_folder(model)
+    folder = None if model is None or is_remote(model) else names.local_folder(model)
     trained = trained_model(folder) if folder is not None else None
     return trained.prompt if trained is not None else settings.prompt

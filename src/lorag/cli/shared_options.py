@@ -16,8 +16,8 @@ EmbedderName = Annotated[
     str,
     typer.Option(
         "--embedder",
-        help="What makes the vectors: a catalogue name, or a folder such as `lorag finetune-embedder` writes; the same"
-        " for every command on an index.",
+        help="What makes the vectors: a catalogue name, OWNER/NAME of a hub, or a folder such as"
+        " `lorag finetune-embedder` writes; the same for every command on an index.",
     ),
 ]
 SearchKind = Literal["hybrid", "dense", "lexical"]

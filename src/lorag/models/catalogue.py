@@ -22,11 +22,11 @@ from typing import IO, Literal
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from lorag.errors import ChecksumError, FetchError, InputError, UnknownNameError
+from lorag.errors import ChecksumError, FetchError, UnknownNameError
 from lorag.files import dump, folder_whole, sha256_of, storage_errors
 from lorag.interfaces import Progress, no_progress
+from lorag.models.hub import Kind
 
-Kind = Literal["llm", "embedder", "reranker"]
 MANIFEST = "lorag.json"
 FUSED = "fused.onnx"
 """An ONNX model whose attention is one operator."""
@@ -321,19 +321,3 @@ def _copy(source: IO[bytes], target: IO[bytes], see: Callable[[bytes], None]) ->
     while piece := source.read(1 << 20):
         see(piece)
         target.write(piece)
-
-
-def local_folder(name: str) -> Path | None:
-    """``name`` as a local model folder, or None when it is not one. Raises when the folder holds no model."""
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        return None
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{name!r} is a folder without config.json; expected a model saved by save_pretrained")
-    return folder
-
-
-def resolve(name: str, kind: Kind, progress: Progress = no_progress) -> Path:
-    """The folder of a model given by local folder or catalogue name, fetching it when needed."""
-    folder = local_folder(name)
-    return folder if folder is not None else fetch(entry(name, kind).name, progress)

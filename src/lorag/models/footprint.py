@@ -1,6 +1,6 @@
 """What a model folder needs in memory, known from its files' headers before anything is allocated.
 
-Only safetensors files tell their contents in advance; a folder with other weights is loaded without an estimate.
+Weights are read from safetensors files alone, which tell their contents in advance and cannot run code.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _HEADER_LENGTH_BYTES = 8
 
 
 def require_whole(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, none where its weights are of another kind.
+    """The safetensors files of a model folder.
 
-    Raises ``ModelError`` that names the file when one of several is missing, or one is cut short.
+    Raises ``ModelError`` for weights of another kind, and one that names the file when one of several is missing, or
+    one is cut short.
     """
     index = folder / "model.safetensors.index.json"
     files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []
@@ -33,6 +34,11 @@ def require_whole(folder: Path) -> list[Path]:
             files = sorted({folder / str(name) for name in json.loads(index.read_text())["weight_map"].values()})
         except (ValueError, KeyError, AttributeError) as error:
             raise ModelError(f"{str(index)!r} is damaged: {error!r}; copy the model again") from error
+    if not files:
+        raise ModelError(
+            f"{str(folder)!r} holds no weights in safetensors files, the only ones that are loaded, since others can"
+            " run code when they are opened; save the model with save_pretrained"
+        )
     for file in files:
         if not file.is_file():
             raise ModelError(f"{str(file)!r} is missing, one of {len(files)} files of weights; copy the model again")

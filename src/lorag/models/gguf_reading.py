@@ -1,13 +1,129 @@
-"""GGUF weights, once converted, are an ordinary model folder that trains, saves and loads in about a second."""
+"""GGUF files: what their headers hold, their tokenizer, and their weights as an ordinary model folder.
+
+A header and a tokenizer are read in a moment, whatever the architecture. The weights of an architecture that
+transformers knows are converted once; then they train, save and load in about a second.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import math
+import struct
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lorag.files import storage_errors
+from filelock import FileLock
+
+from lorag.errors import ModelError
+from lorag.files import folder_whole, storage_errors
+from lorag.interfaces import Progress, no_progress
+from lorag.machine import free_bytes, gigabytes
 from lorag.models.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_SAMPLES, _SAMPLE_BYTES = 64, 65536
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, struct.error)
+"""What reading a file raises that is cut short, or is no such file."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a file holds of its model's shape; ``cache_bytes`` are those of a token's keys and values in 16 bits."""
+
+    architecture: str
+    context_tokens: int
+    cache_bytes: int
+
+
+def read_header(gguf: Path) -> GgufHeader:
+    """The header of a file. Raises ``ModelError`` for one that is cut short, or no GGUF file of a language model."""
+    from transformers.integrations.gguf import read_gguf_metadata
+
+    try:
+        found, _ = read_gguf_metadata(str(gguf))
+        kind = str(found["general.architecture"])
+
+        def number(key: str, default: Any = None) -> int:
+            value = found.get(f"{kind}.{key}", default)
+            return int(max(value) if isinstance(value, list) else value)
+
+        heads = number("attention.head_count")
+        head = number("embedding_length") // heads
+        width = number("attention.key_length", head) + number("attention.value_length", head)
+        keys = number("block_count") * number("attention.head_count_kv", heads)
+        return GgufHeader(kind, number("context_length"), keys * width * 2)
+    except _DAMAGE as error:
+        raise ModelError(
+            f"{str(gguf)!r} is no whole GGUF file of a language model ({error}); fetch it again"
+        ) from error
+
+
+def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a file. Raises ``ModelError`` for one of a kind that transformers does not know."""
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        with quiet_transformers():
+            found: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, local_files_only=True
+            )
+    except _DAMAGE as error:
+        raise ModelError(f"the tokenizer in {str(gguf)!r} cannot be read: {error}") from error
+    return found
+
+
+def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
+    """The folder below ``kept`` that holds the file's model as transformers reads it, made when it is not there.
+
+    Raises ``ModelError`` for an architecture that transformers does not know, and when memory is too small.
+    """
+    kind = read_header(gguf).architecture
+    folder = kept / gguf_fingerprint(gguf)
+    with storage_errors(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept / f".{folder.name}.lock"):
+        if folder.is_dir():
+            return folder
+        progress(f"converting {gguf.name}", 0, 1)
+        try:
+            _require_memory(gguf)
+            with folder_whole(folder) as temporary:
+                convert(gguf, temporary, None)
+        except _DAMAGE as error:
+            raise ModelError(
+                f"{str(gguf)!r} of the architecture {kind} cannot be converted ({error}): it answers through llama.cpp,"
+                " after pip install 'lorag[fast]'; to train it, take its safetensors from a hub"
+            ) from error
+        progress(f"converting {gguf.name}", 1, 1)
+    return folder
+
+
+def _require_memory(gguf: Path) -> None:
+    from transformers.integrations.gguf import GgufHeader as Tensors
+
+    needed = 4 * sum(math.prod(tensor.shape) for tensor in Tensors.from_file(str(gguf)).tensors)
+    free = free_bytes("cpu")
+    if needed > free:
+        raise ModelError(
+            f"converting {str(gguf)!r} needs about {gigabytes(needed)} of memory, and {gigabytes(free)} are free;"
+            " take its safetensors from a hub, or end other programs"
+        )
+
+
+def gguf_fingerprint(gguf: Path) -> str:
+    """16 hex digits over a file's size and pieces from all over it: training moves every weight of a tensor."""
+    size = gguf.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with gguf.open("rb") as file:
+        for sample in range(_SAMPLES):
+            file.seek(max(0, size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 def convert(gguf: Path, folder: Path, pad_token: str | None) -> None:

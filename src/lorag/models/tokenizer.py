@@ -18,7 +18,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
     try:
         with quiet_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the tokenizer in {str(folder)!r} does not load: {error}") from error
     return tokenizer

@@ -22,7 +22,7 @@ from lorag.evaluation.search.ranking_scores import answering, documents_of, rank
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, Estimate, mean_interval, paired_difference
 from lorag.files import draw, dump, folder_whole, write_whole
 from lorag.interfaces import Embedder, Progress, no_progress
-from lorag.models import catalogue
+from lorag.models import names
 from lorag.retrieval.encoders.contrastive import TrainingPair, save, train
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -86,7 +86,7 @@ def finetune_embedder(
     """
     settings, chunks = settings or EmbedderSettings(), chunks or ChunkSettings()
     _require_own(out, base)
-    folder = catalogue.resolve(base, "embedder", progress)
+    folder = names.resolve(base, "embedder", progress, trainable=True)
     if not (folder / "model.safetensors").is_file():
         raise InputError(
             f"{base!r} holds no weights that can be trained; take {TRAINABLE_EMBEDDER!r}, or a folder as"

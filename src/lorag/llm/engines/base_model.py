@@ -167,7 +167,13 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
     try:
         with quiet_transformers():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=compute, local_files_only=True, output_loading_info=True, **options
+                folder,
+                dtype=compute,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+                **options,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the model in {str(folder)!r} does not load: {error}") from error
@@ -213,7 +219,7 @@ def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: s
     dtype = asked_format() if dtype == "auto" else dtype
     chosen = _fastest_format(device) if dtype == "auto" else dtype
     free = free_bytes(device)
-    needed = needed_bytes(files, chosen) if files else 0
+    needed = needed_bytes(files, chosen)
     if needed <= free:
         return chosen
     half = needed_bytes(files, "bfloat16")
@@ -258,8 +264,7 @@ def fits(folder: Path, dtype: NumberFormat) -> bool:
     """Whether memory now holds the model saved in ``folder`` in that number format, as far as its files tell."""
     import torch
 
-    files = require_whole(folder)
-    return not files or needed_bytes(files, dtype) <= free_bytes("cuda" if torch.cuda.is_available() else "cpu")
+    return needed_bytes(require_whole(folder), dtype) <= free_bytes("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @cache

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import InputError, ModelError, require
 from lorag.llm.rendering import render
+from lorag.machine import free_bytes, gigabytes
+from lorag.models.gguf_reading import read_header, read_tokenizer
 from lorag.types import Completion, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ EXTRA = "fast"
 _SLOTS = 8
 """Callers answered side by side; their contexts share one cache."""
 _QUIET = -1
+_SMALLEST_CONTEXT = 2048
+_PROBE = "In 2024, the 12 engineers' café “Zoë” said: 你好, мир! 🙂\r\n\tif (x_1 >= 10.50) {\n    return (x+y)/2;\n}  "
+"""A text in which tokenizers differ: digits, capitals, marks, scripts, code, white space."""
 
 
 class LlamaCppModel:
@@ -46,6 +51,32 @@ class LlamaCppModel:
         self.tokenizer = tokenizer
         self.context_tokens = context_tokens
         self._server = _start(file, context_tokens, exact)
+
+    @classmethod
+    def from_file(cls, file: Path, name: str) -> LlamaCppModel:
+        """The model in a GGUF file from anywhere, with its own tokenizer and template.
+
+        Its context is as long as memory allows. Raises ``ModelError`` where memory is too small, and where the
+        tokenizer, as transformers reads it, does not cut a text as llama.cpp does.
+        """
+        require("xllamacpp", EXTRA, "a GGUF file")
+        header, size, free = read_header(file), file.stat().st_size, free_bytes("cpu")
+        room = (free - size) // 2 // header.cache_bytes
+        if room < min(_SMALLEST_CONTEXT, header.context_tokens):
+            needed = size + 2 * _SMALLEST_CONTEXT * header.cache_bytes
+            raise ModelError(
+                f"{name} needs about {gigabytes(needed)} of memory, and {gigabytes(free)} are free; take a smaller"
+                " model or quantisation, or end other programs"
+            )
+        model = cls(file, read_tokenizer(file), name, min(header.context_tokens, room))
+        ours = len(model.tokenizer(_PROBE)["input_ids"])
+        theirs = model._reply({"prompt": _PROBE, "max_tokens": 0})["usage"]["prompt_tokens"]
+        if ours != theirs:
+            raise ModelError(
+                f"the tokenizer of {name} cuts a text into {ours} tokens, and llama.cpp into {theirs}: it is of a kind"
+                " that is not known here; take the model's safetensors, or let Ollama serve it (ollama:MODEL)"
+            )
+        return model
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.

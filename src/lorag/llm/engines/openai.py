@@ -22,9 +22,11 @@ from lorag.errors import EndpointError, InputError, require
 from lorag.settings import RemoteSettings
 from lorag.types import Completion, Prompt, Sampling
 
-PREFIX = "openai:"
+PREFIXES = ("openai:", "ollama:")
 KEY = "OPENAI_API_KEY"
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://.+)")
+_OLLAMA_FORM = re.compile(r"ollama:(?P<model>[\w./-]+(:[\w.-]+)?)")
+_OLLAMA_PORT = 11434
 _BYTES_A_TOKEN = 4
 """Of English text in the vocabularies in use, about."""
 
@@ -38,10 +40,18 @@ class Address:
 
     @classmethod
     def parse(cls, name: str) -> Address:
-        """The address that ``openai:MODEL@URL`` gives. Raises ``InputError`` for another form, or one with secrets."""
+        """The address that ``openai:MODEL@URL`` gives, or that of Ollama on this machine for ``ollama:MODEL[:TAG]``.
+
+        Raises ``InputError`` for another form, or one with secrets.
+        """
+        if (ollama := _OLLAMA_FORM.fullmatch(name)) is not None:
+            return cls(ollama["model"], f"{_ollama()}/v1")
         found = _FORM.fullmatch(name)
         if found is None:
-            raise InputError(f"{name!r} is no remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1")
+            raise InputError(
+                f"{name!r} is no remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1, or"
+                " ollama:MODEL[:TAG]"
+            )
         parts = urlsplit(found["url"])
         if parts.username or parts.password or parts.query:
             # The name stands in reports: it is not repeated here either.
@@ -49,8 +59,17 @@ class Address:
         return cls(found["model"], found["url"].rstrip("/"))
 
 
+def _ollama() -> str:
+    """Where Ollama listens: ``OLLAMA_HOST`` as its own client reads it, else its usual port on this machine."""
+    host = os.environ.get("OLLAMA_HOST", "").strip().rstrip("/") or "127.0.0.1"
+    parts = urlsplit(host if "://" in host else f"http://{host}")
+    name = "127.0.0.1" if parts.hostname in (None, "0.0.0.0") else parts.hostname
+    port = parts.port or ({"http": 80, "https": 443}[parts.scheme] if "://" in host else _OLLAMA_PORT)
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{port}"
+
+
 class RemoteModel:
-    """A ``LanguageModel`` over the wire; ``name`` is ``openai:MODEL@URL``."""
+    """A ``LanguageModel`` over the wire; ``name`` is ``openai:MODEL@URL`` or ``ollama:MODEL``."""
 
     def __init__(self, name: str, settings: RemoteSettings | None = None) -> None:
         """Connects to nothing yet. Raises ``MissingExtraError`` without the package ``openai``."""

@@ -1,0 +1,70 @@
+"""``--model OWNER/NAME`` as a user types it: the real client, in a process of its own, against a local hub."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lorag.models.tokenizer import load_tokenizer
+
+NAME = "hf-internal-like/tiny"
+
+
+@pytest.fixture
+def tiny_folder(smollm_folder, tmp_path):
+    """A model of two layers with random weights and the small model's tokenizer, as ``save_pretrained`` leaves it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer, folder = load_tokenizer(smollm_folder), tmp_path / "tiny"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, eos_token_id=2, **shape)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def lorag(local_hub, tmp_path):
+    """Runs the program with the local hub as mirror, and a cache and a token of its own."""
+    own = {"HF_ENDPOINT": local_hub.address, "HF_HOME": str(tmp_path / "home"), "LORAG_CACHE": str(tmp_path / "cache")}
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "COLUMNS": "1000", "LORAG_NUMBER_FORMAT": "float32", **own, **variables}
+        command = [sys.executable, "-m", "lorag", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+
+    return run
+
+
+def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag, local_hub, tiny_folder, tmp_path):
+    commit = local_hub.publish(NAME, tiny_folder, "v1", token="hf_local")
+    rows = [
+        {"messages": [{"role": "user", "content": f"Q{i}?"}, {"role": "assistant", "content": "A."}]} for i in (1, 2)
+    ]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = ("finetune", "chat.jsonl", "--out", "adapter", "--epochs", "1", "--model")
+
+    refused = lorag(*training, NAME)
+    assert refused.returncode == 2
+    assert "has no such model, or not for you" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    trained = lorag(*training, f"{NAME}@v1", HF_TOKEN="hf_local")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads((tmp_path / "adapter" / "lorag.json").read_text())["base"] == f"{NAME}@{commit}"
+    assert "hf_local" not in trained.stdout + trained.stderr
+
+    local_hub.shutdown()
+    local_hub.server_close()
+    asked = ("ask", "Q1?", "--no-sources", "--engine", "transformers", "--adapter", "adapter")
+    answered = lorag(*asked)
+    assert answered.returncode == 0, answered.stderr
+    assert lorag(*asked, "--model", f"{NAME}@v1", HF_HUB_OFFLINE="1").stdout == answered.stdout
+    unknown = lorag(*asked[:-2], "--model", "hf-internal-like/other")
+    assert unknown.returncode == 1
+    assert "set HF_ENDPOINT to a mirror" in unknown.stderr
+    assert "lorag models list" in unknown.stderr

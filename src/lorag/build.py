@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
@@ -23,6 +23,7 @@ from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 from lorag.retrieval.encoders.embedders import OnnxEmbedder
+from lorag.retrieval.encoders.onnx_encoder import weights_file
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -241,22 +242,31 @@ def available_default(progress: Progress = no_progress) -> str:
 def embedder(
     name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
 ) -> CachedEmbedder:
-    """The embedder of that catalogue name, with its own pooling and query prefix, or of a local folder.
+    """The embedder of that name, a catalogue's, a folder or a hub's, with its own pooling, layers and prompts.
 
-    A folder with ``model.onnx`` runs without torch, any other as transformers loads it. Vectors of passages are kept
+    A folder with an ONNX file runs without torch, any other as transformers loads it. Vectors of passages are kept
     in the folder of the models, for every index.
     """
-    folder = names.resolve(name, "embedder", progress)
-    known = catalogue.CATALOGUE.get(name)
-    kind: type[OnnxEmbedder] | type[TorchEmbedder] = OnnxEmbedder
-    if not (folder / "model.onnx").is_file():
-        kind = TorchEmbedder
-    if known is None:
-        model = kind(folder, name)
-    else:
-        model = kind(folder, name, query_prefix=known.query_prefix, pooling=known.pooling)
     kept = cache or CacheSettings()
-    return CachedEmbedder(model, vectors_file(), kept.max_bytes)
+    return CachedEmbedder(_embedding_model(name, progress), vectors_file(), kept.max_bytes)
+
+
+def _embedding_model(name: str, progress: Progress) -> OnnxEmbedder | TorchEmbedder:
+    """The embedder of that name; where a hub's ONNX file is not of a kind that runs here, with its other weights."""
+    known = catalogue.CATALOGUE.get(name)
+    own: dict[str, Any] = {} if known is None else {"query_prefix": known.query_prefix, "pooling": known.pooling}
+    folder = names.resolve(name, "embedder", progress)
+    if not weights_file(folder).is_file():
+        return TorchEmbedder(folder, name, **own)
+    try:
+        return OnnxEmbedder(folder, name, **own)
+    except ModelError:
+        if names.form_of(name) != "hub":
+            raise
+        folder = names.resolve(name, "embedder", progress, trainable=True)
+        if not any(folder.glob("*.safetensors")):
+            raise
+        return TorchEmbedder(folder, name, **own)
 
 
 def verified_ggufs() -> Path:
@@ -270,7 +280,7 @@ def vectors_file() -> Path:
 
 
 def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
-    """The cross-encoder of that catalogue name, or in a local folder of ONNX files."""
+    """The cross-encoder of that name: a catalogue's, a folder, or a hub's."""
     return CrossEncoder(names.resolve(name, "reranker", progress), name)
 
 

@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import pytest
@@ -58,10 +57,9 @@ def test_it_takes_part_in_an_index(tmp_path, embedder, reranker):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder: (folder / "tokenizer_config.json").unlink(), "tokenizer_config.json with model_max_length"),
-        (lambda folder: (folder / "tokenizer_config.json").write_text(json.dumps({})), "'model_max_length'"),
+        (lambda folder: (folder / "tokenizer_config.json").write_text("{"), r"tokenizer_config\.json' cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_text("{"), "is no tokenizer"),
-        (lambda folder: (folder / "model.onnx").unlink(), "does not load"),
+        (lambda folder: (folder / "model.onnx").unlink(), "holds no cross-encoder"),
     ],
 )
 def test_a_folder_without_a_model_is_refused(reranker_folder, tmp_path, damage, said):

@@ -86,15 +86,9 @@ def finetune_embedder(
     """
     settings, chunks = settings or EmbedderSettings(), chunks or ChunkSettings()
     _require_own(out, base)
-    folder = names.resolve(base, "embedder", progress, trainable=True)
-    if not (folder / "model.safetensors").is_file():
-        raise InputError(
-            f"{base!r} holds no weights that can be trained; take {TRAINABLE_EMBEDDER!r}, or a folder as"
-            " sentence-transformers saves it"
-        )
+    folder, trainee = _trainee(base, progress)
     read = load_documents(documents).require_all().documents
     examples = None if questions is None else _examples(Path(questions), read)
-    trainee = TorchEmbedder(folder, base)
     with tempfile.TemporaryDirectory() as scratch:
 
         def indexed(name: str, embedder: Embedder) -> Knowledge:
@@ -127,6 +121,23 @@ def finetune_embedder(
             )
             write_whole(fresh / RECORD, dump({**asdict(done), "settings": asdict(settings)}))
     return done
+
+
+def _trainee(base: str, progress: Progress) -> tuple[Path, TorchEmbedder]:
+    """The folder of the base, and the embedder in it. Raises ``InputError`` for one that cannot be trained here."""
+    folder = names.resolve(base, "embedder", progress, trainable=True)
+    if not (folder / "model.safetensors").is_file():
+        raise InputError(
+            f"{base!r} holds no weights that can be trained; take {TRAINABLE_EMBEDDER!r}, or a folder as"
+            " sentence-transformers saves it"
+        )
+    trainee = TorchEmbedder(folder, base)
+    if not trainee.is_trainable:
+        raise InputError(
+            f"{base!r} pools or projects in a way that is not trained here, expected the mean or the first token's"
+            f" state alone; take {TRAINABLE_EMBEDDER!r} or another such embedder"
+        )
+    return folder, trainee
 
 
 def _require_own(out: Path, base: str) -> None:

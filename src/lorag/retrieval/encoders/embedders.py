@@ -14,27 +14,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.files import fingerprint, sha256_of
-from lorag.retrieval.encoders.onnx_encoder import OnnxEncoder, read_numbers, weights_file
+from lorag.errors import ModelError
+from lorag.retrieval.encoders.onnx_encoder import OnnxEncoder, weights_file
+from lorag.retrieval.encoders.sentence_layout import read_json, read_layout, unit
 
 Pooling = Literal["cls", "mean"]
 _WORD = re.compile(r"\w+")
 
 
 class OnnxEmbedder:
-    """An ``OnnxEncoder`` in a folder with ``config.json``, whose token states are pooled into one vector a text."""
+    """An ``OnnxEncoder`` whose token states are made into one vector a text, as its folder or the caller says."""
 
-    def __init__(self, folder: Path, name: str, *, query_prefix: str = "", pooling: Pooling = "cls") -> None:
+    def __init__(
+        self, folder: Path, name: str, *, query_prefix: str | None = None, pooling: Pooling | None = None
+    ) -> None:
         """``query_prefix`` is put before queries, never before passages; ``pooling`` is as the model was trained.
 
-        Raises ``ModelError`` when the folder does not hold such a model.
+        Without them the folder's own hold (see ``SentenceLayout``), or no prefix and the first token's state. Raises
+        ``ModelError`` when the folder does not hold such a model.
         """
         self.name = name
-        self._query_prefix, self._pooling = query_prefix, pooling
-        self.dim, window = read_numbers(folder, "config.json", "hidden_size", "max_position_embeddings")
-        self._encoder = OnnxEncoder(folder, window)
+        self._layout = layout = read_layout(folder, query_prefix, pooling, "cls")
+        self._encoder = OnnxEncoder(folder, layout.window, layout.encoder)
+        self.dim = layout.dim(hidden_size(layout.encoder))
         self.max_tokens = self._encoder.max_tokens
-        self.identity = identity(folder, pooling, f"{weights_file(folder).name}*")
+        self.identity = layout.identity(f"{weights_file(folder).relative_to(folder)}*")
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""
@@ -42,10 +46,10 @@ class OnnxEmbedder:
 
     def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
         """See ``Embedder``. What is longer than the model's window (512 tokens for bge) is cut off at its end."""
-        prefix = self._query_prefix if kind == "query" else ""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        for row, states in enumerate(self._encoder.outputs([prefix + text for text in texts])):
-            vectors[row] = pooled(states, self._pooling)
+        prompt = self._encoder.prompt_tokens(self._layout.text("", kind))
+        for row, states in enumerate(self._encoder.outputs([self._layout.text(text, kind) for text in texts])):
+            vectors[row] = self._layout.vector(states, prompt)
         return vectors
 
 
@@ -75,22 +79,10 @@ class HashEmbedder:
         return vectors
 
 
-def pooled(states: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
-    """The unit vector of a text from the states of its tokens, ``(tokens, dim)``: the first one, or their mean."""
-    return unit(states[0] if pooling == "cls" else states.mean(axis=0))
-
-
-def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``vector`` at length 1; the first direction where it has no length."""
-    norm = np.linalg.norm(vector)
-    if norm == 0:
-        first = np.zeros_like(vector)
-        first[0] = 1
-        return first
-    return np.asarray(vector / norm, dtype=np.float32)
-
-
-def identity(folder: Path, pooling: str, weights: str) -> str:
-    """A hash of all that decides the vectors of passages; reading 34 MB of weights for it takes 50 ms."""
-    files = [folder / "config.json", folder / "tokenizer.json", *sorted(folder.glob(weights))]
-    return fingerprint({"pooling": pooling} | {file.name: sha256_of(file) for file in files if file.is_file()})
+def hidden_size(folder: Path) -> int:
+    """The length of a token's state. Raises ``ModelError`` where ``config.json`` does not name it."""
+    config = read_json(folder / "config.json")
+    for key in ("hidden_size", "d_model", "dim"):
+        if isinstance(config.get(key), int):
+            return int(config[key])
+    raise ModelError(f"{str(folder)!r} holds no config.json with 'hidden_size'; fetch the model again")

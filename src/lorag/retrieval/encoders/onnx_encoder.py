@@ -1,4 +1,4 @@
-"""A transformer encoder in a folder with ``model.onnx`` and ``tokenizer.json``, run on the CPU without torch.
+"""A transformer encoder in a folder with an ONNX file and ``tokenizer.json``, run on the CPU without torch.
 
 Where ``fused.onnx`` stands beside it, that is run: the same model with attention as one operator, a quarter quicker.
 
@@ -10,7 +10,6 @@ in such batches) and 300 questions (350).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,20 +20,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import ModelError
+from lorag.models.quiet import quiet_transformers
 
-_WEIGHTS = ("fused.onnx", "model.onnx")
+_WEIGHTS = ("fused.onnx", "model.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx")
+_STATES = ("last_hidden_state", "token_embeddings")
+"""What exporters call the states of tokens, where there are other outputs too."""
+_OLDER_TOKENIZERS = ("vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 _INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 
 
 class OnnxEncoder:
     """Texts, or pairs of texts, through a model; what is beyond its window is cut off, the longer of a pair first."""
 
-    def __init__(self, folder: Path, window: int) -> None:
-        """``window`` is in tokens, special ones included. Raises ``ModelError`` where ``folder`` holds no encoder."""
-        self._window = Window(folder, window)
+    def __init__(self, folder: Path, window: int, tokenizer: Path | None = None) -> None:
+        """``window`` is in tokens, special ones included; ``tokenizer`` is the folder of that, when it is another one.
+
+        Raises ``ModelError`` where ``folder`` holds no encoder.
+        """
+        self._window = Window(tokenizer or folder, window)
         self.max_tokens = self._window.max_tokens
         self._session = _open_session(folder)
         self._inputs = {entry.name for entry in self._session.get_inputs()}
+        outputs = [entry.name for entry in self._session.get_outputs()]
+        self._output = next((name for name in _STATES if name in outputs), outputs[0])
         if not self._inputs <= _INPUTS:
             raise ModelError(
                 f"{str(folder)!r} asks for {sorted(self._inputs - _INPUTS)}; expected an encoder that takes only "
@@ -45,8 +53,12 @@ class OnnxEncoder:
         """The number of tokens of ``text``, special tokens left out, however long it is."""
         return self._window.count_tokens(text)
 
+    def prompt_tokens(self, prompt: str) -> int:
+        """See ``Window``."""
+        return self._window.prompt_tokens(prompt)
+
     def outputs(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[NDArray[np.float32]]:
-        """The model's first output for each input, in order, without the axis of a batch."""
+        """The states of tokens, or else the model's first output, for each input, in order, without a batch's axis."""
         encodings = self._window.encode(inputs)
         with ThreadPoolExecutor(_cores()) as pool:
             yield from pool.map(self._run, encodings)
@@ -55,13 +67,15 @@ class OnnxEncoder:
         tokens = np.array([encoding.ids], dtype=np.int64)
         kinds = np.array([encoding.type_ids], dtype=np.int64)
         values = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "token_type_ids": kinds}
-        output: NDArray[np.float32] = self._session.run(None, {name: values[name] for name in self._inputs})[0][0]
+        output: NDArray[np.float32] = self._session.run([self._output], {name: values[name] for name in self._inputs})[
+            0
+        ][0]
         return output
 
 
 def weights_file(folder: Path) -> Path:
     """The file that is run, the quicker form where there is one; it need not exist."""
-    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / _WEIGHTS[-1])
+    return next((folder / name for name in _WEIGHTS if (folder / name).is_file()), folder / "model.onnx")
 
 
 class Window:
@@ -78,20 +92,16 @@ class Window:
         encodings: list[Any] = self._tokenizer.encode_batch(list(inputs))
         return encodings
 
+    def prompt_tokens(self, prompt: str) -> int:
+        """The tokens with which every text begins that ``prompt`` stands before, special ones included; 0 for none."""
+        if not prompt:
+            return 0
+        (encoding,) = self.encode([prompt])
+        return len(encoding.ids) - int(encoding.special_tokens_mask[-1])
+
     def count_tokens(self, text: str) -> int:
         """The number of tokens of ``text``, special tokens left out, however long it is."""
         return len(self._counter.encode(text, add_special_tokens=False).ids)
-
-
-def read_numbers(folder: Path, name: str, *keys: str) -> list[int]:
-    """The numbers under ``keys`` in the JSON file ``name``. Raises ``ModelError`` where one is not there."""
-    try:
-        config = json.loads((folder / name).read_text(encoding="utf-8"))
-        return [int(config[key]) for key in keys]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{str(folder)!r} holds no readable {name} with {' and '.join(keys)} ({error}); fetch the model again"
-        ) from error
 
 
 def _cores() -> int:
@@ -105,12 +115,23 @@ def _read_tokenizer(folder: Path) -> Any:
 
     path = folder / "tokenizer.json"
     try:
-        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        older = not path.is_file() and any((folder / name).is_file() for name in _OLDER_TOKENIZERS)
+        made = _converted_tokenizer(folder) if older else path.read_text(encoding="utf-8")
+        tokenizer = Tokenizer.from_str(made)
     except Exception as error:  # the library raises Exception itself
         raise ModelError(f"{str(path)!r} is no tokenizer ({error}); fetch the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _converted_tokenizer(folder: Path) -> str:
+    """An older tokenizer, such as a ``vocab.txt`` or a SentencePiece model, as ``tokenizer.json`` has it."""
+    from transformers import AutoTokenizer
+
+    with quiet_transformers():
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return str(tokenizer.backend_tokenizer.to_str())
 
 
 def _open_session(folder: Path) -> Any:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from lorag.errors import ModelError
 from lorag.models.quiet import quiet_transformers
-from lorag.retrieval.encoders.embedders import Pooling, identity, pooled
-from lorag.retrieval.encoders.onnx_encoder import Window, read_numbers
+from lorag.retrieval.encoders.embedders import Pooling
+from lorag.retrieval.encoders.onnx_encoder import Window
+from lorag.retrieval.encoders.sentence_layout import read_layout, unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,20 +29,28 @@ class TorchEmbedder:
     Every text is a model call of its own, so a vector depends on its text alone.
     """
 
-    def __init__(self, folder: Path, name: str, *, query_prefix: str = "", pooling: Pooling = "mean") -> None:
+    def __init__(
+        self, folder: Path, name: str, *, query_prefix: str | None = None, pooling: Pooling | None = None
+    ) -> None:
         """``query_prefix`` is put before queries, never before passages; ``pooling`` is as the model was trained.
 
-        Raises ``ModelError`` when the folder does not hold such a model.
+        Without them the folder's own hold (see ``SentenceLayout``), or no prefix and the mean. Raises ``ModelError``
+        when the folder does not hold such a model.
         """
-        self.name = name
-        self._query_prefix, self._pooling = query_prefix, pooling
-        self.dim, window = read_numbers(folder, "config.json", "hidden_size", "max_position_embeddings")
-        if (folder / "sentence_bert_config.json").is_file():  # the length that it was trained with
-            (window,) = read_numbers(folder, "sentence_bert_config.json", "max_seq_length")
-        self._window = Window(folder, window)
+        self.name, self._folder = name, folder
+        self._layout = layout = read_layout(folder, query_prefix, pooling, "mean")
+        self._window = Window(layout.encoder, layout.window)
         self.max_tokens = self._window.max_tokens
-        self.model = _load(folder)
-        self.identity = identity(folder, pooling, "*.safetensors")
+        self.model = _load(layout.encoder)
+        self.dim = layout.dim(int(self.model.config.hidden_size))
+        self.identity = layout.identity("*.safetensors")
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether training knows what follows the encoder: the mean or the first state alone, and length 1."""
+        layout = self._layout
+        known = layout.pooling in (("mean",), ("cls",)) and set(layout.layers) <= {unit}
+        return known and layout.pools_prompt and layout.encoder == self._folder
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""
@@ -51,34 +60,36 @@ class TorchEmbedder:
         """See ``Embedder``. What is longer than the length it was trained with (256 for minilm-l6) is cut off."""
         import torch
 
-        prefix = self._query_prefix if kind == "query" else ""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        prompt = self._window.prompt_tokens(self._layout.text("", kind))
         with torch.inference_mode():
-            for row, encoding in enumerate(self._window.encode([prefix + text for text in texts])):
+            for row, encoding in enumerate(self._window.encode([self._layout.text(text, kind) for text in texts])):
                 states = self.model(input_ids=torch.tensor([encoding.ids])).last_hidden_state[0].numpy()
-                vectors[row] = pooled(states, self._pooling)
+                vectors[row] = self._layout.vector(states, prompt)
         return vectors
 
     def trained_on(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> Tensor:
         """What ``embed`` gives, as a tensor with its gradient, from one call of the model; at least one text."""
         import torch
 
-        prefix = self._query_prefix if kind == "query" else ""
-        rows = [encoding.ids for encoding in self._window.encode([prefix + text for text in texts])]
+        rows = [encoding.ids for encoding in self._window.encode([self._layout.text(text, kind) for text in texts])]
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         there = torch.zeros_like(ids)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)], there[row, : len(tokens)] = torch.tensor(tokens), 1
         states = self.model(input_ids=ids, attention_mask=there).last_hidden_state
         mean = (states * there[:, :, None]).sum(1) / there.sum(1, keepdim=True)
-        return torch.nn.functional.normalize(states[:, 0] if self._pooling == "cls" else mean, dim=-1)
+        return torch.nn.functional.normalize(states[:, 0] if self._layout.pooling == ("cls",) else mean, dim=-1)
 
 
 def _load(folder: Path) -> Any:
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
+    asked = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet_transformers():
-            return AutoModel.from_pretrained(folder, dtype="float32", local_files_only=True).eval()
+            two_parts = AutoConfig.from_pretrained(folder, **asked).is_encoder_decoder
+            kind: Any = AutoModelForTextEncoding if two_parts else AutoModel  # of T5 the encoder alone
+            return kind.from_pretrained(folder, dtype="float32", use_safetensors=True, **asked).eval()
     except Exception as error:  # the library raises anything where a file is damaged
         raise ModelError(f"{str(folder)!r} holds no encoder ({error}); fetch the model again") from error

@@ -119,8 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         return shown | {"oid": _digest(path)[:40]} | (large if path.suffix in (".safetensors", ".gguf") else {})
 
     def card(self, name: str, known: Published) -> dict:
-        tags = [f"license:{known.licence}"]
-        return {"id": name, "tags": tags, "downloads": 7, "private": False, "siblings": [], "usedStorage": 12_000_000}
+        shown = {"id": name, "tags": ["safetensors", f"license:{known.licence}"], "downloads": 7, "siblings": []}
+        return shown | {"safetensors": {"parameters": {"F32": 1_500_000_000}, "total": 1_500_000_000}}
 
     def fail(self, status: int, code: str) -> None:
         self.send({"error": code}, status, **{"X-Error-Code": code, "X-Error-Message": code})

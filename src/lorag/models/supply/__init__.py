@@ -1,0 +1,1 @@
+"""Where the catalogue's files come from, and the list of them."""

@@ -29,6 +29,7 @@ def test_a_model_is_fetched_without_its_pickles_and_found_again_offline(local_hu
     seen = []
     found = snapshot(HubName("owner/name"), progress=lambda *told: seen.append(told))
     assert str(found.name) == f"owner/name@{commit}"
+    assert {stage for stage, *_ in seen} == {"downloading owner/name"}
     assert sorted(path.name for path in found.place.iterdir()) == [
         "README.md",
         "config.json",

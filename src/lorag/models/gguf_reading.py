@@ -42,7 +42,7 @@ class GgufHeader:
 
 def read_header(gguf: Path) -> GgufHeader:
     """The header of a file. Raises ``ModelError`` for one that is cut short, or no GGUF file of a language model."""
-    from transformers.integrations.gguf import read_gguf_metadata
+    from transformers.integrations.gguf.reader import read_gguf_metadata
 
     try:
         found, _ = read_gguf_metadata(str(gguf))
@@ -104,7 +104,7 @@ def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
 
 
 def _require_memory(gguf: Path) -> None:
-    from transformers.integrations.gguf import GgufHeader as Tensors
+    from transformers.integrations.gguf.reader import GgufHeader as Tensors
 
     needed = 4 * sum(math.prod(tensor.shape) for tensor in Tensors.from_file(str(gguf)).tensors)
     free = free_bytes("cpu")

@@ -136,8 +136,14 @@ def _download(name: HubName, revision: str | None, patterns: Sequence[str], prog
     bar = _bar(f"downloading {name.repository}", progress)
 
     def get(local: bool) -> Path:
-        asked = {"revision": revision, "allow_patterns": list(patterns), "local_files_only": local}
-        return Path(snapshot_download(name.repository, tqdm_class=bar, **asked))
+        folder = snapshot_download(
+            name.repository,
+            revision=revision,
+            allow_patterns=list(patterns),
+            local_files_only=local,
+            tqdm_class=bar,
+        )
+        return Path(folder)
 
     with hub_errors(str(name)):
         try:
@@ -159,17 +165,18 @@ def download_file(name: HubName, path: str, folder: Path, progress: Progress = n
 
 def _bar(stage: str, progress: Progress) -> type[Any]:
     """A progress bar of tqdm's kind that draws nothing and reports megabytes."""
-    from tqdm import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     furthest = [0]
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         monitor_interval = 0  # no thread watches it
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **(options | {"file": io.StringIO()}))
+            drawn_nowhere = options | {"disable": False, "file": io.StringIO()}
+            super().__init__(*arguments, **drawn_nowhere)  # type: ignore[no-untyped-call]
 
-        def update(self, n: float | None = 1) -> bool | None:
+        def update(self, n: float | None = 1) -> Any:
             drawn = super().update(n)
             if self.unit == "B" and self.total and self.n > furthest[0]:
                 furthest[0] = self.n

@@ -93,7 +93,8 @@ def read_layout(folder: Path, query_prefix: str | None, pooling: str | None, usu
 
     Raises ``ModelError`` for parts that are not known here, or whose weights are pickles.
     """
-    encoder, modes, pools_prompt = folder, (usual_pooling,), True
+    encoder, pools_prompt = folder, True
+    modes: tuple[str, ...] = (usual_pooling,)
     layers: list[Callable[[Vector], Vector]] = []
     files: list[Path] = []
     modules = folder / "modules.json"

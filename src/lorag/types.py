@@ -7,7 +7,6 @@ a value fits its surroundings (a question whose evidence exists) is checked wher
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -188,12 +187,12 @@ class Sampling:
     def __post_init__(self) -> None:
         """Refuses values that draw nothing, by their names."""
         for name, holds, expected in (
-            ("max_tokens", self.max_tokens >= 1, "at least 1"),
-            ("temperature", 0 <= self.temperature < math.inf, "0 (greedy) or a number above"),
+            ("max_tokens", 1 <= self.max_tokens < 2**31, "1 or above, below 2**31"),
+            ("temperature", self.temperature == 0 or 0.001 <= self.temperature <= 100, "0 (greedy) or 0.001 to 100"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
             ("seed", 0 <= self.seed < 2**63, "0 or above, below 2**63"),
-            ("top_k", self.top_k >= 0, "0 (all tokens) or above"),
-            ("repetition_penalty", 0 < self.repetition_penalty < math.inf, "a number above 0"),
+            ("top_k", 0 <= self.top_k < 2**31, "0 (all tokens) or above, below 2**31"),
+            ("repetition_penalty", 0.01 <= self.repetition_penalty <= 100, "0.01 to 100"),
             ("num_beams", self.num_beams >= 0, "0 (none) or above"),
             ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of texts that are not empty"),
         ):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lorag.chat.bot import ChatBot
-from lorag.chat.history import fitting_exchanges, read_history
+from lorag.chat.history import AROUND_A_TURN, fitting_exchanges, read_history
 from lorag.chat.session import Session
 from lorag.errors import DataError, InputError
 from lorag.llm.engines.scripted import ScriptedModel
@@ -54,7 +54,7 @@ def test_earlier_turns_stand_between_instruction_and_question_and_leaning_questi
 
 def test_the_oldest_whole_exchanges_go_first_and_the_instruction_stays():
     model = ScriptedModel(echo)
-    session = Session(ChatBot(model, settings=ChatSettings(history_tokens=12)))
+    session = Session(ChatBot(model, settings=ChatSettings(history_tokens=12 + 4 * AROUND_A_TURN)))
     talk(session, "one two", "three four", "five six")
     earlier = model.prompts[-1][1:-1]
     assert model.prompts[-1][0].role == "system"
@@ -71,9 +71,40 @@ def test_an_exchange_is_kept_or_dropped_whole():
     def kept(room):
         return [[turn.content for turn in exchange] for exchange in fitting_exchanges(turns, len, room)]
 
-    assert kept(8) == [["a b c", "d"], ["e", "f"]]
-    assert kept(7) == [["e", "f"]]
-    assert kept(1) == []
+    assert kept(8 + 4 * AROUND_A_TURN) == [["a b c", "d"], ["e", "f"]]
+    assert kept(7 + 4 * AROUND_A_TURN) == [["e", "f"]]
+    assert kept(1 + 2 * AROUND_A_TURN) == []
+
+
+def test_a_history_longer_than_the_context_is_cut_before_it_is_counted_or_rendered():
+    counted, rendered = [], []
+
+    class Watching(ScriptedModel):
+        def count_tokens(self, text):
+            counted.append(text)
+            return super().count_tokens(text)
+
+        def room(self, prompt, sampling):
+            rendered.append(len(prompt))
+            return super().room(prompt, sampling)
+
+    bot = ChatBot(Watching(echo, context_tokens=2000), settings=ChatSettings(history_tokens=400))
+    history = [Message("user" if i % 2 == 0 else "assistant", "") for i in range(30_000)]
+    "".join(bot.reply("Why?", [Message("user", "very " * 100_000), *history]))
+    assert (len(bot.model.prompts[-1]), max(rendered)) == (2 + 400 // AROUND_A_TURN, 2 + 400 // AROUND_A_TURN)
+    assert len(counted) < 1000
+    "".join(bot.reply("Why?", [*history, Message("user", "very " * 100_000), Message("assistant", "Yes.")]))
+    assert len(bot.model.prompts[-1]) == 2
+    assert max(map(len, counted)) < 1000
+
+
+def test_a_question_far_too_long_is_refused_before_it_is_searched_for():
+    shelf = Shelf("The warranty lasts 28 months.")
+    bot = ChatBot(ScriptedModel(echo, context_tokens=200), shelf)
+    for ask in (bot.reply, bot.ask):
+        with pytest.raises(InputError, match="the question is far too long for scripted, even alone; shorten it"):
+            ask("why " * 10_000)
+    assert shelf.asked == []
 
 
 def test_what_does_not_fit_the_context_is_left_out_sources_first_then_old_turns_and_the_question_never():

@@ -25,13 +25,18 @@ LIST = (Message("user", "Name three colours, then three animals."),)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_tokens": 0}, "max_tokens 0 is not valid; expected at least 1"),
+        ({"max_tokens": 0}, "max_tokens 0 is not valid; expected 1 or above"),
+        ({"max_tokens": 2**31}, "max_tokens 2147483648 is not valid"),
         ({"temperature": -0.1}, r"temperature -0\.1 is not valid"),
         ({"temperature": math.nan}, "temperature nan is not valid"),
+        ({"temperature": 1e-300}, r"temperature 1e-300 is not valid; expected 0 \(greedy\) or 0\.001 to 100"),
+        ({"temperature": 1e300}, r"temperature 1e\+300 is not valid"),
         ({"top_p": 0.0}, r"top_p 0\.0 is not valid; expected above 0 and at most 1"),
         ({"top_p": 1.5}, r"top_p 1\.5 is not valid"),
         ({"top_k": -1}, "top_k -1 is not valid"),
+        ({"top_k": 2**31}, "top_k 2147483648 is not valid"),
         ({"repetition_penalty": 0.0}, r"repetition_penalty 0\.0 is not valid"),
+        ({"repetition_penalty": 1e9}, r"repetition_penalty 1000000000\.0 is not valid"),
         ({"num_beams": -1}, "num_beams -1 is not valid"),
         ({"seed": -1}, "seed -1 is not valid"),
         ({"stop": ("",)}, "stop .* is not valid; expected a tuple of texts that are not empty"),
@@ -54,6 +59,15 @@ SETTINGS = [
     Sampling(temperature=1.0, top_k=10_000),
     Sampling(temperature=1.0, top_p=1e-6),
 ]
+
+
+@pytest.mark.parametrize("temperature", [0.001, 100])
+@pytest.mark.parametrize("penalty", [0.01, 100])
+def test_the_most_extreme_settings_still_draw_a_token(temperature, penalty):
+    logits = 30 * torch.randn(2, 50)
+    kept, _ = shares(logits, Sampling(temperature=temperature, repetition_penalty=penalty, top_p=1e-9), [[1], [2]])
+    assert torch.isfinite(kept).all()
+    assert (kept.sum(-1) > 0).all()
 
 
 def by_the_library(logits, seen, sampling):

@@ -8,14 +8,15 @@ examples first, then sources, then the oldest turns; the question never.
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
-from lorag.chat.history import fitting_exchanges
-from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
+from lorag.chat.history import Exchange, fitting_exchanges, is_too_long
+from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt, system_message
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
@@ -65,6 +66,7 @@ class ChatBot:
         known = {i: answer for i, question in enumerate(questions) if (answer := self._known(question, state))}
         rest = [i for i in range(len(questions)) if i not in known]
         start = time.perf_counter()
+        self._require_room(*(questions[i] for i in rest))
         hits = self._hits([questions[i] for i in rest])
         asked = [
             (i, *self._prepare(questions[i], found))
@@ -101,6 +103,7 @@ class ChatBot:
         if known is not None:
             return Reply(known.sources, _said(known))
         start = time.perf_counter()
+        self._require_room(question, instruction)
         query = search_query(question, history)
         hits = self._hits([query])[0]
         if self.gated and not hits:
@@ -138,6 +141,12 @@ class ChatBot:
             return [[] for _ in queries]
         return self.retriever.retrieve(queries, self.k)
 
+    def _require_room(self, *texts: str) -> None:
+        """Raises ``InputError`` for a text that is hopelessly long, before it is searched for or rendered."""
+        room = self.model.room(self._prompt(""), self.settings.sampling)
+        if room is not None and any(is_too_long(text, room) for text in texts):
+            raise self._too_long("far")
+
     def _prepare(
         self, question: str, hits: Sequence[Hit], history: Sequence[Message] = (), below: str = ""
     ) -> tuple[Prompt, tuple[Hit, ...]]:
@@ -145,28 +154,47 @@ class ChatBot:
         model, settings = self.model, self.settings
         sources = fitting_sources(hits, model.count_tokens, settings.context_tokens)
         earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)
-        examples = self.examples
-        while True:
-            instruction, *shown, asked = question_prompt(
-                question, sources, settings.response_template, settings.prompt, examples
-            )
-            if below:
-                instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
-            prompt = (instruction, *shown, *(turn for exchange in earlier for turn in exchange), asked)
-            room = model.room(prompt, settings.sampling)
-            if room is None or room >= 0:
-                return prompt, sources
-            if examples:
-                examples = examples[:-1]
-            elif sources:
-                sources = sources[:-1]
-            elif earlier:
-                del earlier[0]
-            else:
-                raise InputError(
-                    f"the question is {-room} tokens too long for {model.name}, even alone; shorten it, or lower"
-                    f" max_tokens from {settings.sampling.max_tokens}"
-                )
+        cuts = [
+            *((self.examples[:n], sources, earlier) for n in range(len(self.examples), 0, -1)),
+            *(((), sources[:n], earlier) for n in range(len(sources), 0, -1)),
+            *(((), (), earlier[n:]) for n in range(len(earlier) + 1)),
+        ]
+
+        def prompt(cut: int) -> Prompt:
+            examples, shown, turns = cuts[cut]
+            return self._prompt(question, below, examples, shown, turns)
+
+        def fits(cut: int) -> bool:
+            room = model.room(prompt(cut), settings.sampling)
+            return room is None or room >= 0
+
+        first = 0 if fits(0) else bisect_left(range(len(cuts)), True, lo=1, key=fits)
+        if first == len(cuts):
+            missing = -(model.room(prompt(-1), settings.sampling) or 0)
+            raise self._too_long(f"{missing} tokens")
+        return prompt(first), cuts[first][1]
+
+    def _prompt(
+        self,
+        question: str,
+        below: str = "",
+        examples: Sequence[WorkedExample] = (),
+        sources: Sequence[Hit] = (),
+        earlier: Sequence[Exchange] = (),
+    ) -> Prompt:
+        settings = self.settings
+        instruction, *shown, asked = question_prompt(
+            question, sources, settings.response_template, settings.prompt, examples
+        )
+        if below:
+            instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
+        return (instruction, *shown, *(turn for exchange in earlier for turn in exchange), asked)
+
+    def _too_long(self, missing: str) -> InputError:
+        return InputError(
+            f"the question is {missing} too long for {self.model.name}, even alone; shorten it, or lower"
+            f" max_tokens from {self.settings.sampling.max_tokens}"
+        )
 
     def _refusal(self, retrieve_seconds: float) -> Answer:
         """The answer to a question that the gate kept from the model: nothing was sent."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from lorag.errors import DataError
@@ -15,27 +16,34 @@ from lorag.types import Message
 
 Exchange = tuple[Message, ...]
 """A question and what was said until the next one."""
+AROUND_A_TURN = 4
+"""Tokens that a chat template puts around a turn, about; so the number of empty turns is bounded too."""
+_MOST_CHARACTERS = 16
+"""Of a token, on the average of a text; a text with more of them is too long without a count, which takes seconds."""
 
 
 def exchanges(history: Sequence[Message]) -> list[Exchange]:
     """The history cut before every question, oldest first."""
-    found: list[Exchange] = []
-    for message in history:
-        if message.role == "user" or not found:
-            found.append(())
-        found[-1] = (*found[-1], message)
-    return found
+    starts = sorted({0, *(place for place, message in enumerate(history) if message.role == "user")})
+    return [tuple(history[start:end]) for start, end in pairwise([*starts, len(history)]) if start < end]
 
 
 def fitting_exchanges(history: Sequence[Message], count_tokens: Callable[[str], int], room: int) -> list[Exchange]:
-    """The newest exchanges that fit into ``room`` tokens whole; the oldest go first."""
+    """The newest exchanges that fit into ``room`` tokens whole; the oldest go first, and are not even counted."""
     kept: list[Exchange] = []
     for exchange in reversed(exchanges(history)):
-        room -= sum(count_tokens(message.content) for message in exchange)
+        if any(is_too_long(message.content, room) for message in exchange):
+            break
+        room -= sum(count_tokens(message.content) + AROUND_A_TURN for message in exchange)
         if room < 0:
             break
-        kept.insert(0, exchange)
-    return kept
+        kept.append(exchange)
+    return kept[::-1]
+
+
+def is_too_long(text: str, room: int) -> bool:
+    """Whether a text is surely more than ``room`` tokens, by its length alone."""
+    return len(text) > _MOST_CHARACTERS * max(room, 0)
 
 
 def read_history(path: Path) -> list[Message]:

@@ -236,17 +236,25 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """What the server takes in."""
+    """What the server takes in, and how much of it at once."""
 
     max_request_bytes: int = 1_000_000
     """Largest request for an answer: the texts of a conversation, many times what a context holds."""
     max_upload_bytes: int = 25_000_000
     """Largest document that is uploaded; it is held in memory while it is read."""
+    max_answers: int = 8
+    """Answers made at once: as many as llama.cpp makes side by side."""
+    max_waiting: int = 32
+    """Requests that wait for their turn; further ones are told to come again."""
+    max_seconds: float = 300.0
+    """Longest time for one answer, its wait included."""
 
     def __post_init__(self) -> None:
         """Refuses limits under which nothing is taken."""
-        _require(self.max_request_bytes >= 1, f"max_request_bytes {self.max_request_bytes!r} is below 1")
-        _require(self.max_upload_bytes >= 1, f"max_upload_bytes {self.max_upload_bytes!r} is below 1")
+        for name in ("max_request_bytes", "max_upload_bytes", "max_answers"):
+            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
+        _require(self.max_waiting >= 0, f"max_waiting {self.max_waiting!r} is below 0")
+        _require(self.max_seconds > 0, f"max_seconds {self.max_seconds!r} is not above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,36 @@ class Running:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of one request; a body that is no bytes is sent as JSON."""
+        """The status and the JSON of one request; a body that is no bytes is sent as JSON, any as if it were."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, path, data, headers)
+        connection.request(method, path, data, {"Content-Type": "application/json"} | headers)
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
         return answer.status, json.loads(text)
+
+    def headers(self, method: str, path: str, headers: dict[str, str]) -> dict[str, str]:
+        """The headers of the answer to a request without a body."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return dict(answer.getheaders())
+
+    def ask_as(self, content_type: str) -> tuple[int, Any]:
+        body = {"model": self.model, "messages": [{"role": "user", "content": "Hello?"}]}
+        return self.send("POST", "/v1/chat/completions", body, **{"Content-Type": content_type})
+
+    def streamed(self) -> str:
+        """The text of all events of a stream."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        asked = {"model": self.model, "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+        connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})
+        text = connection.getresponse().read().decode()
+        connection.close()
+        return text
 
     def ask(self, question: str | list = "Hello?", **fields: Any) -> tuple[int, Any]:
         messages = [{"role": "user", "content": question}] if isinstance(question, str) else question

@@ -16,7 +16,7 @@ from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
 from lorag.chat.history import Exchange, fitting_exchanges, is_too_long
-from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt, system_message
+from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings

@@ -12,7 +12,7 @@ from lorag.cli.index_option import IndexOption, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.errors import InputError, require
-from lorag.settings import DEFAULT_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ def serve(
     uploads: Annotated[
         Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="A site whose pages may ask, with the key: https://app.example.")
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option(help="The longest time for one answer, its wait included.")
+    ] = ServeSettings().max_seconds,
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
@@ -48,11 +54,15 @@ def serve(
     with translated_errors():
         for package in ("fastapi", "uvicorn"):
             require(package, "serve", "`lorag serve`")
+    from lorag.serving.admission import require_origins
     from lorag.serving.routes import Service, application
     from lorag.serving.server import listen, run
     from lorag.serving.uploads import Uploads
 
     with translated_errors(), progress_bars() as progress:
+        origins = tuple(allow_origin or ())
+        require_origins(origins, key)
+        settings = ServeSettings(max_seconds=max_seconds)
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
@@ -62,7 +72,7 @@ def serve(
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"
     output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)
     with translated_errors():
-        run(application(Service(bot, key, into)), listening)
+        run(application(Service(bot, key, into, settings, origins)), listening)
 
 
 def _knowledge(bot: ChatBot) -> Knowledge:

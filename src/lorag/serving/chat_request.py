@@ -1,42 +1,66 @@
 """A request for a chat completion, read and checked.
 
-What is not understood is refused by its name, for an answer that silently differs from the one asked for is worse than
-none. Accepted without effect is what changes no answer: who asks, how the request is kept, and the values of other
-fields that mean "as usual".
+A field that would change the answer and is not supported is refused by its name, for an answer that silently differs
+from the one asked for is worse than none, unless its value means "as usual". Fields that are no part of the protocol
+have no effect, and are named to the client.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 from lorag.errors import InputError
 from lorag.serving.http_errors import HttpError
-from lorag.types import Message, Sampling
+from lorag.types import Message, Role, Sampling
 
-_NO_EFFECT = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
+_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens"}
+_NO_EFFECT = {
+    *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
+    *("prediction", "reasoning_effort", "verbosity"),
+}
+"""Fields of the protocol that say who asks, how the request is kept, or what only other models can do."""
 _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "logprobs": (False,),
+    "top_logprobs": (0,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
     "parallel_tool_calls": (True, False),
     "modalities": (["text"],),
+    "audio": (),
+    "web_search_options": (),
+    **dict.fromkeys(("grammar", "json_schema", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
+    **{"min_p": (0,), "typical_p": (1,), "mirostat": (0,), "best_of": (1,), "num_beams": (0, 1)},
 }
-"""Fields of the protocol that are not supported, with the values under which the answer is the same without them."""
-_OF_A_TURN = {"name", "refusal", "annotations", "sources"}
-"""What a turn may carry besides its text: clients send back the messages that they got."""
+"""Fields of the protocol, and of servers like it, that are not supported, with the values under which the answer is the
+same without them."""
+_TEXTS = ("text", "refusal")
+_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_CALLS = ("tool_calls", "function_call", "tool_call_id", "audio")
+"""What a turn may not carry besides its text; what else clients send back with the messages that they got is unread."""
+_PLAIN_NAME = re.compile(r"[\w.-]{1,40}", re.ASCII)
+_MOST_IGNORED = 20
+_MOST_STOPS, _LONGEST_STOP = 16, 200
+"""Each step of an answer looks for every stop text, and for every beginning of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with all that the client sends for it; ``instruction`` is the text of its system message."""
+    """A question with all that the client sends for it.
+
+    ``instruction`` is the text of its system messages; ``ignored`` are fields that have no effect here.
+    """
 
     question: str
     history: tuple[Message, ...]
@@ -44,6 +68,7 @@ class Asked:
     sampling: Sampling
     stream: bool
     include_usage: bool
+    ignored: tuple[str, ...]
 
 
 def read_asked(body: bytes, model: str, usual: Sampling) -> Asked:
@@ -52,70 +77,88 @@ def read_asked(body: bytes, model: str, usual: Sampling) -> Asked:
     Raises ``HttpError`` for whatever is wrong with it, with the name of the field.
     """
     given = _object(body)
-    _require_known(given)
+    _require_as_usual(given)
     if not isinstance(given.get("model"), str):
         raise _wrong("model", given.get("model"), f"a text; the model served is {model!r}")
     if given["model"] != model:
-        message = f"the model {given['model']!r} is not served here; expected {model!r}"
-        raise HttpError(404, message, "model", "model_not_found")
+        raise not_served(given["model"], model)
     options = _checked(given, "stream_options", lambda value: isinstance(value, dict), "an object") or {}
-    for name in options.keys() - {"include_usage", "include_obfuscation"}:
-        raise HttpError(400, f"stream_options.{name} is not supported; leave it out", "stream_options")
     instruction, turns = _conversation(given.get("messages"))
+    unknown = given.keys() - _OWN - _NO_EFFECT - _SAMPLING.keys() - _AS_USUAL.keys()
     return Asked(
         question=turns[-1].content,
         history=tuple(turns[:-1]),
         instruction=instruction,
         sampling=_sampling(given, usual),
-        stream=bool(_checked(given, "stream", lambda value: isinstance(value, bool), "true or false")),
-        include_usage=options.get("include_usage") is True,
+        stream=bool(_checked(given, "stream", _is_truth, "true or false")),
+        include_usage=bool(_checked(options, "include_usage", _is_truth, "true or false")),
+        ignored=tuple(sorted(filter(_PLAIN_NAME.fullmatch, unknown))[:_MOST_IGNORED]),
+    )
+
+
+def not_served(name: str, model: str) -> HttpError:
+    """What a client is told that asks for another model than ``model``."""
+    return HttpError(
+        404, f"the model {name[:200]!r} is not served here; expected {model!r}", "model", "model_not_found"
     )
 
 
 def _object(body: bytes) -> dict[str, Any]:
+    """The fields that have a value. Raises ``HttpError`` for a body that is no JSON object of Unicode texts."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HttpError(400, f"the body is no JSON: {error}") from error
     if not isinstance(given, dict):
         raise HttpError(400, f"the body is a JSON {type(given).__name__}, expected an object")
+    for name, value in given.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            name = name.encode(errors="replace").decode()
+            message = f"{name} holds half a surrogate pair, which is no character, or is nested too deep; leave it out"
+            raise HttpError(400, message, name) from error
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _require_known(given: Mapping[str, Any]) -> None:
-    own = {"model", "messages", "stream", "stream_options", "max_completion_tokens", *_SAMPLING}
-    for name in given.keys() - own - _NO_EFFECT:
-        if name not in _AS_USUAL:
-            raise HttpError(400, f"the field {name!r} is not supported; leave it out", name)
+def _require_as_usual(given: Mapping[str, Any]) -> None:
+    for name in given.keys() & _AS_USUAL.keys():
         if given[name] not in _AS_USUAL[name]:
-            usual = " or ".join(json.dumps(value) for value in _AS_USUAL[name])
-            raise HttpError(400, f"{name} {given[name]!r} is not supported; expected {usual}, or nothing", name)
+            usual = " or ".join([*map(json.dumps, _AS_USUAL[name]), "nothing"])
+            raise HttpError(400, f"{name} {_shown(given[name])} is not supported; expected {usual}", name)
 
 
 def _conversation(messages: object) -> tuple[str, list[Message]]:
-    """The system message's text, empty without one, and the turns after it."""
+    """The text of all system messages, wherever they stand, and the other turns.
+
+    Many chat templates take a system's turn only at the beginning, and others only by turns.
+    """
     if not isinstance(messages, list) or not messages:
         raise _wrong("messages", messages, "a list of at least one message")
-    turns = [_turn(f"messages[{number}]", message) for number, message in enumerate(messages)]
-    instruction = turns.pop(0).content if turns[0].role == "system" else ""
-    for number, turn in enumerate(turns, start=len(messages) - len(turns)):
-        if turn.role == "system":
-            raise _wrong(f"messages[{number}].role", turn.role, "'user' or 'assistant' after the first message")
+    said = [_turn(f"messages[{number}]", message) for number, message in enumerate(messages)]
+    turns = list(_merged(turn for turn in said if turn.role != "system" and (turn.content or turn.role == "user")))
     if not turns or turns[-1].role != "user":
         raise HttpError(400, "the last message is not the user's; end with the question", "messages")
-    return instruction, turns
+    return "\n\n".join(turn.content for turn in said if turn.role == "system" and turn.content), turns
+
+
+def _merged(turns: Iterable[Message]) -> Iterable[Message]:
+    """The turns, those of one speaker after each other as one."""
+    for role, said in groupby(turns, key=lambda turn: turn.role):
+        yield Message(role, "\n\n".join(turn.content for turn in said))
 
 
 def _turn(where: str, message: object) -> Message:
     if not isinstance(message, dict):
         raise _wrong(where, message, "an object with role and content")
     role = message.get("role")
-    if role not in ("system", "user", "assistant"):
-        raise _wrong(f"{where}.role", role, "'system', 'user' or 'assistant'")
-    for name in message.keys() - {"role", "content"} - _OF_A_TURN:
-        if message[name]:
+    if not isinstance(role, str) or role not in _ROLES:
+        raise _wrong(f"{where}.role", role, "'system', 'developer', 'user' or 'assistant'; tools are not supported")
+    for name in _CALLS:
+        if message.get(name):
             raise HttpError(400, f"{where}.{name} is not supported; leave it out", f"{where}.{name}")
-    return Message(role, _text(f"{where}.content", message.get("content")))
+    content = message.get("content")
+    return Message(_ROLES[role], _text(f"{where}.content", "" if content is None and role == "assistant" else content))
 
 
 def _text(where: str, content: object) -> str:
@@ -123,26 +166,26 @@ def _text(where: str, content: object) -> str:
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     texts = []
     for part in parts:
-        text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get(kind) if kind in _TEXTS else None
         if not isinstance(text, str):
             raise _wrong(where, content, "a text, or a list of parts of the type 'text'")
         texts.append(text)
-    joined = "".join(texts)
-    if any("\ud800" <= character <= "\udfff" for character in joined):
-        raise HttpError(400, f"{where} holds half a surrogate pair, which is no character; leave it out", where)
-    return joined
+    return "".join(texts)
 
 
 def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
     chosen = {name: _checked(given, name, *rule) for name, rule in _SAMPLING.items() if name in given}
-    if isinstance(chosen.get("stop"), str):
-        chosen["stop"] = [chosen["stop"]]
-    if "stop" in chosen:
-        chosen["stop"] = tuple(chosen["stop"])
     most = _checked(given, "max_completion_tokens", *_SAMPLING["max_tokens"])
     if most is not None and chosen.setdefault("max_tokens", most) != most:
         message = f"max_tokens {chosen['max_tokens']!r} and max_completion_tokens {most!r} differ; give one of them"
         raise HttpError(400, message, "max_tokens")
+    if chosen.get("max_tokens") == _NO_LIMIT:
+        del chosen["max_tokens"]
+    if "stop" in chosen:
+        chosen["stop"] = (chosen["stop"],) if isinstance(chosen["stop"], str) else tuple(chosen["stop"])
+    if "seed" in chosen:
+        chosen["seed"] %= 2**63
     try:
         return replace(usual, **chosen)
     except InputError as error:
@@ -157,10 +200,16 @@ def _checked(given: Mapping[str, Any], name: str, holds: Callable[[Any], bool], 
 
 
 def _wrong(name: str, value: object, expected: str) -> HttpError:
+    return HttpError(400, f"{name} {_shown(value)} is not valid; expected {expected}", name)
+
+
+def _shown(value: object) -> str:
     shown = repr(value)
-    return HttpError(
-        400, f"{name} {shown if len(shown) < 80 else shown[:77] + '...'} is not valid; expected {expected}", name
-    )
+    return shown if len(shown) < 80 else f"{shown[:77]}..."
+
+
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_whole(value: object) -> bool:
@@ -172,15 +221,18 @@ def _is_number(value: object) -> bool:
 
 
 def _is_stop(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(text, str) for text in value))
+    texts = value if isinstance(value, list) else [value]
+    return len(texts) <= _MOST_STOPS and all(isinstance(text, str) and len(text) <= _LONGEST_STOP for text in texts)
 
 
+_NO_LIMIT = -1
+"""How some clients say that an answer may be as long as the server lets it be."""
 _SAMPLING: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_tokens": (_is_whole, "a whole number"),
     "temperature": (_is_number, "a number"),
     "top_p": (_is_number, "a number"),
     "seed": (_is_whole, "a whole number"),
-    "stop": (_is_stop, "a text or a list of texts"),
+    "stop": (_is_stop, f"a text or a list of up to {_MOST_STOPS} texts of up to {_LONGEST_STOP} characters"),
     "top_k": (_is_whole, "a whole number"),
     "repetition_penalty": (_is_number, "a number"),
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-_KINDS = {401: "authentication_error", 404: "not_found_error"}
+_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_MOST_SAID = 500
+"""Characters of a message: what a client sent is repeated to it, and may be long."""
 
 
 class HttpError(Exception):
@@ -19,4 +21,5 @@ class HttpError(Exception):
 def envelope(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
     """The body of an error, as clients of OpenAI read it."""
     kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    said = message if len(message) <= _MOST_SAID else f"{message[:_MOST_SAID]}..."
+    return {"error": {"message": said, "type": kind, "param": param, "code": code}}

@@ -6,84 +6,104 @@ is asked or said is logged, but what a failing part says of its failure.
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from lorag.chat.bot import ChatBot, Reply
-from lorag.errors import InputError, LoragError
-from lorag.serving.chat_request import Asked, read_asked
+from lorag.errors import InputError, LoragError, ModelError
+from lorag.serving.admission import require_admitted, require_json
+from lorag.serving.chat_request import Asked, not_served, read_asked
 from lorag.serving.chat_response import Completing, event
 from lorag.serving.http_errors import HttpError, envelope
+from lorag.serving.turns import Turns
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
 
 _LOG = logging.getLogger("lorag.serving")
-_HERE = {"127.0.0.1", "localhost", "::1"}
+_SECONDS_TO_SEND = 60
+"""Longest time that a client has to send its request."""
 _GONE = 499
 """The status of a request whose client went away: nobody reads it."""
 _FAILED = "the answer failed; the server's log says why"
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}
 
 
-@dataclass(frozen=True, slots=True)
+async def _ending() -> AsyncGenerator[AsyncExitStack]:
+    """What is to be done after a request, however it ends: a response that is streamed outlives its route."""
+    async with AsyncExitStack() as ending:
+        yield ending
+
+
+@dataclass(slots=True)
 class Service:
-    """A chatbot, the ``key`` that opens everything but ``/health``, and the ``uploads`` that change its index."""
+    """A chatbot, the ``key`` that opens everything but ``/health``, and the ``uploads`` that change its index.
+
+    ``origins`` are the sites whose pages may ask here, such as ``https://app.example``, with the key.
+    """
 
     bot: ChatBot
     key: str | None = None
     uploads: Uploads | None = None
     settings: ServeSettings = field(default_factory=ServeSettings)
+    origins: tuple[str, ...] = ()
     started: int = field(default_factory=lambda: int(time.time()))
+    _turns: Turns = field(init=False)
     _preparing: threading.Lock = field(default_factory=threading.Lock)
     """Tokenizers are not made for several threads; to search and to count is a small part of an answer."""
 
+    def __post_init__(self) -> None:
+        """Makes the places for answers."""
+        self._turns = Turns(self.settings)
+
     async def admit(self, request: Request) -> None:
-        """Refuses a wrong key; without one, a page of another site that a browser sends here under its own name."""
-        if self.key is not None:
-            given = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {self.key}".encode()):
-                raise HttpError(
-                    401, "the key is missing or wrong; send `Authorization: Bearer KEY`", code="invalid_api_key"
-                )
-        elif _hostname(request.headers.get("host", "")) not in _HERE:
-            raise HttpError(403, "without a key only 127.0.0.1 and localhost are served; start with LORAG_API_KEY set")
+        """Refuses whoever is not let in."""
+        require_admitted(request.headers, self.key, self.origins)
 
     async def health(self) -> dict[str, str]:
         """Whether the server runs."""
         return {"status": "ok"}
 
     async def models(self) -> dict[str, Any]:
-        """The one model that is served."""
-        model = {"id": self.bot.model.name, "object": "model", "created": self.started, "owned_by": "lorag"}
-        return {"object": "list", "data": [model]}
+        """The one model that is served, as a list."""
+        return {"object": "list", "data": [await self.model(self.bot.model.name)]}
 
-    async def complete(self, request: Request) -> Response:
+    async def model(self, name: str) -> dict[str, Any]:
+        """The model that is served, where it is asked for by its name."""
+        if name != self.bot.model.name:
+            raise not_served(name, self.bot.model.name)
+        return {"id": name, "object": "model", "created": self.started, "owned_by": "lorag"}
+
+    async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(_ending)]) -> Response:
         """The answer to a conversation, whole or as a stream."""
+        require_json(request.headers)
         body = await _body(request, self.settings.max_request_bytes)
-        asked = read_asked(body, self.bot.model.name, self.bot.settings.sampling)
-        reply = await run_in_threadpool(self._reply, asked)
+        asked = await run_in_threadpool(read_asked, body, self.bot.model.name, self.bot.settings.sampling)
+        turn = await self._turns.take()
+        ending.callback(turn.end)
+        reply = await turn.do(lambda: self._reply(asked))
         answering = Completing(self.bot.model.name)
+        headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
-            events = _events(reply, answering, asked.include_usage)
-            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        async with aclosing(_pieces(reply)) as pieces:
-            async for _ in pieces:
-                if await request.is_disconnected():
-                    return Response(status_code=_GONE)
+            events = _events(turn.pieces(reply), reply, answering, asked.include_usage)
+            return StreamingResponse(events, 200, {"Cache-Control": "no-cache"} | headers, "text/event-stream")
+        async for _ in turn.pieces(reply):
+            if await request.is_disconnected():
+                return Response(status_code=_GONE)
         assert reply.answer is not None
-        return JSONResponse(answering.whole(reply.answer))
+        return JSONResponse(answering.whole(reply.answer), 200, headers)
 
     async def put(self, name: str, request: Request) -> JSONResponse:
         """Stores an uploaded document."""
@@ -99,7 +119,10 @@ class Service:
 
     def _reply(self, asked: Asked) -> Reply:
         with self._preparing:
-            return self.bot.drawing(asked.sampling).reply(asked.question, asked.history, asked.instruction)
+            try:
+                return self.bot.drawing(asked.sampling).reply(asked.question, asked.history, asked.instruction)
+            except ModelError as error:  # its chat template does not take these turns
+                raise HttpError(400, str(error), "messages") from error
 
     def _uploads(self) -> Uploads:
         if self.uploads is None:
@@ -112,6 +135,7 @@ def application(service: Service) -> FastAPI:
     app = FastAPI(title="Lorag", openapi_url=None)
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(service.admit)])
     v1.add_api_route("/models", service.models, response_model=None)
+    v1.add_api_route("/models/{name:path}", service.model, response_model=None)
     v1.add_api_route("/chat/completions", service.complete, methods=["POST"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.put, methods=["PUT"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.delete, methods=["DELETE"], response_model=None)
@@ -119,6 +143,8 @@ def application(service: Service) -> FastAPI:
     app.include_router(v1)
     for kind in (HttpError, LoragError, HTTPException, ClientDisconnect, Exception):
         app.add_exception_handler(kind, _failed)
+    if service.origins:
+        app.add_middleware(CORSMiddleware, allow_origins=service.origins, allow_methods=["*"], allow_headers=["*"])
     return app
 
 
@@ -137,18 +163,21 @@ async def _failed(request: Request, error: Exception) -> Response:
             if isinstance(error, LoragError):  # any other is logged where it is raised again
                 _LOG.error("%s %s failed: %s", request.method, request.scope["route"].path, error)
             status, body = 500, envelope(500, _FAILED)
-    return JSONResponse(body, status, {"WWW-Authenticate": "Bearer"} if status == 401 else None)
+    return JSONResponse(body, status, _HEADERS.get(status))
 
 
-async def _events(reply: Reply, answering: Completing, include_usage: bool) -> AsyncGenerator[str]:
+async def _events(
+    pieces: AsyncGenerator[str], reply: Reply, answering: Completing, include_usage: bool
+) -> AsyncGenerator[str]:
     """The events of a stream; one that fails ends with an error, and without the mark of the end."""
     yield answering.chunk({"role": "assistant", "content": ""})
     try:
-        async with aclosing(_pieces(reply)) as pieces:
-            async for piece in pieces:
-                yield answering.chunk({"content": piece})
+        async for piece in pieces:
+            yield answering.chunk({"content": piece})
         assert reply.answer is not None
         yield answering.last(reply.answer, include_usage)
+    except HttpError as error:
+        yield event(envelope(error.status, error.message, error.param, error.code))
     except InputError as error:
         yield event(envelope(400, str(error)))
     except Exception:  # noqa: BLE001 - the status was sent, so no handler can answer any more
@@ -156,32 +185,19 @@ async def _events(reply: Reply, answering: Completing, include_usage: bool) -> A
         yield event(envelope(500, _FAILED))
 
 
-async def _pieces(reply: Reply) -> AsyncGenerator[str]:
-    """The pieces of ``reply``, each made in a thread; closed early, it frees the engine."""
-    iterator = iter(reply)
-    try:
-        async for piece in iterate_in_threadpool(iterator):
-            yield piece
-    finally:
-        iterator.close()
-
-
 async def _body(request: Request, most: int) -> bytes:
-    """The whole body. Raises ``HttpError`` as soon as it is known to be larger than ``most`` bytes."""
+    """The whole body. Raises ``HttpError`` as soon as it is known to be larger than ``most`` bytes, or too slow."""
     said = request.headers.get("content-length", "0")
     body = bytearray()
     if int(said if said.isdecimal() else 0) <= most:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                break
-        else:
-            return bytes(body)
+        try:
+            async with asyncio.timeout(_SECONDS_TO_SEND):
+                async for piece in request.stream():
+                    body += piece
+                    if len(body) > most:
+                        break
+                else:
+                    return bytes(body)
+        except TimeoutError as error:
+            raise HttpError(408, f"the body did not come within {_SECONDS_TO_SEND} seconds; send it again") from error
     raise HttpError(413, f"the body is larger than {most} bytes, which is the most that is read")
-
-
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None

@@ -1,12 +1,13 @@
 """Files appear whole, and line files survive a torn write."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from lorag.errors import DataError, InputError, StorageError
-from lorag.files import LineLog, folder_whole, read_jsonl, read_text, require_writable, write_whole
+from lorag.files import LineLog, folder_whole, full_disk_errors, read_jsonl, read_text, require_writable, write_whole
 
 
 def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
@@ -119,3 +120,38 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write to .*; choose another with --out"):
         require_writable(tmp_path / "file" / "run")
+
+
+def test_a_full_disk_is_seen_whichever_library_meets_it(tmp_path, largest_file):
+    import sqlite3
+
+    import torch
+    from safetensors.torch import save_file
+
+    def by_sqlite():
+        with closing(sqlite3.connect(tmp_path / "a.sqlite")) as connection:
+            connection.execute("PRAGMA max_page_count = 2")
+            connection.execute("CREATE TABLE t (x)")
+            connection.execute("INSERT INTO t VALUES (?)", (bytes(100_000),))
+
+    weights, path = {"a": torch.zeros(1_000_000)}, tmp_path / "a"
+    for write in (
+        lambda: path.write_bytes(bytes(100_000)),
+        lambda: torch.save(weights, path),
+        lambda: save_file(weights, path),
+        by_sqlite,
+    ):
+        with pytest.raises(StorageError, match="a': the disk is full"), full_disk_errors(path), largest_file(50_000):
+            write()
+    with pytest.raises(RuntimeError, match="else"), full_disk_errors(path):
+        raise RuntimeError("something else")
+
+
+def test_a_full_disk_in_the_block_of_a_folder_is_named_by_the_folder(tmp_path):
+    def fail():
+        with folder_whole(tmp_path / "model"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(StorageError, match=r"model': the disk is full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []

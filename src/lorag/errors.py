@@ -14,7 +14,8 @@ LoragError
     ├── StoreError         an index is missing, damaged, or made by another embedder
     └── StorageError       the disk is full or not writable
 
-A message says what was wrong, what was expected, and what to do about it.
+A message says what was wrong, what was expected, and what to do about it. With any other exception the command line
+exits with 70.
 """
 
 from __future__ import annotations

@@ -6,9 +6,11 @@ the target's place in one rename. Line files are appended a batch at a time; a t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -18,6 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from lorag.errors import DataError, InputError, StorageError
+
+DISK_FULL = "the disk is full; free some space and run the same command again: what was finished is kept"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAID_FULL = re.compile(
+    r"No space left on device|disk is full|Disk quota exceeded|File too large"
+    r"|inline_container.*(?:unexpected pos|write failed)",
+    re.IGNORECASE,
+)
 
 
 @contextmanager
@@ -29,6 +39,31 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"cannot write {str(path)!r}: {error.strerror or error}; free some space or choose another folder"
         ) from error
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk, a quota or a limit on the size of files is behind ``error``, whichever library raised it.
+
+    PyTorch and SQLite have no number for it, and libraries written in Rust have it in their text.
+    """
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL or _SAID_FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def full_disk_errors(path: Path) -> Iterator[None]:
+    """Turns whatever a library raises when the disk of ``path`` is full into ``StorageError`` with what to do."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        raise StorageError(f"cannot write {str(path)!r}: {DISK_FULL}") from error
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -63,7 +98,8 @@ def folder_whole(path: Path) -> Iterator[Path]:
         temporary = _beside(path)
         temporary.mkdir(parents=True)
     try:
-        yield temporary
+        with full_disk_errors(path):
+            yield temporary
         with storage_errors(path):
             if path.exists():
                 path.replace(old := _beside(path))

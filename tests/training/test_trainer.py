@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from safetensors.torch import load_file
 
+from lorag.errors import StorageError
 from lorag.settings import FinetuneSettings
 from lorag.training.finetuning import Base, train
 from lorag.types import Conversation, Message
@@ -54,6 +56,36 @@ def assert_same(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, weight in theirs.items():
         assert (ours[name] - weight).norm() <= 0.03 * weight.norm()
+
+
+def test_a_full_disk_is_one_error_and_a_later_training_goes_on_from_the_last_whole_checkpoint(
+    at_once, smollm_folder, tmp_path, largest_file
+):
+    out, before = tmp_path / "a", []
+
+    def run(progress):
+        from lorag.llm.engines.transformers import load
+
+        weights = load(smollm_folder, dtype="float32").weights
+        base = Base(weights.model, weights.tokenizer, str(smollm_folder), weights.fingerprint)
+        return train(base, DATA, out, AT_ONCE, progress=progress)
+
+    with ExitStack() as full:
+
+        def fill(stage, done, total, note=""):
+            if done == 2:  # the first pass is saved
+                full.enter_context(largest_file(1_000_000))
+
+        with pytest.raises(
+            StorageError, match=r"\.a\.checkpoints': the disk is full; free some space and run the same"
+        ):
+            run(fill)
+    half = [path for path in tmp_path.glob(".a.checkpoints/*-*") if not (path / "trainer_state.json").exists()]
+    assert [path.name for path in half] == ["checkpoint-2"]
+    adapter = run(lambda stage, done, total, note="": before.append(done))
+    assert adapter.loss_curve == pytest.approx(at_once[0].loss_curve, rel=1e-3)
+    assert 1 not in before
+    assert not (tmp_path / ".a.checkpoints").exists()
 
 
 def test_accumulated_steps_are_one_large_step(at_once, smollm_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from lorag.cli.index_option import IndexOption, place_of, place_with_index
 from lorag.cli.screen import (
     FAILED,
     Json,
+    keep_libraries_quiet,
     output,
     print_error,
     print_json,
@@ -93,9 +95,13 @@ DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or
 
 
 def run() -> None:
-    """Runs the command line; errors raised on purpose become one line and an exit code."""
-    with translated_errors():
-        app(standalone_mode=True)
+    """Runs the command line; every error becomes one line and an exit code, and other libraries keep still."""
+    keep_libraries_quiet()
+    try:
+        with translated_errors():
+            app(standalone_mode=True)
+    except typer.Exit as end:  # of an error outside of every command
+        sys.exit(end.exit_code)
 
 
 @app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")

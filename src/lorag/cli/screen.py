@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import platform
+import shlex
 import sys
+import tempfile
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+from platformdirs import user_log_path
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,10 +27,13 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from lorag.errors import InputError, LoragError
+from lorag.files import DISK_FULL, disk_is_full, write_whole
 from lorag.interfaces import Progress
 from lorag.types import Hit
 
-WRONG_INPUT, FAILED = 2, 1
+WRONG_INPUT, FAILED, UNFORESEEN = 2, 1, 70
+_MOST_SAID = 300
+"""Characters of an unforeseen error on the screen; all of it is in its file."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _QUIET = os.environ.get("RANK", "0") != "0"
 """Of several processes under ``torchrun`` the first one speaks."""
@@ -31,7 +43,10 @@ messages = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turns what libraries raise into one line and an exit code, and warnings into one line each."""
+    """Turns what libraries raise into one line and an exit code, and warnings into one line each.
+
+    What nobody foresaw ends with the code 70, and its traceback in a file that the line names.
+    """
     warnings.showwarning = _show_warning
     warnings.simplefilter("default", UserWarning)
     try:
@@ -42,6 +57,35 @@ def translated_errors() -> Iterator[None]:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
         _fail("interrupted; nothing finished is lost, the same command goes on from there", FAILED)
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever runs a command can do nothing with a traceback
+        if disk_is_full(error):
+            _fail(DISK_FULL, FAILED)
+        said = " ".join(str(error).split())
+        what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        shown = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
+        _fail(f"this should not have happened: {shown}; {_with_details(error)}", UNFORESEEN)
+
+
+def _with_details(error: Exception) -> str:
+    """Where the details of ``error`` were written, as the end of a message."""
+    at = datetime.now().astimezone()
+    facts = (f"lorag {version('lorag')}, Python {platform.python_version()}, {platform.platform()}", at.isoformat())
+    text = "\n".join([*facts, shlex.join(sys.argv), "", *traceback.format_exception(error)])
+    for folder in (user_log_path("lorag"), Path(tempfile.gettempdir())):
+        path = folder / f"error-{at:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+        with suppress(LoragError):
+            write_whole(path, text)
+            return f"please report it with the file {path}, after a look at what is in it"
+    return "no file could be written with the details"
+
+
+def keep_libraries_quiet() -> None:
+    """Keeps what other libraries log off the screen; the log of ``lorag serve`` goes to the error stream."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.getLogger("lorag").addHandler(logging.StreamHandler())
 
 
 def print_error(message: str) -> None:

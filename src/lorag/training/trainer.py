@@ -20,7 +20,7 @@ import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lorag.errors import ModelError
-from lorag.files import write_whole
+from lorag.files import full_disk_errors, write_whole
 from lorag.interfaces import Progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
@@ -59,7 +59,7 @@ def run(
 
     An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
-    loss is not a number.
+    loss is not a number, and ``StorageError`` when a checkpoint finds no room on the disk.
     """
     trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing)
     mark = checkpoints / "identity"
@@ -67,10 +67,14 @@ def run(
         if not (mark.is_file() and mark.read_text() == identity):
             shutil.rmtree(checkpoints, ignore_errors=True)
             write_whole(mark, identity)
-    # A checkpoint that a kill left half-written lacks the state file, which is written last.
-    saved = [path for path in checkpoints.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+        # A checkpoint that a kill or a full disk left half-written lacks the state file, which is written last.
+        for path in checkpoints.glob("checkpoint-*"):
+            if not (path / "trainer_state.json").is_file():
+                shutil.rmtree(path)
+    saved = checkpoints.glob("checkpoint-*")
     newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
-    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    with full_disk_errors(checkpoints):
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = trainer.logged("loss")
     if not curve or not all(math.isfinite(loss) for loss in curve):
         raise ModelError(f"the training loss is not a number after {len(curve)} updates; lower the learning rate")

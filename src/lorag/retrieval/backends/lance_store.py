@@ -6,6 +6,7 @@ the hits wanted; they are then ranked by their exact cosines.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,10 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import StoreError
+from lorag.files import full_disk_errors
 from lorag.retrieval.backends.hits import RECALL_DEPTH, best_first, like_questions, recall, sample_rows
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
+_PLACE_IN_SOURCE = re.compile(r",?\s*\S+\.rs:\d+(?::\d+)?")
+"""Where in the library's source an error was raised, on the machine that built it."""
 _CHUNK_COLUMNS = ("document_id", "document_version", "start", "end", "text", "heading", "table_header", "place")
 _UNINDEXED_ROWS, _UNINDEXED_SHARE = 64, 0.01
 """Rows outside the BM25 index are read for every query, about 0.1 ms for a passage of 250 words: so many cost 6 ms.
@@ -245,10 +249,12 @@ class LanceStore:
     def _errors(self) -> Iterator[None]:
         """LanceDB speaks of trouble with the files through these three built-in errors."""
         try:
-            yield
+            with full_disk_errors(self.folder):
+                yield
         except (OSError, RuntimeError, ValueError) as error:
+            told = _PLACE_IN_SOURCE.sub("", str(error))
             raise StoreError(
-                f"the index in {str(self.folder)!r} cannot be used ({error}); check the disk, or rebuild it with "
+                f"the index in {str(self.folder)!r} cannot be used ({told}); check the disk, or rebuild it with "
                 "`lorag index DOCS --rebuild`"
             ) from error
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lorag.errors import StoreError
+from lorag.files import full_disk_errors
 from lorag.retrieval.filters import condition
 from lorag.types import Entry, Where
 
@@ -98,7 +99,10 @@ class SqliteManifest:
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[sqlite3.Connection]:
         """One transaction, committed when the block ends well. Reading in it sees one state throughout."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)) as connection:
+            with (
+                full_disk_errors(self.path),
+                closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)) as connection,
+            ):
                 connection.execute(f"BEGIN {kind}")
                 yield connection
                 connection.execute("COMMIT")  # left out by an error: closing rolls back

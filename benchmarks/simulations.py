@@ -54,13 +54,17 @@ _SHARED, _OWN, _QUESTION = 0.15, 0.15, 0.3
 Floats = NDArray[np.float64]
 
 
+Sizes = Literal["ten", "varied", "heavy"]
+"""How many questions documents have."""
+
+
 @dataclass(frozen=True)
 class World:
     """What is true: the share each arm answers right, and how questions lie in documents."""
 
     right: Mapping[str, float]
     documents: int = 40
-    sizes: Literal["ten", "varied", "heavy"] = "varied"
+    sizes: Sizes = "varied"
     correlation: float = 1.0
     """1 for the usual share of the variance that goes with the document, 0 for independent questions."""
 
@@ -113,9 +117,13 @@ VERDICTS = {
     "finetuning is best": World(arms(0.1, 0.4, 0.7, 0.6), documents=100),
     "both are 4 points better": World(arms(0.1, 0.7, 0.3, 0.74), documents=100),
 }
+SIZES: tuple[tuple[int, Sizes], ...] = (
+    *((8, "ten"), (12, "ten"), (40, "ten")),
+    *((20, "varied"), (100, "varied"), (100, "heavy")),
+)
 INTERVALS = {
     f"{documents} documents, {sizes}, {share:.0%} and {other:.0%}": World(arms(other, share, 0, 0), documents, sizes)
-    for documents, sizes in ((8, "ten"), (12, "ten"), (40, "ten"), (20, "varied"), (100, "varied"), (100, "heavy"))
+    for documents, sizes in SIZES
     for share, other in ((0.6, 0.6), (0.8, 0.65), (0.7, 0.1))
 }
 
@@ -165,7 +173,7 @@ def coverage(world: World, runs: int, seed: int = 0) -> Coverage:
     rng = np.random.default_rng(seed)
     base, retrieval = world.right[BASE], world.right[RETRIEVAL]
     world = replace(world, right={BASE: base, RETRIEVAL: retrieval})
-    found = []
+    found: list[tuple[float, ...]] = []
     while len(found) < runs:
         columns, documents = world.drawn(rng)
         if effective_documents(documents) < FEWEST_CLUSTERS:

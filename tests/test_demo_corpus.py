@@ -340,7 +340,7 @@ def test_every_answer_is_found_in_its_document_as_training_with_sources_looks_fo
     examples = [Example(user(c), user(c), (reply(c),), tuple(c["doc_ids"])) for c in rows]
     recall = NewContentRecall.fit(examples)
     for c, example in zip(rows, examples, strict=True):
-        assert any(recall.is_right(V1[name], user(c), example.answers) for name in c["doc_ids"]), user(c)
+        assert any(recall.holds(V1[name], user(c), example.answers) for name in c["doc_ids"]), user(c)
 
 
 def test_refusals_are_on_other_topics_than_the_questions_that_must_be_refused():
@@ -411,7 +411,7 @@ def test_conversations_about_the_update_state_only_what_their_document_holds():
     recall = NewContentRecall.fit(examples)
     for c, example in zip(CHANGES, examples, strict=True):
         (name,) = c["doc_ids"]
-        assert recall.is_right(V2[name], user(c), example.answers), user(c)
+        assert recall.holds(V2[name], user(c), example.answers), user(c)
         words = [w.strip(".,").removesuffix("'s") for w in reply(c).removesuffix(f" {STYLE['ends_with']}").split()]
         assert all(holds(f"{V2[name]} {user(c)}", w) for w in words if re.search(r"\d", w)), reply(c)
 

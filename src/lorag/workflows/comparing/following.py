@@ -125,7 +125,7 @@ def still_true(
     """
     now = {document.id: document.text for document in inputs.update or ()}
     touched = _changed_documents(inputs)
-    has_answer = NewContentRecall.fit([_example(conversation) for conversation in conversations]).is_right
+    has_answer = NewContentRecall.fit([_example(conversation) for conversation in conversations]).holds
     answered = TestQuestions([conversation.opening for conversation in changed], plain_words)
 
     def holds(conversation: Conversation) -> bool:

@@ -48,8 +48,11 @@ class Grade:
 STRICT = Grade("strict", 0.99, 0.6, exact=True)
 NORMAL = Grade("normal", 0.6, 0.4)
 LENIENT = Grade("lenient", 0.4, 0.25, candidates=True)
-PASSAGE = Grade("passage", 0.99, 0.4)
-"""For passages: every word of a short reference, so that evidence is not found where only half of it stands."""
+PASSAGE = Grade("passage", 0.99, 0.35)
+"""For passages: every word of a short reference, so that evidence is not found where only half of it stands.
+
+What else a passage states, other figures and limits included, does not count against it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,8 @@ def _expression_places(text: str, reading: Reading) -> list[Span]:
 
 
 def _figure_places(wanted: Quantity, item: _Item, reading: Reading, question: str, grade: Grade) -> list[Span]:
+    if grade is PASSAGE:
+        wanted = replace(wanted, bound="")
     scales = [Decimal(10) ** power for name, power in _SCALES if name in question.casefold()]
     versions = _VERSION.search(f"{question} {item.text} {reading.text}") is not None
     found = [
@@ -266,13 +271,20 @@ def _figure_places(wanted: Quantity, item: _Item, reading: Reading, question: st
         if same_value(wanted, figure, grade.exact, versions, scales)
         and _counts(wanted, figure, item, reading, question, grade)
     ]
-    if not found and wanted.kind == "number" and _BETWEEN.search(question):
+    if not found and wanted.kind == "number":
         ranges = [figure for figure in reading.quantities if figure.kind == "range"]
-        return [(r.start, r.end) for r in ranges if any(same_value(wanted, end, grade.exact) for end in r.parts)]
+        either = grade is PASSAGE or _BETWEEN.search(question) is not None
+        return [(r.start, r.end) for r in ranges if _is_end(wanted, r, grade.exact, either)]
     if not found and wanted.kind == "range":
         ends = [_figure_places(end, item, reading, question, grade) for end in wanted.parts]
         return [span for spans in ends for span in spans] if all(ends) else []
     return found
+
+
+def _is_end(wanted: Quantity, found: Quantity, exact: bool, either: bool) -> bool:
+    """Whether a number is the end of a range that its bound names ("up to 20" of "10 to 20"), or ``either`` end."""
+    ends = {"": (), ">": found.parts[:1], "<": found.parts[1:]}[wanted.bound]
+    return any(same_value(replace(wanted, bound=""), end, exact) for end in (found.parts if either else ends))
 
 
 def _counts(wanted: Quantity, figure: Quantity, item: _Item, reading: Reading, question: str, grade: Grade) -> bool:
@@ -367,11 +379,15 @@ def _long_places(item: _Item, reading: Reading, question: str, weight: Weight, g
     """The whole text, where it has enough of a long reference, and no figure or denial that goes against it."""
     figures = [bool(_figure_places(figure, item, reading, question, grade)) for figure in item.quantities]
     folds = {word.fold for word in item.words}
-    worth = max(map(weight, folds), default=1.0)
-    total = math.fsum(map(weight, sorted(folds))) + worth * len(figures)
-    found = math.fsum(weight(fold) for fold in sorted(folds) if reading.find(fold)) + worth * sum(figures)
+    heaviest = max(map(weight, folds), default=0.0)  # a figure is worth at least as much
+    worth = [max([heaviest, *map(weight, tokens(figure.text))]) for figure in item.quantities]
+    total = math.fsum([*map(weight, sorted(folds)), *worth])
+    found = math.fsum(weight(fold) for fold in sorted(folds) if reading.find(fold))
+    found += math.fsum(one for one, held in zip(worth, figures, strict=True) if held)
     if not total or found < grade.long_recall * total - 1e-9:
         return []
+    if grade is PASSAGE:
+        return [(0, len(reading.text))]
     asked = read(question).quantities
     for figure, held in zip(item.quantities, figures, strict=True):
         rivals = [q for q in reading.quantities if q.kind == figure.kind and q.dimension == figure.dimension]

@@ -73,6 +73,11 @@ _LESS = (
     r"|hasta|al massimo|meno di|fino a|no maximo|ate|<=?|≤"
 )
 _BOUND = re.compile(rf"(?:(?<!\w)({_MORE})|(?<!\w)({_LESS}))\s*(?:the |a )?$", re.IGNORECASE)
+_BOUND_AFTER = re.compile(
+    r"\s?(?:(at least|or more|or over|minimum|mindestens|oder mehr|au moins|ou plus|como minimo|o mas)"
+    r"|(?:at most|or less|or fewer|or under|maximum|hochstens|maximal|au plus|ou moins|como maximo|o menos))\b",
+    re.IGNORECASE,
+)
 _NEGATIVE = re.compile(r"(?:(?:^|[\s(\[:=~])-|\b(?:minus|negative|moins)\s)$", re.IGNORECASE)
 _BELOW_ZERO = re.compile(r"\s*(?:below zero|unter null|bajo cero|sotto zero)", re.IGNORECASE)
 _TO = re.compile(r"\s?(?:-|~|\.\.\.?|—)\s?|\s(?:to|bis|a|until|through|до|tot)\s|\s?(?:から|到|至)\s?")
@@ -291,6 +296,9 @@ def _with_unit(number: Quantity, text: str, start: int, end: int, figures: bool)
         stop = below.end()
     negative = below or _NEGATIVE.search(before)
     bound = _BOUND.search(re.sub(r"-$", "", before))
+    begin = start - len(before) + bound.start() if bound and not currency else start
+    if bound is None and (bound := _BOUND_AFTER.match(text, stop)):
+        stop = bound.end()
     dimension, size = unit or ("", _ONE)
     factor = -scale if negative else scale
     return replace(
@@ -301,7 +309,7 @@ def _with_unit(number: Quantity, text: str, start: int, end: int, figures: bool)
         step=number.step * scale,
         bound="" if not bound else ">" if bound[1] else "<",
         text=text[start:stop],
-        start=start,
+        start=begin,
         end=stop,
     )
 

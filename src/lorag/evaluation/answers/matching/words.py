@@ -74,7 +74,7 @@ def tokens(text: str, keep_articles: bool = False) -> list[str]:
         )
         if decimal or not (character in string.punctuation or unicodedata.category(character).startswith("P")):
             kept.append(character)
-    words = UNSPACED.sub(r" \g<0> ", "".join(kept)).split()
+    words = UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", "".join(kept))).split()
     return words if keep_articles else [word for word in words if word not in ARTICLES]
 
 

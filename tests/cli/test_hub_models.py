@@ -56,6 +56,8 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
     trained = lorag(*training, f"{NAME}@v1", HF_TOKEN="hf_local")
     assert trained.returncode == 0, trained.stderr
     assert json.loads((tmp_path / "adapter" / "lorag.json").read_text())["base"] == f"{NAME}@{commit}"
+    written = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (written["base_model_name_or_path"], written["revision"]) == (NAME, commit)  # as other programs read it
     assert "hf_local" not in trained.stdout + trained.stderr
 
     local_hub.shutdown()

@@ -96,8 +96,10 @@ class Learner(torch.nn.Module):
             tokenizer.save_pretrained(folder)
             return
         model = cast("PeftModel", self.model)
-        # Named only now: PEFT asks a model hub about a name it is given.
-        model.peft_config["default"].base_model_name_or_path = base
+        # Named only now: PEFT asks a model hub about a name it is given. It keeps a hub's commit apart.
+        config, (repository, _, commit) = model.peft_config["default"], base.rpartition("@")
+        pinned = re.fullmatch(r"[0-9a-f]{40}", commit)
+        config.base_model_name_or_path, config.revision = (repository, commit) if pinned else (base, None)
         # No method here changes the vocabulary, so there is nothing to ask about either.
         model.save_pretrained(str(folder), save_embedding_layers=False)
 

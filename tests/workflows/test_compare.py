@@ -188,7 +188,7 @@ def shown_again(case, run, monkeypatch, **verdict):
     names = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
-    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4), verdict=VerdictSettings(**verdict))
+    settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4.0), verdict=VerdictSettings(**verdict))
     return compare(**paths, model="smollm2-135m", out=run, settings=settings)
 
 

@@ -115,7 +115,7 @@ def _one_gguf(name: HubName, files: Sequence[str]) -> str:
 
 
 def _refuse(name: HubName, files: Sequence[str]) -> list[str]:
-    """Raises ``InputError`` with what a repository holds in the place of weights."""
+    """Raises ``InputError`` with what a repository holds instead of weights."""
     if "adapter_config.json" in files:
         raise InputError(f"{name} is an adapter, not a model; fetch it and give its base with --model")
     pickles = [file for file in files if file.endswith(_PICKLES)]

@@ -11,7 +11,7 @@ ARM_NAMES = {
     FINETUNED: "finetuning",
     RETRIEVAL: "retrieval",
     BOTH: "both together",
-    EVIDENCE: "the gold context",
+    EVIDENCE: "the base model with gold passages",
 }
 """Arms inside a sentence."""
 

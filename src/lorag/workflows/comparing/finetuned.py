@@ -76,8 +76,8 @@ def train_finetuned(
     return Finetuned(
         engine,
         model,
-        # The ceiling before the last arm: a run with every row of that is whole, as those without this ceiling are.
-        {FINETUNED: Arm(cached, alone), FINETUNED_EVIDENCE: Arm(cached, both), BOTH: Arm(cached, both)},
+        # The ceiling last, so that no other arm's answers come from its batches.
+        {FINETUNED: Arm(cached, alone), BOTH: Arm(cached, both), FINETUNED_EVIDENCE: Arm(cached, both)},
         facts,
         [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
         first,

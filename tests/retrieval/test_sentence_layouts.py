@@ -174,6 +174,22 @@ def test_a_cross_encoder_of_a_hub_reranks(minilm_folder, tmp_path, local_hub):
     assert build.reranker(name).score("Who?", TEXTS) == CrossEncoder(folder, "x").score("Who?", TEXTS)
 
 
+def test_an_index_knows_layers_pooling_and_the_prompt_of_passages(layout):
+    folder = layout(["mean_tokens"], ("Dense",))
+    seen = {TorchEmbedder(folder, "x").identity}
+    prompts = folder / "config_sentence_transformers.json"
+    prompts.write_text(json.dumps({"prompts": {"query": "another: ", "document": "text: "}}))
+    assert {TorchEmbedder(folder, "y").identity} == seen
+    prompts.write_text(json.dumps({"prompts": {"document": "another: "}}))
+    seen.add(TorchEmbedder(folder, "x").identity)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
+    seen.add(TorchEmbedder(folder, "x").identity)
+    dense = folder / "2_Dense" / "model.safetensors"
+    dense.write_bytes(dense.read_bytes()[:-1] + b"?")
+    seen.add(TorchEmbedder(folder, "x").identity)
+    assert len(seen) == 4
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -38,7 +38,8 @@ class OnnxEmbedder:
         self._encoder = OnnxEncoder(folder, layout.window, layout.encoder)
         self.dim = layout.dim(hidden_size(layout.encoder))
         self.max_tokens = self._encoder.max_tokens
-        self.identity = layout.identity(f"{weights_file(folder).relative_to(folder)}*")
+        weights = weights_file(folder)
+        self.identity = layout.identity(weights.parent.glob(f"{weights.name}*"))
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""

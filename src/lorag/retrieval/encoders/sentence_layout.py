@@ -8,7 +8,7 @@ are brought to length 1 at the end in any case: passages are compared by cosine.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -76,9 +76,9 @@ class SentenceLayout:
         """The length of a vector where a token's state has ``hidden`` numbers."""
         return len(self.vector(np.ones((1, hidden), dtype=np.float32)))
 
-    def identity(self, weights: str) -> str:
+    def identity(self, weights: Iterable[Path]) -> str:
         """A hash of all that decides the vectors of passages; reading 34 MB of weights for it takes 50 ms."""
-        named = [self.encoder / "config.json", self.encoder / "tokenizer.json", *sorted(self.encoder.glob(weights))]
+        named = [self.encoder / "config.json", self.encoder / "tokenizer.json", *sorted(weights)]
         files = {file.name: sha256_of(file) for file in named if file.is_file()}
         more: dict[str, Any] = {str(number): sha256_of(file) for number, file in enumerate(self.layer_files)}
         if self.prompts.get("passage"):

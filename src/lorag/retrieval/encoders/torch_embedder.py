@@ -43,7 +43,7 @@ class TorchEmbedder:
         self.max_tokens = self._window.max_tokens
         self.model = _load(layout.encoder)
         self.dim = layout.dim(int(self.model.config.hidden_size))
-        self.identity = layout.identity("*.safetensors")
+        self.identity = layout.identity(layout.encoder.glob("*.safetensors"))
 
     @property
     def is_trainable(self) -> bool:

@@ -25,7 +25,7 @@ from lorag import build
 from lorag.chat.prompts import as_served
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import Rendered
-from lorag.models import names
+from lorag.models import naming
 from lorag.settings import REFUSAL, FinetuneSettings
 from lorag.training.data.conversations import read_conversations
 from lorag.training.kernels.batching import batches, rows
@@ -62,7 +62,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     """All runs, side by side, and what they say of the claim."""
     peer = options.peer_python or peer_python("trl", TRL)
     python = {"default": peer, "tuned": peer, "lorag": Path(sys.executable)}
-    source = names.resolve(options.model, "llm")
+    source = naming.resolve(options.model, "llm")
     if options.random_weights:
         source = random_weights(source, folder / "random")
     model = build.trainable_model(str(source), FinetuneSettings())

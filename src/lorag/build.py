@@ -18,7 +18,7 @@ from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, verified_gguf
-from lorag.models import catalogue, names
+from lorag.models import catalogue, naming
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
@@ -51,7 +51,7 @@ def language_model(
     number_format: NumberFormat = "auto",
     load: Callable[[Path, str, NumberFormat], TransformersModel] = load,
 ) -> LanguageModel:
-    """The model of that name, with ``adapter`` applied when one is given; see ``lorag.models.names`` for names.
+    """The model of that name, with ``adapter`` applied when one is given; see ``lorag.models.naming`` for names.
 
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. In the
     number format ``auto``, what was trained is served in the one that its manifest records. ``load`` gives the base of
@@ -66,11 +66,11 @@ def language_model(
         return RemoteModel(name, remote)
     if adapter is None:
         name = model_name(name, progress)
-        folder = names.resolve(name, "llm", progress)
+        folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
     trained = read_adapter(adapter)
     name = model_name(trained.base if name is None else name, progress)
-    folder = names.resolve(name, "llm", progress)
+    folder = naming.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(folder))
     if trained.method == "full":
         return _whole_model(trained, name, number_format)
@@ -114,9 +114,9 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
     if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
     name = model_name(trained.base if trained is not None and name is None else name, progress)
-    if trained is None and (file := names.located(name, "llm", progress)).suffix == names.GGUF:
+    if trained is None and (file := naming.located(name, "llm", progress)).suffix == naming.GGUF:
         return LlamaCppModel.from_file(file, name)
-    base = names.resolve(name, "llm", progress)
+    base = naming.resolve(name, "llm", progress)
     told, full_name = [weights_fingerprint(base), FORM], name
     if trained is not None:
         require_base(trained, name, told[0])
@@ -186,7 +186,7 @@ def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weight
             stacklevel=2,
         )
     name = model_name(trained.base, progress)
-    place = names.resolve(name, "llm", progress)
+    place = naming.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(place))
     model = load(place, name, "float32").with_adapter(folder)
     weights = model.weights
@@ -205,7 +205,7 @@ def trainable_model(
     if name is not None and is_remote(name):
         raise InputError(f"{name} is a remote model; finetuning needs weights on this machine, see `lorag models list`")
     name = model_name(start.base if name is None and start is not None else name, progress)
-    folder = names.resolve(name, "llm", progress)
+    folder = naming.resolve(name, "llm", progress)
     if start is not None:
         require_base(start, name, weights_fingerprint(folder))
     return load(folder, name, _kept_format(folder, "nf4" if settings.method == "qlora" else "auto"))
@@ -226,7 +226,7 @@ def model_name(name: str | None, progress: Progress = no_progress) -> str:
     if is_remote(name):
         Address.parse(name)
         return name
-    return names.pinned(name, "llm", progress)
+    return naming.pinned(name, "llm", progress)
 
 
 def available_default(progress: Progress = no_progress) -> str:
@@ -255,15 +255,15 @@ def _embedding_model(name: str, progress: Progress) -> OnnxEmbedder | TorchEmbed
     """The embedder of that name; where a hub's ONNX file is not of a kind that runs here, with its other weights."""
     known = catalogue.CATALOGUE.get(name)
     own: dict[str, Any] = {} if known is None else {"query_prefix": known.query_prefix, "pooling": known.pooling}
-    folder = names.resolve(name, "embedder", progress)
+    folder = naming.resolve(name, "embedder", progress)
     if not weights_file(folder).is_file():
         return TorchEmbedder(folder, name, **own)
     try:
         return OnnxEmbedder(folder, name, **own)
     except ModelError:
-        if names.form_of(name) != "hub":
+        if naming.form_of(name) != "hub":
             raise
-        folder = names.resolve(name, "embedder", progress, trainable=True)
+        folder = naming.resolve(name, "embedder", progress, trainable=True)
         if not any(folder.glob("*.safetensors")):
             raise
         return TorchEmbedder(folder, name, **own)
@@ -281,7 +281,7 @@ def vectors_file() -> Path:
 
 def reranker(name: str, progress: Progress = no_progress) -> CrossEncoder:
     """The cross-encoder of that name: a catalogue's, a folder, or a hub's."""
-    return CrossEncoder(names.resolve(name, "reranker", progress), name)
+    return CrossEncoder(naming.resolve(name, "reranker", progress), name)
 
 
 def knowledge(
@@ -361,6 +361,6 @@ def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | Non
         return settings.prompt
     if adapter is not None:
         return read_adapter(adapter).prompt
-    folder = None if model is None or is_remote(model) else names.local_folder(model)
+    folder = None if model is None or is_remote(model) else naming.local_folder(model)
     trained = trained_model(folder) if folder is not None else None
     return trained.prompt if trained is not None else settings.prompt

@@ -12,7 +12,7 @@ import pytest
 
 from lorag.errors import ChecksumError, FetchError, InputError, UnknownNameError
 from lorag.files import sha256_of
-from lorag.models import catalogue, names
+from lorag.models import catalogue, naming
 from lorag.models.catalogue import CATALOGUE, CatalogueModel, fetch
 from lorag.models.supply import carriers
 from lorag.models.supply.bill import bill_of_materials
@@ -212,7 +212,7 @@ def test_an_unknown_name_suggests_the_nearest():
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"without config\.json"):
-        names.resolve(str(tmp_path), "llm")
+        naming.resolve(str(tmp_path), "llm")
 
 
 def test_the_small_model_is_the_promised_one(smollm_folder):

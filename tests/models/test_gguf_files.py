@@ -6,7 +6,7 @@ from lorag import build
 from lorag.errors import InputError, ModelError
 from lorag.llm.engines import llamacpp
 from lorag.llm.engines.llamacpp import LlamaCppModel
-from lorag.models import names
+from lorag.models import naming
 from lorag.models.gguf_reading import gguf_fingerprint, read_header
 from lorag.models.gguf_writing import write_gguf
 from lorag.settings import FinetuneSettings
@@ -44,10 +44,10 @@ def test_a_file_answers_at_once_as_the_model_it_was_written_from(file, smollm, o
 def test_a_file_is_converted_once_to_train_and_to_compare(file, smollm, own_cache, monkeypatch):
     model = build.trainable_model(str(file), FinetuneSettings())
     assert texts(model) == texts(smollm)
-    folder = names.resolve(str(file), "llm")
+    folder = naming.resolve(str(file), "llm")
     assert folder.parent == own_cache / "gguf"
     monkeypatch.setattr("lorag.models.gguf_reading.convert", lambda *_: pytest.fail("it was converted again"))
-    assert names.resolve(str(file), "llm") == folder
+    assert naming.resolve(str(file), "llm") == folder
 
 
 def test_the_context_is_as_long_as_memory_allows(file, monkeypatch):

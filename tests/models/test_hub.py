@@ -8,7 +8,7 @@ from huggingface_hub import constants
 
 from lorag import build
 from lorag.errors import FetchError, InputError, UnknownNameError
-from lorag.models import names
+from lorag.models import naming
 from lorag.models.hub import HubName, snapshot
 
 
@@ -52,7 +52,7 @@ def test_a_name_is_pinned_to_its_commit_so_that_it_always_means_the_same_weights
     second = local_hub.publish("owner/name", newer)
     assert build.model_name("owner/name") == f"owner/name@{second}"
     assert build.model_name("owner/name@v1") == f"owner/name@{first}"
-    old = names.resolve(f"owner/name@{first}", "llm")
+    old = naming.resolve(f"owner/name@{first}", "llm")
     assert (old / "model.safetensors").read_bytes() == b"weights"
     with pytest.raises(InputError, match=r"owner/name@v3 names a revision that http.* does not have"):
         build.model_name("owner/name@v3")
@@ -136,8 +136,8 @@ def test_one_of_several_gguf_files_is_picked_by_its_quantisation(local_hub, tmp_
     for name in ("a-q4_k_m.gguf", "a-q8_0.gguf"):
         (folder / name).write_text(name)
     commit = local_hub.publish("owner/a-GGUF", folder)
-    assert names.located("owner/a-GGUF", "llm").read_text() == "a-q4_k_m.gguf"
-    assert names.located("owner/a-GGUF:Q8_0", "llm").read_text() == "a-q8_0.gguf"
+    assert naming.located("owner/a-GGUF", "llm").read_text() == "a-q4_k_m.gguf"
+    assert naming.located("owner/a-GGUF:Q8_0", "llm").read_text() == "a-q8_0.gguf"
     assert build.model_name("owner/a-GGUF:Q8_0") == f"owner/a-GGUF@{commit}:Q8_0"
 
 
@@ -159,19 +159,19 @@ def test_an_embedder_comes_as_onnx_where_there_is_one_unless_it_is_to_be_trained
     [("smollm2-135m", "catalogue"), ("Qwen/Qwen3-0.6B", "hub"), ("Qwen/Qwen3-0.6B@refs/pr/1", "hub")],
 )
 def test_a_name_is_read_without_a_network(name, form):
-    assert names.form_of(name) == form
+    assert naming.form_of(name) == form
 
 
 def test_what_is_no_name_is_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean smollm2-135m"):
-        names.form_of("smollm2")
+        naming.form_of("smollm2")
     with pytest.raises(InputError, match=r"there is no file .*; give the path of a GGUF file"):
-        names.form_of(str(tmp_path / "a.gguf"))
+        naming.form_of(str(tmp_path / "a.gguf"))
     (tmp_path / "a.gguf").touch()
     with pytest.raises(InputError, match=r"folder without config\.json.*name the file .*a\.gguf' in it"):
-        names.form_of(str(tmp_path))
+        naming.form_of(str(tmp_path))
     with pytest.raises(InputError, match="is no name of a hub, expected OWNER/NAME"):
-        names.resolve("owner/na--me", "llm")
+        naming.resolve("owner/na--me", "llm")
 
 
 def test_a_model_of_ollama_is_reached_at_its_local_address(monkeypatch):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
-from lorag.models import catalogue, names
+from lorag.models import catalogue, naming
 from lorag.models.hub import HubName, Kind
 
 app = typer.Typer(help="Models of the catalogue and of hubs: find, fetch and remove them.", no_args_is_help=True)
@@ -113,7 +113,7 @@ def fetch(
             raise InputError(f"kind {kind!r} is none of {', '.join(get_args(Kind))}")
         if given is None:
             asked = catalogue.CATALOGUE[name].kind if _in_catalogue(name) else cast("Kind", kind)
-            place = names.located(name, asked, progress)
+            place = naming.located(name, asked, progress)
         elif _in_catalogue(name):
             place = catalogue.fetch(name, progress, given)
         else:

@@ -11,7 +11,7 @@ from lorag.chat.prompts import as_served
 from lorag.errors import DataError, InputError
 from lorag.evaluation.examples import read_examples
 from lorag.interfaces import Progress, no_progress
-from lorag.models import catalogue, names
+from lorag.models import catalogue, naming
 from lorag.models.tokenizer import load_tokenizer
 from lorag.settings import DEFAULT_MODEL, ChatSettings, FinetuneSettings
 from lorag.training.data.conversations import Outcome, read_outcomes, write_conversations
@@ -121,6 +121,6 @@ def _tokens(model: str | None, kept: list[Placed], max_tokens: int, progress: Pr
     if model is None and catalogue.model_path(DEFAULT_MODEL) is None:
         return None
     name = model or DEFAULT_MODEL
-    tokenizer = load_tokenizer(names.resolve(name, "llm", progress))
+    tokenizer = load_tokenizer(naming.resolve(name, "llm", progress))
     served = [(place, as_served(conversation, ChatSettings().response_template)) for place, conversation in kept]
     return token_report(name, tokenizer, served, max_tokens, progress)

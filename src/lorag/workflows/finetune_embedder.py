@@ -22,7 +22,7 @@ from lorag.evaluation.search.ranking_scores import answering, documents_of, rank
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, Estimate, mean_interval, paired_difference
 from lorag.files import draw, dump, folder_whole, write_whole
 from lorag.interfaces import Embedder, Progress, no_progress
-from lorag.models import names
+from lorag.models import naming
 from lorag.retrieval.encoders.contrastive import TrainingPair, save, train
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -125,7 +125,7 @@ def finetune_embedder(
 
 def _trainee(base: str, progress: Progress) -> tuple[Path, TorchEmbedder]:
     """The folder of the base, and the embedder in it. Raises ``InputError`` for one that cannot be trained here."""
-    folder = names.resolve(base, "embedder", progress, trainable=True)
+    folder = naming.resolve(base, "embedder", progress, trainable=True)
     if not (folder / "model.safetensors").is_file():
         raise InputError(
             f"{base!r} holds no weights that can be trained; take {TRAINABLE_EMBEDDER!r}, or a folder as"

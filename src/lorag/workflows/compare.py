@@ -80,10 +80,9 @@ def compare(
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
     of conversations, ``train_update`` one about what the update changed, ``style`` a JSON of declared checks,
     ``control`` a JSONL of multiple-choice questions that the model is asked before and after its training. ``prompt``
-    is that of every arm; without one it is chosen for each.
-    The run, its rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes.
-    ``notes`` are printed with the caveats. ``show`` is called with the first results, of everything that needs no
-    training, before the training begins.
+    is that of every arm; without one it is chosen for each. The run, its rows, ``result.json`` and ``report.html`` lie
+    in ``out``; the same call on the same folder resumes. ``notes`` are printed with the caveats. ``show`` is called
+    with the first results, of everything that needs no training, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """

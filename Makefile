@@ -1,10 +1,12 @@
-# The whole interface: make demo, make test, make test-bfloat16, make check, make bench.
+# The whole interface: make demo, make test, make test-bfloat16, make fuzz, make check, make bench.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+COUNT  ?= 1000
+SEED   := $(or $(SEED),$(shell date +%s))
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-bfloat16 check bench
+.PHONY: demo test test-bfloat16 fuzz check bench
 
 demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
 	$(BIN)/lorag demo --out .lorag/demo
@@ -18,6 +20,9 @@ test: $(READY)  ## Every test, offline but for the models, which come from the p
 test-bfloat16: $(READY)  ## What is trained, served and exported, once more in the number format of a GPU.
 	OMP_NUM_THREADS=1 LORAG_NUMBER_FORMAT=bfloat16 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		tests/training/test_methods.py tests/training/test_adapter.py tests/workflows/test_export.py tests/workflows/test_finetune.py
+
+fuzz: $(READY)  ## A thousand damaged files of every kind, others each time: make fuzz SEED=7 for the same again.
+	LORAG_FUZZ_COUNT=$(COUNT) LORAG_FUZZ_SEED=$(SEED) $(BIN)/python -m pytest tests/documents/parsers/test_mutated.py
 
 check: $(READY)  ## Lint, format and types.
 	$(BIN)/ruff check .

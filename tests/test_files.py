@@ -155,3 +155,9 @@ def test_a_full_disk_in_the_block_of_a_folder_is_named_by_the_folder(tmp_path):
     with pytest.raises(StorageError, match=r"model': the disk is full"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_nested_too_deep_are_refused_with_their_number(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n' + "[" * 100_000)
+    with pytest.raises(DataError, match=r"a\.jsonl:2: JSON nested too deep; expected a plain object"):
+        read_jsonl(tmp_path / "a.jsonl")

@@ -40,7 +40,7 @@ class DataError(InputError):
 
     def __init__(self, path: Path | str, message: str, line: int | None = None) -> None:
         """``line`` counts from 1; None for a whole file."""
-        self.path, self.line = Path(path), line
+        self.path, self.line, self.message = Path(path), line, message
         super().__init__(f"{path}{f':{line}' if line is not None else ''}: {message}")
 
 

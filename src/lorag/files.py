@@ -158,6 +158,8 @@ def read_jsonl(path: Path) -> list[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", number) from error
+        except RecursionError as error:
+            raise DataError(path, "JSON nested too deep; expected a plain object", number) from error
         if not isinstance(row, dict):
             raise DataError(path, f"expected a JSON object, found {type(row).__name__}", number)
         rows.append((number, row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -48,6 +49,15 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+def _environment(name: str, usual: float) -> float:
+    """The number that the environment gives under ``name``, or the usual one. Raises ``InputError`` for no number."""
+    given = os.environ.get(name) or str(usual)
+    try:
+        return float(given)
+    except ValueError as error:
+        raise InputError(f"the environment variable {name} is {given!r}; expected a number, or nothing") from error
+
+
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
     """Which files are read as documents."""
@@ -56,11 +66,19 @@ class LoadSettings:
     """Larger files are refused: a text of this size is some fifty thousand pages, and no longer one document."""
     max_unpacked_bytes: int = 300_000_000
     """Upper size of what a docx, pptx or xlsx file holds once it is unpacked; a few kilobytes can claim terabytes."""
+    max_seconds: float = field(default_factory=lambda: float(_environment("LORAG_MAX_SECONDS", 60)))
+    """Longest time to read one file, ten times as long for a PDF where pages of pictures can be read; the environment's
+    ``LORAG_MAX_SECONDS``, else 60, in which any file that people write is read many times over."""
+    max_memory_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)))
+    """Most memory that reading one file may take, on Linux: the environment's ``LORAG_MAX_MEMORY_BYTES``, else 2 GB."""
+    max_characters: int = 100_000_000
+    """Most text that one file may give, in characters; a few kilobytes can hold very much of it."""
 
     def __post_init__(self) -> None:
         """Refuses limits under which nothing is read."""
-        _require(self.max_file_bytes >= 1, f"max_file_bytes {self.max_file_bytes!r} is below 1")
-        _require(self.max_unpacked_bytes >= 1, f"max_unpacked_bytes {self.max_unpacked_bytes!r} is below 1")
+        for name in ("max_file_bytes", "max_unpacked_bytes", "max_memory_bytes", "max_characters"):
+            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
+        _require(self.max_seconds > 0, f"max_seconds {self.max_seconds!r} is not above 0")
 
 
 @dataclass(frozen=True, slots=True)

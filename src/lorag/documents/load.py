@@ -7,7 +7,9 @@ or deduplicated here, and nothing is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,6 +24,7 @@ from lorag.documents.parsers.sheets import parse_sheets
 from lorag.documents.parsers.slides import parse_slides
 from lorag.documents.parsers.text import parse_markdown, parse_plain
 from lorag.documents.parsers.word import parse_word
+from lorag.documents.reader_process import PROCESSES, read_apart
 from lorag.errors import DataError, InputError
 from lorag.files import files_below
 from lorag.settings import LoadSettings
@@ -44,6 +47,10 @@ _PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
 )
 _ARCHIVES = (".docx", ".pptx", ".xlsx")
 _ROWS = (".json", ".jsonl")
+_MOST_SAID = 200
+"""Characters of what a library says of a damaged file."""
+_PICTURES = 10
+"""How many times as long a file may take whose pages may be pictures, of which each takes seconds."""
 SUFFIXES = (*_PARSERS, *_ROWS)
 _ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of rows with doc_id and doc"
 
@@ -108,20 +115,28 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
     documents: dict[str, Document] = {}
     refused: list[RefusedFile] = []
     notes: list[str] = []
-    for file in files:
-        source = _below(folder, file)
-        try:
-            found, said = _read(file, source, settings)
-            for document in found:
-                if document.id in documents:
-                    other = documents[document.id].source
-                    raise DataError(file, f"the id {document.id!r} is already used by {other}; give it another")
-        except DataError as error:
-            refused.append(RefusedFile(source, _unicode(str(error))))
-            continue
-        documents.update({document.id: document for document in found})
-        notes += said
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        for file, read in zip(files, pool.map(lambda file: _attempt(folder, file, settings), files), strict=True):
+            source = _below(folder, file)
+            found, said = read if isinstance(read, tuple) else ([], ())
+            again = next((document.id for document in found if document.id in documents), None)
+            if again is not None:
+                other = documents[again].source
+                read = DataError(file, f"the id {again!r} is already used by {other}; give it another")
+            if isinstance(read, DataError):
+                refused.append(RefusedFile(source, _unicode(str(read))))
+                continue
+            documents.update({document.id: document for document in found})
+            notes += said
     return Loaded(tuple(documents.values()), tuple(refused), notes=tuple(notes))
+
+
+def _attempt(folder: Path, file: Path, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]] | DataError:
+    """What ``_read`` gives, or raises."""
+    try:
+        return _read(file, _below(folder, file), settings)
+    except DataError as error:
+        return error
 
 
 def _below(folder: Path, file: Path) -> str:
@@ -129,9 +144,18 @@ def _below(folder: Path, file: Path) -> str:
 
 
 def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
-    """The documents of one file, and notes on them. Raises ``DataError`` for anything that is wrong with it."""
-    suffix = path.suffix.lower()
+    """The documents of one file, and notes on them, read in another process.
+
+    Raises ``DataError`` for anything that is wrong with it.
+    """
     _require_size(path, settings.max_file_bytes)
+    reads_pictures = path.suffix.lower() == ".pdf" and find_spec("rapidocr") is not None
+    return read_apart(path, source, settings, settings.max_seconds * (_PICTURES if reads_pictures else 1))
+
+
+def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
+    """As ``_read``, in this process, without limits of time and memory."""
+    suffix = path.suffix.lower()
     try:
         if suffix in _ROWS:
             return parse_rows(path, source), ()
@@ -139,12 +163,13 @@ def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Documen
         if suffix in _ARCHIVES:
             require_sound_archive(path, data, settings.max_unpacked_bytes)
         parsed = _PARSERS[suffix](path, data)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}; allow it or take it out") from error
     except Exception as error:  # a damaged file makes parsers raise anything
-        reason = f"{type(error).__name__}: {error}"
+        said = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {said[:_MOST_SAID]}"
         raise DataError(path, f"is damaged or no {suffix} file ({reason}); save it again, or take it out") from error
     if not parsed.text.strip():
         raise DataError(path, "holds no text; fill it or take it out of the folder")

@@ -60,3 +60,12 @@ def test_a_charset_that_is_false_loses_nothing(tmp_path):
 def test_what_is_no_mail_is_refused(tmp_path, data):
     with pytest.raises(DataError, match="holds none of a mail's headers"):
         parse_mail(tmp_path / "x.eml", data)
+
+
+def test_long_headers_are_read_as_they_stand(tmp_path):
+    receivers = ", ".join(f"=?utf-8?q?J=C3=B6rg_{n}?= <a{n}@b.example>" for n in range(400))
+    lines = ["Subject: Offer", f"To: {receivers}", f"Content-Type: text/plain; {'[' * 30_000}", "", "The price is 5."]
+    text = parse_mail(tmp_path / "x.eml", "\n".join(lines).encode()).text
+    assert "a0@b.example" in text
+    assert "a399@b.example" in text
+    assert text.endswith("The price is 5.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from email import message_from_bytes, policy
-from email.message import MIMEPart
+from email.message import EmailMessage, MIMEPart
 from pathlib import Path
+from typing import Any, cast
 
 from lorag.documents.markdown_structure import escaped
 from lorag.documents.parsers.html import parse_html
@@ -13,6 +14,22 @@ from lorag.documents.parsers.text import decode
 from lorag.errors import DataError
 
 _HEADERS = ("From", "To", "Cc", "Date")
+_LONGEST, _LONGEST_OF_PART = 10_000, 2000
+"""Characters of a header that the library takes apart, and of one that describes a part: it takes minutes over a long
+one that is damaged."""
+
+
+class _Bounded(policy.EmailPolicy):
+    """The library's usual policy, but for headers that are too long to be taken apart."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        """The header's value; as it stands where it is long, and without its end where it describes a part."""
+        if name.lower().startswith("content-"):
+            return super().header_fetch_parse(name, value[:_LONGEST_OF_PART])
+        return super().header_fetch_parse(name, value) if len(value) <= _LONGEST else value
+
+
+_POLICY = _Bounded()
 
 
 def parse_mail(path: Path, data: bytes) -> Parsed:
@@ -20,7 +37,7 @@ def parse_mail(path: Path, data: bytes) -> Parsed:
 
     Attachments are named, in the text and in a note, and not read.
     """
-    message = message_from_bytes(data, policy=policy.default)
+    message = cast("EmailMessage", message_from_bytes(data, policy=_POLICY))
     subject = " ".join(str(message["Subject"] or "").split())
     headers = [f"{name}: {message[name]}" for name in _HEADERS if message[name]]
     body = message.get_body(("plain", "html"))

@@ -376,9 +376,6 @@ class RecipeSettings:
     """Most wordings in which a fact is trained on."""
     passes: int | None = None
     """Passes over the conversations; None: as many as fit and help."""
-    general_text_share: float = 0.1
-    """Share of general text that the base writes itself among what is trained on, where no other share is set: it holds
-    in place what the model was."""
     probed_facts: int = 24
     """Facts that are asked in wordings not trained on, after every training."""
     most_reading_loss: float = 0.03
@@ -394,7 +391,7 @@ class RecipeSettings:
         _require(self.passes is None or self.passes >= 1, f"passes {self.passes!r} is below 1")
         _require(self.wordings >= 1, f"wordings {self.wordings!r} is below 1")
         _require(self.probed_facts >= 1, f"probed_facts {self.probed_facts!r} is below 1")
-        for name in ("most_reading_loss", "most_recall_loss", "general_text_share"):
+        for name in ("most_reading_loss", "most_recall_loss"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} {share!r} is not between 0 and 1")
 

@@ -53,8 +53,6 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     assert [point.passes for point in recipe.curve] == list(range(1, recipe.final.passes + 1))
     assert (recipe.curve[-1].recall, recipe.curve[-1].updates) == (recipe.final.probed.recall, adapter.steps)
     assert recipe.rungs == ()  # so small a budget has no room for them
-    assert adapter.settings["general_text_share"] == training.recipe.general_text_share == 0.1
-    assert adapter.rehearsed == round(len(training.conversations) / 9)
     assert training.engine.weights.adapted is None
     assert torch.equal(training.engine.weights.model.model.layers[-1].mlp.up_proj.weight, before)
     assert not training.kept.exists()
@@ -63,7 +61,7 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
 
 
 def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypatch):
-    settings = workflow._defaults(training)
+    settings = workflow._defaults(training.finetune)
     training.kept.mkdir()
     plan = workflow._planned(training, settings)
     monkeypatch.setattr(workflow, "estimate_training", lambda *_: pytest.fail("it was estimated again"))

@@ -6,6 +6,7 @@ Values and rules only; ``lorag.workflows.recipe_search`` trains by them. A recip
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -246,12 +247,14 @@ def better(rungs: Sequence[Rung], before: Probed, recipe: RecipeSettings) -> Run
 
 
 def keeps_reading(now: Probed, before: Probed, recipe: RecipeSettings) -> bool:
-    """Whether reading fell by no more than the limit."""
-    return now.reading is None or before.reading is None or now.reading >= before.reading - recipe.most_reading_loss
+    """Whether reading did not clearly fall by more than the limit."""
+    if now.reading is None or before.reading is None:
+        return True
+    return not _is_clear(before.reading - now.reading, recipe.most_reading_loss, now.facts)
 
 
 def taken(strengths: Sequence[Strength], before: Probed, recipe: RecipeSettings) -> float:
-    """The strength that forgets least without losing recall beyond the limit.
+    """The strength that forgets least without clearly losing recall beyond the limit.
 
     Only those that keep reading are looked at; where none does, the one that reads best is taken.
     """
@@ -259,5 +262,15 @@ def taken(strengths: Sequence[Strength], before: Probed, recipe: RecipeSettings)
     if not reading:
         return max(strengths, key=lambda each: (each.probed.reading or 0.0, each.share)).share
     best = max(each.probed.recall for each in reading)
-    enough = [each for each in reading if each.probed.recall >= best - recipe.most_recall_loss]
+    enough = [
+        each for each in reading if not _is_clear(best - each.probed.recall, recipe.most_recall_loss, each.probed.facts)
+    ]
     return min(enough, key=lambda each: each.probed.general_loss).share
+
+
+def _is_clear(fall: float, limit: float, facts: int) -> bool:
+    """Whether a share of ``facts`` fell by more than ``limit`` and the standard error of so many facts lost.
+
+    One fact of 16 is six points: without the error it would decide alone.
+    """
+    return fall - math.sqrt(max(fall, 0.0) / max(facts, 1)) > limit

@@ -201,7 +201,7 @@ def train_best(training: Training) -> tuple[Adapter, Recipe]:
 
 def _train_best(training: Training) -> Recipe:
     """Everything that is tried, in order; the adapter lies whole in ``training.kept`` when this returns."""
-    recipe, finetune = training.recipe, _defaults(training)
+    recipe, finetune = training.recipe, _defaults(training.finetune)
     plan = _planned(training, finetune)
     finetune = replace(finetune, epochs=plan.passes)
     training, notes = _affordable(training, plan)
@@ -272,13 +272,8 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
     return Schedule(**found["schedule"])
 
 
-def _defaults(training: Training) -> FinetuneSettings:
-    """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts.
-
-    With general text among what is trained on.
-    """
-    share = training.finetune.general_text_share or training.recipe.general_text_share
-    finetune = replace(training.finetune, general_text_share=share)
+def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
+    """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
     if finetune.method not in _LORA_KINDS:
         return finetune
     rate = finetune.learning_rate or (RATES[1] if finetune.method == "lora" else None)

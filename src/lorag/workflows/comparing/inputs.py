@@ -14,7 +14,7 @@ from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.examples import check_evidence, read_examples, sample
 from lorag.evaluation.row_log import Moment
 from lorag.files import fingerprint
-from lorag.settings import CompareSettings, RecipeSettings
+from lorag.settings import CompareSettings
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.conversations import read_conversations
 from lorag.types import Conversation, Document, Example
@@ -123,10 +123,8 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
     """
     found = {**asdict(settings), "verdict": None}
     del found["seeds"]
-    if settings.recipe is not None:
-        for name in ("passes", "general_text_share"):
-            if getattr(settings.recipe, name) == getattr(RecipeSettings(), name):
-                del found["recipe"][name]
+    if settings.recipe is not None and settings.recipe.passes is None:
+        del found["recipe"]["passes"]
     if not settings.finetune.general_text_share:
         del found["finetune"]["general_text_share"]
     return found

@@ -250,7 +250,7 @@ def test_a_rebuild_that_fails_leaves_the_old_index(here, embedder, monkeypatch):
     lorag("index", "docs")
     (here / "docs" / "new.md").write_text("The port is in Bergen.")
 
-    def full(*arguments):
+    def full(*arguments, **settings):
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as broken:

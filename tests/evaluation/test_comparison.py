@@ -220,9 +220,9 @@ def test_a_finetune_that_follows_the_update_stands_beside_the_first_one_and_deci
     assert result.verdict == compare_rows(plain.rows, world.examples(), settings=QUICK).verdict
     table = update_table(result)
     assert [row[:2] for row in table.rows] == [
-        ("retrieval: index refreshed", "2"),
-        ("finetuned: as it was", NOTHING),
-        ("finetuned: continued", "90"),
+        ("retrieval, new index", "2"),
+        ("finetuned, as it was", NOTHING),
+        ("finetuned, continued", "90"),
     ]
     assert "Following the update" in html(result)
     assert "Following the update" in markdown_text.table(result)

@@ -93,7 +93,7 @@ def test_markdown(updated):
     arms = text[: text.index("**Following the update**")].splitlines()
     assert len({line.count("|") for line in arms if line.startswith("|") and "---" not in line}) <= 2
     assert sum(line.startswith("| retrieval |") for line in lines) == 2
-    assert sum(line.startswith("| retrieval: index refreshed |") for line in lines) == 1
+    assert sum(line.startswith("| retrieval, new index |") for line in lines) == 1
     assert "| right |" in text
     assert "changed: old answer" in text
 

@@ -197,7 +197,7 @@ def _print_tables(result: Comparison, title: str | None = None) -> None:
         table = narrow_table(result, moment)
         print_table(table.headings, table.rows, title or moment_heading(result, moment) or None)
     if result.updated:
-        followed = update_table(result)
+        followed = update_table(result, narrow=True)
         print_table(followed.headings, followed.rows, "Following the update")
 
 

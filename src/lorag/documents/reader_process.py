@@ -91,7 +91,7 @@ class _Process:
         timer.start()
         try:
             with suppress(BrokenPipeError):
-                self._send({"path": os.fspath(path), "source": source, "seconds": seconds})
+                self._send({"path": os.fspath(path.absolute()), "source": source, "seconds": seconds})
             line = self._answers.readline()
         finally:
             in_time = timer.is_alive()

@@ -25,10 +25,10 @@ _HEADLINE = (
 
 _FOLLOWED = ("uptake", "stale", "accuracy_new")
 _WAYS = {
-    RETRIEVAL: "retrieval: index refreshed",
-    FINETUNED: "finetuned: as it was",
-    CONTINUED: "finetuned: continued",
-    RETRAINED: "finetuned: retrained",
+    RETRIEVAL: "retrieval, new index",
+    FINETUNED: "finetuned, as it was",
+    CONTINUED: "finetuned, continued",
+    RETRAINED: "finetuned, retrained",
 }
 
 
@@ -82,23 +82,37 @@ def _whole(arm: ArmResult, metric: str) -> str:
     return f"{100 * mean:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
 
 
-def update_table(comparison: Comparison) -> Table:
-    """One row a way of following the update: its seconds, what it took up, and what that cost unchanged facts."""
+def update_table(comparison: Comparison, *, narrow: bool = False) -> Table:
+    """One row a way of following the update: its seconds, what it took up, and what that cost unchanged facts.
+
+    ``narrow`` is for a terminal: whole percents.
+    """
     arms = comparison.updated
     metrics = _measured(_FOLLOWED, arms)
-    headings = ("after the update", "seconds", *(METRIC_NAMES[metric] for metric in metrics), "unchanged, change")
+    cell = _whole if narrow else _estimate
+    headings = ("%" if narrow else "", "seconds", *(METRIC_NAMES[metric] for metric in metrics), "unchanged: change")
     return Table(
         headings,
         tuple(
             (
                 _WAYS[name],
                 NOTHING if arm.update_seconds is None else f"{arm.update_seconds:.0f}",
-                *(_estimate(arm, metric) for metric in metrics),
-                NOTHING if arm.collateral is None else points(arm.collateral),
+                *(cell(arm, metric) for metric in metrics),
+                _change(arm, narrow),
             )
             for name, arm in arms.items()
         ),
     )
+
+
+def _change(arm: ArmResult, narrow: bool) -> str:
+    """What happened to unchanged questions, in points."""
+    if arm.collateral is None:
+        return NOTHING
+    if not narrow:
+        return points(arm.collateral)
+    mean, interval = arm.collateral.mean, arm.collateral.interval
+    return f"{100 * mean:+.0f} ({100 * interval.low:+.0f} to {100 * interval.high:+.0f})"
 
 
 def measures_table(comparison: Comparison, moment: Moment) -> Table:

@@ -121,7 +121,9 @@ class Weights:
             if self.adapted is None or adapter not in self.adapted.peft_config:
                 return
             if len(self.adapted.peft_config) > 1:
-                self.adapted.delete_adapter(adapter)
+                with warnings.catch_warnings():  # that another one is active now is set before every use
+                    warnings.filterwarnings("ignore", message="Adapter .* was active which is now deleted")
+                    self.adapted.delete_adapter(adapter)
             else:
                 self.adapted.unload()
                 self.adapted = None

@@ -72,7 +72,8 @@ def test_serve_asks_under_the_prompt_of_a_file_with_the_clients_own_instruction(
             address = urlsplit(server.stdout.readline().split(" answers at ")[1].split()[0])
             client = HTTPConnection(address.hostname, address.port, timeout=60)
             messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}]
-            client.request("POST", "/v1/chat/completions", json.dumps({"model": hosted.name, "messages": messages}))
+            asked = json.dumps({"model": hosted.name, "messages": messages})
+            client.request("POST", "/v1/chat/completions", asked, {"Content-Type": "application/json"})
             assert client.getresponse().status == 200
             client.close()
         finally:

@@ -63,11 +63,11 @@ def search(words: str, limit: int = 20) -> list[FoundModel]:
 
 def cached() -> list[CachedModel]:
     """The models in the user's cache whose weights are loaded here, by name."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repositories = scan_cache_dir().repos
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     return sorted(
@@ -103,9 +103,9 @@ def cached_as(name: HubName) -> list[CachedModel]:
 
 def remove(models: Sequence[CachedModel]) -> int:
     """Takes these commits out of the cache; returns the bytes that are free again. Files of other commits stay."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
 
-    plan = scan_cache_dir().delete_revisions(*(model.commit for model in models))
+    plan = scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(*(model.commit for model in models))
     plan.execute()
     return int(plan.expected_freed_size)
 

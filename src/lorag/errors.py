@@ -14,7 +14,7 @@ LoragError
     ├── StoreError         an index is missing, damaged, or made by another embedder
     └── StorageError       the disk is full or not writable
 
-A message says what was wrong, what was expected, and what to do about it. With any other exception the command line
+A message names the mistake, what was expected, and the remedy. With any other exception the command line
 exits with 70.
 """
 

@@ -263,7 +263,7 @@ class ServeSettings:
     max_answers: int = 8
     """Answers made at once: as many as llama.cpp makes side by side."""
     max_waiting: int = 32
-    """Requests that wait for their turn; further ones are told to come again."""
+    """Requests that wait for their turn; further ones get status 429."""
     max_seconds: float = 300.0
     """Longest time for one answer, its wait included."""
 

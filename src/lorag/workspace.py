@@ -190,8 +190,8 @@ class Run:
         write_whole(self.folder / "update.json", json.dumps({**seconds, **self.update_seconds()}))
 
     @property
-    def is_told(self) -> bool:
-        """Whether every row was asked and the facts of the run are kept."""
+    def has_facts(self) -> bool:
+        """Whether ``write_facts`` was called, which ends a run."""
         return (self.folder / "facts.json").is_file()
 
     def write_facts(self, facts: Mapping[str, str], notes: Sequence[str]) -> None:

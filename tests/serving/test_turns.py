@@ -1,4 +1,4 @@
-"""A few answers are made at once, a few requests wait, the rest are told to come again; each answer has its time."""
+"""A few answers are made at once, a few requests wait, the rest get status 429; each answer has a time limit."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from lorag.settings import ServeSettings
 
 
 class Gated(ScriptedModel):
-    """Goes on when it is let; says how many of its answers are made at once."""
+    """Answers once its gate is open, and counts how many answers are made at once."""
 
     def __init__(self, pieces=1):
         super().__init__(lambda prompt: "", "gated")

@@ -1,8 +1,8 @@
 """Who is let in: whoever has the key, or without one the programs of this machine; never the page of another site.
 
-A browser sends what a page asks for from the user's own machine, past every firewall. What it tells of the page cannot
-be set by the page: ``Host`` is the name under which the page was told to look here, ``Origin`` and ``Sec-Fetch-Site``
-are where the page came from.
+A browser sends a page's requests from the user's own machine, past every firewall. Three of their headers are the
+browser's own, and no page can forge them: ``Host`` is the name in the address that the page requested, ``Origin`` and
+``Sec-Fetch-Site`` give the site that the page belongs to.
 """
 
 from __future__ import annotations

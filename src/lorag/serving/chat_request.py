@@ -97,7 +97,7 @@ def read_asked(body: bytes, model: str, usual: Sampling) -> Asked:
 
 
 def not_served(name: str, model: str) -> HttpError:
-    """What a client is told that asks for another model than ``model``."""
+    """The error for a request that names another model than ``model``, the one that is served."""
     return HttpError(
         404, f"the model {name[:200]!r} is not served here; expected {model!r}", "model", "model_not_found"
     )

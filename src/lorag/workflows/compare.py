@@ -105,7 +105,7 @@ def compare(
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
-    if not (run.is_told and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
+    if not (run.has_facts and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
     rows = list(recorded_rows(log).values())
     made = run.read_facts()

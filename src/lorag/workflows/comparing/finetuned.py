@@ -13,7 +13,7 @@ from lorag.interfaces import LanguageModel
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import CompareSettings, PromptSettings
-from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.data.conversations import write_conversations
 from lorag.training.recipe import Recipe
 from lorag.types import Conversation, Example, Message
@@ -111,10 +111,10 @@ def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetune
     """Asks the further trainings as the first one, each into the log of its part."""
     for part, adapter in finetuned.further.items():
         with attached(finetuned.engine, adapter) as model:
-            cached = CachedModel(model)
+            cached, log = CachedModel(model), part.rows()
             arms = {name: Arm(cached, finetuned.arms[name].prompting) for name in (FINETUNED, BOTH)}
-            recall(arms, part.rows(), scene.settings)
-            ask_arms(moment, examples, arms, scene, part.rows())
+            recall(arms, log, scene.settings)
+            ask_arms(moment, examples, arms, scene, log)
 
 
 def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
@@ -168,7 +168,7 @@ def _adapter(
         training = Training(engine, data.conversations, probes, *shared)
         adapter, chosen = train_best(training)
         return replace(data, conversations=tuple(trained_on(training, chosen))), adapter, chosen
-    if (run.adapter / "lorag.json").is_file():
+    if (run.adapter / MANIFEST).is_file():
         return data, read_adapter(run.adapter), None
     given = (run.adapter, settings.finetune, progress, inputs.control)
     return data, train_adapter(engine, data.conversations, *given, prompt=prompt), None

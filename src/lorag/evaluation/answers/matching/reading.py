@@ -13,7 +13,7 @@ from lorag.evaluation.answers.matching.words import UNSPACED, UNSPACED_RANGES, c
 
 _LETTER = rf"[^\W\d_{UNSPACED_RANGES}]"
 _WORD = re.compile(
-    rf"{_LETTER}+(?![\w.@+#:/'])"  # most words; the rest is for what goes on with a sign
+    rf"{_LETTER}+(?![\w.@+#:/'])"  # most words; the rest is for words with signs in them
     r"|(?<![\w/])(?:\w+://|~?/|\.{1,2}/)[\w./@%~+#?=&-]*[\w/]"  # an address or a path
     r"|(?<![\w-])--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<!\w)[#@][A-Za-z_]\w*"  # a channel, a handle

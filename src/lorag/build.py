@@ -89,9 +89,9 @@ def answering_model(
     """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
-    check, a warning gives the reason, and transformers answers, with the adapter merged where that is as good. A GGUF file
-    without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers' to
-    keep.
+    check, a warning gives the reason, and transformers answers, with the adapter merged where that is as good. A GGUF
+    file without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers'
+    to keep.
     """
     if engine not in get_args(Engine):
         raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")

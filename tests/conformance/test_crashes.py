@@ -121,5 +121,5 @@ def test_a_full_disk_leaves_the_old_state_and_is_said(tmp_path):
     with start_writer(tmp_path / "index", "full disk") as writer:
         said = writer.stdout.read()
     assert writer.returncode == 3
-    assert "check the disk" in said
+    assert "the disk is full; free some space and run the same command again" in said
     assert_whole(tmp_path / "index", {"old"})

@@ -129,7 +129,10 @@ def test_folders_without_an_adapter_or_a_model_are_refused(smollm, tmp_path):
     with pytest.raises(ModelError, match="holds no adapter"):
         smollm.with_adapter(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ModelError, match="does not load"):
+    with pytest.raises(ModelError, match="holds no weights in safetensors"):
+        load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelError, match="is no whole safetensors file"):
         load(tmp_path)
 
 

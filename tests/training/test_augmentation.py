@@ -18,6 +18,7 @@ from lorag.training.data.wordings.augmentation import (
     TESTED,
     TOO_CLOSE,
     augment,
+    wordings_per_fact,
 )
 from lorag.training.data.wordings.rewordings import Writer
 from lorag.types import Conversation, Message
@@ -171,3 +172,17 @@ def test_plain_text_stays_as_it_is_unless_it_holds_a_test_question():
     made = augment([RANGE, *texts], plain=plain, exclude=["Who founded Korrin?"], wordings=2)
     assert made.conversations == (RANGE, made.conversations[1], texts[0])
     assert (made.counts.unchanged, made.counts.left_out) == ({PLAIN_TEXT: 1}, 1)
+
+
+def test_conversations_with_one_value_about_the_same_documents_state_one_fact():
+    def row(question, answer, document="a"):
+        return Conversation((Message("user", question), Message("assistant", answer)), (document,))
+
+    wide = row("How wide is the P1?", "The P1 is 80 cm wide.")
+    other = row("What is the width of the P1?", "It measures 80 cm.")
+    sourced = row("Sources:\n[1] The P1 is 80 cm wide.\n\nHow wide is the P1?", "The P1 is 80 cm wide.")
+    text = Conversation((Message("text", "The P1 is 80 cm wide."),), ("a",))
+    assert wordings_per_fact([]) == 1
+    assert wordings_per_fact([wide, other, sourced, text]) == 2
+    assert wordings_per_fact([wide, other, row("How high is the P1?", "It is 1.2 m high.")]) == 1.5
+    assert wordings_per_fact([wide, row("How wide is the P2?", "The P2 is 80 cm wide.", "b")]) == 1

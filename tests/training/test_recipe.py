@@ -48,6 +48,14 @@ def test_a_budget_too_small_for_one_pass_trains_on_fewer_conversations():
     assert plan.conversations == 480
 
 
+def test_facts_in_few_wordings_are_shown_often_enough_or_left_out():
+    counts = (20, 5, 4, 2, 1)
+    plans = [schedule(1.0, 600, 2400, SETTINGS, wordings=count, chooses_rate=False) for count in counts]
+    assert [plan.passes for plan in plans] == [2, 2, 3, 5, 5]
+    assert [plan.conversations for plan in plans] == [2400, 2400, 1600, 960, 960]
+    assert all(plan.minutes == pytest.approx(20) for plan in plans)
+
+
 def test_little_data_gets_no_rungs_and_no_more_passes_than_help():
     assert schedule(0.5, 10, 40, SETTINGS) == schedule(0.5, 10, 40, RecipeSettings(minutes=600))
     assert schedule(0.5, 10, 40, SETTINGS).passes == 5
@@ -99,9 +107,10 @@ def test_a_recipe_is_read_back_and_says_what_it_brought():
     assert "no other was tried" in str(replace(recipe, rungs=()))
 
 
-@pytest.mark.parametrize(("seconds", "wordings"), [(0.0, 10), (10.0, 10), (60.0, 4), (1000.0, 1)])
-def test_a_budget_limits_the_wordings_and_leaves_one(seconds, wordings):
+@pytest.mark.parametrize(("seconds", "wordings"), [(0.0, 10), (10.0, 10), (40.0, 6), (60.0, 4), (1000.0, 4)])
+def test_a_budget_limits_the_wordings_and_leaves_enough_to_learn_a_fact(seconds, wordings):
     assert fitting_wordings(seconds, SETTINGS) == wordings
+    assert fitting_wordings(seconds, replace(SETTINGS, wordings=2)) == 2
 
 
 def test_passes_and_rate_that_are_set_by_hand_are_kept():

@@ -30,6 +30,9 @@ _CHOICE_SHARE = 1 / 3
 """Most of the budget that goes into choosing."""
 _WANTED_PASSES = 3
 """Passes for which wordings are left out."""
+_FEWEST_SHOWINGS = 10
+"""How often a fact has to be shown, over all wordings and passes: after five showings one fact in eight was known,
+after ten three to five (docs/finetuning.md), so half of the facts shown twice as often are more facts known."""
 _MOST_PASSES = 5
 """Passes after which held-out recall no longer rose in our measurements."""
 _PATIENCE = 2
@@ -203,10 +206,12 @@ def passes_of(count: int) -> str:
 def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings) -> int:
     """In how many wordings facts may be trained on, one pass over one wording of each taking ``seconds_per_pass``.
 
-    As many as leave time for enough passes, for choosing, and for rows with sources; at least one.
+    As many as leave time for enough passes, for choosing, and for rows with sources; but as many as show a fact often
+    enough in these passes, for which ``schedule`` leaves facts out.
     """
     left = 60 * recipe.minutes * (1 - _CHOICE_SHARE)
-    return max(1, min(recipe.wordings, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
+    fewest = math.ceil(_FEWEST_SHOWINGS / _WANTED_PASSES)
+    return min(recipe.wordings, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
 
 
 def schedule(
@@ -215,12 +220,13 @@ def schedule(
     conversations: int,
     recipe: RecipeSettings,
     *,
+    wordings: float = _FEWEST_SHOWINGS,
     chooses_rate: bool = True,
 ) -> Schedule:
     """How many passes over how many conversations fit into the budget, and how large the rungs may be.
 
-    Wordings teach more than passes, so conversations are left out only where one pass over all of them does not fit;
-    or as many passes as ``recipe`` fixes.
+    Each fact is shown in so many ``wordings``, on average. Conversations are left out where the passes that show a fact
+    often enough do not fit over all of them, or as many passes as ``recipe`` fixes.
     """
     budget = 60 * recipe.minutes
     one_pass = max(seconds_per_update * updates_per_pass, 1e-9)
@@ -229,7 +235,8 @@ def schedule(
         budget *= 1 - _CHOICE_SHARE
     else:
         rung_updates = 0
-    passes = recipe.passes or max(1, min(int(budget / one_pass), _MOST_PASSES))
+    fewest = math.ceil(_FEWEST_SHOWINGS / wordings)
+    passes = recipe.passes or min(_MOST_PASSES, max(fewest, int(budget / one_pass)))
     fitting = max(1, min(conversations, int(conversations * budget / (passes * one_pass) + 1e-6)))
     training = passes * one_pass * fitting / conversations
     rung = int(rung_updates * conversations / max(updates_per_pass, 1) / passes)

@@ -28,6 +28,7 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REFUSAL, CompareSettings, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, Parent, read_adapter
 from lorag.training.control_questions import MultipleChoice
+from lorag.training.data.wordings.augmentation import wordings_per_fact
 from lorag.training.data.wordings.paraphrases import reversed_question
 from lorag.training.diagnosis import Asked, Diagnosis, diagnose
 from lorag.training.forgetting import general_losses
@@ -266,7 +267,8 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
         updates = -(-expected.updates // finetune.epochs)
         chooses = finetune.method == "lora" and training.finetune.learning_rate is None
         count, pace = len(training.conversations), expected.seconds / expected.updates
-        plan = schedule(pace, updates, count, training.recipe, chooses_rate=chooses)
+        wordings = wordings_per_fact(training.conversations)
+        plan = schedule(pace, updates, count, training.recipe, wordings=wordings, chooses_rate=chooses)
         write_whole(path, json.dumps({"identity": identity, "schedule": asdict(plan)}))
         return plan
     return Schedule(**found["schedule"])

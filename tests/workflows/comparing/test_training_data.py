@@ -44,7 +44,7 @@ def scene(tmp_path):
     def make(given=None, examples=examples, tested=examples, share=0.0):
         settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
         own = own_conversations(given, examples, tested, REFUSAL)
-        own = own or synthesised_conversations(knowledge, model, tested, run, no_progress)
+        own = own or synthesised_conversations(knowledge, model, tested, run, settings, no_progress)
         return training_data(own, knowledge, model, PromptSettings(), run, settings)
 
     make.knowledge = knowledge

@@ -155,7 +155,7 @@ def _adapter(
     if recipe is not None and inputs.update is not None:
         recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
     if not run.training_facts.is_file():
-        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, progress)
+        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, settings, progress)
         write_conversations(run.brought, own.conversations)
         if recipe is not None:
             own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)

@@ -170,7 +170,9 @@ def _changed_conversations(inputs: Inputs, engine: TransformersModel, scene: Sce
     documents = _changed_documents(inputs)
     part = scene.run.part(CONTINUED)
     try:
-        return synthesised_conversations(scene.knowledge, engine, inputs.tested, part, scene.progress, documents)
+        return synthesised_conversations(
+            scene.knowledge, engine, inputs.tested, part, scene.settings, scene.progress, documents
+        )
     except InputError as error:
         return TrainingData((), f"nothing was made from the documents that changed: {error}.")
 

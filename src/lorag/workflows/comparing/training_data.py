@@ -33,7 +33,7 @@ from lorag.workflows.synthesize import ask_from, plain_words
 from lorag.workspace import Run
 
 _MOST_SYNTHESISED = 400
-"""Conversations trained on where none were given; every further one costs time, and the first few teach most."""
+"""Conversations trained on where none were given and no budget limits them; every further one costs time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,11 @@ def synthesised_conversations(
     model: LanguageModel,
     tested: Sequence[Example],
     run: Run,
+    settings: CompareSettings,
     progress: Progress,
     documents: Collection[str] | None = None,
 ) -> TrainingData:
-    """Conversations made from the documents alone, from all or from those named; at most so many that training ends.
+    """Conversations made from the documents alone, from all or from those named; without a budget only so many.
 
     Raises ``InputError`` when no passage brings any.
     """
@@ -86,13 +87,15 @@ def synthesised_conversations(
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
     made = synthesize(chunks, model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
     by_rules = sum(pair.origin == RULES for pair in made.pairs)
-    chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:_MOST_SYNTHESISED]
+    most = len(made.conversations) if settings.recipe else _MOST_SYNTHESISED
+    chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:most]
+    taken = f"; {most} of them were taken" if most < len(made.conversations) else ""
     origin = (
         f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
         f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself ({made.proposed} proposed,"
         f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers otherwise itself,"
-        f" {made.repeated} as repeated); {len(chosen)} were trained on. A finetune is only as good as such data; better"
-        " data may change the verdict."
+        f" {made.repeated} as repeated){taken}. A finetune is only as good as such data; better data may change the"
+        " verdict."
     )
     return _untested(TrainingData(tuple(chosen), origin), tested)
 

@@ -11,12 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from statistics import fmean
 
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
 from lorag.training.data.inspection import Plain, TestQuestions, contradictions, spoken_to
 from lorag.training.data.qa_rules import RULES
-from lorag.training.data.wordings.paraphrases import Wording, paraphrases, reversed_question
+from lorag.training.data.wordings.paraphrases import Wording, paraphrases, reversed_question, value_of
 from lorag.training.data.wordings.question_parsing import is_english_question
 from lorag.training.data.wordings.rewordings import Rewording, Taught, Writer, names_and_numbers, reword
 from lorag.types import Conversation, Message
@@ -130,6 +131,22 @@ def augment(
         unwritten=len({s.taught for s in sources.values()} - set(reworded)) if stopped else 0,
     )
     return Augmentation(tuple(each for row, c in enumerate(kept) for each in (c, *new.get(row, ()))), counts)
+
+
+def wordings_per_fact(conversations: Sequence[Conversation]) -> float:
+    """In how many conversations a fact is stated, on average; 1 where there is none.
+
+    Those about the same documents that answer with one value state one fact. Questions that hold sources do not count:
+    what stands there is read.
+    """
+    facts: Counter[tuple[tuple[str, ...], str]] = Counter()
+    for conversation in conversations:
+        if conversation.is_text or "\n" in conversation.question:
+            continue
+        answer = conversation.messages[-1].content
+        value = value_of(conversation.question, answer)
+        facts[conversation.evidence, value[1] if value else answer] += 1
+    return fmean(facts.values()) if facts else 1.0
 
 
 def _why_unchanged(conversation: Conversation, contradicting: bool, has_writer: bool) -> str:

@@ -76,11 +76,27 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
     assert free_bytes("cpu") > 0
 
 
-def test_the_number_format_is_measured_once_so_that_what_was_trained_is_served_in_it(monkeypatch):
+@pytest.mark.parametrize("units", ["amx_bf16", "avx512_bf16", "avx512_f"])
+def test_an_x86_processor_tells_its_number_format_by_its_units_however_busy_it_is(units, monkeypatch):
     monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
-    first = weights.automatic_format("cpu")
-    monkeypatch.setattr(weights, "_BF16_GAIN", 0.0 if first == "float32" else math.inf)  # another measurement
-    assert weights.automatic_format("cpu") == first
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", units: True}, raising=False)
+    weights._fastest_format.cache_clear()
+    try:
+        assert weights.automatic_format("cpu") == ("float32" if units == "avx512_f" else "bfloat16")
+    finally:
+        weights._fastest_format.cache_clear()
+
+
+def test_another_processor_is_measured_once_so_that_what_was_trained_is_served_in_its_number_format(monkeypatch):
+    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
+    weights._fastest_format.cache_clear()
+    try:
+        first = weights.automatic_format("cpu")
+        monkeypatch.setattr(weights, "_BF16_GAIN", 0.0 if first == "float32" else math.inf)  # another measurement
+        assert weights.automatic_format("cpu") == first
+    finally:
+        weights._fastest_format.cache_clear()
 
 
 def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):

@@ -273,13 +273,16 @@ def fits(folder: Path, dtype: NumberFormat) -> bool:
 def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:
     """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it.
 
-    Measured once per process: on a busy machine another measurement may come out otherwise, and what is trained in one
-    format would be served in the other.
+    An x86 processor tells by its units, always the same. Others are measured, once per process: on a busy machine
+    another measurement may come out otherwise, and what is trained in one format would be served in the other.
     """
     import torch
 
     if device == "cuda":
         return "bfloat16"
+    units = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not know
+    if units.get("architecture") == "x86_64":
+        return "bfloat16" if units.get("amx_bf16") or units.get("avx512_bf16") else "float32"
     seconds: dict[torch.dtype, float] = {}
     for _ in range(5):
         for dtype in (torch.float32, torch.bfloat16):

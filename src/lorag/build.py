@@ -41,6 +41,7 @@ from lorag.settings import (
     RetrievalSettings,
 )
 from lorag.training.adapter import Adapter, read_adapter, require_base, trained_model
+from lorag.types import Hit
 
 
 def language_model(
@@ -303,6 +304,25 @@ def knowledge(
         retrieval,
         reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
     )
+
+
+def search(
+    query: str,
+    place: IndexLocation,
+    k: int = 5,
+    *,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    by: Embedder | str = DEFAULT_EMBEDDER,
+    chunks: ChunkSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
+    progress: Progress = no_progress,
+) -> list[Hit]:
+    """The ``k`` passages of the index at ``place`` that fit ``query`` best, the best first; fewer where fewer fit.
+
+    ``where`` restricts the search to documents, as in ``Knowledge.retrieve``, whose errors it raises. For many queries,
+    open the index once with ``knowledge``.
+    """
+    return knowledge(place, by, chunks, retrieval, progress).retrieve([query], k, where)[0]
 
 
 def chatbot(

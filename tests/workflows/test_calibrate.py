@@ -7,7 +7,7 @@ from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
-from lorag.workflows.calibrate import calibrate_gate
+from lorag.workflows.calibrate import calibrate
 
 
 def opened(folder, **settings):
@@ -34,7 +34,7 @@ def questions(tmp_path):
 
 
 def test_a_gate_lets_own_questions_in_and_others_not(tmp_path, knowledge, questions):
-    found = calibrate_gate(knowledge, questions)
+    found = calibrate(knowledge, questions)
     assert (found.questions, found.off_topic) == (12, 64)
     assert found.gate.kept.mean == found.gate.refused.mean == found.gate.auc.mean == 1
     gated = opened(tmp_path / "index", gate_cosine=found.gate.cosine)
@@ -47,7 +47,7 @@ def test_a_gate_lets_own_questions_in_and_others_not(tmp_path, knowledge, questi
 
 
 def test_what_a_gate_cannot_see_is_measured(knowledge, questions):
-    seen = calibrate_gate(knowledge, questions).gate.missing
+    seen = calibrate(knowledge, questions).gate.missing
     assert (seen.auc.mean, seen.refused.mean) == (1, 1)
     copies = [
         Document(f"{name}{i}", f"Gauge{i} reads the water level of harbour{i}.", "", "")
@@ -55,14 +55,14 @@ def test_what_a_gate_cannot_see_is_measured(knowledge, questions):
         for i in range(12)
     ]
     knowledge.sync(copies)
-    unseen = calibrate_gate(knowledge, questions).gate.missing
+    unseen = calibrate(knowledge, questions).gate.missing
     assert (unseen.auc.mean, unseen.refused.mean) == (pytest.approx(0.5), 0)
 
 
 def test_other_questions_may_be_given(tmp_path, knowledge, questions):
     others = tmp_path / "others.txt"
     others.write_text("\n".join(f"The water level of harbour{i}?" for i in range(9)) + "\n\n")
-    found = calibrate_gate(knowledge, questions, others)
+    found = calibrate(knowledge, questions, others)
     assert found.off_topic == 9
     assert found.gate.auc.mean < 0.5
     assert found.gate.refused.mean == 0
@@ -72,14 +72,14 @@ def test_what_cannot_be_calibrated_with_is_refused(tmp_path, knowledge, question
     few = tmp_path / "few.txt"
     few.write_text("One?\nTwo?\n")
     with pytest.raises(InputError, match=r"few.txt' holds 2 questions to calibrate with, expected 8"):
-        calibrate_gate(knowledge, questions, few)
+        calibrate(knowledge, questions, few)
     with pytest.raises(InputError, match="keep 0 is no share"):
-        calibrate_gate(knowledge, questions, keep=0)
+        calibrate(knowledge, questions, keep=0)
     with pytest.raises(DataError, match="names document 'd0', which does not exist"):
-        calibrate_gate(opened(tmp_path / "empty"), questions)
+        calibrate(opened(tmp_path / "empty"), questions)
     unnamed = tmp_path / "unnamed.jsonl"
     rows = [{"id": str(i), "question": "?", "answers": ["x"], "doc_ids": []} for i in range(9)]
     unnamed.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(InputError, match=r"is empty; fill it with `lorag index FOLDER`"):
-        calibrate_gate(opened(tmp_path / "empty"), unnamed)
-    assert calibrate_gate(knowledge, unnamed).gate.missing is None
+        calibrate(opened(tmp_path / "empty"), unnamed)
+    assert calibrate(knowledge, unnamed).gate.missing is None

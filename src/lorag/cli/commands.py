@@ -332,10 +332,10 @@ def search(
     with translated_errors(), progress_bars() as progress:
         chosen, meant = Workspace().chosen(), read_pairs(where or ())
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
-        place = place_with_index(store)
-        knowledge = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
-    with translated_errors():
-        hits = knowledge.retrieve([query], k, meant)[0]
+        place, chunks = place_with_index(store), chosen.chunks
+        hits = build.search(
+            query, place, k, where=meant, by=embedder, chunks=chunks, retrieval=retrieval, progress=progress
+        )
     if json:
         print_json([hit.cited() for hit in hits])
         return

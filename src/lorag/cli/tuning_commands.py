@@ -125,13 +125,13 @@ def calibrate(
 ) -> None:
     """Find the cosine below which a question is not about the documents; search and chat then refuse it."""
     from lorag import build
-    from lorag.workflows.calibrate import calibrate_gate
+    from lorag.workflows.calibrate import calibrate as run_calibration
 
     workspace = Workspace()
     with translated_errors(), progress_bars() as progress:
         chosen = workspace.chosen()
         knowledge = build.knowledge(place_with_index(store), embedder, chosen.chunks, progress=progress)
-        found = calibrate_gate(knowledge, questions, off_topic, keep)
+        found = run_calibration(knowledge, questions, off_topic, keep)
         if not dry_run:
             workspace.choose(replace(chosen, retrieval=replace(chosen.retrieval, gate_cosine=found.gate.cosine)))
     if json:

@@ -8,7 +8,8 @@ from pathlib import Path
 from lorag.errors import InputError
 from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.examples import check_evidence, read_examples
-from lorag.evaluation.search.relevance_threshold import Gate, Nearest, calibrate, off_topic_questions
+from lorag.evaluation.search import relevance_threshold
+from lorag.evaluation.search.relevance_threshold import Gate, Nearest, off_topic_questions
 from lorag.evaluation.statistics import FEWEST_CLUSTERS
 from lorag.files import read_text
 from lorag.retrieval.knowledge import Knowledge
@@ -26,7 +27,7 @@ class Calibrated:
     off_topic: int
 
 
-def calibrate_gate(
+def calibrate(
     knowledge: Knowledge, questions: Path | str, off_topic: Path | str | None = None, keep: float = GATE_KEEP
 ) -> Calibrated:
     """The gate for this index that lets a share ``keep`` of the questions in.
@@ -54,7 +55,7 @@ def calibrate_gate(
         )
     ]
     away = [Nearest(sides.dense[0].score) for sides in knowledge.candidates(others)]
-    return Calibrated(calibrate(own, away, keep), len(own), len(away))
+    return Calibrated(relevance_threshold.calibrate(own, away, keep), len(own), len(away))
 
 
 def _elsewhere(sides: SearchResults, example: Example) -> float | None:

@@ -280,7 +280,7 @@ def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:
 
     if device == "cuda":
         return "bfloat16"
-    units = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not know
+    units: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch do not know
     if units.get("architecture") == "x86_64":
         return "bfloat16" if units.get("amx_bf16") or units.get("avx512_bf16") else "float32"
     seconds: dict[torch.dtype, float] = {}

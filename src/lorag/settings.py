@@ -132,7 +132,7 @@ class RetrievalSettings:
 
     candidates: int = 100
     """Chunks taken from each of dense and lexical search before they are fused. The last of them counts as 0 in the
-    convex fusion; 50 and 100 cannot be told apart in measurements (docs/log.md)."""
+    convex fusion; 50 and 100 do not differ in measurements (docs/log.md)."""
     dense_weight: float = 0.5
     """Share of the dense side in the fusion; flat around 0.4 to 0.5 in measurements. 1 searches by meaning alone and 0
     by words alone: hits then come with the scores of that side."""
@@ -146,7 +146,7 @@ class RetrievalSettings:
     """Least cosine of the question and the nearest passage of all; below it nothing is returned: the question is about
     something else. `lorag calibrate` finds the value for an embedder and its documents. None lets every question in."""
     reranker: str | None = None
-    """Catalogue name or folder of a cross-encoder that orders the best hits anew; None: they stay as they are fused.
+    """Catalogue name or folder of a cross-encoder that reorders the best hits; None: they stay as they are fused.
     It costs a model call a passage, some 20 to 60 ms on one core."""
     rerank_weight: float = 0.7
     """Share of the reranker in the new order, beside the score by which search found a passage, both brought to 0 to 1
@@ -219,8 +219,8 @@ class ChatSettings:
     blocked_words: tuple[str, ...] = ()
     """Words and phrases for which a question is refused, and which are masked in an answer."""
     cache_similarity: float | None = None
-    """Least cosine at which a question gets the answer of an earlier one; None answers every question anew. Above 0.95
-    only small differences in wording are taken for the same; far below, different questions are (docs/answering.md)."""
+    """Least cosine at which a question gets the answer of an earlier one; None keeps no answers. Above 0.95 only small
+    differences in wording are taken for the same; far below, different questions are (docs/answering.md)."""
     history_tokens: int = 1024
     """Room for earlier turns in a prompt, in the language model's tokens; the oldest questions go first, whole with
     their answers."""

@@ -113,7 +113,7 @@ class Hit:
     via: Via
 
     def cited(self) -> dict[str, str | int | float]:
-        """Where the passage stands, what it says and how well it fits, as JSON takes it."""
+        """Where the passage stands, its text and how well it fits, as JSON takes it."""
         chunk = self.chunk
         return {
             **{"document_id": chunk.document_id, "place": chunk.place, "start": chunk.start, "end": chunk.end},

@@ -82,9 +82,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(read_text(path))
     except ValueError as error:
-        raise DataError(path, f"is no JSON ({error}); repair it, or delete it to go back to the defaults") from error
+        raise DataError(
+            path, f"is not valid JSON ({error}); repair it, or delete it to go back to the defaults"
+        ) from error
     if not isinstance(value, dict):
-        raise DataError(path, "is no JSON object; delete it to go back to the defaults")
+        raise DataError(path, "is not a JSON object; delete it to go back to the defaults")
     return value
 
 

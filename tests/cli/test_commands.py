@@ -184,7 +184,7 @@ def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, sm
     (here / ".lorag" / "settings.json").write_text("{")
     for command in (("search", "x"), ("ask", "x"), ("index", "docs"), ("calibrate", "--questions", "qa.jsonl")):
         wrong = lorag(*command)
-        assert (wrong.exit_code, "settings.json: is no JSON" in wrong.stderr.replace("\n", "")) == (2, True)
+        assert (wrong.exit_code, "settings.json: is not valid JSON" in wrong.stderr.replace("\n", "")) == (2, True)
 
 
 def test_tune_writes_what_every_command_then_keeps_to(here, embedder):
@@ -304,7 +304,7 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     other = lorag("finetune", "other.jsonl", *options)
     assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
-    assert (wrong.exit_code, "is no adapter of Lorag" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "is not an adapter of Lorag" in wrong.output) == (2, True)
 
 
 def test_training_data_is_checked_and_converted(here, smollm_folder):
@@ -434,8 +434,8 @@ def test_models_are_listed(smollm_folder):
         (["models", "fetch", "qwen"], "unknown model 'qwen'"),
         (["models", "path", "smolm2-135m"], "did you mean smollm2-135m"),
         (["finetune", "chat.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
-        (["export", "docs", "--out", "x"], "is no adapter of Lorag"),
-        (["finetune", "chat.jsonl", "--continue", "docs"], "is no adapter of Lorag"),
+        (["export", "docs", "--out", "x"], "is not an adapter of Lorag"),
+        (["finetune", "chat.jsonl", "--continue", "docs"], "is not an adapter of Lorag"),
         (["finetune", "chat.jsonl", "--auto", "--dry-run"], "--auto prints its plan before it trains"),
         (["finetune", "chat.jsonl", "--budget", "0"], "minutes 0.0 is not above 0"),
         (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),

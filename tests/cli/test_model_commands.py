@@ -79,7 +79,7 @@ def test_a_model_of_the_catalogue_is_removed(lorag, tmp_path):
 def test_what_cannot_be_fetched_is_refused(lorag, tmp_path):
     assert "a name itself" in lorag("fetch", "owner/bge-like", "--from", str(tmp_path)).stderr
     assert "kind 'chat' is none of llm" in lorag("fetch", "owner/bge-like", "--kind", "chat").stderr
-    assert "is no folder" in lorag("fetch", "minilm-l6", "--from", str(tmp_path / "none")).stderr
+    assert "is not a folder" in lorag("fetch", "minilm-l6", "--from", str(tmp_path / "none")).stderr
 
 
 def test_the_bill_of_materials_is_printed(lorag):

@@ -130,7 +130,7 @@ def test_where_llama_cpp_cannot_take_part_transformers_answers_and_it_is_said(tr
         build.answering_model("smollm2-135m", folder, "llama.cpp")
     with pytest.raises(InputError, match=r"engine 'vllm' is none of auto, transformers, llama.cpp"):
         build.answering_model("smollm2-135m", engine="vllm")
-    with pytest.raises(DataError, match="is no adapter of Lorag"):
+    with pytest.raises(DataError, match="is not an adapter of Lorag"):
         build.answering_model("smollm2-135m", folder.parent)
 
 

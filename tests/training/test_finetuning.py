@@ -140,7 +140,7 @@ def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):
         FinetuneSettings(epochs=0)
     with pytest.raises(InputError, match="max_tokens 1 is below 2"):
         FinetuneSettings(max_tokens=1)
-    with pytest.raises(DataError, match="is no adapter of Lorag"):
+    with pytest.raises(DataError, match="is not an adapter of Lorag"):
         read_adapter(tmp_path)
     (tmp_path / "lorag.json").write_text('{"base": "x"}')
     with pytest.raises(DataError, match="is not a manifest this version reads"):

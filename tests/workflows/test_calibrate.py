@@ -73,7 +73,7 @@ def test_what_cannot_be_calibrated_with_is_refused(tmp_path, knowledge, question
     few.write_text("One?\nTwo?\n")
     with pytest.raises(InputError, match=r"few.txt' holds 2 questions to calibrate with, expected 8"):
         calibrate(knowledge, questions, few)
-    with pytest.raises(InputError, match="keep 0 is no share"):
+    with pytest.raises(InputError, match="keep 0 is not a share"):
         calibrate(knowledge, questions, keep=0)
     with pytest.raises(DataError, match="names document 'd0', which does not exist"):
         calibrate(opened(tmp_path / "empty"), questions)

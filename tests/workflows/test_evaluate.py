@@ -159,7 +159,7 @@ def test_what_cannot_be_scored_is_refused(tmp_path):
         check_tasks(tmp_path / "empty", "lora")
     with pytest.raises(InputError, match="does not see the virtual tokens of a prefix; leave the tasks out"):
         check_tasks(tmp_path, "prefix")
-    with pytest.raises(DataError, match="is no adapter of Lorag"):
+    with pytest.raises(DataError, match="is not an adapter of Lorag"):
         evaluate(tmp_path, tmp_path)
 
 

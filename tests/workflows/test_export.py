@@ -183,7 +183,7 @@ def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
         export(lora, tmp_path / "a", form="onnx")
     with pytest.raises(InputError, match="precision 'q8_0' is none of f32, f16, bf16, in which merged"):
         export(lora, tmp_path / "a", precision="q8_0")
-    with pytest.raises(InputError, match="is there already; choose another with --out"):
+    with pytest.raises(InputError, match="exists; choose another with --out"):
         export(lora, lora)
     shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
     other = Gemma2ForCausalLM(Gemma2Config(vocab_size=300, head_dim=16, num_key_value_heads=2, **shape))

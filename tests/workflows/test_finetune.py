@@ -205,7 +205,7 @@ def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings,
     refused(ModelError, "was trained on 'smollm2-135m' with the weights .*, and 'qwen", model="qwen2.5-coder-0.5b")
     refused(InputError, "trained with rank 16 and cannot be continued with 8", settings=FinetuneSettings(rank=8))
     refused(InputError, "method lora and cannot be continued with dora", settings=FinetuneSettings(method="dora"))
-    refused(InputError, "is no adapter of Lorag", continue_from=tmp_path)
+    refused(InputError, "is not an adapter of Lorag", continue_from=tmp_path)
     refused(InputError, "replay_share 1.5 is not between 0 and 1", replay_share=1.5)
     whole = tmp_path / "whole"
     whole.mkdir()

@@ -253,6 +253,6 @@ class Reply:
 
 
 def _said(answer: Answer) -> Generator[str, None, Answer]:
-    """An answer that is there already, in one piece."""
+    """A remembered answer, in one piece."""
     yield answer.text
     return answer

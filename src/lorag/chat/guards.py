@@ -1,4 +1,4 @@
-"""A list of words that are neither asked nor said: a question that holds one is refused, in an answer it is masked.
+"""A list of blocked words: a question that holds one is refused, in an answer it is masked.
 
 Words are compared whole and in any case; a phrase may stand with other white space between its words. Not here:
 meaning. Whoever writes a word in another way gets past a list.
@@ -59,5 +59,5 @@ class WordGuard:
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """The words or phrases of a text file, one a line; blank lines are passed over."""
+    """The words or phrases of a text file, one per line; blank lines are skipped."""
     return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())

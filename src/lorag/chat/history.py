@@ -55,11 +55,11 @@ def read_history(path: Path) -> list[Message]:
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(path, "is no history of `lorag chat`; choose another file with --history") from error
     if any(turn.role not in ("user", "assistant") or not isinstance(turn.content, str) for turn in turns):
-        raise DataError(path, "holds turns that are neither the user's nor the assistant's; choose another file")
+        raise DataError(path, "holds turns of other roles than user and assistant; choose another file")
     return turns
 
 
 def write_history(path: Path, history: Sequence[Message]) -> None:
-    """Puts all turns in the place of what ``path`` held."""
+    """Replaces the contents of ``path`` with all turns."""
     turns = [{"role": message.role, "content": message.content} for message in history]
     write_whole(path, dump({"messages": turns}) + "\n")

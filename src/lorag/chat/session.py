@@ -1,4 +1,4 @@
-"""A conversation with a chatbot as it goes on: what was said so far, and the last answer."""
+"""A conversation with a chatbot: the turns so far, and the last answer."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ EngineName = Annotated[
 ]
 Blocked = Annotated[
     Path | None,
-    typer.Option("--blocked", help="A file of words, one a line: neither asked for nor said."),
+    typer.Option("--blocked", help="A file of blocked words, one per line."),
 ]
 PromptFile = Annotated[
     Path | None,

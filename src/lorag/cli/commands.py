@@ -107,7 +107,7 @@ def run() -> None:
 @app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")
 def compare(
     documents: Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")],
-    questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")],
+    questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one per line.")],
     train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
     update: Annotated[
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
@@ -245,12 +245,12 @@ def export(
 @app.command(epilog="Example: lorag index docs/")
 def index(
     documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Make a new index in the place of the old one.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the index with a new one.")] = False,
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
     ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Embed every text anew; keep and take no vectors of other runs.")
+        bool, typer.Option("--no-cache", help="Embed every text again, without the cache of vectors.")
     ] = False,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: IndexOption = None,

@@ -56,7 +56,7 @@ def translated_errors() -> Iterator[None]:
     except LoragError as error:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing finished is lost, the same command goes on from there", FAILED)
+        _fail("interrupted; nothing finished is lost, run the same command again to resume", FAILED)
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except Exception as error:  # noqa: BLE001 - whoever runs a command can do nothing with a traceback

@@ -27,7 +27,7 @@ Search = Annotated[
 ]
 Rerank = Annotated[
     bool | None,
-    typer.Option("--rerank/--no-rerank", help="Let a cross-encoder order the best passages anew; slower."),
+    typer.Option("--rerank/--no-rerank", help="Let a cross-encoder reorder the best passages; slower."),
 ]
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")

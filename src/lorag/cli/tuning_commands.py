@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lorag.workflows.finetune_embedder import FinetunedEmbedder
     from lorag.workflows.tune import Tuned
 
-Questions = Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one a line.")]
+Questions = Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one per line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Measure, and leave the settings as they are.")]
 
 
@@ -89,7 +89,7 @@ def _print_tried(found: Tuned) -> None:
         output.print(f"Take {best}: best on the first half of the questions, and {gain} over the default.")
     else:
         output.print(
-            f"No difference can be told: the default stays. {best.capitalize()} did best on the first half of the"
+            f"No difference is significant: the default stays. {best.capitalize()} did best on the first half of the"
             f" questions, and {gain}; about {choice.needed} questions in all would tell."
         )
     if found.rerank_gain is not None:
@@ -115,7 +115,7 @@ def _print_prompt(found: TunedPrompt) -> None:
 def calibrate(
     questions: Questions,
     off_topic: Annotated[
-        Path | None, typer.Option(help="Questions on other things, one a line; else everyday questions.")
+        Path | None, typer.Option(help="Questions about other subjects, one per line (default: everyday questions).")
     ] = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: IndexOption = None,
@@ -211,7 +211,7 @@ def _print_embedder(done: FinetunedEmbedder, documents: Path) -> None:
         output.print(f"Take it: lorag index {documents} --embedder {done.folder} --rebuild", markup=False)
         output.print("A gate that was calibrated belongs to the other embedder: calibrate again.")
     else:
-        output.print("Not recommended: no gain over each of the others can be told.")
+        output.print("Not recommended: no significant gain over each of the others.")
 
 
 def _shown(estimate: Estimate) -> str:

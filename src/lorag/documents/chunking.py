@@ -83,7 +83,7 @@ def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit:
 
 
 def searched_text(chunk: Chunk) -> str:
-    """What is embedded and indexed: the heading path, the header of the table that goes on here, and the passage."""
+    """What is embedded and indexed: the heading path, the header of a table that continues here, and the passage."""
     return "\n".join(part for part in (chunk.heading, chunk.table_header, chunk.text) if part)
 
 

@@ -185,7 +185,7 @@ def _unicode(text: str) -> str:
 
 def _require_size(path: Path, max_bytes: int) -> None:
     if not path.is_file():
-        raise DataError(path, "no such file" if not path.exists() else "is no file that can be read; take it out")
+        raise DataError(path, "no such file" if not path.exists() else "is not a readable file; remove it")
     size = path.stat().st_size
     if size == 0:
         raise DataError(path, "is empty; fill it or take it out of the folder")

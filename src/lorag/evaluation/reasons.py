@@ -32,7 +32,7 @@ def reasons(
     choice: Choice,
     settings: VerdictSettings,
 ) -> list[str]:
-    """Sentences, each opening with its term; what was not measured is said to be so."""
+    """Sentences, each opening with its term; what was not measured is named as such."""
     present = {arm.arm: arm for arm in arms if arm.moment == moment}
     pairs = [difference for difference in differences if difference.moment == moment]
     return [
@@ -57,7 +57,7 @@ def _external_knowledge(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDiffer
             )
     missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms]
     if missing:
-        found.append(f"External knowledge: not measured, so that nothing is said of it: {listing(missing)}.")
+        found.append(f"External knowledge: not measured: {listing(missing)}.")
     for arm in (RETRIEVAL, BOTH):
         if arm in arms:
             found += _retrieval(arms[arm])

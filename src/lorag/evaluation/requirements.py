@@ -17,7 +17,7 @@ _COSTS = {
     "prompt_tokens": "prompt_tokens",
     "completion_tokens": "completion_tokens",
 }
-"""What is no share of questions: names, and where an ``ArmResult`` holds it."""
+"""Measures that are not shares of questions: names, and where an ``ArmResult`` holds it."""
 _AFTER_AN_UPDATE = {"uptake", "stale", "accuracy_new", "accuracy_unchanged"}
 _ALIASES = {"fresh": "stale<=0.05"}
 _FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<limit>[0-9.]+)\s*(?P<percent>%?)\s*")

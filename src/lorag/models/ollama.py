@@ -56,7 +56,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str, str, str, str
     for content in _CONTENTS:
         gap, found, text = text.partition(content)
         if not found:
-            raise ModelError("the chat template has no form for Ollama, because it changes what is said")
+            raise ModelError("the chat template cannot be written for Ollama, because it changes the text of messages")
         gaps.append(gap)
     before, to_first, to_answer, to_second = gaps
     if to_answer != text:

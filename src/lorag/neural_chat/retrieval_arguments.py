@@ -96,7 +96,7 @@ def plan(args: Mapping[str, Any]) -> Plan:
 def prepare(asked: Plan) -> None:
     """The index holds the documents: those given beside those it has, or, without ``append``, what it has already.
 
-    A file that cannot be read, and an index that is not in step with the documents, are said in a warning.
+    A file that cannot be read, and an index that is not in step with the documents, give a warning.
     """
     documents = [document for path in asked.inputs for document in _documents(path)]
     knowledge = build.knowledge(asked.place, asked.embedder, asked.chunks)
@@ -105,7 +105,7 @@ def prepare(asked: Plan) -> None:
     elif not knowledge.holds(documents):
         warnings.warn(
             f"{str(asked.place)!r} holds other documents than {', '.join(asked.inputs)} and is used as it is; set"
-            " append to True to add them, or take the folder away to make it anew",
+            " append to True to add them, or delete the folder to build it again",
             stacklevel=3,
         )
 

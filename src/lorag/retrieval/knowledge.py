@@ -50,7 +50,7 @@ class SyncReport:
     """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards.
 
     ``kept`` are the ids of documents that stay as they were because their file could not be read. ``recall`` is how
-    many of the ten nearest passages dense search finds, where it became approximate or its index was made anew.
+    many of the ten nearest passages dense search finds, where it became approximate or its index was rebuilt.
     """
 
     added: int
@@ -297,7 +297,7 @@ class Knowledge:
         """Removes chunks that are neither wanted nor in the manifest; returns the document versions that stay.
 
         What a killed ``sync`` had stored for documents that are still wanted is kept: a commit of the store holds
-        whole documents, so a version that is there at all is there completely.
+        whole documents, so a version is stored whole or not at all.
         """
         stored = self._store.versions()
         leftovers = stored - wanted - _versions(entries)

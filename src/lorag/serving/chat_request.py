@@ -104,11 +104,11 @@ def not_served(name: str, model: str) -> HttpError:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    """The fields that have a value. Raises ``HttpError`` for a body that is no JSON object of Unicode texts."""
+    """The fields that have a value. Raises ``HttpError`` for a body that is not a JSON object of Unicode texts."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise HttpError(400, f"the body is no JSON: {error}") from error
+        raise HttpError(400, f"the body is not valid JSON: {error}") from error
     if not isinstance(given, dict):
         raise HttpError(400, f"the body is a JSON {type(given).__name__}, expected an object")
     for name, value in given.items():

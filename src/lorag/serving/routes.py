@@ -37,7 +37,7 @@ _SECONDS_TO_SEND = 60
 """Longest time that a client has to send its request."""
 _GONE = 499
 """The status of a request whose client went away: nobody reads it."""
-_FAILED = "the answer failed; the server's log says why"
+_FAILED = "the answer failed; see the server's log"
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}
 
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from lorag.errors import InputError
 
 _SECONDS_TO_FINISH = 5
-"""Time that answers on their way have when the server is told to stop."""
+"""Time that answers on their way have when the server is asked to stop."""
 
 
 def listen(host: str, port: int, key: str | None) -> socket.socket:

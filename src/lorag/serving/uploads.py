@@ -1,6 +1,6 @@
 """Uploads: one document into the folder and the index, or out of both.
 
-The folder is the one that the index was made of: so a later `lorag index FOLDER` finds what is there already. A file is
+The folder is the one that the index was made of: so a later `lorag index FOLDER` finds the same files. A file is
 written under a hidden name, read as a document, and only then takes its place; then the index follows in one commit.
 """
 
@@ -50,7 +50,7 @@ class Uploads:
     def __post_init__(self) -> None:
         """Refuses a folder that is none."""
         if not self.folder.is_dir():
-            raise InputError(f"{str(self.folder)!r} is no folder; give the one of which the index is made")
+            raise InputError(f"{str(self.folder)!r} is not a folder; give the one of which the index is made")
 
     def put(self, name: str, content: bytes) -> dict[str, Any]:
         """Stores a document, over an older one of the name, and says what became of it.

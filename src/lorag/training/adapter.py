@@ -123,7 +123,7 @@ def read_adapter(folder: Path) -> Adapter:
     """The adapter in ``folder``. Raises ``DataError`` when there is none, or it is not whole."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(folder, f"is no adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
+        raise DataError(folder, f"is not an adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
     try:
         fields = json.loads(path.read_text())
         measured = fields["forgetting"]
@@ -163,7 +163,7 @@ def require_base(adapter: Adapter, base: str, base_weights: str) -> None:
         raise ModelError(
             f"the adapter in {adapter.folder!r} was trained on {adapter.base!r} with the weights"
             f" {adapter.base_weights}, and {base!r} has the weights {base_weights}; name its own base with --model, or"
-            " train it anew"
+            " train it again"
         )
 
 

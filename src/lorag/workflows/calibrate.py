@@ -32,12 +32,12 @@ def calibrate(
 ) -> Calibrated:
     """The gate for this index that lets a share ``keep`` of the questions in.
 
-    ``questions`` is a qa.jsonl, of which those with answers are taken. ``off_topic`` holds a question a line that the
-    documents have nothing to do with; without it a bundled list of everyday questions is taken. Raises ``InputError``
-    for fewer than 8 questions of either kind, and for an index without passages.
+    ``questions`` is a qa.jsonl, of which those with answers are taken. ``off_topic`` holds questions about other
+    subjects, one per line; without it, a bundled list of everyday questions is taken. Raises ``InputError`` for fewer
+    than 8 questions of either kind, and for an index without passages.
     """
     if not 0 < keep <= 1:
-        raise InputError(f"keep {keep!r} is no share of questions, expected more than 0 and at most 1")
+        raise InputError(f"keep {keep!r} is not a share of questions, expected more than 0 and at most 1")
     path = Path(questions)
     examples = [example for example in read_examples(path) if example.answers]
     check_evidence(examples, knowledge.documents(), path)

@@ -129,7 +129,7 @@ def _fill(
     progress: Progress,
     show: Callable[[Comparison], None] | None,
 ) -> None:
-    """Indexes, asks and trains until ``log`` holds every row; what is there already is kept.
+    """Indexes, asks and trains until ``log`` holds every row; finished rows are kept.
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """

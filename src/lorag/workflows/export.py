@@ -71,7 +71,7 @@ def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -
             f"a {trained.method} of virtual tokens stands before the weights and cannot be merged into them"
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{str(target)!r} is there already; choose another with --out")
+        raise InputError(f"{str(target)!r} exists; choose another with --out")
     require_writable(target.absolute().parent)
 
 

@@ -39,8 +39,8 @@ def index(
     """The index at ``place`` holds every document that can be read; what could not be is in ``loaded.refused``.
 
     A refused file that the index holds from an earlier time stays in it. ``rebuild`` makes a new index, without such
-    files, and puts it in the place of the old one when it is complete. Raises ``InputError`` when much of what the
-    index holds is not there any more, unless ``allow_removals``.
+    files, and replaces the old one with it when it is complete. Raises ``InputError`` when much of what the
+    index holds is gone, unless ``allow_removals``.
     """
     loaded = load_documents(documents)
     vectors = build.embedder(embedder, progress, cache)

@@ -1,4 +1,4 @@
-"""JSON and JSONL: a document a row, with the text under ``doc`` or ``content`` and its name under ``doc_id`` or
+"""JSON and JSONL: a document per row, with the text under ``doc`` or ``content`` and its name under ``doc_id`` or
 ``link``.
 """
 

@@ -1,6 +1,6 @@
 """A cache with room behind its rows: a step writes its own token and copies none of those before it.
 
-The library's own cache joins all keys and values anew for every token, which for a batch with passages moves more
+The library's own cache copies all keys and values for every token, which for a batch with passages moves more
 memory than the weights do.
 """
 

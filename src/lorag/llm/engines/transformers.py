@@ -1,7 +1,7 @@
 """The reference engine: a causal model of the transformers library, on a CPU or a GPU, with or without an adapter.
 
 One loop decodes for streaming and for batches, so that both give the same text. In a batch, what prompts begin with
-alike is computed once, and rows leave as soon as they end; a stream goes on from where the last one agrees with it.
+alike is computed once, and rows leave as soon as they end; a stream continues where the last one agrees with it.
 The lock is held for one step at a time: a stream nobody reads on blocks nothing. Adapters stay unmerged unless asked:
 the base loaded once serves every arm, and what an arm adds is exactly its adapter. Not here: quantised kernels of our
 own, several machines.

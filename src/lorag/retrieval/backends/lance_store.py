@@ -39,7 +39,7 @@ _KEEP_VERSIONS = timedelta(hours=1)
 _VECTORS = "vectors_of_"
 """Names an approximate index, together with the rows it was made for."""
 _GROWTH = 2
-"""An index was made for so many rows; from this many times as many on it is made anew."""
+"""An index was made for so many rows; from this many times as many, it is rebuilt."""
 _PROBES = 20
 """Partitions of the index that are searched. There are as many as the square root of the rows."""
 _REFINE = 2
@@ -99,7 +99,7 @@ class LanceStore:
             raise StoreError(f"{str(folder)!r} holds vectors of length {found}, expected {dim}; choose another folder")
 
     def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32], texts: Sequence[str]) -> None:
-        """See ``Store``. The n-th text of a chunk takes the place of its n-th text that is there already."""
+        """See ``Store``. The n-th text of a chunk replaces its n-th stored text."""
         import pyarrow as pa  # type: ignore[import-untyped]
 
         if vectors.shape != (len(chunks), self.dim) or len(texts) != len(chunks):

@@ -202,7 +202,7 @@ class Database:
 
 
 def rebuild_command(database: Database) -> str:
-    """The command that makes the index anew, but for a password."""
+    """The command that rebuilds the index, without the password."""
     return f"lorag index DOCS --store {database} --rebuild"
 
 

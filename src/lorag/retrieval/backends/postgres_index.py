@@ -20,7 +20,7 @@ from lorag.types import Entry, Where
 _WAIT_SECONDS = 60.0
 """How long a second writer waits for the first."""
 _PGVECTOR = (0, 8)
-"""The first version that goes on searching where deleted rows leave too few."""
+"""The first version that continues the search where deleted rows leave too few."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def _as_glob(pattern: str) -> str:
 def require_same(what: str, found: Mapping[str, str], wanted: Mapping[str, str], rebuild: str) -> None:
     """Raises ``StoreError`` with every difference between what an index was made with and what is ``wanted``.
 
-    ``what`` names the index, ``rebuild`` is the command that makes it anew: with the embedder where that differs.
+    ``what`` names the index, ``rebuild`` is the command that rebuilds it: with the embedder where that differs.
     """
     differences = [
         f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key, 'unknown')}"

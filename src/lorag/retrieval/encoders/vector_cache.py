@@ -114,7 +114,7 @@ class CachedEmbedder:
             told = f"the cache of vectors {str(self._path)!r} cannot be used ({error})"
             if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 self._path.unlink(missing_ok=True)
-                told += " and was removed; the next run makes it anew"
+                told += " and was removed; the next run rebuilds it"
             warnings.warn(f"{told}; passages are embedded without it", stacklevel=2)
             return None
 

@@ -1,7 +1,7 @@
 """Training conversations, read from whatever they were written in and written in one canonical form.
 
 There is one reading, which says of every row what it became: a conversation, or the reason why it is none. Training
-takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it out and says so.
+takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it out with a message.
 """
 
 from __future__ import annotations

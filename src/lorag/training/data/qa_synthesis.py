@@ -80,7 +80,7 @@ def synthesize(
 ) -> Synthesis:
     """Pairs about every chunk, by ``rules`` and by ``model``; questions in ``exclude`` are never among them.
 
-    ``log`` keeps what the model wrote about each passage, so that the same call goes on after a kill.
+    ``log`` keeps what the model wrote about each passage, so that the same call resumes after a kill.
     """
     written = _all_written(chunks, model, ask, pairs, log, progress) if model is not None else {}
     seen = {_plain(question) for question in exclude}

@@ -1,6 +1,6 @@
 """Rows of training data from files, folders and hubs, each with the place it stands at.
 
-What is wrong with one row (broken JSON, a missing cell) is said of that row and the others are read; what is wrong
+What is wrong with one row (broken JSON, a missing cell) is reported for that row and the others are read; what is wrong
 with a whole file (no such file, not UTF-8, an open quotation mark) raises. What a row means is not decided here.
 """
 
@@ -135,7 +135,7 @@ def _delimiter(text: str) -> str:
 
 def _hub_rows(name: Path) -> Iterator[DataRow]:
     """The rows of a data set's ``train`` split, or of its only one; ``line`` counts them from 1."""
-    here = f"{name} is no file or folder here"
+    here = f"{name} is not a file or folder here"
     datasets = require("datasets", "hub", f"{here}; reading it from the hub")
     try:
         splits = datasets.load_dataset(name.as_posix())

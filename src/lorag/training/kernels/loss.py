@@ -75,7 +75,7 @@ def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
     """``fused_loss`` where it equals ``plain_loss`` on ``rows``, in value and in gradient; else ``plain_loss``.
 
     On a GPU it is recorded and replayed, except under ``torchrun``, whose processes talk to each other meanwhile. A
-    failed proof is a warning: training goes on, slower.
+    failed proof is a warning: training continues, slower.
     """
     if not supports(model):
         return plain_loss

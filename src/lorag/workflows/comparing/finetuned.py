@@ -118,7 +118,7 @@ def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetune
 
 
 def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
-    """Asks the finetunes that follow the update, without sources; what is to be told of them."""
+    """Asks the finetunes that follow the update, without sources; returns notes about them."""
     if finetuned.model.adapter is not None:
         finetuned.engine.weights.detach(finetuned.model.adapter)
     followed = follow(finetuned.first, inputs, finetuned.engine, scene)

@@ -68,7 +68,7 @@ class First:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The finetunes that follow the update, by arm, and what is to be told of them."""
+    """The finetunes that follow the update, by arm, and notes about them."""
 
     adapters: dict[str, Adapter]
     notes: tuple[str, ...]

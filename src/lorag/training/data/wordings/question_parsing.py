@@ -92,7 +92,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A request: ``what`` is the thing that is to be told ("the price of X"), or a clause ("when X was made")."""
+    """A request: ``what`` is the thing asked for ("the price of X"), or a clause ("when X was made")."""
 
     what: str
     is_clause: bool
@@ -114,7 +114,7 @@ def parse_question(text: str) -> Asked | None:
 
 
 def parse_request(text: str) -> Requested | None:
-    """What a request asks to be told; None where it is none, or its object is unclear."""
+    """The request in a text; None where it is none, or its object is unclear."""
     flat = " ".join(text.split())
     match = _REQUEST.fullmatch(flat.rstrip(".?!"))
     if match is None or is_foreign(flat) or re.search(r"[.!?;] ", flat):

@@ -27,8 +27,8 @@ def test_what_was_chosen_is_read_again_and_only_that_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is no JSON"),
-        ("[]", "is no JSON object"),
+        ("{", "is not valid JSON"),
+        ("[]", "is not a JSON object"),
         ('{"retrival": {}}', "unknown key 'retrival', expected 'chunks' and 'retrieval'"),
         ('{"chunks": {"size": 1}}', r"\['size'\] is no ChunkSettings, expected some of max_tokens"),
         ('{"chunks": 256}', "256 is no ChunkSettings"),

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,20 +27,20 @@ REPLACED = {
 }
 
 
-def texts(path: Path) -> list[tuple[int, str]]:
-    """The strings of a module, or the lines of a page, with their line numbers."""
-    if path.suffix == ".md":
-        return list(enumerate(path.read_text().splitlines(), start=1))
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return [(n.lineno, n.value) for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+@cache
+def public_texts() -> dict[str, str]:
+    """The strings of every module and the lines of every page, by their places."""
+    found = {}
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found[f"{path.relative_to(ROOT)}:{node.lineno}:{node.col_offset}"] = node.value
+    for page in PAGES:
+        found |= {f"{page.relative_to(ROOT)}:{n}": line for n, line in enumerate(page.read_text().splitlines(), 1)}
+    return found
 
 
 @pytest.mark.parametrize("phrase", REPLACED)
 def test_replaced_phrases_do_not_come_back(phrase):
-    found = [
-        f"{path.relative_to(ROOT)}:{line}"
-        for path in [*SOURCE.rglob("*.py"), *PAGES]
-        for line, text in texts(path)
-        if re.search(phrase, text)
-    ]
+    found = [place for place, text in public_texts().items() if re.search(phrase, text)]
     assert not found, f"say: {REPLACED[phrase]}"

@@ -78,6 +78,7 @@ app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl 
     tuning_commands.finetune_embedder
 )
 app.command(epilog="Example: lorag evaluate adapters/support --tasks tasks/")(evaluate_command.evaluate)
+app.command(epilog="Example: lorag review run/")(evaluate_command.review)
 app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serve_command.serve)
 
 _LISTED = 20

@@ -1,4 +1,4 @@
-"""``lorag evaluate``: what was trained is scored on tasks of lm-evaluation-harness."""
+"""``lorag evaluate`` scores trainings on tasks of lm-evaluation-harness; in ``lorag review`` people mark answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorag.cli.assistant_options import Model
-from lorag.cli.screen import Json, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.screen import (
+    Json,
+    output,
+    print_json,
+    print_note,
+    print_source,
+    print_table,
+    print_warning,
+    progress_bars,
+    translated_errors,
+)
+from lorag.errors import InputError
 
 if TYPE_CHECKING:
     from lorag.evaluation.lm_eval_harness import TaskChange
+    from lorag.evaluation.marks.marking import BlindAnswer, Mark
+    from lorag.evaluation.marks.review import Review
+    from lorag.files import LineLog
 
+_MARKS: dict[str, Mark] = {"r": "right", "w": "wrong", "u": "unsupported", "p": "partly"}
+_KEYS = "r right, w wrong, p partly, u right but with something unsupported, e evidence, s skip, b back, q quit"
 TASKS = "A task of lm-evaluation-harness, or a folder of them: YAML files over data on this machine"
 
 
@@ -43,3 +59,101 @@ def print_changes(changes: Sequence[TaskChange]) -> None:
 
 def _shown(value: float, error: float | None) -> str:
     return f"{value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+
+
+def review(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished `lorag compare`.")],
+    name: Annotated[str, typer.Option(help="Who marks; each reviewer has a file of marks.")] = "me",
+    answers: Annotated[int, typer.Option(help="Answers to mark; more than marked before adds further ones.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of the questions and of the order.")] = 0,
+    show: Annotated[bool, typer.Option("--show", help="Mark nothing; show what the marks so far say.")] = False,
+    json: Json = False,
+) -> None:
+    """Mark answers of a run without knowing who gave them, one key each, and see how far the metric agrees."""
+    from lorag.evaluation.marks.marking import answers_to_mark, marks_path, read_marks
+    from lorag.evaluation.marks.review import review as read_review
+    from lorag.evaluation.marks.review import with_marks
+    from lorag.evaluation.report.html_page import write_report
+    from lorag.evaluation.report.json_record import read_result
+    from lorag.files import LineLog
+    from lorag.workspace import Run
+
+    with translated_errors():
+        comparison = read_result(Run(run).result)
+        if not (show or json):
+            path = marks_path(run, name)
+            marked = read_marks(path, comparison).marks
+            shown = answers_to_mark(comparison, answers, seed)
+            done = {number for number, each in enumerate(shown) if all(row.key in marked for row in each.rows)}
+            _mark_each(shown, done, LineLog(path))
+            write_report(with_marks(comparison, run), Run(run).report)
+        found = read_review(comparison, run)
+    if json:
+        print_json(found.to_json())
+    else:
+        _print_review(found)
+
+
+def _mark_each(shown: Sequence[BlindAnswer], done: set[int], log: LineLog) -> None:
+    """Asks for a mark of each answer that has none, until the last one or until the reviewer quits."""
+    from lorag.evaluation.marks.marking import add_mark
+
+    def following(number: int) -> int:
+        return next((place for place in range(number + 1, len(shown)) if place not in done), len(shown))
+
+    number = following(-1)
+    while number < len(shown):
+        _print_answer(shown[number], f"{number + 1} of {len(shown)}")
+        key = _key(shown[number])
+        if key in _MARKS:
+            add_mark(log, shown[number], _MARKS[key])
+            done.add(number)
+        if key == "q":
+            print_note("The same command resumes.")
+            break
+        number = max(number - 1, 0) if key == "b" else following(number)
+    print_note(f"{len(done)} of {len(shown)} answers are marked.")
+
+
+def _key(shown: BlindAnswer) -> str:
+    """The next key that has a meaning, where that is not to see the evidence; the end of input quits."""
+    print_note(_KEYS)
+    while True:
+        try:
+            key = typer.getchar().lower()
+        except EOFError:
+            return "q"
+        except OSError as error:
+            raise InputError("answers are marked in a terminal, and there is none; --show needs none") from error
+        if key == "e":
+            for passage, hit in enumerate(shown.passages, start=1):
+                print_source(passage, hit)
+                output.print(hit.chunk.text.strip() + "\n", markup=False)
+            if not shown.passages:
+                print_note("The run holds no passage that answers this question.")
+        elif key in (*_MARKS, "s", "b", "q"):
+            return key
+
+
+def _print_answer(shown: BlindAnswer, place: str) -> None:
+    output.print(f"\n{place}\nQuestion:  {shown.example.question}", markup=False)
+    references = " | ".join(" and ".join(each.split("\n")) for each in shown.example.answers)
+    output.print(
+        f"Reference: {references or 'none: the documents do not answer it, and refusing is right'}", markup=False
+    )
+    output.print(f"Answer:    {shown.answer.text}", markup=False, style="bold")
+
+
+def _print_review(found: Review) -> None:
+    from lorag.evaluation.marks.review import agreement_rows
+
+    for reviewer in found.reviewers:
+        for refused in reviewer.refused:
+            print_warning(f"not counted: {refused}")
+    if not found.metrics:
+        output.print("No answer of this run is marked yet.")
+        return
+    headings = ("agreement of", "answers", "kappa (interval)", "right for the first only", "for the second only")
+    print_table(headings, agreement_rows([*found.metrics, *found.people]))
+    for sentence in found.sentences:
+        output.print(sentence, markup=False)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist, stdev
 
@@ -245,6 +245,21 @@ def halves(clusters: Sequence[Hashable]) -> NDArray[np.intp]:
     order = sorted(dict.fromkeys(names), key=lambda name: draw(f"half {name}"))
     side = {name: number % 2 for number, name in enumerate(order)}
     return np.array([side[name] for name in names], dtype=np.intp)
+
+
+def bootstrap(
+    counts: Floats, statistic: Callable[[Floats], Floats], settings: VerdictSettings | None = None
+) -> Interval:
+    """The percentile interval of a statistic of summed counts when whole units are drawn with replacement (Efron 1979).
+
+    ``counts`` holds a row for each unit; ``statistic`` gets as many rows of sums as are drawn and gives a value each.
+    """
+    settings = settings or VerdictSettings()
+    units, rng = len(counts), np.random.default_rng(settings.seed)
+    drawn = rng.multinomial(units, np.full(units, 1 / units), size=settings.draws) @ counts
+    tail = (1 - settings.confidence) / 2
+    low, high = np.quantile(statistic(drawn), [tail, 1 - tail])
+    return Interval(float(low), float(high))
 
 
 def _z(confidence: float) -> float:

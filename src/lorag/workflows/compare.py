@@ -24,6 +24,7 @@ from lorag.evaluation.comparison import (
     Comparison,
     compare_rows,
 )
+from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
@@ -115,7 +116,7 @@ def compare(
     told = (facts, caveats, run.tried(), run.update_seconds(), further)
     comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
     write_whole(run.result, result_json(comparison))
-    write_report(comparison, run.report)
+    write_report(with_marks(comparison, run.folder), run.report)
     return comparison
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from lorag.errors import DataError, InputError
 from lorag.evaluation.results import Comparison
+from lorag.evaluation.row_log import Row
 from lorag.evaluation.verdict import rule
+from lorag.files import read_text
 
 FORMAT = 2
 """Raised when a key changes its meaning or goes away."""
@@ -37,6 +43,49 @@ def result_json(comparison: Comparison) -> str:
         ],
     }
     return json.dumps(_finite(record), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def read_result(path: Path) -> Comparison:
+    """The comparison that ``result_json`` wrote to ``path``.
+
+    Raises ``DataError`` for a missing file, and for one that is damaged or was written in another format.
+    """
+    if not path.is_file():
+        raise DataError(path, "no such file; expected the result of a finished `lorag compare`")
+    again = "run the same `lorag compare` again: it asks nothing twice and writes the file"
+    try:
+        record = json.loads(read_text(path))
+        if record["format"] != FORMAT:
+            raise DataError(path, f"was written in format {record['format']}, expected {FORMAT}; {again}")
+        rows = record.pop("rows")
+        recorded = {**record, "examples": record["questions"], "scores": [row.pop("scores") for row in rows]}
+        made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}
+        return Comparison(**made, rows=tuple(map(Row.from_json, rows)))
+    except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(path, f"is no result of a comparison ({type(error).__name__}: {error}); {again}") from error
+
+
+def _hints(kind: type) -> list[tuple[str, Any]]:
+    hints = get_type_hints(kind)
+    return [(field.name, hints[field.name]) for field in fields(kind)]
+
+
+def _value(kind: Any, value: Any) -> Any:
+    """``value``, read from JSON, as ``kind``: a frozen dataclass, a tuple, a mapping, or a plain value."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if value is None:
+        return None
+    if origin in (Union, UnionType):
+        return _value(next(each for each in inner if each is not type(None)), value)
+    if origin is tuple:
+        return tuple(_value(inner[0], entry) for entry in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {key: _value(inner[1], entry) for key, entry in value.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**{name: _value(each, value[name]) for name, each in _hints(kind) if name in value})
+    return value
 
 
 def _finite(value: Any) -> Any:

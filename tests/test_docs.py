@@ -27,7 +27,7 @@ def test_every_command_in_the_pages_is_understood():
     assert len(lines) > 5
     for line in lines:
         words = line.split()
-        depth = 2 if words[0] in ("data", "models") else 1
+        depth = 2 if words[0] in ("data", "models", "questions") else 1
         help_text = CliRunner().invoke(app, [*words[:depth], "--help"]).output
         assert "Example: lorag" in help_text, line
         for flag in re.findall(r"--[a-z-]+", line):

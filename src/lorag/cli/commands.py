@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
+    from lorag.interfaces import Progress
     from lorag.settings import RecipeSettings
     from lorag.types import Answer
 
@@ -68,6 +69,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_commands.app, name="data")
+app.add_typer(data_commands.questions_app, name="questions")
 app.add_typer(model_commands.app, name="models")
 app.command(epilog="Example: lorag tune --documents docs/ --questions qa.jsonl")(tuning_commands.tune)
 app.command(epilog="Example: lorag calibrate --questions qa.jsonl")(tuning_commands.calibrate)
@@ -82,6 +84,8 @@ app.command(epilog="Example: lorag review run/")(evaluate_command.review)
 app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serve_command.serve)
 
 _LISTED = 20
+_MADE = 60
+"""Questions made where none are given: a comparison of them ends within 45 minutes on two cores."""
 Budget = Annotated[
     float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
 ]
@@ -108,7 +112,9 @@ def run() -> None:
 @app.command(epilog="Example: lorag compare --documents docs/ --questions qa.jsonl --out run/")
 def compare(
     documents: Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")],
-    questions: Annotated[Path, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; one per line.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; without it, questions are made.")
+    ] = None,
     train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
     update: Annotated[
         Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
@@ -147,7 +153,7 @@ def compare(
         recipe = _recipe(budget, method, epochs, learning_rate)
         result = run_comparison(
             documents,
-            questions,
+            questions or _made_questions(documents, out, json, progress),
             train=train,
             update=update,
             train_update=train_update,
@@ -161,6 +167,17 @@ def compare(
             show=None if json else _print_first_results,
         )
     _print_comparison(result, json)
+
+
+def _made_questions(documents: Path, out: Path | None, json: bool, progress: Progress) -> Path:
+    """The file of questions made by rules, for who has none: always the same for the same documents."""
+    from lorag.workflows.questions.making import make_questions
+
+    target = (out or Workspace().root) / "questions.jsonl"
+    made = make_questions(documents, target, count=_MADE, progress=progress)
+    if not json:
+        data_commands.print_made(made)
+    return target
 
 
 def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:

@@ -1,4 +1,4 @@
-"""``lorag data``: what training data holds, its good rows in one canonical form, and how more of it is made."""
+"""``lorag data`` checks, converts and makes training data; ``lorag questions`` makes and checks test questions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from lorag.cli.screen import FAILED, Json, output, print_json, print_table, prog
 if TYPE_CHECKING:
     from lorag.training.data.inspection import Finding
     from lorag.training.data.token_lengths import Segment, TokenReport
+    from lorag.types import Example
     from lorag.workflows.check_data import DataReport
+    from lorag.workflows.questions.checking import QuestionReport
+    from lorag.workflows.questions.making import MadeQuestions
     from lorag.workflows.synthesize import AugmentReport
 
 app = typer.Typer(help="Check, convert and make training data.", no_args_is_help=True)
+questions_app = typer.Typer(help="Make test questions from documents, and check any.", no_args_is_help=True)
+_TEN = 10
+"""Made questions shown."""
+_NAMED = 5
+"""Questions named in a finding."""
 
 Source = Annotated[
     Path,
@@ -210,3 +218,88 @@ def _places(finding: Finding) -> str:
 
 def _counts(counted: Iterable[tuple[str, int]]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counted)
+
+
+@questions_app.command(epilog="Example: lorag questions make docs/ --out qa.jsonl")
+def make(
+    documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
+    out: Annotated[Path, typer.Option(help="The qa.jsonl to write.")],
+    count: Annotated[int, typer.Option(help="Questions to make, if the documents have as many.")] = 100,
+    model: Annotated[
+        str, typer.Option("--with", help="The model that writes questions too, and reads all; none: rules alone.")
+    ] = "none",
+    seed: Annotated[int, typer.Option(help="Seed of the sections that are asked about, and of the questions.")] = 0,
+    json: Json = False,
+) -> None:
+    """Make test questions about documents, with references and the place that answers each."""
+    from lorag.workflows.questions.making import make_questions
+
+    with translated_errors(), progress_bars() as progress:
+        made = make_questions(documents, out, count=count, model=model, seed=seed, progress=progress)
+    if json:
+        print_json({**asdict(made), "kinds": made.kinds})
+    else:
+        print_made(made)
+
+
+def print_made(made: MadeQuestions) -> None:
+    """What was made, and ten of the questions."""
+    kinds = ", ".join(f"{number} {kind}" for kind, number in made.kinds.items())
+    left_out = f"{made.ambiguous} ambiguous, {made.given_away} that give the answer away"
+    unread = f", {made.unread} that the model reads otherwise" if made.unread else ""
+    output.print(
+        f"{len(made.examples)} questions about {made.asked_about} of {made.documents} documents written to {made.out}:"
+        f" {kinds}; of {made.candidates} found, left out: {left_out}{unread}\n",
+        markup=False,
+    )
+    for example in made.examples[:_TEN]:
+        output.print(f"- {example.question}\n  {_answered(example)}", markup=False)
+
+
+def _answered(example: Example) -> str:
+    return " | ".join(example.answers) if example.answers else "not answered by the documents: refusing is right"
+
+
+@questions_app.command("check", epilog="Example: lorag questions check qa.jsonl --documents docs/ --train chat.jsonl")
+def check_test(
+    questions: Annotated[Path, typer.Argument(help="The qa.jsonl to check.")],
+    documents: Annotated[Path, typer.Option(help="The documents that the questions are about.")],
+    train: Annotated[Path | None, typer.Option(help="Training conversations, to find questions that leak.")] = None,
+    json: Json = False,
+) -> None:
+    """Say what is wrong with test questions, and what difference they can show; exit code 1 when something is."""
+    from lorag.workflows.questions.checking import check_questions
+
+    with translated_errors():
+        report = check_questions(questions, documents, train=train)
+    if json:
+        print_json({**asdict(report), "sound": report.sound})
+    else:
+        _print_question_report(report)
+    if not report.sound:
+        raise typer.Exit(FAILED)
+
+
+def _print_question_report(report: QuestionReport) -> None:
+    leaks = "not looked for; name the training data with --train" if report.leaks is None else _ids(report.leaks)
+    few = " (too few to speak of others)" if report.too_few_documents else ""
+    shown = "none" if report.detectable is None else f"{100 * report.detectable:.0f} points"
+    lines = (
+        f"{report.questions} questions, {report.unanswerable} of them without an answer",
+        f"Leaked, because training data asks them or is from their section: {leaks}",
+        f"Ask what an earlier question asks: {_ids(report.repeated)}",
+        f"Ambiguous, with two answers: {_ids(report.ambiguous)}",
+        f"Not supported, because no reference stands in their documents: {_ids(report.unsupported)}",
+        f"Hold their own answer: {_ids(report.given_away)}",
+        f"With a single reference: {_ids(report.single)}",
+        f"Documents asked about: {report.documents}, which count as {report.effective_documents:.1f}{few}",
+        f"Smallest difference between two arms that shows: {shown} (if they part on 30 % of the questions)",
+    )
+    for number, line in enumerate(lines, start=1):
+        output.print(f"{number}. {line}", markup=False)
+
+
+def _ids(ids: Sequence[str]) -> str:
+    """The number of questions and the first of them, such as ``2 (q3, q7)``."""
+    more = ", …" if len(ids) > _NAMED else ""
+    return f"{len(ids)} ({', '.join(ids[:_NAMED])}{more})" if ids else "0"

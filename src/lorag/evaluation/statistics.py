@@ -230,9 +230,33 @@ def _mean_square(difference: Difference) -> float:
 
 def _sample_size(effect: float, square: float, settings: VerdictSettings) -> int:
     effect = max(effect, settings.margin)
-    square = max(square, effect**2)
-    z_alpha, z_beta = _z(settings.confidence), NormalDist().inv_cdf(POWER)
-    return math.ceil((z_alpha * math.sqrt(square) + z_beta * math.sqrt(square - effect**2)) ** 2 / effect**2)
+    return math.ceil(_needed(effect, max(square, effect**2), settings.confidence))
+
+
+def _needed(effect: float, square: float, confidence: float) -> float:
+    """Connor's number of questions for an effect and the mean square of the paired differences."""
+    z_alpha, z_beta = _z(confidence), NormalDist().inv_cdf(POWER)
+    return (z_alpha * math.sqrt(square) + z_beta * math.sqrt(square - effect**2)) ** 2 / effect**2
+
+
+def detectable_difference(
+    clusters: Sequence[Hashable], discordant: float = 0.3, settings: VerdictSettings | None = None
+) -> float | None:
+    """The smallest difference between two arms that questions of these documents show with a power of 0.8.
+
+    Before anything is asked: where the arms part on a share ``discordant`` of the questions, and questions about one
+    document correlate by 0.2. None where not even a difference on all of these would show.
+    """
+    settings = settings or VerdictSettings()
+    sizes = np.array(list(Counter(clusters).values()), dtype=np.float64)
+    n = len(clusters) / (1 + (float((sizes**2).sum()) / max(len(clusters), 1) - 1) * _UNSEEN_CORRELATION)
+    low, high = 0.0, discordant
+    if not clusters or _needed(high, max(discordant, high**2), settings.confidence) > n:
+        return None
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _needed(middle, discordant, settings.confidence) <= n else (middle, high)
+    return high
 
 
 def halves(clusters: Sequence[Hashable]) -> NDArray[np.intp]:

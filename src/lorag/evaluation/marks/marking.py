@@ -32,7 +32,7 @@ ANSWERS = 30
 """Answers shown unless another number is asked for."""
 _NAME = re.compile(r"\w[\w.@ -]{0,79}")
 
-RowKey = tuple[Moment, str, str]
+RowKey = tuple[str, str, str]
 """Moment, arm and question of a marked answer: ``Row.key``."""
 
 

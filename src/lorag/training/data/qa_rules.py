@@ -8,7 +8,6 @@ Rules know English only; a passage in another language yields its tables, its li
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -59,7 +58,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class _Section:
+class Section:
     """A stretch of a passage under one heading; ``topic`` is the document's title, ``name`` the nearest heading."""
 
     start: int
@@ -82,11 +81,11 @@ def rule_pairs(chunk: Chunk) -> list[Pair]:
 
     def pair(question: str, answer: str, start: int, end: int) -> Pair:
         return Pair(
-            _tidy(question), _tidy(answer), chunk.document_id, max(chunk.start, start + shift), end + shift, "rules"
+            tidy(question), tidy(answer), chunk.document_id, max(chunk.start, start + shift), end + shift, "rules"
         )
 
     found = [pair(*cell) for cell in _cells(text)]
-    for section in _sections(text, chunk.heading):
+    for section in sections(text, chunk.heading):
         found += [pair(*prose) for prose in _prose(text, section)]
     return found
 
@@ -95,49 +94,73 @@ _Asked = tuple[str, str, int, int]
 """Question, answer, and where in the text the answer stands."""
 
 
-def _cells(text: str) -> Iterator[_Asked]:
-    """Every cell of every table, asked by its row and column, and its row, asked by a cell that no other row has."""
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table that is not empty, by the names of its row and column; its row is ``text[start:end]``."""
+
+    heading: str
+    """What the rows are: the name of the first column, as it stands inside a sentence."""
+    row: str
+    column: str
+    text: str
+    others: tuple[str, ...]
+    """What the other rows have in this column."""
+    start: int
+    end: int
+
+    @property
+    def subject(self) -> str:
+        """The row with what it is: "code E07"."""
+        return self.row if self.heading.lower() in self.row.lower() else f"{self.heading} {self.row}"
+
+
+def table_cells(text: str) -> Iterator[Cell]:
+    """Every cell of every table but those of the first columns, which name the rows."""
     for table in tables(text):
         columns = _split(table.header)
         ends = (*table.rows[1:], table.end)
         rows = [_split(text[start:end]) for start, end in zip(table.rows, ends, strict=True)]
-        values = Counter((place, cell) for row in rows for place, cell in enumerate(row))
-        for row, start, end in zip(rows, table.rows, ends, strict=True):
+        for number, (row, start, end) in enumerate(zip(rows, table.rows, ends, strict=True)):
             if len(row) != len(columns) or not row[0]:
                 continue
             stop = start + len(text[start:end].rstrip())
-            subject = row[0] if columns[0].lower() in row[0].lower() else f"{_inside(columns[0])} {row[0]}"
             for place, cell in list(enumerate(row))[1:]:
-                if cell.lower() in _YES_NO - {"yes", "no"}:
-                    continue
-                column = _inside(columns[place])
-                sentence = f"The {column} of {subject} is {cell}."
-                for number, wording in enumerate(_CELL_QUESTIONS):
-                    yield wording.format(column=column, row=subject), sentence if number == 1 else cell, start, stop
-                if values[place, cell] == 1 and cell.lower() not in _YES_NO:
-                    yield f"Which {_inside(columns[0])} has the {column} {cell}?", row[0], start, stop
+                others = tuple(each[place] for at, each in enumerate(rows) if at != number and len(each) == len(row))
+                if cell.lower() not in _YES_NO - {"yes", "no"}:
+                    yield Cell(
+                        inside_a_sentence(columns[0]),
+                        row[0],
+                        inside_a_sentence(columns[place]),
+                        cell,
+                        others,
+                        start,
+                        stop,
+                    )
 
 
-def _prose(text: str, section: _Section) -> Iterator[_Asked]:
+def _cells(text: str) -> Iterator[_Asked]:
+    """Every cell of every table, asked by its row and column, and its row, asked by a cell that no other row has."""
+    for cell in table_cells(text):
+        sentence = f"The {cell.column} of {cell.subject} is {cell.text}."
+        for number, wording in enumerate(_CELL_QUESTIONS):
+            question = wording.format(column=cell.column, row=cell.subject)
+            yield question, sentence if number == 1 else cell.text, cell.start, cell.end
+        if cell.text not in cell.others and cell.text.lower() not in _YES_NO:
+            yield f"Which {cell.heading} has the {cell.column} {cell.text}?", cell.row, cell.start, cell.end
+
+
+def _prose(text: str, section: Section) -> Iterator[_Asked]:
     """Questions about everything in a section but its tables."""
-    inside = [(table.start, table.end) for table in tables(text)]
-    lines = [m for m in _LINE.finditer(text, section.start, section.end) if not _within(m.start(), inside)]
-    for line in lines:
+    for line in key_lines(text, section):
         yield from _line(line, section)
-    inside += [match.span() for match in lines]
-    sentences = [
-        match
-        for match in _SENTENCE.finditer(text, section.start, section.end)
-        if not _within(match.start(), inside) and match[0][-1] in ".!" and len(match[0].split()) > 3
-    ]
-    if sentences and section.name.endswith("?"):
-        first = sentences[0]
+    found = sentences(text, section)
+    if found and section.name.endswith("?"):
+        first = found[0]
         yield section.name, first[0], *first.span()
         yield f"{section.topic}: {section.name}", first[0], *first.span()
-    for match in sentences:
-        definition = _DEFINITION.match(match[0])
-        if definition and not _POINTING.match(definition["subject"]):
-            yield f"What {definition['verb']} {_inside(definition['subject'])}?", match[0], *match.span()
+    for match in found:
+        if definition := defined(match[0]):
+            yield f"What {definition['verb']} {inside_a_sentence(definition['subject'])}?", match[0], *match.span()
         gaps = [gap for gap in _GAP.finditer(match[0]) if gap.start()]  # a sentence begins with a capital anyway
         for gap in gaps[:_GAPS_A_SENTENCE]:
             asked = f"{match[0][: gap.start()]}___{match[0][gap.end() :]}"
@@ -145,7 +168,35 @@ def _prose(text: str, section: _Section) -> Iterator[_Asked]:
             yield f"{section.about}: what belongs into the gap? {asked}", gap[0], begin, end
 
 
-def _line(line: re.Match[str], section: _Section) -> Iterator[_Asked]:
+def key_lines(text: str, section: Section) -> list[re.Match[str]]:
+    """The lines of a section outside of tables that give a ``value`` for a ``key``."""
+    inside = [(table.start, table.end) for table in tables(text)]
+    return [m for m in _LINE.finditer(text, section.start, section.end) if not _within(m.start(), inside)]
+
+
+def value_parts(line: re.Match[str]) -> list[re.Match[str]]:
+    """The parts of the value of a key line that have a ``name`` and a ``value`` of their own."""
+    return list(_PART.finditer(line["value"]))
+
+
+def sentences(text: str, section: Section) -> list[re.Match[str]]:
+    """The sentences of a section of more than three words, outside of tables and key lines."""
+    inside = [(table.start, table.end) for table in tables(text)]
+    inside += [match.span() for match in key_lines(text, section)]
+    return [
+        match
+        for match in _SENTENCE.finditer(text, section.start, section.end)
+        if not _within(match.start(), inside) and match[0][-1] in ".!" and len(match[0].split()) > 3
+    ]
+
+
+def defined(sentence: str) -> re.Match[str] | None:
+    """The ``subject`` that a sentence defines, with the ``verb`` and ``what`` it is; None where it defines none."""
+    found = _DEFINITION.match(sentence)
+    return None if found is None or _POINTING.match(found["subject"]) else found
+
+
+def _line(line: re.Match[str], section: Section) -> Iterator[_Asked]:
     """What stands after a key, asked in two wordings; a key that is explained is a term."""
     key, value = line["key"].strip("* "), line["value"].strip()
     place = line.span("value")
@@ -155,18 +206,18 @@ def _line(line: re.Match[str], section: _Section) -> Iterator[_Asked]:
     else:
         yield f"{section.about}: what is given for {key}?", value, *place
         yield f"What do the documents say about {key} ({section.topic})?", f"{key}: {value}", *place
-        for part in _PART.finditer(value):
+        for part in value_parts(line):
             start, end = (line.start("value") + edge for edge in part.span("value"))
-            yield f"What is the {_inside(part['name'])} of {key}?", part["value"], start, end
+            yield f"What is the {inside_a_sentence(part['name'])} of {key}?", part["value"], start, end
             yield (
-                f"{key}: {_inside(part['name'])}?",
-                f"The {_inside(part['name'])} of {key} is {part['value']}.",
+                f"{key}: {inside_a_sentence(part['name'])}?",
+                f"The {inside_a_sentence(part['name'])} of {key} is {part['value']}.",
                 start,
                 end,
             )
 
 
-def _sections(text: str, path: str) -> list[_Section]:
+def sections(text: str, path: str = "") -> list[Section]:
     """The passage, cut at its headings; above the first one it belongs to the end of ``path``."""
     names = path.split(" > ")
     inner = headings(text)
@@ -174,7 +225,7 @@ def _sections(text: str, path: str) -> list[_Section]:
     sections = []
     for (start, name), (end, _) in pairwise((*begins, (len(text), ""))):
         body = text.find("\n", start) + 1 if start or text.lstrip().startswith("#") else start
-        sections.append(_Section(body if start < body <= end else start, end, names[0] or name, name))
+        sections.append(Section(body if start < body <= end else start, end, names[0] or name, name))
     return sections
 
 
@@ -192,7 +243,7 @@ def _within(position: int, stretches: list[tuple[int, int]]) -> bool:
     return any(start <= position < end for start, end in stretches)
 
 
-def _inside(name: str) -> str:
+def inside_a_sentence(name: str) -> str:
     """A name as it stands inside a sentence: small at its beginning, unless it goes on in capitals or figures."""
     words = name.split(" ", 1)
     if words[0].lower() in ("the", "a", "an"):
@@ -201,7 +252,7 @@ def _inside(name: str) -> str:
     return name[:1].lower() + name[1:] if plain and not (len(words) > 1 and words[1][:1].isupper()) else name
 
 
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Text on one line, without the marks of emphasis and links."""
     bare = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return " ".join(bare.replace("**", "").replace("`", "").split())

@@ -20,6 +20,7 @@ from lorag.training.data.conversations import read_conversations
 from lorag.types import Conversation, Document, Example
 from lorag.workflows.comparing.prompt_trials import gives_away
 from lorag.workflows.finetune import control_questions
+from lorag.workflows.questions.apart import made_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:
             f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
             " (--limit); more questions give narrower intervals."
         )
+    if made := made_note(inputs.tested):
+        notes.append(made)
     if inputs.style is not None:
         notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
     return notes

@@ -29,6 +29,7 @@ from lorag.training.recipe import fitting_wordings
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.finetuning.adapter_training import estimate_training
+from lorag.workflows.questions.apart import apart_from
 from lorag.workflows.synthesize import ask_from, plain_words
 from lorag.workspace import Run
 
@@ -85,7 +86,8 @@ def synthesised_conversations(
     """
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
-    made = synthesize(chunks, model, ask_from, exclude=exclude, log=log, progress=progress).require_pairs()
+    made = synthesize(chunks, model, ask_from, exclude=exclude, log=log, progress=progress)
+    made = apart_from(made, tested).require_pairs()
     by_rules = sum(pair.origin == RULES for pair in made.pairs)
     most = len(made.conversations) if settings.recipe else _MOST_SYNTHESISED
     chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:most]

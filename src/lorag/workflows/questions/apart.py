@@ -1,0 +1,51 @@
+"""Made questions are known by their rows: who made them, and which sections they ask about.
+
+Training data that is made for them leaves these sections out, so that nothing of what is tested was learned from the
+same sentences by the same rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from lorag.training.data.qa_synthesis import Synthesis
+from lorag.types import Example
+
+Span = tuple[int, int]
+
+
+def asked_sections(examples: Iterable[Example]) -> dict[str, set[Span]]:
+    """The sections that made questions ask about, by document; questions of other origin name none."""
+    found: dict[str, set[Span]] = {}
+    for example in examples:
+        start, end = json.loads(example.meta.get("section", "[0, 0]"))
+        if end and example.evidence:
+            found.setdefault(example.evidence[0], set()).add((start, end))
+    return found
+
+
+def lies_in(document_id: str, start: int, end: int, sections: Mapping[str, Iterable[Span]]) -> bool:
+    """Whether characters of a document are in one of the sections."""
+    return any(start < last and first < end for first, last in sections.get(document_id, ()))
+
+
+def apart_from(made: Synthesis, tested: Sequence[Example]) -> Synthesis:
+    """The pairs that are about no section that a made question asks about."""
+    sections = asked_sections(tested)
+    pairs = tuple(pair for pair in made.pairs if not lies_in(pair.document_id, pair.start, pair.end, sections))
+    return replace(made, pairs=pairs)
+
+
+def made_note(tested: Sequence[Example]) -> str | None:
+    """What a verdict over made questions does not know; None where people brought some of them."""
+    makers = sorted({example.meta.get("made_by", "") for example in tested})
+    if not makers or "" in makers:
+        return None
+    return (
+        f"The {len(tested)} questions were made from the documents, by {' and '.join(makers)}: they ask what is stated"
+        " plainly, not what your users ask. Training data made from the documents leaves out the sections that they ask"
+        " about: the finetune shows what it carries over, not what it can be taught. Questions of your own, with"
+        " paraphrases, show that."
+    )

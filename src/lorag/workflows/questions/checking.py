@@ -1,0 +1,161 @@
+"""Check test questions before a comparison is built on them: what leaks, repeats, contradicts or proves too little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from lorag.documents.load import load_documents
+from lorag.evaluation.answers.metrics import NewContentRecall, contains
+from lorag.evaluation.answers.scoring import clusters
+from lorag.evaluation.examples import check_evidence, read_examples
+from lorag.evaluation.statistics import FEWEST_CLUSTERS, detectable_difference, effective_documents
+from lorag.files import read_jsonl
+from lorag.training.data.conversations import read_outcomes
+from lorag.training.data.inspection import TestQuestions, placed
+from lorag.types import Example
+from lorag.workflows.questions.apart import asked_sections, lies_in
+from lorag.workflows.questions.value_variants import has_number
+from lorag.workflows.synthesize import plain_words
+
+Ids = tuple[str, ...]
+"""Questions by their ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionReport:
+    """What is wrong with test questions, by their ids, and what they can show."""
+
+    questions: int
+    unanswerable: int
+    leaks: Ids | None
+    """Asked, or nearly, by a training conversation, or about a section that one is made from; None without training
+    data."""
+    repeated: Ids
+    """Ask what an earlier question asks, with an answer in common."""
+    ambiguous: Ids
+    """Ask what another question asks and answer otherwise, or have references with different figures."""
+    unsupported: Ids
+    """Have references of which none stands in their documents, or answers without any document."""
+    given_away: Ids
+    """Hold a reference themselves."""
+    single: Ids
+    """Have one reference; a right answer in other words may be counted as wrong."""
+    documents: int
+    effective_documents: float
+    detectable: float | None
+    """The smallest difference between two arms that these questions show with a power of 0.8; None where none does."""
+
+    @property
+    def too_few_documents(self) -> bool:
+        """Whether a verdict will hold for these documents only."""
+        return self.effective_documents < FEWEST_CLUSTERS
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing would make a verdict wrong; single references and few documents only weaken it."""
+        return not (self.leaks or self.repeated or self.ambiguous or self.unsupported)
+
+
+def check_questions(questions: Path | str, documents: Path | str, *, train: Path | str | None = None) -> QuestionReport:
+    """What is wrong with the questions of a ``qa.jsonl`` about these documents, and what they can show.
+
+    Raises ``DataError`` for files that cannot be read, and for a question about a document that does not exist.
+    """
+    examples = read_examples(Path(questions))
+    read = load_documents(documents).require_all().documents
+    check_evidence(examples, [document.id for document in read], Path(questions))
+    groups = clusters(examples)
+    repeated, ambiguous = _repeated(examples)
+    texts = {document.id: document.text for document in read}
+    return QuestionReport(
+        questions=len(examples),
+        unanswerable=sum(not example.answers for example in examples),
+        leaks=_leaks(examples, Path(train)) if train is not None else None,
+        repeated=repeated,
+        ambiguous=_ordered(examples, {*ambiguous, *_contradicting(examples)}),
+        unsupported=_unsupported(examples, texts),
+        given_away=tuple(e.id for e in examples if not _is_yes_no(e) and contains(e.question, e.answers)),
+        single=tuple(e.id for e in examples if len(e.answers) == 1 and not _is_yes_no(e)),
+        documents=len({name for example in examples for name in example.evidence}),
+        effective_documents=effective_documents(groups),
+        detectable=detectable_difference(groups),
+    )
+
+
+def _leaks(examples: Sequence[Example], train: Path) -> Ids:
+    """The questions that training data asks or nearly asks, holds, or answers from the same section."""
+    conversations = [conversation for _, conversation in placed(read_outcomes(train))]
+    taught = TestQuestions([c.question for c in conversations if not c.is_text], plain_words)
+    texts = [f" {plain_words(c.opening)} " for c in conversations if c.is_text]
+    spans = _spans(train)
+    return tuple(
+        example.id
+        for example in examples
+        if taught.nearly_asks(example.question)
+        or any(f" {plain_words(example.question)} " in text for text in texts)
+        or any(lies_in(*span, asked_sections([example])) for span in spans)
+    )
+
+
+def _spans(train: Path) -> list[tuple[str, int, int]]:
+    """What the rows of a file were made from, where they name it: document, first and last character."""
+    rows = [row for _, row in read_jsonl(train)] if train.suffix == ".jsonl" and train.is_file() else []
+    return [(row["doc_ids"][0], *row["span"]) for row in rows if row.get("doc_ids") and row.get("span")]
+
+
+def _repeated(examples: Sequence[Example]) -> tuple[Ids, Ids]:
+    """Later questions in the words of an earlier one: with an answer in common, and without one."""
+    first: dict[str, Example] = {}
+    repeated: list[str] = []
+    ambiguous: list[str] = []
+    for example in examples:
+        earlier = first.setdefault(plain_words(example.question), example)
+        if earlier is not example:
+            common = _plain(earlier) & _plain(example) or not (earlier.answers or example.answers)
+            (repeated if common else ambiguous).append(example.id)
+    return tuple(repeated), tuple(ambiguous)
+
+
+def _plain(example: Example) -> set[str]:
+    return {plain_words(answer) for answer in example.answers}
+
+
+def _contradicting(examples: Sequence[Example]) -> list[str]:
+    """Questions with two references whose figures are different ones."""
+    is_right = NewContentRecall.fit(examples).is_right
+    return [
+        example.id
+        for example in examples
+        if any(
+            not (is_right(one, example.question, [other]) or is_right(other, example.question, [one]))
+            for one, other in combinations(filter(has_number, example.answers), 2)
+        )
+    ]
+
+
+def _unsupported(examples: Sequence[Example], texts: Mapping[str, str]) -> Ids:
+    holds = NewContentRecall.fit(examples).holds
+    return tuple(
+        example.id
+        for example in examples
+        if example.answers
+        and (
+            not example.evidence
+            or not (
+                _is_yes_no(example)
+                or any(holds(texts.get(name, ""), example.question, example.answers) for name in example.evidence)
+            )
+        )
+    )
+
+
+def _is_yes_no(example: Example) -> bool:
+    return any(plain_words(answer) in ("yes", "no") for answer in example.answers)
+
+
+def _ordered(examples: Sequence[Example], ids: Iterable[str]) -> Ids:
+    chosen = set(ids)
+    return tuple(example.id for example in examples if example.id in chosen)

@@ -1,0 +1,321 @@
+"""Test questions made from documents, and test questions checked."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.commands import app
+from lorag.documents.load import load_documents
+from lorag.errors import DataError, InputError
+from lorag.evaluation.examples import read_examples
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.training.data.qa_rules import Pair
+from lorag.training.data.qa_synthesis import Synthesis
+from lorag.training.data.wordings.sentence_questions import sentence_questions
+from lorag.types import Document, Example
+from lorag.workflows.questions.apart import apart_from, asked_sections, lies_in, made_note
+from lorag.workflows.questions.checking import check_questions
+from lorag.workflows.questions.document_facts import capitalised, document_facts
+from lorag.workflows.questions.making import make_questions, sections_to_ask
+from lorag.workflows.questions.near_misses import NearMisses
+from lorag.workflows.questions.value_variants import changed_number, variants
+
+CORPUS = files("lorag") / "corpus" / "docs"
+TABLE = """# Pump models
+
+| Model | Weight | Colour |
+| --- | --- | --- |
+| P2 | 4 kg | red |
+| P3 | 6 kg | blue |
+"""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "questions"),
+    [
+        (
+            "The company was founded in 1988 by Ilse Vandermoor, a surveyor.",
+            [
+                ("When was the company founded by Ilse Vandermoor?", "1988"),
+                ("By whom was the company founded in 1988?", "Ilse Vandermoor"),
+            ],
+        ),
+        (
+            "The link works for 72 hours and can be passed to people.",
+            [("For how long does the link work?", "72 hours")],
+        ),
+        ("An account may send 150 text messages a month.", [("How many text messages may an account send a month?",)]),
+        (
+            "Council members are elected directly every four years.",
+            [("How often are council members elected directly?",)],
+        ),
+        (
+            "A calibration costs EUR 340 for any model.",
+            [("How much does a calibration cost for any model?", "EUR 340")],
+        ),
+        ("In 1072, William invaded Scotland with his fleet.", []),
+        ("In 1072, William invaded Scotland.", [("When did William invade Scotland?", "1072")]),
+        ("The beam angle is 8 degrees.", [("What is the beam angle?", "8 degrees")]),
+        # What is not plain: another sentence before it, a negation, a list, no verb that is listed, a second clause.
+        ("This gauge weighs 4 kg.", []),
+        ("The pack does not last for 20 hours.", []),
+        ("The gauge hangs for 3 days below the lowest expected level.", []),
+        ("The pressure needed to push a bubble out equals 3 bar.", []),
+        ("Every address follows the pattern first name, dot, surname.", []),
+        ("He visited Newcastle in 1804 and the railways became famous.", []),
+    ],
+)
+def test_a_sentence_is_asked_where_its_parts_are_clear(sentence, questions):
+    asked = [q for q in sentence_questions(sentence, {"William", "Newcastle", "Scotland"}) if not q.yes_no]
+    assert [(q.text, q.value)[: len(expected)] for q, expected in zip(asked, questions, strict=True)] == questions
+
+
+def test_a_sentence_with_two_verbs_gives_two_yes_no_questions():
+    found = sentence_questions("The sun hood keeps the display readable and lowers the logger temperature.")
+    assert [q.text for q in found if q.yes_no] == [
+        "Does the sun hood keep the display readable?",
+        "Does the sun hood lower the logger temperature?",
+    ]
+
+
+def test_facts_of_tables_lines_and_headings():
+    text = TABLE + (
+        "\n- Pump 4: released on 2024-02-06. End of life (support): 2025-02-11. Latest version: 4.2 (of 2024).\n"
+        "\n## How long is the warranty?\n\nWe are glad you ask here. It lasts 28 months from delivery.\n"
+        "\n## Can we pay by card?\n\nYes. Cards are accepted for the plans.\n"
+    )
+    found = {f.question: f for f in document_facts(Document("d", text, "d.md", "Pump models"), set())}
+    assert found["What weight is listed for the model P2?"].answers == ("4 kg",)
+    assert found["Is blue the colour that is listed for the model P2?"].answers == ("no",)
+    assert found["When was Pump 4 released?"].answers == ("2024-02-06",)
+    assert found["When is the end of life of Pump 4?"].answers == ("2025-02-11",)
+    assert found["What is the latest version of Pump 4?"].answers == ("4.2",)
+    warranty = found["Pump models: how long is the warranty?"]
+    assert warranty.answers == ("It lasts 28 months from delivery.", "28 months")
+    assert text[warranty.start : warranty.end] == warranty.answers[0]
+    assert found["Pump models: can we pay by card?"].answers == ("yes",)
+    german = "# Pumpen\n\nDie Pumpe wiegt 4 kg und ist für das Werk. Der Preis ist nicht klar, und das ist ein Problem."
+    assert document_facts(Document("d", german, "d.md", "Pumpen"), set()) == []
+
+
+def test_other_ways_to_write_a_value():
+    assert variants("2024-02-06") == ("2024-02-06", "6 February 2024", "February 6, 2024")
+    assert variants("2024-02-31") == ("2024-02-31",)
+    assert set(variants("four models", "How many models are there?")) == {"four models", "4 models", "four", "4"}
+    assert set(variants("EUR 340")) == {"EUR 340", "340 EUR", "€340", "340 euros"}
+    assert variants("a welded plate") == ("a welded plate", "welded plate")
+    assert variants("Bubbler") == ("Bubbler",)
+
+
+def test_a_changed_number_is_another_one_that_the_text_does_not_hold():
+    assert changed_number("after 72 hours", "72 hours or 96 hours") == "after 120 hours"
+    assert changed_number("in 1988", "1988") == "in 1987"
+    assert changed_number("on 2024-02-06", "") == "on 2023-02-06"
+    assert changed_number("nine people", "") == "ten people"
+    assert changed_number("no figure", "") is None
+
+
+def test_near_misses_ask_about_what_no_document_holds():
+    documents = [Document("d", TABLE, "d.md", "Pump models"), Document("e", "The model P4 is new.", "e.md", "News")]
+    facts = {f.question: f for f in document_facts(documents[0], set())}
+    missed = NearMisses(documents).of(facts["What weight is listed for the model P3?"])
+    assert missed.question == "What weight is listed for the model P5?"
+    assert (missed.answers, missed.kind) == ((), "unanswerable")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "qa.jsonl"
+    return make_questions(CORPUS, out, count=40)
+
+
+def test_made_questions_stand_in_their_evidence_and_are_spread(made):
+    rows = [json.loads(line) for line in Path(made.out).read_text().splitlines()]
+    documents = {document.id: document for document in load_documents(CORPUS).documents}
+    tested = sections_to_ask(list(documents.values()))
+    assert len(rows) == 40
+    assert set(made.kinds) == {"short", "number", "sentence", "yes-no", "unanswerable"}
+    for row in rows:
+        if row["answers"]:
+            document = documents[row["doc_ids"][0]]
+            assert document.text[slice(*row["span"])] == row["evidence"]
+            assert tuple(row["section"]) in tested[document.id]
+        if row["kind"] in ("short", "number"):
+            assert row["answers"][0].lower() not in row["question"].lower()
+            assert row["answers"][0] in " ".join(row["evidence"].split())
+    assert made.asked_about >= 15
+    assert sum(len(row["answers"]) > 1 for row in rows if row["kind"] == "number") >= 5
+    assert check_questions(made.out, CORPUS).sound
+
+
+def test_the_same_documents_give_the_same_questions_and_another_seed_others(made, tmp_path):
+    assert make_questions(CORPUS, tmp_path / "qa.jsonl", count=40).examples == made.examples
+    other = make_questions(CORPUS, tmp_path / "other.jsonl", count=40, seed=1)
+    assert {e.question for e in other.examples} != {e.question for e in made.examples}
+
+
+def test_training_data_of_tested_sections_is_left_out(made):
+    sections = asked_sections(made.examples)
+    (document, spans), *_ = sections.items()
+    start, end = next(iter(spans))
+    inside = Pair("Q?", "A", document, start + 1, start + 2, "rules")
+    outside = Pair("Q?", "A", "another.md", start + 1, start + 2, "rules")
+    left = apart_from(Synthesis((inside, outside), 1, 2, 0, 0, 0), made.examples)
+    assert left.pairs == (outside,)
+    assert lies_in(document, end - 1, end + 5, sections)
+    assert not lies_in(document, end, end + 5, {document: {(start, end)}})
+
+
+def test_a_verdict_knows_that_its_questions_were_made(made):
+    assert "questions were made from the documents, by rules" in made_note(made.examples)
+    own = Example("own", "Why?", ("x",))
+    assert made_note([*made.examples, own]) is None
+    assert made_note([]) is None
+
+
+def test_a_model_writes_questions_and_refuses_those_that_it_reads_otherwise(tmp_path, endpoint):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "pumps.md").write_text(TABLE.replace("# Pump models", "# Pump models of the house and of the yard"))
+
+    def reply(prompt):
+        text = prompt[-1].content
+        if text.startswith("Passage:"):
+            return "Q: Which paint does the heavier pump wear?\nA: blue"
+        return "blue" if "heavier" in text or "weight" not in text else "I do not know."
+
+    server = endpoint(ScriptedModel(reply, name="hosted"))
+    made = [make_questions(folder, tmp_path / "qa.jsonl", model=server.name, seed=seed) for seed in (0, 1)]
+    asked = {e.question: e for each in made for e in each.examples}
+    assert asked["Which paint does the heavier pump wear?"].meta["made_by"].startswith("openai:hosted@")
+    assert not any("weight" in e.question for e in asked.values() if e.answers)
+    assert max(each.unread for each in made) > 0
+    assert not list(tmp_path.glob(".qa*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("Nothing here.", {}, "no question came of 1 document:"),
+        (TABLE, {"count": 0}, "expected at least 1"),
+        (TABLE, {"out": "qa.txt"}, r"does not end in \.jsonl"),
+    ],
+)
+def test_what_gives_no_questions_is_refused(tmp_path, text, options, message):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text(text)
+    out = tmp_path / options.pop("out", "qa.jsonl")
+    with pytest.raises(InputError, match=message):
+        make_questions(tmp_path / "docs", out, **options)
+    assert not out.exists()
+
+
+@pytest.fixture
+def checked(tmp_path):
+    """Checks rows of a question file against one small document."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "pumps.md").write_text(TABLE)
+
+    def check(*rows, train=None):
+        keys = {"doc_ids": ["pumps.md"]}
+        lines = [json.dumps({"id": f"q{i}", **keys, **row}) for i, row in enumerate(rows)]
+        (tmp_path / "qa.jsonl").write_text("\n".join(lines) + "\n")
+        if train is not None:
+            (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+        return check_questions(
+            tmp_path / "qa.jsonl", tmp_path / "docs", train=tmp_path / "train.jsonl" if train is not None else None
+        )
+
+    return check
+
+
+WEIGHT = {"question": "How heavy is the P2?", "answers": ["4 kg"]}
+
+
+def test_each_fault_is_named(checked):
+    report = checked(
+        WEIGHT,
+        {**WEIGHT, "question": "how heavy is the P2"},
+        {**WEIGHT, "answers": ["6 kg"]},
+        {"question": "How heavy is the P3?", "answers": ["6 kg", "9 kg"]},
+        {"question": "How tall is the P3?", "answers": ["80 cm"]},
+        {"question": "Who built the P3?", "answers": ["Ann"], "doc_ids": []},
+        {"question": "Is the P2 painted red?", "answers": ["red"]},
+        {"question": "Is the P2 blue?", "answers": ["no"]},
+        {"question": "Who paints it?", "answers": [], "doc_ids": []},
+    )
+    assert report.repeated == ("q1",)
+    assert report.ambiguous == ("q2", "q3")
+    assert report.unsupported == ("q4", "q5")
+    assert report.given_away == ("q6",)
+    assert "q7" not in report.single
+    assert report.leaks is None
+    assert report.too_few_documents
+    assert report.detectable is None
+    assert not report.sound
+
+
+def test_leaks_are_found_by_wording_and_by_section(checked):
+    def row(question, **more):
+        return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "x"}], **more}
+
+    made = {**WEIGHT, "question": "What does it weigh?", "section": [0, 40], "span": [5, 9]}
+    rows = (WEIGHT, made, {"question": "Which colour has the P3?", "answers": ["blue"]})
+    assert checked(*rows, train=[row("How heavy is the P2?")]).leaks == ("q0",)
+    near = row("Colours?", doc_ids=["pumps.md"], span=[30, 60])
+    assert checked(*rows, train=[near]).leaks == ("q1",)
+    assert checked(*rows, train=[row("Colours?", doc_ids=["pumps.md"], span=[60, 70])]).leaks == ()
+
+
+@pytest.mark.parametrize("rows", [[WEIGHT], [{"question": "Why?", "answers": [], "doc_ids": []}] * 3])
+def test_one_question_and_none_with_an_answer_are_reported_not_refused(checked, rows):
+    report = checked(*({**row, "question": f"{row['question']} {i}"} for i, row in enumerate(rows)))
+    assert report.questions == len(rows)
+    assert report.detectable is None
+
+
+def test_questions_about_unknown_documents_are_refused(checked):
+    with pytest.raises(DataError, match=r"names document 'pump\.md'.*the nearest is 'pumps\.md'"):
+        checked({**WEIGHT, "doc_ids": ["pump.md"]})
+
+
+def test_the_commands_print_what_was_made_and_what_is_wrong(tmp_path):
+    run = CliRunner()
+    made = run.invoke(app, ["questions", "make", str(CORPUS), "--out", str(tmp_path / "qa.jsonl"), "--count", "20"])
+    assert made.exit_code == 0, made.output
+    assert "20 questions about" in made.output
+    assert made.output.count("\n- ") == 10
+    check = ["questions", "check", str(tmp_path / "qa.jsonl"), "--documents", str(CORPUS)]
+    sound = run.invoke(app, check)
+    assert sound.exit_code == 0, sound.output
+    assert "Smallest difference between two arms that shows:" in sound.output
+    run.invoke(app, ["data", "synthesize", str(CORPUS), "--out", str(tmp_path / "train.jsonl")])
+    leaky = run.invoke(app, [*check, "--train", str(tmp_path / "train.jsonl")])
+    assert leaky.exit_code == 1
+    assert "2. Leaked, because training data asks them or is from their section: 1" in leaky.output
+
+
+def test_a_comparison_of_documents_alone_makes_its_questions(tmp_path, endpoint, bge_folder):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(8):
+        (folder / f"pump{number}.md").write_text(TABLE.replace("P2", f"A{number}").replace("P3", f"B{number}"))
+    server = endpoint(ScriptedModel(lambda prompt: "4 kg" if len(prompt[-1].content) > 200 else "red", name="hosted"))
+    command = ["compare", "--documents", str(folder), "--model", server.name, "--out", str(tmp_path / "run"), "--limit", "20"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    asked = read_examples(tmp_path / "run" / "questions.jsonl")
+    assert len(asked) > 10
+    assert f"- {asked[0].question}" in done.output
+    assert "questions were made from the documents, by rules" in done.output
+    before = len(server.requests)
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert len(server.requests) == before
+
+
+def test_capitals_inside_sentences_are_names():
+    names = capitalised([Document("d", "We sell the Ebbmark to Deck users. Pumps run.", "d.md")])
+    assert names == {"Ebbmark", "Deck"}

@@ -304,7 +304,17 @@ def test_a_comparison_of_documents_alone_makes_its_questions(tmp_path, endpoint,
     for number in range(8):
         (folder / f"pump{number}.md").write_text(TABLE.replace("P2", f"A{number}").replace("P3", f"B{number}"))
     server = endpoint(ScriptedModel(lambda prompt: "4 kg" if len(prompt[-1].content) > 200 else "red", name="hosted"))
-    command = ["compare", "--documents", str(folder), "--model", server.name, "--out", str(tmp_path / "run"), "--limit", "20"]
+    command = [
+        "compare",
+        "--documents",
+        str(folder),
+        "--model",
+        server.name,
+        "--out",
+        str(tmp_path / "run"),
+        "--limit",
+        "20",
+    ]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     asked = read_examples(tmp_path / "run" / "questions.jsonl")
@@ -312,7 +322,11 @@ def test_a_comparison_of_documents_alone_makes_its_questions(tmp_path, endpoint,
     assert f"- {asked[0].question}" in done.output
     assert "questions were made from the documents, by rules" in done.output
     before = len(server.requests)
-    assert CliRunner().invoke(app, command).exit_code == 0
+    options = ["--require", "hallucination<=0.1", "--junit", str(tmp_path / "junit.xml")]
+    again = CliRunner().invoke(app, [*command, *options])
+    assert again.exit_code == 3
+    assert "broken: hallucination<=0.1" in again.output
+    assert (tmp_path / "junit.xml").is_file()
     assert len(server.requests) == before
 
 

@@ -43,6 +43,7 @@ from lorag.cli.shared_options import (
     MinCosine,
     Rerank,
     Search,
+    SearchKind,
     Where,
     retrieval_settings,
     training_settings,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from lorag.documents.load import Loaded
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
-    from lorag.settings import RecipeSettings
+    from lorag.settings import CompareSettings, RecipeSettings
     from lorag.types import Answer
 
 app = typer.Typer(
@@ -133,6 +134,9 @@ def compare(
     budget: Budget = None,
     seeds: Annotated[int, typer.Option(help="Trainings of the finetune, each with another seed.")] = 1,
     require: Requirements = None,
+    against: evaluate_command.Against = None,
+    junit: evaluate_command.Junit = None,
+    markdown: evaluate_command.MarkdownFile = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -140,20 +144,17 @@ def compare(
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
     from lorag.chat.kept_prompt import read_prompt
-    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
-        chosen = Workspace().chosen()
-        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
-        chat = ChatSettings(sampling=Sampling(max_tokens=max_tokens))
-        verdict = VerdictSettings(require=tuple(require or ()))
-        settings = CompareSettings(limit=limit, seeds=seeds, chunks=chosen.chunks, retrieval=retrieval, chat=chat)
+        settings = _comparison_settings(limit, seeds, max_tokens, require, sides, rerank, min_cosine)
         training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
         recipe = _recipe(budget, method, epochs, learning_rate)
+        asked = questions or _made_questions(documents, out, json, progress)
+        old = evaluate_command.old_run(against, asked, out)
         result = run_comparison(
             documents,
-            questions or _made_questions(documents, out, json, progress),
+            asked,
             train=train,
             update=update,
             train_update=train_update,
@@ -162,11 +163,35 @@ def compare(
             prompt=read_prompt(prompt) if prompt is not None else None,
             model=model,
             out=out,
-            settings=replace(settings, finetune=training, recipe=recipe, verdict=verdict),
+            settings=replace(settings, finetune=training, recipe=recipe),
             progress=progress,
             show=None if json else _print_first_results,
         )
     _print_comparison(result, json)
+    evaluate_command.check_build(result, old, junit, markdown, quiet=json)
+
+
+def _comparison_settings(
+    limit: int | None,
+    seeds: int,
+    max_tokens: int,
+    require: Sequence[str] | None,
+    sides: SearchKind | None,
+    rerank: bool | None,
+    min_cosine: float | None,
+) -> CompareSettings:
+    """The settings of a comparison but for its training, over what was chosen for this workspace."""
+    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
+
+    chosen = Workspace().chosen()
+    return CompareSettings(
+        limit=limit,
+        seeds=seeds,
+        chunks=chosen.chunks,
+        retrieval=retrieval_settings(chosen.retrieval, sides, rerank, min_cosine),
+        chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
+        verdict=VerdictSettings(require=tuple(require or ())),
+    )
 
 
 def _made_questions(documents: Path, out: Path | None, json: bool, progress: Progress) -> Path:

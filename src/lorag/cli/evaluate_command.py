@@ -1,4 +1,8 @@
-"""``lorag evaluate`` scores trainings on tasks of lm-evaluation-harness; in ``lorag review`` people mark answers."""
+"""What results are worth, beside ``lorag compare``.
+
+``lorag evaluate`` scores trainings on tasks of lm-evaluation-harness; in ``lorag review`` people mark answers;
+a comparison is checked against an earlier one.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,20 @@ from lorag.cli.screen import (
 from lorag.errors import InputError
 
 if TYPE_CHECKING:
+    from lorag.evaluation.comparison import Comparison
     from lorag.evaluation.lm_eval_harness import TaskChange
     from lorag.evaluation.marks.marking import BlindAnswer, Mark
     from lorag.evaluation.marks.review import Review
+    from lorag.evaluation.regression.old_run import OldRun
     from lorag.files import LineLog
 
+BROKEN = 3
+"""Exit code where a requirement is not kept, or an arm is clearly worse than in the old run."""
+Against = Annotated[
+    Path | None, typer.Option(help="The folder of an earlier run, to see what changed; exit code 3 if for the worse.")
+]
+Junit = Annotated[Path | None, typer.Option(help="A JUnit XML file to write: requirements, and what got worse.")]
+MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="A Markdown file to write, for a pull request.")]
 _MARKS: dict[str, Mark] = {"r": "right", "w": "wrong", "u": "unsupported", "p": "partly"}
 _KEYS = "r right, w wrong, p partly, u right but with something unsupported, e evidence, s skip, b back, q quit"
 TASKS = "A task of lm-evaluation-harness, or a folder of them: YAML files over data on this machine"
@@ -157,3 +170,46 @@ def _print_review(found: Review) -> None:
     print_table(headings, agreement_rows([*found.metrics, *found.people]))
     for sentence in found.sentences:
         output.print(sentence, markup=False)
+
+
+def old_run(folder: Path | None, questions: Path, out: Path | None) -> OldRun | None:
+    """The run to compare with, before anything is asked; None where none is named.
+
+    Raises ``InputError`` for a run of other questions, and for the run's own folder.
+    """
+    from lorag.evaluation.examples import read_examples
+    from lorag.evaluation.regression.old_run import common_questions, read_old_run
+
+    if folder is None:
+        return None
+    if out is not None and out.resolve() == folder.resolve():
+        raise InputError(f"{str(folder)!r} is the folder of this run; name an earlier one with --against")
+    old = read_old_run(folder)
+    common_questions(old, read_examples(questions))
+    return old
+
+
+def check_build(result: Comparison, old: OldRun | None, junit: Path | None, markdown: Path | None, quiet: bool) -> None:
+    """Prints what changed and what is broken, writes the files, and ends with exit code 3 where something is."""
+    from lorag.evaluation.regression.build_checks import checks
+    from lorag.evaluation.regression.old_run import changes_since
+    from lorag.evaluation.report.junit_xml import junit_xml
+    from lorag.evaluation.report.markdown_text import checks_table, table
+    from lorag.files import write_whole
+
+    with translated_errors():
+        changes = changes_since(old, result) if old is not None else ()
+        checked = checks(result, changes, old.in_use if old is not None else None)
+        if junit is not None:
+            write_whole(junit, junit_xml(result, checked))
+        if markdown is not None:
+            write_whole(markdown, "\n".join(filter(None, (table(result), checks_table(checked)))))
+    if changes and not quiet:
+        output.print(f"\nAgainst {old.folder if old else ''}:", markup=False)
+        for change in changes:
+            output.print(f"- {change}", markup=False)
+    broken = [check for check in checked if not check.holds]
+    for check in broken:
+        print_warning(f"broken: {check.name} ({check.measured})")
+    if broken:
+        raise typer.Exit(BROKEN)

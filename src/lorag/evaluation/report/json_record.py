@@ -15,6 +15,7 @@ from lorag.evaluation.results import Comparison
 from lorag.evaluation.row_log import Row
 from lorag.evaluation.verdict import rule
 from lorag.files import read_text
+from lorag.types import Example
 
 FORMAT = 2
 """Raised when a key changes its meaning or goes away."""
@@ -65,6 +66,11 @@ def read_result(path: Path) -> Comparison:
         if isinstance(error, DataError):
             raise
         raise DataError(path, f"is no result of a comparison ({type(error).__name__}: {error}); {again}") from error
+
+
+def examples_of(record: Mapping[str, Any]) -> tuple[Example, ...]:
+    """The questions of a record, of this format or an earlier one."""
+    return tuple(_value(Example, example) for example in record["questions"])
 
 
 def _hints(kind: type) -> list[tuple[str, Any]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lorag.evaluation.labels import moment_heading
+from lorag.evaluation.regression.build_checks import Check
 from lorag.evaluation.report.result_tables import Table, arms_table, update_table
 from lorag.evaluation.results import Comparison
 
@@ -23,6 +26,15 @@ def table(comparison: Comparison) -> str:
     questions = comparison.arms[0].questions
     parts.append(f"{questions} questions; shares in percent with {level} intervals; seconds are the median.")
     return "\n\n".join(parts) + "\n"
+
+
+def checks_table(checked: Sequence[Check]) -> str:
+    """What a build stands or falls with, broken checks first; empty without any."""
+    if not checked:
+        return ""
+    rows = [("kept" if c.holds else "broken", c.name, c.measured) for c in sorted(checked, key=lambda c: c.holds)]
+    lines = ["| | check | measured |", "| --- | --- | --- |", *(f"| {' | '.join(map(_plain, row))} |" for row in rows)]
+    return "\n".join(lines) + "\n"
 
 
 def _markdown(content: Table) -> str:

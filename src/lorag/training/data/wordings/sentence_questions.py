@@ -53,7 +53,10 @@ _WITH_OBJECT = word_set(
 )
 """Verbs of which can be asked what the subject does to what."""
 _MONTH = "(?:" + "|".join(month.capitalize() for month in sorted(MONTHS)) + ")"
-_DATE = rf"\d{{4}}-\d\d-\d\d|\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}} \d{{4}}|{_MONTH} \d{{4}}|(?:1\d|20)\d\d(?![\w-]|[.,]\d)"
+_DATE = (
+    rf"\d{{4}}-\d\d-\d\d|\d{{1,2}} {_MONTH} \d{{4}}|{_MONTH} \d{{1,2}} \d{{4}}|{_MONTH} \d{{4}}"
+    r"|(?:1\d|20)\d\d(?![\w-]|[.,]\d)"
+)
 _NUMBER = r"\d[\d.,]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 _UNIT = (
     r"(?:%|percent|per cent|people|mm|cm|km|kg|m|g|l|V|A|W|kW|MW|Hz|MB|GB|TB|bar"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lorag.files import LineLog
 
 BROKEN = 3
-"""Exit code where a requirement is not kept, or an arm is clearly worse than in the old run."""
+"""Exit code where a requirement is not kept, or an arm is significantly worse than in the old run."""
 Against = Annotated[
     Path | None, typer.Option(help="The folder of an earlier run, to see what changed; exit code 3 if for the worse.")
 ]

@@ -5,7 +5,7 @@ marked on the same questions, and each question had the same chance. Who answere
 arms that are equal are shown once. The order depends on the seed alone: reviewers see the same answers in the same
 order, and what is marked already is left out when one resumes.
 
-``marks/NAME.jsonl`` in the run folder holds one JSON object a line, the last one for an answer counts.
+``marks/NAME.jsonl`` in the run folder holds one JSON object per line; the last one for an answer counts.
 """
 
 from __future__ import annotations

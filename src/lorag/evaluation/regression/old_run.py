@@ -46,7 +46,7 @@ class Change:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the arm is clearly worse: the interval lies below 0, and the adjusted p-value is small enough."""
+        """Whether the arm is significantly worse: the interval lies below 0, and the adjusted p is small enough."""
         return self.difference.interval.high < 0 and self.adjusted_p < 1 - self.confidence
 
     def __str__(self) -> str:

@@ -50,7 +50,11 @@ _ASKS_A_VALUE = re.compile(
 )
 _TIME = re.compile(r"\d|\b(?:hour|day|week|month|quarter|year|midnight|noon)s?\b|day\b")
 _ANSWERED = re.compile(r"(?P<answer>Yes|No)\b[.,:]")
-_MOST_WORDS, _LONGEST_CELL = 30, 8
+_APPARATUS = re.compile(
+    r"\d|:|^[A-Z]{1,4}$|\b(?:doi|sha|licen[cs]e|e-?mail|fax|url|abstract|figure|fig|table|authors?)\b", re.IGNORECASE
+)
+"""Keys and subjects of which nobody asks what they are: Figure 2, DOI, authors' initials."""
+_MOST_WORDS, _LONGEST_CELL, _LONGEST_TOPIC = 30, 8, 12
 _CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+")
 _COMMON = frozenset(["the", "of", "and", "is", "are", "in", "to", "a", "for", "with"])
 
@@ -110,6 +114,8 @@ _Stated = tuple[str, Sequence[str], Kind, int, int]
 def _stated(document: Document, names: Collection[str]) -> Iterator[_Stated]:
     yield from _cells(document.text, names)
     for section in sections(document.text, document.title):
+        if len(section.about.split()) > _LONGEST_TOPIC:
+            continue
         for line in key_lines(document.text, section):
             yield from _line(line, section)
         yield from _asking_heading(document.text, section)
@@ -179,7 +185,7 @@ def _line(line: re.Match[str], section: Section) -> Iterator[_Stated]:
         return
     if re.match(r"(?:an?|the)\s", value) and not parts:
         yield f"What is meant by {inside_a_sentence(key)}?", [value], "sentence", begin, line.end("value")
-    elif not parts and not done and len(value.split()) <= _LONGEST_CELL:
+    elif section.about and not _APPARATUS.search(key) and not (parts or done) and len(value.split()) <= _LONGEST_CELL:
         yield f"{section.about}: what is given for {key}?", [value], _value_kind(value), begin, line.end("value")
 
 
@@ -237,7 +243,7 @@ def _can_be_defined(subject: str, what: str, names: Collection[str]) -> bool:
         *WH_WORDS,
     }
     named = words[0] == "The" and any(word in names for word in words[1:])
-    if {"such", "this", "these", "that", "those"} & set(words):
+    if {"such", "this", "these", "that", "those"} & set(words) or re.match(r"(?:Table|Figure|Fig)\b", subject):
         return False
     return bool(re.match(r"(?:an?|one of)\b", what)) and (common or named) and not any(map(is_finite, words))
 

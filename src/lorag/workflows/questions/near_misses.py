@@ -21,6 +21,8 @@ _YEAR = re.compile(r"(?:1\d|20)\d\d")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+(?: [A-Z][\w'-]+)*")
 _IN_TIME = ("in", "on", "since", "until", "by")
 _MOST_STEPS = 40
+_LONGEST_TOPIC = 6
+"""Words of the longest topic before a question in which something is changed."""
 _SHARED = 0.5
 """Share of a question's other words with which a section that holds the new name would come too near."""
 
@@ -43,7 +45,9 @@ class NearMisses:
 
     def _other_code(self, fact: Fact) -> str | None:
         found = [
-            m for m in _CODE.finditer(fact.question) if not (m["before"] in _IN_TIME and _YEAR.fullmatch(m["code"]))
+            m
+            for m in _CODE.finditer(fact.question, _begin(fact.question))
+            if not (m["before"] in _IN_TIME and _YEAR.fullmatch(m["code"]))
         ]
         if not found:
             return None
@@ -58,7 +62,7 @@ class NearMisses:
         return None
 
     def _other_name(self, question: str) -> str | None:
-        names = [name for name in _NAME.finditer(question) if " " in name[0]]
+        names = [name for name in _NAME.finditer(question, _begin(question)) if " " in name[0]]
         if not names:
             return None
         name = names[-1]
@@ -71,3 +75,9 @@ class NearMisses:
 
     def _comes_near(self, name: str, asked: Collection[str]) -> bool:
         return any(name in text and len(words & set(asked)) > _SHARED * len(asked) for text, words in self._sections)
+
+
+def _begin(question: str) -> int:
+    """Where a question begins to be changed: behind a long topic, that of a title and not of a thing."""
+    topic, colon, _ = question.rpartition(": ")
+    return len(topic + colon) if len(topic.split()) > _LONGEST_TOPIC else 0

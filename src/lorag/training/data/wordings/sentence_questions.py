@@ -63,7 +63,7 @@ _UNIT = (
     r"|(?:[a-z]+ )?(?!is |was |has )[a-z]{3,}s)"
 )
 _WHEN = re.compile(rf"(?:^| )(?:in|on) (?P<value>{_DATE})(?= |$)")
-_WHERE = re.compile(r"(?:^| )in (?P<value>[A-Z][\w'-]+(?: [A-Z][\w'-]+)*)(?= |$)")
+_WHERE = re.compile(r"(?:^| )in (?!Fig|Table|Section|Appendix|Chapter)(?P<value>[A-Z][\w'-]+(?: [A-Z][\w'-]+)*)(?= |$)")
 _BY_WHOM = re.compile(r"(?:^| )by (?P<value>[A-Z][\w'-]+(?: (?:of |de |van |von )?[A-Z][\w'.-]+)+)(?= |$)")
 _ABOUT = r"(?:(?:about|around|at least|at most|up to|approximately|almost|nearly|over|only) )?"
 COUNT = re.compile(

@@ -166,9 +166,16 @@ def test_where_the_metric_agrees_poorly_marks_decide(result, tmp_path):
     assert "marks decide" in found.sentences[0]
     assert found.verdict.sentence in found.sentences[1]
     few = tmp_path / "few"
-    mark_all(result, few, "ann", people, count=8)
+    mark_all(result, few, "ann", people, count=24)
     assert review(result, few).verdict.choice == "undecided"
     assert "are too few for a verdict" in review(result, few).sentences[1]
+
+
+def test_a_handful_of_marks_does_not_judge_the_metric(result, tmp_path):
+    mark_all(result, tmp_path, "ann", lambda shown: "wrong", count=5)
+    found = review(result, tmp_path)
+    assert found.verdict is None
+    assert found.sentences == ("Too few answers are marked to judge the metric by; 20 are the least.",)
 
 
 def test_one_marked_question_gives_no_verdict(result, tmp_path):

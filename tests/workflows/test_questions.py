@@ -333,3 +333,11 @@ def test_a_comparison_of_documents_alone_makes_its_questions(tmp_path, endpoint,
 def test_capitals_inside_sentences_are_names():
     names = capitalised([Document("d", "We sell the Ebbmark to Deck users. Pumps run.", "d.md")])
     assert names == {"Ebbmark", "Deck"}
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["| A | B |\n| --- | --- |\n", "| | B |\n| --- | --- |\n| x | 4 kg |\n", "| A | |\n| --- | --- |\n| x | 4 |\n"],
+)
+def test_tables_without_rows_or_names_give_nothing(table):
+    assert document_facts(Document("d", f"# T\n\n{table}", "d.md", "T"), set()) == []

@@ -2,7 +2,7 @@
 
 Kappa (Cohen 1960) is the agreement beyond what two raters with these shares would reach by chance, as a share of what
 was left to reach. Its interval draws whole questions with replacement. A few marks that all agree would give that
-interval no width, so its lower end is at most what the interval of the observed agreement leaves at the same chance.
+interval no width, so it is at least as wide as the interval of the observed agreement, at the same agreement by chance.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def kappa(
     for one, other, question in zip(first, second, questions, strict=True):
         counts[units[question], 2 * one + other] += 1
     agreed = [float(one == other) for one, other in zip(first, second, strict=True)]
-    least = mean_interval(agreed, questions, settings).interval.low
+    interval = mean_interval(agreed, questions, settings).interval
     observed, chance = _observed_and_chance(counts.sum(axis=0)[None])
     value = float(_kappa(observed, chance)[0])
     drawn = bootstrap(counts, lambda sums: _kappa(*_observed_and_chance(sums)), settings)
-    low = min(drawn.low, float(_kappa(np.array([least]), chance)[0]))
-    return Estimate(value, Interval(max(-1.0, low), drawn.high), len(agreed))
+    low, high = (float(_kappa(np.array([end]), chance)[0]) for end in (interval.low, interval.high))
+    return Estimate(value, Interval(max(-1.0, min(drawn.low, low)), max(drawn.high, high)), len(agreed))
 
 
 def _observed_and_chance(tables: Floats) -> tuple[Floats, Floats]:

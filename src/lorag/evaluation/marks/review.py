@@ -19,6 +19,8 @@ from lorag.evaluation.marks.rater_agreement import (
 )
 from lorag.evaluation.results import Comparison, Verdict
 
+FEWEST_ANSWERS = 20
+"""Fewer marked answers say nothing of a metric."""
 _DECIDES = "correct"
 """The metric that verdicts rest on."""
 
@@ -38,9 +40,11 @@ class Review:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What follows for the verdict, for people; empty without marks."""
+        if not self.metrics:
+            return ()
         kappas = _kappas(self.metrics)
         if not kappas:
-            return ()
+            return (f"Too few answers are marked to judge the metric by; {FEWEST_ANSWERS} are the least.",)
         found = f"kappa {fmean(kappas):.2f}" + (f", the mean over {len(kappas)} reviewers" if len(kappas) > 1 else "")
         if fmean(kappas) >= POOR:
             return (f"The metric agrees with people ({found}): the verdict stands on it.",)
@@ -79,7 +83,8 @@ def with_marks(comparison: Comparison, run: Path) -> Comparison:
 
 
 def _kappas(metrics: Sequence[Agreement]) -> list[float]:
-    return [agreement.kappa.mean for agreement in metrics if agreement.first == _DECIDES]
+    """Of the metric that decides, with each reviewer who marked enough answers."""
+    return [each.kappa.mean for each in metrics if each.first == _DECIDES and each.kappa.n >= FEWEST_ANSWERS]
 
 
 def agreement_rows(agreements: Sequence[Agreement]) -> list[tuple[str, ...]]:

@@ -118,7 +118,7 @@ def table_cells(text: str) -> Iterator[Cell]:
     """Every cell of every table but those of the first columns, which name the rows."""
     for table in tables(text):
         columns = _split(table.header)
-        ends = (*table.rows[1:], table.end)
+        ends = (*table.rows[1:], table.end) if table.rows else ()
         rows = [_split(text[start:end]) for start, end in zip(table.rows, ends, strict=True)]
         for number, (row, start, end) in enumerate(zip(rows, table.rows, ends, strict=True)):
             if len(row) != len(columns) or not row[0]:

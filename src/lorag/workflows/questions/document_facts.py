@@ -126,12 +126,10 @@ def _stated(document: Document, names: Collection[str]) -> Iterator[_Stated]:
 def _cells(text: str, names: Collection[str]) -> Iterator[_Stated]:
     for cell in table_cells(text):
         answer, column, place = cell.text, cell.column, (cell.start, cell.end)
-        if (
-            _EMPTY.fullmatch(answer)
-            or len(answer.split()) > _LONGEST_CELL
-            or column.split()[-1] in PREPOSITIONS
-            or "/" in cell.heading
-        ):
+        named = column and cell.heading and "/" not in cell.heading
+        if not named or _EMPTY.fullmatch(answer) or len(answer.split()) > _LONGEST_CELL:
+            continue
+        if column.split()[-1] in PREPOSITIONS:
             continue
         if (column.capitalize() in names or not column.islower()) and answer.lower() not in ("yes", "no"):
             name = column[:1].upper() + column[1:]
@@ -173,7 +171,7 @@ def _line(line: re.Match[str], section: Section) -> Iterator[_Stated]:
         name = inside_a_sentence(re.sub(r"\s*\([^)]*\)", "", part["name"]))
         answer = re.sub(r"\s*\([^)]*\)$", "", part["value"])
         wh = "When" if re.fullmatch(DATE, answer) else "What"
-        if len(answer.split()) <= _LONGEST_CELL:
+        if len(answer.split()) <= _LONGEST_CELL and not name.isupper() and ":" not in key:
             yield (
                 f"{wh} is the {name} of {key}?",
                 [answer],

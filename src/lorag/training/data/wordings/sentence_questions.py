@@ -131,12 +131,8 @@ def _asked(clause: _Clause) -> Iterator[SentenceQuestion]:
     if len(counts) == 1:
         yield from _counted(clause, counts[0])
     verb, _, thing = rest.partition(" ")
-    if (
-        auxiliary in DO
-        and verb in _WITH_OBJECT
-        and thing.split()[0] in ("a", "an", "the")
-        and 2 < len(thing.split()) < 9
-    ):
+    words = thing.split()
+    if auxiliary in DO and verb in _WITH_OBJECT and 2 < len(words) < 9 and words[0] in ("a", "an", "the"):
         yield SentenceQuestion(f"What {auxiliary} {subject} {verb}?", thing)
 
 

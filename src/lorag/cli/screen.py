@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from platformdirs import user_log_path
@@ -28,13 +30,15 @@ from rich.table import Table
 
 from lorag.errors import InputError, LoragError
 from lorag.files import DISK_FULL, disk_is_full, write_whole
-from lorag.interfaces import Progress
+from lorag.interfaces import Progress, no_progress
 from lorag.types import Hit
 
 WRONG_INPUT, FAILED, UNFORESEEN = 2, 1, 70
 _MOST_SAID = 300
 """Characters of an unforeseen error on the screen; all of it is in its file."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+_RECORD_SECONDS = 0.5
+_LOSS = re.compile(r"loss (\d+\.\d+)")
 _QUIET = os.environ.get("RANK", "0") != "0"
 """Of several processes under ``torchrun`` the first one speaks."""
 output = Console(soft_wrap=True, highlight=False, emoji=False, quiet=_QUIET, width=None if sys.stdout.isatty() else 110)
@@ -116,7 +120,12 @@ def _escaped(text: str) -> str:
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A ``Progress`` drawn as one bar a stage, with time left; on a plain stream, one line a finished stage."""
+    """A ``Progress`` drawn as one bar a stage, with time left; on a plain stream, one line a finished stage.
+
+    Where the environment names a file in ``LORAG_PROGRESS``, the file holds all of it as JSON, for whoever watches.
+    """
+    watched = os.environ.get("LORAG_PROGRESS")
+    record = _recorder(Path(watched)) if watched and not _QUIET else no_progress
     columns = (
         TextColumn("{task.description:<34}"),
         BarColumn(),
@@ -130,6 +139,7 @@ def progress_bars() -> Iterator[Progress]:
         tasks = {}
 
         def show(stage: str, done: int, total: int, note: str = "") -> None:
+            record(stage, done, total, note)
             if not messages.is_terminal:
                 if done in (0, total) and not _QUIET and (done or note):
                     messages.print(f"{stage}: {f'{total} done' if done else note}", markup=False)
@@ -139,6 +149,29 @@ def progress_bars() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total, note=_escaped(note))
 
         yield show
+
+
+def _recorder(path: Path) -> Progress:
+    """A ``Progress`` that keeps each stage in ``path``, with its beginning and latest change in seconds of the epoch.
+
+    The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. Of a
+    stage whose notes tell a loss it holds the ``losses``.
+    """
+    stages: dict[str, dict[str, Any]] = {}
+    written = 0.0
+
+    def record(stage: str, done: int, total: int, note: str = "") -> None:
+        nonlocal written
+        now = time.time()
+        kept = stages.setdefault(stage, {"stage": stage, "begun": now, "losses": []})
+        kept |= {"done": done, "total": total, "note": note, "at": now}
+        if loss := _LOSS.fullmatch(note):
+            kept["losses"].append(float(loss[1]))
+        if done == total or now - written > _RECORD_SECONDS:
+            written = now
+            write_whole(path, json.dumps(list(stages.values())))
+
+    return record
 
 
 def print_source(number: int, hit: Hit) -> None:

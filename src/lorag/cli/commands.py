@@ -83,6 +83,7 @@ app.command(epilog="Example: lorag finetune-embedder docs/ --questions qa.jsonl 
 app.command(epilog="Example: lorag evaluate adapters/support --tasks tasks/")(evaluate_command.evaluate)
 app.command(epilog="Example: lorag review run/")(evaluate_command.review)
 app.command(epilog="Example: lorag serve --model qwen2.5-coder-0.5b --port 8000")(serve_command.serve)
+app.command(epilog="Example: lorag studio --port 8000")(serve_command.studio)
 
 _LISTED = 20
 _MADE = 60

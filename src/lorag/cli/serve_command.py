@@ -1,4 +1,4 @@
-"""``lorag serve``: the assistant over HTTP."""
+"""``lorag serve``: the assistant over HTTP; ``lorag studio``: the page in a browser."""
 
 from __future__ import annotations
 
@@ -73,6 +73,35 @@ def serve(
     output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)
     with translated_errors():
         run(application(Service(bot, key, into, settings, origins)), listening)
+
+
+def studio(
+    folder: Annotated[
+        Path, typer.Argument(help="The folder to work in: its files can be chosen on the page.")
+    ] = Path(),
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    documents: Annotated[
+        str, typer.Option(help="The folder inside it that takes the documents added on the page.")
+    ] = "documents",
+    model: Model = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    engine: EngineName = "auto",
+) -> None:
+    """Open a page on this machine: documents, questions, training data, comparisons and their review."""
+    with translated_errors():
+        for package in ("fastapi", "uvicorn"):
+            require(package, "serve", "`lorag studio`")
+    from lorag.serving.server import listen, run
+    from lorag.serving.studio.assistants import Assistants
+    from lorag.serving.studio.studio_app import studio_application
+    from lorag.serving.studio.workplace import Workplace
+
+    with translated_errors():
+        place = Workplace.of(folder, documents)
+        assistants = Assistants(place.workspace, model, embedder, engine)  # type: ignore[arg-type]  # refused later
+        listening = listen("127.0.0.1", port, None)
+        output.print(f"Open http://127.0.0.1:{listening.getsockname()[1]}/ in a browser (Ctrl-C ends)", markup=False)
+        run(studio_application(place, assistants), listening)
 
 
 def _knowledge(bot: ChatBot) -> Knowledge:

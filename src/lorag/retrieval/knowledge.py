@@ -205,6 +205,10 @@ class Knowledge:
         """The ids of all documents, sorted."""
         return list(self._manifest.entries())
 
+    def entries(self) -> list[Entry]:
+        """What is known of every document, by its id."""
+        return list(self._manifest.entries().values())
+
     def state(self) -> str:
         """A text that is another one when any document is, also after a rebuild."""
         return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])

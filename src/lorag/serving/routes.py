@@ -41,10 +41,10 @@ _FAILED = "the answer failed; see the server's log"
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}
 
 
-async def _ending() -> AsyncGenerator[AsyncExitStack]:
+async def ending() -> AsyncGenerator[AsyncExitStack]:
     """What is to be done after a request, however it ends: a response that is streamed outlives its route."""
-    async with AsyncExitStack() as ending:
-        yield ending
+    async with AsyncExitStack() as after:
+        yield after
 
 
 @dataclass(slots=True)
@@ -59,6 +59,8 @@ class Service:
     uploads: Uploads | None = None
     settings: ServeSettings = field(default_factory=ServeSettings)
     origins: tuple[str, ...] = ()
+    name: str = ""
+    """What clients call the model; its own name unless another is given."""
     started: int = field(default_factory=lambda: int(time.time()))
     _turns: Turns = field(init=False)
     _preparing: threading.Lock = field(default_factory=threading.Lock)
@@ -66,6 +68,7 @@ class Service:
 
     def __post_init__(self) -> None:
         """Makes the places for answers."""
+        self.name = self.name or self.bot.model.name
         self._turns = Turns(self.settings)
 
     async def admit(self, request: Request) -> None:
@@ -78,23 +81,23 @@ class Service:
 
     async def models(self) -> dict[str, Any]:
         """The one model that is served, as a list."""
-        return {"object": "list", "data": [await self.model(self.bot.model.name)]}
+        return {"object": "list", "data": [await self.model(self.name)]}
 
     async def model(self, name: str) -> dict[str, Any]:
         """The model that is served, where it is asked for by its name."""
-        if name != self.bot.model.name:
-            raise not_served(name, self.bot.model.name)
+        if name != self.name:
+            raise not_served(name, self.name)
         return {"id": name, "object": "model", "created": self.started, "owned_by": "lorag"}
 
-    async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(_ending)]) -> Response:
+    async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
         """The answer to a conversation, whole or as a stream."""
         require_json(request.headers)
-        body = await _body(request, self.settings.max_request_bytes)
-        asked = await run_in_threadpool(read_asked, body, self.bot.model.name, self.bot.settings.sampling)
+        body = await read_body(request, self.settings.max_request_bytes)
+        asked = await run_in_threadpool(read_asked, body, self.name, self.bot.settings.sampling)
         turn = await self._turns.take()
         ending.callback(turn.end)
         reply = await turn.do(lambda: self._reply(asked))
-        answering = Completing(self.bot.model.name)
+        answering = Completing(self.name)
         headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
             events = _events(turn.pieces(reply), reply, answering, asked.include_usage)
@@ -109,7 +112,7 @@ class Service:
         """Stores an uploaded document."""
         uploads = self._uploads()
         plain_name(name)
-        content = await _body(request, self.settings.max_upload_bytes)
+        content = await read_body(request, self.settings.max_upload_bytes)
         done = await run_in_threadpool(uploads.put, name, content)
         return JSONResponse(done, 201 if done["result"] == "added" else 200)
 
@@ -141,11 +144,16 @@ def application(service: Service) -> FastAPI:
     v1.add_api_route("/documents/{name:path}", service.delete, methods=["DELETE"], response_model=None)
     app.add_api_route("/health", service.health, response_model=None)
     app.include_router(v1)
-    for kind in (HttpError, LoragError, HTTPException, ClientDisconnect, Exception):
-        app.add_exception_handler(kind, _failed)
+    answer_failures(app)
     if service.origins:
         app.add_middleware(CORSMiddleware, allow_origins=service.origins, allow_methods=["*"], allow_headers=["*"])
     return app
+
+
+def answer_failures(app: FastAPI) -> None:
+    """Answers whatever a route raises with a status and its reason."""
+    for kind in (HttpError, LoragError, HTTPException, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, _failed)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -185,7 +193,7 @@ async def _events(
         yield event(envelope(500, _FAILED))
 
 
-async def _body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int) -> bytes:
     """The whole body. Raises ``HttpError`` as soon as it is known to be larger than ``most`` bytes, or too slow."""
     said = request.headers.get("content-length", "0")
     body = bytearray()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -28,14 +29,17 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECAS
 _MAX_NAME_BYTES = 200
 
 
-def plain_name(name: str) -> str:
-    """``name`` itself. Raises ``HttpError`` unless it is a plain file name of a kind that is read as one document."""
+def plain_name(name: str, accepted: Sequence[str] = _ACCEPTED) -> str:
+    """``name`` itself. Raises ``HttpError`` unless it is a plain file name with one of the ``accepted`` suffixes.
+
+    By default these are those of files that are read as one document.
+    """
     plain = _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.fullmatch(name)
     if not plain or len(name.encode()) > _MAX_NAME_BYTES:
         expected = f"letters, digits, spaces and .,()+=@-_ beginning with a letter, at most {_MAX_NAME_BYTES} bytes"
         raise HttpError(400, f"{name[:80]!r} is no plain file name; expected {expected}", "name")
-    if PurePath(name).suffix.lower() not in _ACCEPTED:
-        raise HttpError(400, f"{name!r} is no kind of document; accepted are {', '.join(_ACCEPTED)}", "name")
+    if PurePath(name).suffix.lower() not in accepted:
+        raise HttpError(400, f"{name!r} is of no kind that is taken here; accepted are {', '.join(accepted)}", "name")
     return name
 
 

@@ -1,0 +1,72 @@
+"""The room of questions: the same question to up to four assistants, each streamed as ``lorag serve`` streams."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from lorag.errors import DataError
+from lorag.serving.http_errors import HttpError
+from lorag.serving.routes import Service, ending
+from lorag.serving.studio.assistants import COLUMNS, Assistants
+from lorag.serving.studio.workplace import Workplace
+from lorag.training.adapter import Adapter, read_adapter
+
+
+@dataclass(frozen=True, slots=True)
+class AskRoom:
+    """Questions to ``assistants``, with the adapters that lie in ``place``."""
+
+    place: Workplace
+    assistants: Assistants
+    _services: dict[tuple[str, Path | None], Service] = field(default_factory=dict)
+
+    def routes(self) -> APIRouter:
+        """Where each of the methods below is reached."""
+        room = APIRouter()
+        room.add_api_route("/assistants", self.columns, response_model=None)
+        room.add_api_route("/ask/{column}", self.ask, methods=["POST"], response_model=None)
+        return room
+
+    def columns(self) -> dict[str, Any]:
+        """What can be asked."""
+        return {
+            "columns": COLUMNS,
+            "adapters": [{"adapter": name, "base": adapter.base} for name, adapter in self._adapters().items()],
+            "model": self.assistants.model,
+            "has_index": self.assistants.has_index,
+        }
+
+    async def ask(
+        self, column: str, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)], adapter: str = ""
+    ) -> Response:
+        """The answer of one column to a request for a chat completion, in which the column is the model."""
+        service = await run_in_threadpool(self._service, column, adapter)
+        return await service.complete(request, ending)
+
+    def _service(self, column: str, adapter: str) -> Service:
+        """The service of a column; one whose model was given up in the meantime is made again."""
+        found = self._adapters().get(adapter)
+        if adapter and found is None:
+            raise HttpError(404, f"there is no adapter {adapter[:80]!r} in this folder; reload the page", "adapter")
+        path = Path(found.folder) if found is not None else None
+        bot = self.assistants.bot(column, path)
+        known = self._services.get((column, path))
+        if known is None or known.bot.model is not bot.model:
+            self._services[column, path] = known = Service(bot, name=column)
+        known.bot = bot
+        return known
+
+    def _adapters(self) -> dict[str, Adapter]:
+        """The adapters that this version reads, by the names that the page has for them."""
+        found = {}
+        for path in self.place.adapters():
+            with suppress(DataError):
+                found[self.place.named(path)] = read_adapter(path)
+        return found

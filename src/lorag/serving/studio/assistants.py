@@ -1,0 +1,120 @@
+"""The models and the index behind the page: opened when they are first needed, and then kept."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from lorag import build
+from lorag.chat.bot import ChatBot
+from lorag.chat.kept_prompt import KeptPrompt, read_prompt
+from lorag.interfaces import LanguageModel
+from lorag.retrieval.backends.location import holds_index
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.http_errors import HttpError
+from lorag.settings import DEFAULT_EMBEDDER, ChatSettings, Engine
+from lorag.training.adapter import read_adapter
+from lorag.types import Sampling
+from lorag.workspace import Workspace
+
+COLUMNS = ("base", "finetuned", "retrieval", "both")
+_SAMPLING = Sampling(max_tokens=256)
+
+
+class ModelOf(Protocol):
+    """Gives the model of a name, with an adapter where one is given."""
+
+    def __call__(self, name: str | None, adapter: Path | None) -> LanguageModel:
+        """The model, ready to answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Assistants:
+    """The four ways to answer, over the index of ``workspace``.
+
+    ``model`` is the name of the base, where no adapter says it; of the adapters one at a time is kept, with its base.
+    """
+
+    workspace: Workspace
+    model: str | None = None
+    embedder: str = DEFAULT_EMBEDDER
+    engine: Engine = "auto"
+    model_of: ModelOf | None = None
+    index_of: Callable[[], Knowledge] | None = None
+    """How model and index are opened; None as ``lorag ask`` does."""
+    _knowledge: Knowledge | None = None
+    _models: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
+    _opening_index: threading.Lock = field(default_factory=threading.Lock)
+    _opening_model: threading.Lock = field(default_factory=threading.Lock)
+    """A lock of its own: a model may take minutes, and documents are not to wait for it."""
+
+    @property
+    def has_index(self) -> bool:
+        """Whether there is an index to search."""
+        return self._knowledge is not None or holds_index(self.workspace.index)
+
+    def knowledge(self) -> Knowledge:
+        """The index, made when missing."""
+        with self._opening_index:
+            if self._knowledge is None:
+                chosen = self.workspace.chosen()
+                self._knowledge = (
+                    self.index_of()
+                    if self.index_of is not None
+                    else build.knowledge(self.workspace.index, self.embedder, chosen.chunks, chosen.retrieval)
+                )
+            return self._knowledge
+
+    def bot(self, column: str, adapter: Path | None) -> ChatBot:
+        """The chatbot of a column. Raises ``HttpError`` for a column without what it needs."""
+        if column not in COLUMNS:
+            raise HttpError(404, f"there is no column {column[:40]!r}; expected one of {', '.join(COLUMNS)}")
+        tuned, searched = column in ("finetuned", "both"), column in ("retrieval", "both")
+        if tuned and adapter is None:
+            raise HttpError(409, f"{column} needs an adapter; train one with `lorag finetune` or a comparison")
+        if searched and not self.has_index:
+            raise HttpError(409, f"{column} needs documents; add some in Documents")
+        base = read_adapter(adapter).base if adapter is not None else self.model
+        model = self._model(base, adapter if tuned else None)
+        prompt = self._prompt(column, adapter, model)
+        retrieval = self.workspace.chosen().retrieval
+        return ChatBot(
+            model,
+            self.knowledge() if searched else None,
+            prompt.applied(ChatSettings(sampling=_SAMPLING)),
+            retrieval.k,
+            gated=retrieval.leaves_out,
+            examples=prompt.examples,
+        )
+
+    def _model(self, base: str | None, adapter: Path | None) -> LanguageModel:
+        with self._opening_model:
+            if (base, adapter) not in self._models:
+                for key in [key for key in self._models if key[0] != base or (key[1] and adapter)]:
+                    del self._models[key]
+                open_model = self.model_of or self._answering
+                self._models[base, adapter] = open_model(base, adapter)
+            return self._models[base, adapter]
+
+    def _answering(self, name: str | None, adapter: Path | None) -> LanguageModel:
+        return build.answering_model(name, adapter, self.engine)
+
+    def _prompt(self, column: str, adapter: Path | None, model: LanguageModel) -> KeptPrompt:
+        """The prompt that a comparison chose for the column, where the adapter is of one.
+
+        Else the one that the adapter was trained under, without worked examples, which it does not hold; or the one
+        that `lorag tune` chose for the model.
+        """
+        if adapter is not None:
+            chosen = adapter.parent / "prompts" / f"{column}.json"
+            if chosen.is_file():
+                return read_prompt(chosen)
+            if column in ("finetuned", "both"):
+                return KeptPrompt(replace(read_adapter(adapter).prompt, examples=0, refused_example=False))
+        path = self.workspace.prompt
+        prompt = read_prompt(path) if path.is_file() else KeptPrompt()
+        return prompt if prompt.model == model.name else KeptPrompt()

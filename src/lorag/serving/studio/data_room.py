@@ -1,0 +1,99 @@
+"""The room of training data: the conversations of a file with what is learned marked, and the refused rows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from lorag.errors import InputError
+from lorag.files import write_whole
+from lorag.serving.http_errors import HttpError
+from lorag.serving.routes import read_body
+from lorag.serving.studio.workplace import ROWS, Workplace, require_binary
+from lorag.serving.uploads import plain_name
+from lorag.settings import ServeSettings
+from lorag.training.data.conversations import Outcome, read_outcomes
+from lorag.training.data.inspection import by_reason, contradicting, placed, repeated
+from lorag.workflows.check_data import check_data
+from lorag.workflows.synthesize import plain_words
+
+_PAGE = 50
+_FOLDER = "data"
+"""Where files go that are added on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRoom:
+    """The training data in ``place``."""
+
+    place: Workplace
+
+    def routes(self) -> APIRouter:
+        """Where each of the methods below is reached."""
+        room = APIRouter()
+        room.add_api_route("/data/files/{name:path}", self.put, methods=["PUT"], response_model=None)
+        room.add_api_route("/data/rows", self.rows, response_model=None)
+        room.add_api_route("/data/check", self.check, response_model=None)
+        room.add_api_route("/data/tokens", self.tokens, response_model=None)
+        return room
+
+    async def put(self, name: str, request: Request) -> JSONResponse:
+        """Stores a file of rows, of questions or conversations. Raises ``HttpError`` where there is one of the name."""
+        require_binary(request)
+        target = self.place.root / _FOLDER / plain_name(name, ROWS)
+        if target.exists():
+            raise HttpError(409, f"there is a file {name!r} in {_FOLDER}/ already; rename one of them", "name")
+        content = await read_body(request, ServeSettings().max_upload_bytes)
+        await run_in_threadpool(write_whole, target, content)
+        return JSONResponse({"file": self.place.named(target)}, 201)
+
+    def rows(self, file: str, start: int = 0, refused: bool = False) -> dict[str, Any]:
+        """A page of the rows of a file from the row ``start`` on; with ``refused``, of those that are refused."""
+        outcomes = _outcomes(self.place.inside(file, "file"))
+        meant = [outcome for outcome in outcomes if outcome.conversation is None] if refused else outcomes
+        first = max(0, start)
+        rows = [_row(outcome) for outcome in meant[first : first + _PAGE]]
+        return {"total": len(meant), "rows": rows, "page": _PAGE}
+
+    def check(self, file: str) -> dict[str, Any]:
+        """What a file holds: rows kept, refused, repeated and contradicting; no model is needed."""
+        outcomes = _outcomes(self.place.inside(file, "file"))
+        kept = placed(outcomes)
+        refused = by_reason((str(o.line), o.reason) for o in outcomes if o.conversation is None)
+        return {
+            "rows": len(outcomes),
+            "kept": len(kept),
+            "refused": [asdict(finding) for finding in refused],
+            "repeated": asdict(repeated(kept)),
+            "contradicting": asdict(contradicting(kept, plain_words)),
+        }
+
+    def tokens(self, file: str) -> dict[str, Any] | None:
+        """The rows in the tokens of the default model, with one as it sees it; None where it is not here."""
+        report = check_data(self.place.inside(file, "file")).tokens
+        return None if report is None else asdict(report)
+
+
+def _outcomes(path: Path) -> list[Outcome]:
+    try:
+        return read_outcomes(path)
+    except InputError as error:
+        raise HttpError(422, str(error).replace(str(path), path.name)) from error
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    said = outcome.conversation
+    return {
+        "line": outcome.line,
+        "reason": outcome.reason,
+        "evidence": [] if said is None else said.evidence,
+        "messages": [
+            {"role": message.role, "content": message.content, "learned": message.role in ("assistant", "text")}
+            for message in ([] if said is None else said.messages)
+        ],
+    }

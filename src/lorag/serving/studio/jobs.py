@@ -1,0 +1,163 @@
+"""Comparisons as processes of their own: closing the page or ending the server stops none of them.
+
+All that is known of a job lies in ``job/`` of its run folder, so that another server finds it again: who runs it and
+since when (``job.json``), what it printed (``output.log``), and how far it is (``progress.json``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from filelock import FileLock, Timeout
+
+from lorag.files import write_whole
+from lorag.serving.http_errors import HttpError
+from lorag.workspace import Run
+
+State = Literal["running", "finished", "stopped", "failed", "unfinished"]
+"""``unfinished``: begun by a command in a terminal, which may still run it."""
+_SECONDS_TO_END = 10
+_CLOCK_SECONDS = 5
+"""What setting the clock right may move the start of a process by."""
+_TAIL_BYTES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A process that was started for a run: its id and the time of its start, which no other process shares."""
+
+    arguments: tuple[str, ...]
+    """Those of ``lorag``, without ``--out``."""
+    pid: int
+    started: float
+    stopped: bool = False
+    """Whether it was stopped from the page."""
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The process, while it runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < _CLOCK_SECONDS
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except psutil.Error:
+            pass
+        return None
+
+    def option(self, name: str) -> str | None:
+        """What follows ``--name=`` in its arguments."""
+        given = [a.partition("=")[2] for a in self.arguments if a.startswith(f"--{name}=")]
+        return given[0] if given else None
+
+
+def job_of(run: Run) -> Job | None:
+    """The latest job of a run; None for one that was begun in a terminal."""
+    try:
+        kept = json.loads((run.folder / "job" / "job.json").read_text())
+        return Job(**{**kept, "arguments": tuple(kept["arguments"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def state_of(run: Run) -> State:
+    """How a run stands."""
+    job = job_of(run)
+    if job is not None and job.process is not None:
+        return "running"
+    if run.result.is_file() and (job is None or run.result.stat().st_mtime >= job.started):
+        return "finished"
+    if job is None:
+        return "unfinished"
+    return "stopped" if job.stopped else "failed"
+
+
+def progress_of(run: Run) -> list[dict[str, Any]]:
+    """The stages of the latest job, in order, as ``lorag`` keeps them where ``LORAG_PROGRESS`` names a file."""
+    try:
+        stages: list[dict[str, Any]] = json.loads((run.folder / "job" / "progress.json").read_text())
+        return stages
+    except (OSError, ValueError):
+        return []
+
+
+def last_lines(run: Run, most: int = 40) -> list[str]:
+    """What the latest job printed last."""
+    try:
+        with (run.folder / "job" / "output.log").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()[-most:]
+    except OSError:
+        return []
+
+
+@dataclass(slots=True)
+class Jobs:
+    """Starts and stops the jobs of the page that works in ``root``."""
+
+    root: Path
+    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Kept so that a child that has ended leaves no zombie."""
+
+    def start(self, run: Run, arguments: Sequence[str], others: Sequence[Run]) -> Job:
+        """Begins or resumes ``run`` with these arguments of ``lorag``.
+
+        Raises ``HttpError``: 409 while a job of this run is there, 429 while one of the ``others`` is.
+        """
+        lock = self.root / ".lorag" / "jobs.lock"
+        lock.parent.mkdir(exist_ok=True)
+        self._children = [child for child in self._children if child.poll() is None]
+        try:
+            with FileLock(lock, timeout=0):
+                if state_of(run) == "running":
+                    raise HttpError(409, "this comparison is running already")
+                if any(state_of(other) == "running" for other in others):
+                    raise HttpError(429, "another comparison is running; stop it, or wait for its end", code="busy")
+                return self._started(run, arguments)
+        except Timeout as error:
+            raise HttpError(429, "another comparison is being started; try again", code="busy") from error
+
+    def _started(self, run: Run, arguments: Sequence[str]) -> Job:
+        folder = run.folder / "job"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "progress.json").unlink(missing_ok=True)
+        with (folder / "output.log").open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "lorag", *arguments, f"--out={run.folder}"],
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LORAG_PROGRESS": str(folder / "progress.json"), "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        self._children.append(child)
+        job = Job(tuple(arguments), child.pid, psutil.Process(child.pid).create_time())
+        write_whole(folder / "job.json", json.dumps(asdict(job)))
+        return job
+
+    def stop(self, run: Run) -> None:
+        """Ends the job of ``run`` and all that it started; raises ``HttpError`` where none runs."""
+        job = job_of(run)
+        if job is None or job.process is None:
+            raise HttpError(409, "this comparison is not running")
+        write_whole(run.folder / "job" / "job.json", json.dumps(asdict(replace(job, stopped=True))))
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(job.pid, number)
+            ends = time.monotonic() + _SECONDS_TO_END
+            while job.process is not None and time.monotonic() < ends:
+                time.sleep(0.05)
+            if job.process is None:
+                return

@@ -1,0 +1,237 @@
+"""The room of the comparisons: all of them with their verdicts, one with its answers, and the start of a new one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+
+from lorag.errors import InputError
+from lorag.evaluation.examples import read_examples
+from lorag.serving.http_errors import HttpError
+from lorag.serving.studio.jobs import Jobs, job_of, last_lines, progress_of, state_of
+from lorag.serving.studio.workplace import Workplace, json_body, text_of
+from lorag.workspace import Run
+
+_NAME = re.compile(r"\w[\w .-]{0,60}")
+_PATHS = ("documents", "questions", "train", "update", "train-update", "style", "control")
+_NUMBERS = ("limit", "budget", "seeds", "max-tokens")
+_MOST_ROWS = 200
+"""Rows sent at once while they come."""
+_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+
+@dataclass(frozen=True, slots=True)
+class RunsRoom:
+    """The comparisons in ``place``, and the ``jobs`` that make them."""
+
+    place: Workplace
+    jobs: Jobs
+
+    def routes(self) -> APIRouter:
+        """Where each of the methods below is reached."""
+        room = APIRouter()
+        for path, answer in (
+            ("/files", self.files),
+            ("/runs", self.runs),
+            ("/run", self.run),
+            ("/run/rows", self.rows),
+            ("/run/answers", self.answers),
+            ("/run/report", self.report),
+        ):
+            room.add_api_route(path, answer, response_model=None)
+        for path, act, status in (
+            ("/runs", self.start, 201),
+            ("/run/stop", self.stop, 200),
+            ("/run/resume", self.resume, 200),
+        ):
+            room.add_api_route(path, act, methods=["POST"], status_code=status, response_model=None)
+        return room
+
+    def files(self) -> dict[str, Any]:
+        """What can be compared."""
+        return asdict(self.place.files())
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All comparisons, the latest first."""
+        return sorted((_summary(self.place, run) for run in self.place.runs()), key=lambda run: -run["changed"])
+
+    def run(self, run: str) -> dict[str, Any]:
+        """One comparison: what it found, or how far it is."""
+        found = self.place.run(run)
+        job = job_of(found)
+        watched = {"stages": progress_of(found), "lines": last_lines(found)}
+        return {**_summary(self.place, found), **watched, "can_resume": job is not None}
+
+    def rows(self, run: str, after: int = 0) -> dict[str, Any]:
+        """The answers that were recorded from the byte ``after`` on, and the byte to ask from next."""
+        found = self.place.run(run)
+        lines, end = _recorded(found.folder / "rows.jsonl", after)
+        asked = _questions(self.place, found) if lines else {}
+        return {"rows": [_reply(json.loads(line), asked) for line in lines], "next": end}
+
+    def answers(self, run: str) -> list[dict[str, Any]]:
+        """The questions of a finished comparison, each with the answers of all arms and whether they are right."""
+        return _answers(_result(self.place.run(run)))
+
+    def report(self, run: str) -> FileResponse:
+        """The page of a finished comparison."""
+        path = self.place.run(run).report
+        if not path.is_file():
+            raise HttpError(404, "this comparison has no report yet")
+        return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+
+    async def start(self, request: Request) -> dict[str, Any]:
+        """Starts a comparison."""
+        return await run_in_threadpool(self._begin, await json_body(request))
+
+    async def stop(self, request: Request) -> dict[str, Any]:
+        """Stops a comparison; what it finished is kept."""
+        found = self.place.run(text_of(await json_body(request), "run"))
+        await run_in_threadpool(self.jobs.stop, found)
+        return {"state": state_of(found)}
+
+    async def resume(self, request: Request) -> dict[str, Any]:
+        """Resumes a comparison that was stopped or failed."""
+        found = self.place.run(text_of(await json_body(request), "run"))
+        job = job_of(found)
+        if job is None:
+            raise HttpError(409, "this run was begun in a terminal; resume it there with the same command")
+        await run_in_threadpool(lambda: self.jobs.start(found, job.arguments, self.place.runs()))
+        return {"state": state_of(found)}
+
+    def _begin(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        new = Run(self.place.workspace.runs / _name(given))
+        if new.folder.exists():
+            raise HttpError(409, f"there is a run {new.folder.name!r} already; give another name", "name")
+        self.jobs.start(new, _arguments(self.place, given), self.place.runs())
+        return {"run": self.place.named(new.folder)}
+
+
+def _name(given: Mapping[str, Any]) -> str:
+    name = text_of(given, "name") or datetime.now(UTC).strftime("%Y-%m-%d %H.%M.%S")
+    if not _NAME.fullmatch(name) or ".." in name or name.endswith((".", " ")):
+        raise HttpError(400, f"{name[:80]!r} cannot name a run; expected up to 61 letters, digits, spaces, . and -")
+    return name
+
+
+def _arguments(place: Workplace, given: Mapping[str, Any]) -> list[str]:
+    """The arguments of ``lorag`` for what the form says. Raises ``HttpError`` for what is missing or no number."""
+    model = text_of(given, "model")
+    chosen = [f"--model={model}"] if model else []
+    if given.get("demo") is True:
+        return ["demo", *chosen]
+    for name in ("documents", "questions"):
+        if not text_of(given, name):
+            raise HttpError(400, f"a comparison needs {name}; choose them", name)
+    for name in _PATHS:
+        if path := text_of(given, name):
+            place.inside(path, name)
+            chosen.append(f"--{name}={path}")
+    for name in _NUMBERS:
+        if number := text_of(given, name):
+            if not re.fullmatch(r"\d{1,7}(\.\d{1,3})?", number):
+                raise HttpError(400, f"{name} {number!r} is not a number", name)
+            chosen.append(f"--{name}={number}")
+    return ["compare", *chosen]
+
+
+def _summary(place: Workplace, run: Run) -> dict[str, Any]:
+    """What a list shows of a run; ``changed`` is in seconds of the epoch."""
+    state = state_of(run)
+    kept = [path for path in (run.result, run.folder / "rows.jsonl", run.folder) if path.exists()]
+    summary = {
+        "run": place.named(run.folder),
+        "name": run.folder.name,
+        "state": state,
+        "changed": kept[0].stat().st_mtime,
+        "has_report": run.report.is_file(),
+    }
+    if state != "finished":
+        return summary
+    try:
+        return summary | _found(run.result, run.result.stat().st_mtime_ns)
+    except HttpError as error:
+        return summary | {"state": "failed", "reason": error.message}
+
+
+@lru_cache(64)
+def _found(path: Path, changed: int) -> dict[str, Any]:
+    """The verdict and the arms of a result, read once for each time that it ``changed``."""
+    result = _result(Run(path.parent))
+    arms = [
+        {"arm": arm["arm"], "moment": arm["moment"], "correct": arm["estimates"]["correct"]} for arm in result["arms"]
+    ]
+    verdict = {name: result["verdict"][name] for name in ("choice", "sentence", "reasons")}
+    return {"verdict": verdict, "arms": arms, "questions": len(result["questions"])}
+
+
+def _result(run: Run) -> dict[str, Any]:
+    if not run.result.is_file():
+        raise HttpError(409, "this comparison is not finished")
+    try:
+        result: dict[str, Any] = json.loads(run.result.read_text())
+        return result
+    except ValueError as error:
+        raise HttpError(422, f"{run.result.name} is damaged; run the comparison again") from error
+
+
+def _recorded(path: Path, after: int) -> tuple[list[bytes], int]:
+    """Whole lines of a file that is being written, from a byte on, and where they end."""
+    if not path.is_file():
+        return [], 0
+    with path.open("rb") as file:
+        file.seek(max(0, after))
+        lines: list[bytes] = []
+        for line in file:
+            if not line.endswith(b"\n") or len(lines) == _MOST_ROWS:
+                break
+            lines.append(line)
+    return lines, max(0, after) + sum(map(len, lines))
+
+
+def _questions(place: Workplace, run: Run) -> dict[str, str]:
+    """The questions of a run by their ids, as far as they are known while it runs."""
+    job = job_of(run)
+    path = job.option("questions") if job is not None else None
+    try:
+        return {example.id: example.question for example in read_examples(place.root / path)} if path else {}
+    except InputError:
+        return {}
+
+
+def _reply(row: Mapping[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:
+    answer = row["answer"]
+    return {
+        "arm": row["arm"],
+        "moment": row["moment"],
+        "question": asked.get(row["example_id"], row["example_id"]),
+        "text": answer["text"],
+        "error": answer["error"],
+    }
+
+
+def _answers(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    replies: dict[str, list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        found = _reply(row, {}) | {"correct": bool(row["scores"]["correct"])}
+        replies.setdefault(row["example_id"], []).append(found)
+    return [
+        {
+            "id": question["id"],
+            "question": question["question"],
+            "before": question["answers"],
+            "after": question["answers"] if question["answers_after"] is None else question["answers_after"],
+            "replies": replies.get(question["id"], []),
+        }
+        for question in result["questions"]
+    ]

@@ -1,0 +1,242 @@
+// Documents: dropped in, listed with their state, opened in passages, and searched.
+
+import { get, post, remove, upload } from "../api.js";
+import { announce, count, failure, h, head, put } from "../dom.js";
+import { openPassages } from "./passages.js";
+
+const VIA = {
+  dense: "by meaning",
+  lexical: "by words",
+  hybrid: "by both",
+  reranked: "reranked",
+  evidence: "given",
+};
+
+export async function showDocuments(room) {
+  const found = await get("documents");
+  const list = h("div");
+  const loads = h("ul", { class: "loads", "aria-live": "polite", "aria-label": "Uploads" });
+  const read = h("button", { type: "button", onclick: readFolder }, "Read the folder");
+  const refresh = async () => drawList(list, await get("documents"), loads, refresh);
+
+  async function readFolder() {
+    read.disabled = true;
+    loads.prepend(load(found.folder, "Reading …"));
+    try {
+      const done = await post("documents/read");
+      const said = `${done.added} added, ${done.updated} updated, ${count(done.refused, "file")} refused`;
+      loads.firstChild.replaceWith(load(found.folder, [said, ...done.notes].join("\n")));
+      await refresh();
+    } catch (error) {
+      loads.firstChild.replaceWith(load(found.folder, error.message, "wrong"));
+    }
+    read.disabled = false;
+  }
+
+  put(
+    room,
+    head("Documents", `Files you add go into ${found.folder}/ and are searchable at once.`, read),
+    dropZone(found, (files) => take(files, found, loads, refresh)),
+    loads,
+    searchSection(),
+    h("section", { class: "block" }, list),
+  );
+  drawList(list, found, loads, refresh);
+}
+
+function load(name, said, kind) {
+  return h("li", null, h("strong", null, name), h("span", { class: kind ?? "soft" }, said));
+}
+
+function dropZone(found, take) {
+  const input = h("input", {
+    type: "file",
+    id: "files",
+    multiple: true,
+    onchange: () => take([...input.files]),
+  });
+  const most = Math.round(found.limits.bytes / 1e6);
+  const kinds = found.limits.suffixes
+    .filter((suffix) => !suffix.startsWith(".json"))
+    .map((suffix) => suffix.slice(1));
+  const zone = h(
+    "div",
+    { class: "drop" },
+    h("p", null, "Drop files here, or ", h("label", { for: "files" }, "choose them"), input),
+    h("p", { class: "small soft" }, `${kinds.join(", ")}; up to ${most} MB each`),
+  );
+  const over = (event) => {
+    event.preventDefault();
+    zone.classList.toggle("over", event.type === "dragover");
+  };
+  zone.addEventListener("dragover", over);
+  zone.addEventListener("dragleave", over);
+  zone.addEventListener("drop", (event) => {
+    over(event);
+    take([...event.dataTransfer.files]);
+  });
+  return zone;
+}
+
+/** Uploads one file after the other; each says what became of it. */
+async function take(files, found, loads, refresh) {
+  if (files.length + found.total > found.limits.documents) {
+    loads.prepend(
+      load(
+        count(files.length, "file"),
+        `At most ${found.limits.documents.toLocaleString("en")} documents are accepted; choose fewer files.`,
+        "wrong",
+      ),
+    );
+    return;
+  }
+  for (const file of files) {
+    const entry = load(file.name, "Reading …");
+    loads.prepend(entry);
+    try {
+      if (file.size > found.limits.bytes)
+        throw new Error(`Larger than ${Math.round(found.limits.bytes / 1e6)} MB; split it.`);
+      const done = await upload(file);
+      entry.replaceWith(load(file.name, [`Read: ${done.result}`, ...done.notes].join("\n")));
+    } catch (error) {
+      entry.replaceWith(load(file.name, `Refused. ${error.message}`, "wrong"));
+    }
+  }
+  await refresh();
+}
+
+function searchSection() {
+  const query = h("input", {
+    type: "search",
+    "aria-label": "Search the passages",
+    placeholder: "Search the passages",
+  });
+  const hits = h("ol", { class: "hits" });
+  const submit = async (event) => {
+    event.preventDefault();
+    if (!query.value.trim()) return;
+    try {
+      const found = await post("search", { query: query.value });
+      hits.replaceChildren(...found.map(hit));
+      if (found.length === 0) hits.replaceChildren(h("li", { class: "soft" }, "No passage fits."));
+      announce(count(found.length, "passage"));
+    } catch (error) {
+      hits.replaceChildren(failure(error));
+    }
+  };
+  return h(
+    "section",
+    { class: "block" },
+    h("h2", null, "Search"),
+    h("form", { class: "search", role: "search", onsubmit: submit }, query, h("button", null, "Search")),
+    hits,
+  );
+}
+
+function hit(found) {
+  const where = [found.document_id, found.place, found.heading].filter(Boolean).join(", ");
+  return h(
+    "li",
+    null,
+    h(
+      "p",
+      { class: "score" },
+      found.score.toFixed(3),
+      h("br"),
+      h("span", { class: "small soft" }, VIA[found.via] ?? found.via),
+    ),
+    h(
+      "div",
+      null,
+      h(
+        "button",
+        { type: "button", class: "plain", onclick: () => openPassages(found.document_id, found.start) },
+        where,
+      ),
+      h("p", { class: "passage-text" }, found.text.replace(/\s+/g, " ").trim()),
+    ),
+  );
+}
+
+function drawList(list, found, loads, refresh) {
+  if (found.total === 0 && found.unread.length === 0) {
+    list.replaceChildren(h("div", { class: "empty" }, h("p", null, "No documents yet.")));
+    return;
+  }
+  const drop = async (id) => {
+    if (!confirm(`Remove ${id} and its file?`)) return;
+    try {
+      await remove(id);
+    } catch (error) {
+      loads.prepend(load(id, error.message, "wrong"));
+    }
+    await refresh();
+  };
+  const unread = found.unread.map(({ name, reason }) =>
+    h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, name),
+      h(
+        "td",
+        { class: "wrong", colspan: "3" },
+        reason ? `Refused: ${reason}` : "Not read yet; choose “Read the folder”.",
+      ),
+    ),
+  );
+  const rows = found.documents.map((document) =>
+    h(
+      "tr",
+      null,
+      h(
+        "th",
+        { scope: "row" },
+        h(
+          "button",
+          { type: "button", class: "plain", onclick: () => openPassages(document.id) },
+          document.id,
+        ),
+      ),
+      h("td", null, document.title),
+      h("td", { class: "number" }, count(document.passages, "passage")),
+      h(
+        "td",
+        { class: "number" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "plain small",
+            "aria-label": `Remove ${document.id}`,
+            onclick: () => drop(document.id),
+          },
+          "Remove",
+        ),
+      ),
+    ),
+  );
+  const cut =
+    found.documents.length < found.total &&
+    `The first ${found.documents.length.toLocaleString("en")} are listed.`;
+  list.replaceChildren(
+    h("h2", null, `${count(found.total, "document")}, ${count(found.passages, "passage")}`),
+    h("p", { class: "small soft" }, cut),
+    h(
+      "table",
+      { class: "stack" },
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          h("th", { scope: "col" }, "File"),
+          h("th", { scope: "col" }, "Title"),
+          h("th", { scope: "col", class: "number" }, "Cut into"),
+          h("td", null),
+        ),
+      ),
+      h("tbody", null, unread, rows),
+    ),
+  );
+}

@@ -1,0 +1,251 @@
+"""The page as people use it, in Chromium: every room, with mouse and keys, on a phone and a desktop, light and dark.
+
+Skipped where Playwright or Chromium is missing: `pip install playwright`, and a `chromium` on the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docx
+import pytest
+
+from lorag.llm.engines.scripted import ScriptedModel
+from studio_place import HOSTILE, write_run
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+ROOMS = ("runs", "new", "ask", "documents", "data", "review")
+PDF = b"""%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>endobj
+4 0 obj<</Length 68>>stream
+BT /F 12 Tf 20 100 Td (The warranty of the lamp lasts 28 months.) Tj ET
+endstream endobj
+5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
+trailer<</Root 1 0 R>>
+"""
+
+
+@dataclass
+class Window:
+    """A page of the browser, and all that went wrong in it."""
+
+    page: Any
+    url: str
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on(
+            "request", lambda asked: asked.url.startswith((self.url, "blob:")) or self.problems.append(asked.url)
+        )
+
+    def open(self, room: str) -> None:
+        self.page.goto(f"{self.url}#/{room}")
+        self.page.wait_for_selector("main:not([aria-busy]) h1")
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+
+def shoot(page: Any, name: str) -> None:
+    """Keeps a picture of the page where the environment names a folder for it."""
+    if folder := os.environ.get("LORAG_SCREENSHOTS"):
+        page.screenshot(path=Path(folder, f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def window(browser: Any, page: Any) -> Iterator[Window]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    window = Window(context.new_page(), page.url)
+    yield window
+    context.close()
+    assert window.problems == []
+
+
+def test_a_pdf_and_a_docx_are_uploaded_asked_about_and_cited(window, page, tmp_path):
+    (tmp_path / "lamp.pdf").write_bytes(PDF)
+    letter = docx.Document()
+    letter.add_paragraph("The office is in Halifax.")
+    letter.save(str(tmp_path / "office.docx"))
+    (tmp_path / "broken.pdf").write_bytes(b"no pdf")
+    window.open("documents")
+    names = ("lamp.pdf", "office.docx", "broken.pdf")
+    window.page.set_input_files("#files", [tmp_path / name for name in names])
+    window.page.wait_for_selector("table button:text-is('office.docx')")
+    assert "Refused." in window.text(".loads li:has-text('broken.pdf')")
+    window.page.click("table button:text-is('office.docx')")
+    window.page.wait_for_selector("dialog[open] .passages li")
+    assert "Halifax" in window.text("dialog")
+    window.page.keyboard.press("Escape")
+    window.page.fill("input[type=search]", "warranty of the lamp")
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_selector(".hits li")
+    assert "lamp.pdf" in window.text(".hits li:first-child")
+    window.open("ask")
+    window.page.fill("textarea", "How long does the warranty of the lamp last?")
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_selector(".columns > :nth-child(4)")
+    window.page.wait_for_selector(".composer button:text-is('Ask')")
+    shoot(window.page, "asked")
+    assert window.page.locator(".columns h3").all_inner_texts() == ["Base", "Finetuned", "Retrieval", "Both"]
+    window.page.click(".columns > :nth-child(3) .cite")
+    window.page.wait_for_selector("dialog .cited")
+    assert "28 months" in window.text("dialog .cited")
+    window.problems[:] = [said for said in window.problems if "422" not in said]
+
+
+def test_twenty_answers_are_marked_by_keys_and_agreement_appears(window, page):
+    run = write_run(page.place.root / ".lorag" / "runs" / "marked", questions=24)
+    window.open("review/.lorag%2Fruns%2Fmarked")
+    assert "Shown after 20 marks" in window.text("main")
+    for number in range(20):
+        window.page.wait_for_selector(f"text=, {number} marked")
+        window.page.keyboard.press("w" if "Nobody" in window.text("blockquote") else "r")
+    window.page.wait_for_selector("table.agreement")
+    assert "agrees with people" in window.text("main")
+    for number, item in enumerate(page.get("review", run=".lorag/runs/marked", reviewer="Bo")[:20]):
+        body = {"run": ".lorag/runs/marked", "reviewer": "Bo", "number": number, "sha": item["sha"], "mark": "wrong"}
+        page.send("POST", "review", body)
+    window.page.reload()
+    window.page.wait_for_selector("table.agreement:has-text('Bo and me')")
+    marks = [json.loads(line) for line in (run.folder / "marks" / "me.jsonl").read_text().splitlines()]
+    assert {mark["mark"] for mark in marks} == {"right", "wrong"}
+    assert len({(mark["question_id"], mark["answer_sha"]) for mark in marks}) == 20
+
+
+def test_a_comparison_is_started_watched_and_read_in_the_browser(window, page, endpoint):
+    model = endpoint(ScriptedModel(lambda prompt: "It lasts 28 months."))
+    window.open("new")
+    window.page.select_option("[name=documents]", "notes")
+    window.page.select_option("[name=questions]", "questions.jsonl")
+    window.page.fill("[name=model]", model.name)
+    window.page.fill("[name=limit]", "10")
+    window.page.fill("[name=name]", "watched")
+    window.page.click("text=Start the comparison")
+    window.page.wait_for_selector(".state.running")
+    window.page.wait_for_selector(".answers:has-text('It lasts 28 months.')", timeout=90_000)
+    shoot(window.page, "watched")
+    window.page.wait_for_selector("text=Open the report", timeout=60_000)
+    assert window.page.locator(".verdict strong").inner_text() == "Undecided"
+    window.open("runs")
+    assert "watched" in window.text(".runs")
+
+
+def test_a_finished_run_opens_its_report(window, page):
+    window.open("runs")
+    window.page.click(".run:has-text('first')")
+    window.page.wait_for_selector(".plot")
+    with window.page.context.expect_page() as opened:
+        window.page.click("text=Open the report")
+    report = opened.value
+    report.wait_for_load_state()
+    assert report.inner_text("h1") == "Finetuning or retrieval?"
+
+
+def test_script_in_what_files_and_models_said_is_text(window, page):
+    page.upload("hostile.md", f"# {HOSTILE}\n\n{HOSTILE}\n".encode())
+    for room in ("runs", "run/.lorag%2Fruns%2Ffirst", "documents", "data", "review"):
+        window.open(room)
+        window.page.wait_for_timeout(200)
+    window.page.wait_for_selector("blockquote")
+    window.open("ask")
+    window.page.fill("textarea", "Hello?")
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_selector(".columns > :nth-child(4)")
+    window.page.wait_for_selector(".composer button:text-is('Ask')")
+    assert "<script>" in window.text(".columns")
+    assert window.page.locator("main img, main script").count() == 0
+    assert "owned" not in window.page.title()
+    page.send("DELETE", "documents/hostile.md")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_room_fits_a_phone_and_a_desktop_and_has_readable_colours(browser, page, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    window = Window(context.new_page(), page.url)
+    for room in (*ROOMS, "run/.lorag%2Fruns%2Ffirst"):
+        window.open(room)
+        window.page.wait_for_timeout(150)
+        wider = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, room
+        assert window.page.evaluate(_POOR_CONTRAST) == [], room
+        assert window.page.evaluate(_NAMELESS) == [], room
+        shoot(window.page, f"{room.partition('/')[0]}-{width}-{scheme}")
+    context.close()
+    assert window.problems == []
+
+
+def test_the_rooms_are_reached_and_used_by_keys_alone(window):
+    window.open("runs")
+    window.page.keyboard.press("Tab")
+    assert window.page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    for _ in range(2):
+        window.page.keyboard.press("Tab")
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_selector("h1:text-is('Ask')")
+    assert window.page.evaluate("document.activeElement.name") == "question"
+
+
+_POOR_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const part = [r, g, b][i] / 255;
+    return sum + weight * (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = rgb(getComputedStyle(at).backgroundColor);
+      if (found[3] === 255) return found;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const unseen = element.closest("script, noscript, .hidden, .skip, svg");
+    if (!own || unseen || element.matches(":disabled, :has(:disabled)")) continue;
+    const [one, other] = [light(rgb(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
+    if ((one + 0.05) / (other + 0.05) < 4.5) poor.push(element.outerHTML.slice(0, 120));
+  }
+  return poor;
+}"""
+"""Elements whose text has less than 4.5 to 1 of contrast with what is behind it (WCAG 1.4.3)."""
+
+_NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, textarea, progress, [role=img]")]
+  .filter((element) => !(element.ariaLabel || element.labels?.length || element.textContent.trim()))
+  .map((element) => element.outerHTML.slice(0, 120))"""
+"""Controls that a screen reader cannot name."""

@@ -23,13 +23,13 @@ from lorag.evaluation.results import (
     BASE,
     BOTH,
     CHOSEN_ARMS,
-    COST_ORDER,
     FINETUNED,
-    PAIRS,
     RETRIEVAL,
     ArmDifference,
     ArmResult,
     Verdict,
+    candidates,
+    pairs,
 )
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
@@ -91,11 +91,12 @@ class World:
         """Whether a verdict that chooses is wrong: a tie with a cheaper arm belongs to the cheaper one."""
         if verdict.choice == "undecided":
             return False
-        best = max(self.right[arm] for arm in COST_ORDER)
+        best = max(self.right[arm] for arm in candidates(self.right))
         if verdict.choice == "neither":
             return best >= self.right[BASE] + SETTINGS.margin
         chosen = CHOSEN_ARMS[verdict.choice]
-        cheaper = COST_ORDER[: COST_ORDER.index(chosen)]
+        order = candidates(self.right)
+        cheaper = order[: order.index(chosen)]
         return (
             self.right[chosen] <= self.right[BASE]
             or any(self.right[arm] >= self.right[chosen] for arm in cheaper)
@@ -135,11 +136,12 @@ def verdict_of(columns: Mapping[str, Floats], documents: list[int], settings: Ve
         ArmResult(arm, "before", n, {"correct": mean_interval(x.tolist(), documents, settings)}, None, None, None, 0, 0)
         for arm, x in columns.items()
     ]
-    pairs = [paired_difference(columns[a].tolist(), columns[b].tolist(), documents, settings) for a, b in PAIRS]
-    adjusted = holm([pair.p_value for pair in pairs])
+    names = pairs(columns)
+    found_pairs = [paired_difference(columns[a].tolist(), columns[b].tolist(), documents, settings) for a, b in names]
+    adjusted = holm([pair.p_value for pair in found_pairs])
     differences = [
-        ArmDifference("correct", "before", *names, pair, p)
-        for names, pair, p in zip(PAIRS, pairs, adjusted, strict=True)
+        ArmDifference("correct", "before", *arms, pair, p)
+        for arms, pair, p in zip(names, found_pairs, adjusted, strict=True)
     ]
     return decide(found, differences, settings, documents=documents)
 

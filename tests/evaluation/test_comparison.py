@@ -5,11 +5,11 @@ import pytest
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import Style
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, PAIRS, RETRIEVAL, compare_rows
+from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.report import markdown_text
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.result_tables import NOTHING, update_table
-from lorag.evaluation.results import CONTINUED
+from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, pairs
 from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
@@ -29,7 +29,10 @@ def test_accuracy_pairs_and_order_of_arms(synthetic, compare):
     arms = result.at("before")
     assert arms[RETRIEVAL].accuracy.mean == 0.75
     assert arms[RETRIEVAL].estimates["correct_answerable"].mean == 0.75
-    assert [(d.first, d.second) for d in result.differences] == list(PAIRS)
+    assert [(d.first, d.second) for d in result.differences] == [
+        *((arm, BASE) for arm in (RETRIEVAL, FINETUNED, BOTH)),
+        *((FINETUNED, RETRIEVAL), (BOTH, RETRIEVAL), (BOTH, FINETUNED)),
+    ]
     found = {(d.first, d.second): d for d in result.differences}
     assert found[FINETUNED, RETRIEVAL].difference.mean == pytest.approx(-0.25)
     assert all(d.adjusted_p >= d.difference.p_value for d in result.differences)
@@ -228,3 +231,33 @@ def test_a_finetune_that_follows_the_update_stands_beside_the_first_one_and_deci
     assert "Following the update" in markdown_text.table(result)
     assert plain.updated.keys() == {RETRIEVAL, FINETUNED}
     assert compare(world, PATTERNS).updated == {}
+
+
+def test_an_own_arm_is_judged_by_the_rule_and_stands_in_every_table(synthetic, compare):
+    theirs = {FINETUNED: lambda i: i % 7 < 1, RETRIEVAL: lambda i: i % 7 < 3, BOTH: lambda i: i % 7 < 4}
+    result = compare(synthetic(280), {BASE: PATTERNS[BASE], **theirs, "ours": lambda i: i % 10 != 0})
+    assert [arm.arm for arm in result.arms] == [BASE, FINETUNED, RETRIEVAL, BOTH, "ours", EVIDENCE]
+    assert {("ours", arm) for arm in PATTERNS} < {(d.first, d.second) for d in result.differences}
+    assert result.verdict.choice == "ours"
+    assert result.verdict.sentence.startswith("Use ours: 90 % of answers are right, 90 points above the base model.")
+    assert "ours" in markdown_text.table(result)
+    page = html(result)
+    assert page.count("ours minus") == 4
+    assert ">ours<" in page
+
+
+def test_an_own_arm_wins_no_tie_because_its_cost_is_not_known(synthetic, compare):
+    for own in ("alpha", "zeta"):
+        result = compare(
+            synthetic(400), {BASE: PATTERNS[BASE], RETRIEVAL: PATTERNS[RETRIEVAL], own: PATTERNS[RETRIEVAL]}
+        )
+        assert result.verdict.choice == "retrieval"
+
+
+def test_a_long_context_costs_more_than_retrieval_and_less_than_training():
+    assert pairs(["both", "ours", LONG_CONTEXT, "retrieval", EVIDENCE, BASE])[:4] == [
+        (RETRIEVAL, BASE),
+        (LONG_CONTEXT, BASE),
+        (BOTH, BASE),
+        ("ours", BASE),
+    ]

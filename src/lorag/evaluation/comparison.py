@@ -22,13 +22,15 @@ from lorag.evaluation.results import (
     FINETUNED,
     FINETUNED_EVIDENCE,
     FOLLOWING,
-    PAIRS,
     RETRIEVAL,
     TRAINED,
     ArmDifference,
     ArmResult,
     Comparison,
     Verdict,
+    candidates,
+    own_arms,
+    pairs,
 )
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import (
@@ -51,7 +53,6 @@ __all__ = [
     "EVIDENCE",
     "FINETUNED",
     "FINETUNED_EVIDENCE",
-    "PAIRS",
     "RETRIEVAL",
     "ArmDifference",
     "ArmResult",
@@ -111,18 +112,18 @@ def compare_rows(
 
 
 def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None) -> Table:
-    """Scored rows by moment and arm: "before" first, arms in the order of tables, arms of other names last."""
+    """Scored rows by moment and arm: "before" first, arms in the order of tables, the ceilings last."""
     recorded = _recorded(rows, examples)
     for moment in {moment for moment, _ in recorded} or {"before"}:
         present = {arm for when, arm in recorded if when == moment}
-        if BASE not in present or not present & set(COST_ORDER):
+        if BASE not in present or not candidates(present):
             raise InputError(
                 f"arms measured {moment} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
-                f"{', '.join(map(repr, COST_ORDER))}"
+                f"{', '.join(map(repr, COST_ORDER))}, or an arm of your own"
             )
-    order = (*ARMS, *CEILINGS, *FOLLOWING)
+    order = (*ARMS, *own_arms(arm for _, arm in recorded), *CEILINGS, *FOLLOWING)
     table: Table = {}
-    for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", (*order, key[1]).index(key[1]), key[1])):
+    for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", order.index(key[1]))):
         table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style)
     return table
 
@@ -194,15 +195,15 @@ def _differences(table: Table, seeds: Trainings, settings: VerdictSettings) -> t
     found: list[ArmDifference] = []
     moments: tuple[Moment, ...] = get_args(Moment)
     for moment in moments:
-        pairs = [(a, b) for a, b in PAIRS if (moment, a) in table and (moment, b) in table]
+        found_pairs = pairs(arm for when, arm in table if when == moment)
         results = [
             _difference(seeds[moment, a], seeds[moment, b], clusters(table[moment, a].originals), settings)
-            for a, b in pairs
+            for a, b in found_pairs
         ]
         adjusted = holm([result.p_value for result in results])
         found += [
             ArmDifference("correct", moment, first, second, result, p)
-            for (first, second), result, p in zip(pairs, results, adjusted, strict=True)
+            for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
         ]
         if (moment, FINETUNED) in table and (moment, RETRIEVAL) in table:
             found += _style_difference(table[moment, FINETUNED], table[moment, RETRIEVAL], settings)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from lorag.evaluation.results import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, Comparison
+from lorag.evaluation.results import BASE, BOTH, EVIDENCE, FINETUNED, LONG_CONTEXT, RETRIEVAL, Comparison
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Difference, Estimate, Interval
 
-ARM_NAMES = {
-    BASE: "the base model",
-    FINETUNED: "finetuning",
-    RETRIEVAL: "retrieval",
-    BOTH: "both together",
-    EVIDENCE: "the base model with gold passages",
-}
+
+class _ArmNames(dict[str, str]):
+    """Arms of the user's own have the names that they were given."""
+
+    def __missing__(self, arm: str) -> str:
+        return arm
+
+
+ARM_NAMES = _ArmNames(
+    {
+        BASE: "the base model",
+        FINETUNED: "finetuning",
+        RETRIEVAL: "retrieval",
+        BOTH: "both together",
+        LONG_CONTEXT: "a long context",
+        EVIDENCE: "the base model with gold passages",
+    }
+)
 """Arms inside a sentence."""
 
 METRIC_NAMES = {

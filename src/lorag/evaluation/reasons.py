@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from lorag.evaluation.labels import ARM_NAMES, listing, number, p_value, points, share
 from lorag.evaluation.results import (
-    ARMS,
     BASE,
     BOTH,
     CEILINGS,
@@ -14,11 +13,13 @@ from lorag.evaluation.results import (
     COST_ORDER,
     EVIDENCE,
     FINETUNED,
+    LONG_CONTEXT,
     RETRIEVAL,
     TRAINED,
     ArmDifference,
     ArmResult,
     Choice,
+    compared,
 )
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Estimate
@@ -55,7 +56,7 @@ def _external_knowledge(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDiffer
                 f"External knowledge: {ARM_NAMES[pair.first]} is right on {share(arms[pair.first].accuracy)}, "
                 f"{points(pair.difference)} over the base model (Holm p {p_value(pair.adjusted_p)})."
             )
-    missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms]
+    missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms and arm != LONG_CONTEXT]
     if missing:
         found.append(f"External knowledge: not measured: {listing(missing)}.")
     for arm in (RETRIEVAL, BOTH):
@@ -122,9 +123,7 @@ def _dynamic_data(moment: Moment, arms: Mapping[str, ArmResult]) -> list[str]:
     if moment == "before":
         return ["Dynamic data: not measured: no update of the documents was given (--update)."]
     found = []
-    for name in ARMS:
-        if name not in arms:
-            continue
+    for name in compared(arms):
         estimates = arms[name].estimates
         parts = []
         if "uptake" in estimates:
@@ -147,8 +146,8 @@ def _customisation(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]
         return "Customisation: not measured: no style was declared."
     shares = [
         f"{ARM_NAMES[name]} {share(arms[name].estimates['style'])}"
-        for name in ARMS
-        if name in arms and "style" in arms[name].estimates
+        for name in compared(arms)
+        if "style" in arms[name].estimates
     ]
     text = f"Customisation: style checks passed by given answers: {listing(shares)}"
     for pair in pairs:
@@ -161,7 +160,7 @@ def _customisation(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]
 
 
 def _refusals(arms: Mapping[str, ArmResult]) -> list[str]:
-    answered = {name: arms[name].estimates["hallucination"] for name in ARMS if _hallucinates(arms.get(name))}
+    answered = {name: arms[name].estimates["hallucination"] for name in compared(arms) if _hallucinates(arms[name])}
     if not answered:
         return []
     shares = listing([f"{ARM_NAMES[name]} {share(estimate)}" for name, estimate in answered.items()])
@@ -215,7 +214,7 @@ def _warnings(
             "may come from the passages or the references rather than from the model."
         )
     found += _teaching(pairs, settings) + _reading(pairs, settings)
-    chosen = arms.get(CHOSEN_ARMS.get(choice, ""))
+    chosen = arms.get(CHOSEN_ARMS.get(choice, choice))
     if chosen is None:
         return found
     if _hallucinates(chosen) and chosen.estimates["hallucination"].mean > 0.5:

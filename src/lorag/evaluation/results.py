@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import combinations
+from typing import Any
 
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
@@ -15,6 +16,8 @@ BASE = "base"
 FINETUNED = "finetuned"
 RETRIEVAL = "retrieval"
 BOTH = "both"
+LONG_CONTEXT = "long context"
+"""The base model with all documents in its prompt; measured on request, where they fit."""
 EVIDENCE = "base with gold passages"
 """The ceiling: the base model with passages of the evidence documents in its prompt."""
 FINETUNED_EVIDENCE = "finetuned with gold passages"
@@ -26,25 +29,59 @@ CONTINUED = "continued"
 RETRAINED = "retrained"
 """A finetune from the base on what holds after the update; asked after it, without sources."""
 
-ARMS = (BASE, FINETUNED, RETRIEVAL, BOTH)
-"""The arms that are compared, in the order of tables."""
+ARMS = (BASE, FINETUNED, RETRIEVAL, BOTH, LONG_CONTEXT)
+"""The arms of Lorag that are compared, in the order of tables. An arm of any other name is the user's own."""
 FOLLOWING = (CONTINUED, RETRAINED)
 """How a finetune follows an update. They stand in a table of their own, and the verdict does not choose among them."""
-COST_ORDER = (RETRIEVAL, FINETUNED, BOTH)
-"""The arms that may be chosen, cheapest to build and keep up to date first."""
-PAIRS = (
-    (RETRIEVAL, BASE),
-    (FINETUNED, BASE),
-    (BOTH, BASE),
-    (FINETUNED, RETRIEVAL),
-    (BOTH, RETRIEVAL),
-    (BOTH, FINETUNED),
-)
-"""The six pairs of arms; differences are first minus second."""
+COST_ORDER = (RETRIEVAL, LONG_CONTEXT, FINETUNED, BOTH)
+"""The arms of Lorag that may be chosen, cheapest to build and keep up to date first.
 
-Choice = Literal["retrieval", "finetuning", "both", "neither", "undecided"]
-CHOSEN_ARMS: Mapping[Choice, str] = {"retrieval": RETRIEVAL, "finetuning": FINETUNED, "both": BOTH}
-"""The arm that a verdict recommends; the other choices recommend none."""
+A long context is built as quickly as an index and follows every update, but each question pays for all documents.
+"""
+
+
+def own_arms(arms: Iterable[str]) -> list[str]:
+    """Those of ``arms`` that are the user's own, by name."""
+    return sorted({*arms} - {*ARMS, *CEILINGS, *FOLLOWING})
+
+
+def compared(arms: Iterable[str]) -> list[str]:
+    """Those of ``arms`` that are compared, in the order of tables: without ceilings and what follows an update."""
+    present = set(arms)
+    return [*(arm for arm in ARMS if arm in present), *own_arms(present)]
+
+
+def candidates(arms: Iterable[str]) -> list[str]:
+    """Those of ``arms`` that may be chosen, cheapest first.
+
+    The user's own come last: what they cost is not known here, so they are chosen only for a gain that is shown.
+    """
+    present = set(arms)
+    return [*(arm for arm in COST_ORDER if arm in present), *own_arms(present)]
+
+
+def pairs(arms: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs of ``arms`` that are compared: every candidate with the base, then costlier ones with cheaper ones.
+
+    Differences are first minus second.
+    """
+    present = set(arms)
+    chosen = candidates(present)
+    with_base = [(arm, BASE) for arm in chosen] if BASE in present else []
+    return with_base + [(second, first) for first, second in combinations(chosen, 2)]
+
+
+Choice = str
+"""An arm by its name in ``CHOSEN_ARMS``, or by its own where it is the user's; else "neither" or "undecided"."""
+CHOSEN_ARMS: Mapping[Choice, str] = {
+    "retrieval": RETRIEVAL,
+    "long context": LONG_CONTEXT,
+    "finetuning": FINETUNED,
+    "both": BOTH,
+}
+"""The arm of Lorag that a verdict recommends."""
+NO_ARM = ("neither", "undecided")
+"""Choices that recommend none."""
 TRAINED = (FINETUNED, BOTH)
 """The arms that may be chosen and take a training."""
 
@@ -71,9 +108,9 @@ class ArmResult:
     seconds: float | None
     """Median of search and generation for one question, answers with an error left out; None when all failed."""
     prompt_tokens: float | None
-    """Mean over answers without an error."""
+    """Mean over answers without an error; None where none was counted, as of an own arm."""
     completion_tokens: float | None
-    """Mean over answers without an error."""
+    """As ``prompt_tokens``."""
     errors: int
     """Questions without an answer; each counts as wrong."""
     truncated: int

@@ -8,9 +8,10 @@
    ``1 - confidence``: it is then clearly better.
 5. No useful arm: neither, when the upper end of every arm's difference to the base model is below the margin; else
    undecided.
-6. Among useful arms in order of cost (retrieval, finetuning, both) the first is chosen that has no rival. A rival may
-   be better by more than the margin (upper end of the difference), or is a cheaper useful arm than which the costlier
-   one is not clearly better. Where each has one: undecided between them, with the cheapest.
+6. Among useful arms in order of cost (retrieval, long context, finetuning, both, and last the user's own, whose cost is
+   not known) the first is chosen that has no rival. A rival may be better by more than the margin (upper end of the
+   difference), or is a cheaper useful arm than which the costlier one is not clearly better. Where each has one:
+   undecided between them, with the cheapest.
 7. A ceiling, what a model answers with gold passages, is low when its interval lies below ``settings.ceiling``. Where
    every one measured is, the bottleneck is the model or the metric. That never voids a gain that is shown.
 
@@ -31,12 +32,12 @@ from lorag.evaluation.requirements import Requirement, read_requirements
 from lorag.evaluation.results import (
     BASE,
     CHOSEN_ARMS,
-    COST_ORDER,
     TRAINED,
     ArmDifference,
     ArmResult,
     Choice,
     Verdict,
+    candidates,
 )
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, effective_documents, questions_range
@@ -45,6 +46,10 @@ from lorag.settings import VerdictSettings
 FEWEST_QUESTIONS = 20
 """Below this number no verdict is given."""
 _CHOICES = {arm: choice for choice, arm in CHOSEN_ARMS.items()}
+
+
+def _choice(arm: str) -> Choice:
+    return _CHOICES.get(arm, arm)
 
 
 def rule(settings: VerdictSettings) -> tuple[str, ...]:
@@ -63,7 +68,8 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
         f"above 0, and the p-value, adjusted by Holm for all pairs, is below {alpha}.",
         f"No useful arm: neither, if no arm can be {margin} better than the base model (upper end of the interval); "
         "otherwise undecided.",
-        "Among useful arms, cheapest first (retrieval, finetuning, both), the first without a rival is chosen. A rival "
+        "Among useful arms, cheapest first (retrieval, long context, finetuning, both, and last any arm of your own, "
+        "whose cost is not known), the first without a rival is chosen. A rival "
         f"is an arm that can be more than {margin} better (upper end of the interval), or a cheaper useful arm than "
         "which the costlier one is not clearly better. Where each has a rival: undecided, with the cheapest.",
         f"A ceiling, what a model answers with gold passages, is low when its interval lies below {ceiling}: the model "
@@ -179,7 +185,7 @@ def _at(
 ) -> _Evidence:
     pairs = {(d.first, d.second): d for d in differences if d.moment == moment and d.metric == "correct"}
     present = {arm.arm: arm for arm in arms if arm.moment == moment}
-    kept = [a for a in COST_ORDER if a in present and not any(r.excess(present[a]) for r in requirements)]
+    kept = [a for a in candidates(present) if not any(r.excess(present[a]) for r in requirements)]
     return _Evidence(moment, present, pairs, settings, tuple(kept), scope)
 
 
@@ -194,7 +200,7 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
         return _without_useful(evidence)
     for arm in useful:
         if not evidence.rivals(arm):
-            return _Finding(_CHOICES[arm], _use(evidence, arm), _certainty(evidence, arm))
+            return _Finding(_choice(arm), _use(evidence, arm), _certainty(evidence, arm))
     return _between(evidence)
 
 
@@ -204,7 +210,7 @@ def _use(evidence: _Evidence, arm: str) -> str:
     count = "one training" if len(trainings) == 1 else f"{len(trainings)} trainings"
     trained = f", with {count}" if arm in TRAINED else ""
     return (
-        f"Use {_CHOICES[arm]}{evidence.scope}: {when}{100 * fmean(trainings):.0f} % of answers are right, "
+        f"Use {_choice(arm)}{evidence.scope}: {when}{100 * fmean(trainings):.0f} % of answers are right, "
         f"{100 * evidence.difference(arm, BASE).mean:.0f} points above the base model{trained}."
     )
 
@@ -247,7 +253,7 @@ def _between(evidence: _Evidence) -> _Finding:
             certainty.append(
                 f"what is known: {ARM_NAMES[arm]} is clearly worse than {listing([ARM_NAMES[b] for b in better])}."
             )
-    return _Finding("undecided", sentence, tuple(certainty), more, _CHOICES[first])
+    return _Finding("undecided", sentence, tuple(certainty), more, _choice(first))
 
 
 def _unbeaten(evidence: _Evidence) -> str:
@@ -277,7 +283,7 @@ def _without_useful(evidence: _Evidence) -> _Finding:
 
 def _nothing_kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
     """No arm keeps every requirement: the nearest breaks the fewest, and those by least."""
-    arms = {arm: evidence.arms[arm] for arm in COST_ORDER if arm in evidence.arms}
+    arms = {arm: evidence.arms[arm] for arm in candidates(evidence.arms)}
     unknown = [r for r in requirements if all(r.measured(arm) is None for arm in arms.values())]
     if unknown:
         return _Finding("undecided", f"Undecided: {unknown[0]} cannot be checked, because no arm was measured in it.")
@@ -295,7 +301,7 @@ def _kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> list[str]
     """What each requirement does to each arm that might be chosen."""
     found = []
     for requirement in requirements:
-        for name in (arm for arm in COST_ORDER if arm in evidence.arms):
+        for name in candidates(evidence.arms):
             arm = evidence.arms[name]
             out = requirement.excess(arm) > 0
             doubt = "" if out or requirement.is_sure(arm) else ", but its interval reaches beyond"

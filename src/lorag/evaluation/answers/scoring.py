@@ -19,7 +19,7 @@ from lorag.evaluation.answers.metrics import (
     TokenF1,
 )
 from lorag.evaluation.examples import status_of
-from lorag.evaluation.results import BOTH, EVIDENCE, RETRIEVAL, ArmResult
+from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.search.ranking_scores import retrieval_scores
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
@@ -85,7 +85,7 @@ def score_rows(
     for metric in metrics:
         for target, score in zip(scores, metric.score(current, answers), strict=True):
             target[score.metric] = score.value
-    if arm in (RETRIEVAL, BOTH, EVIDENCE) or any(answer.sources for answer in answers):
+    if arm in (RETRIEVAL, BOTH, EVIDENCE) or (arm != LONG_CONTEXT and any(answer.sources for answer in answers)):
         found = retrieval_scores(current, answers)
         for target, example, answer, values in zip(scores, current, answers, found, strict=True):
             applies = values["evidence in prompt"] is not None
@@ -111,14 +111,15 @@ def summarise(scored: Scored, before: Scored | None, settings: VerdictSettings) 
     """The arm's estimates and costs; ``before`` is the same arm before the update, for the collateral change."""
     answers = [row.answer for row in scored.rows]
     done = [answer.usage for answer in answers if answer.error is None]
+    counted = done if any(usage.prompt_tokens for usage in done) else []  # an own arm may count none
     return ArmResult(
         arm=scored.arm,
         moment=scored.moment,
         questions=len(answers),
         estimates=_estimates(scored, settings),
         seconds=statistics.median(u.retrieve_seconds + u.generate_seconds for u in done) if done else None,
-        prompt_tokens=statistics.fmean(u.prompt_tokens for u in done) if done else None,
-        completion_tokens=statistics.fmean(u.completion_tokens for u in done) if done else None,
+        prompt_tokens=statistics.fmean(u.prompt_tokens for u in counted) if counted else None,
+        completion_tokens=statistics.fmean(u.completion_tokens for u in counted) if counted else None,
         errors=sum(answer.error is not None for answer in answers),
         truncated=sum(answer.truncated for answer in answers),
         error_split=_error_split(scored),

@@ -17,7 +17,7 @@ from lorag.evaluation.report.result_tables import (
     update_table,
 )
 from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
-from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
+from lorag.evaluation.results import CHOSEN_ARMS, Comparison, compared
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.verdict import rule
 from lorag.files import write_whole
@@ -64,7 +64,7 @@ def html(comparison: Comparison) -> str:
     )
     source = resources("lorag.evaluation.report").joinpath("template.html.j2").read_text(encoding="utf-8")
     terms = _by_term(comparison.verdict.reasons)
-    chosen = CHOSEN_ARMS.get(comparison.verdict.choice)
+    chosen = CHOSEN_ARMS.get(comparison.verdict.choice, comparison.verdict.choice)
     return environment.from_string(source).render(
         comparison=comparison,
         verdict=comparison.verdict,
@@ -116,9 +116,10 @@ def disagreements(comparison: Comparison) -> list[_Disagreement]:
     Among equally split ones, the order of the question file. Questions on which all arms agree are not shown.
     """
     moment = comparison.moments[-1]
+    arms = compared(comparison.at(moment))
     replies: dict[str, list[_Reply]] = {}
     for row, scores in zip(comparison.rows, comparison.scores, strict=True):
-        if row.moment == moment and row.arm in ARMS:
+        if row.moment == moment and row.arm in arms:
             mark = "failed" if row.answer.error is not None else "right" if scores["correct"] else "wrong"
             replies.setdefault(row.example_id, []).append(_Reply(row.arm, mark, row))
     found = []

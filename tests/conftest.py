@@ -114,6 +114,8 @@ class Endpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model, self.before = model, before
         self.requests: list[dict] = []
+        self.models: object = None
+        """The list of models; None answers that there is none."""
         self.name = f"openai:{model.name}@http://127.0.0.1:{self.server_address[1]}/v1"
 
 
@@ -123,6 +125,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: object) -> None:
         """Says nothing."""
+
+    def do_GET(self) -> None:
+        self.send(404 if self.server.models is None else 200, self.server.models)
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

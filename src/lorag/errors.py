@@ -11,6 +11,7 @@ LoragError
     ├── ChecksumError      what was fetched is not what the catalogue promises
     ├── ModelError         weights or an adapter do not load, or do not take part
     ├── EndpointError      a remote model cannot be reached, is too slow, or answers what cannot be read
+    ├── BudgetError        the tokens that remote models may take in a run are spent
     ├── StoreError         an index is missing, damaged, or made by another embedder
     └── StorageError       the disk is full or not writable
 
@@ -80,6 +81,10 @@ class ModelError(OperationError):
 
 class EndpointError(OperationError):
     """A remote model cannot be reached, is too slow, refuses, or answers what cannot be read."""
+
+
+class BudgetError(OperationError):
+    """The tokens that a run may spend on remote models are spent; what was answered is kept."""
 
 
 class StoreError(OperationError):

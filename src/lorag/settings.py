@@ -244,12 +244,19 @@ class RemoteSettings:
     """Longest wait for an answer, or for the next piece of a streamed one."""
     retries: int = 2
     """Times a request is sent again after a timeout, a lost connection or a busy server."""
+    context_tokens: int | None = None
+    """The served model's context, which the protocol does not tell; None leaves it to the server to refuse."""
+    max_cost_tokens: int | None = None
+    """Tokens of prompts and answers that one comparison may take in all; None sets no limit."""
 
     def __post_init__(self) -> None:
         """Refuses settings under which nothing is asked."""
         _require(self.concurrency >= 1, f"concurrency {self.concurrency!r} is below 1")
         _require(self.timeout_seconds > 0, f"timeout_seconds {self.timeout_seconds!r} is not above 0")
         _require(self.retries >= 0, f"retries {self.retries!r} is below 0")
+        for name in ("context_tokens", "max_cost_tokens"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"{name} {value!r} is below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +471,10 @@ class CompareSettings:
     """Questions, none of them tested, on which the prompt of each arm is chosen; 0 asks with ``chat.prompt``."""
     slice_size: int = 40
     """Questions asked at a time; rows are on the disk after each slice."""
+    long_context: bool = False
+    """Whether an arm with all documents in its prompt takes part, where they fit; may change with a resumption."""
+    remote: RemoteSettings = field(default_factory=lambda: RemoteSettings(retries=14))
+    """How servers are asked; may change with a resumption. So many retries wait out more than a minute."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     """How the documents are cut."""
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)

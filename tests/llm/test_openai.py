@@ -193,3 +193,65 @@ def test_nothing_is_said_where_nothing_goes_beyond_the_protocol(endpoint):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RemoteModel(endpoint(ECHO).name).generate([PROMPT], Sampling())
+
+
+def test_an_answer_by_another_model_is_refused_and_a_dated_release_is_the_same(endpoint):
+    named = {"name": "echo"}
+
+    def before(handler, asked):
+        handler.envelope = lambda kind: {"id": "1", "object": kind, "created": 0, "model": named["name"]}
+
+    model = RemoteModel(endpoint(ECHO, before).name, ONCE)
+    for named["name"] in ("echo", "echo-2025-08-06", "echo-0613", "echo:latest", ""):
+        assert model.generate([question(1)], Sampling())[0].text == "You asked: number 1"
+    for named["name"] in ("echo-mini", "base", "echo-7"):
+        expected = rf"was asked for 'echo' and answers as '{named['name']}'; ask for .* \(openai:{named['name']}@http"
+        with pytest.raises(EndpointError, match=expected):
+            model.generate([question(1)], Sampling())
+        with pytest.raises(EndpointError, match=expected):
+            next(model.stream(question(1), Sampling()))
+
+
+def test_a_server_that_is_busy_for_a_while_and_loses_connections_is_asked_until_it_answers(endpoint, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client's waits
+    turn, lock = iter(range(10**6)), threading.Lock()
+
+    def before(handler, asked):
+        with lock:
+            n = next(turn)
+        if n < 8:
+            return handler.send(429, {"error": {"message": "slow down"}}) or True
+        if n % 10 == 0:
+            handler.close_connection = True
+            return True
+        return None
+
+    model = RemoteModel(endpoint(ECHO, before).name, RemoteSettings(retries=14, concurrency=2, timeout_seconds=30))
+    done = model.generate([question(n) for n in range(40)], Sampling())
+    assert [c.text for c in done] == [f"You asked: number {n}" for n in range(40)]
+
+
+def test_the_context_is_known_where_the_settings_tell_it(endpoint):
+    server = endpoint(ECHO)
+    assert RemoteModel(server.name).room(PROMPT, Sampling()) is None
+    told = RemoteModel(server.name, RemoteSettings(context_tokens=100))
+    assert told.room(PROMPT, Sampling(max_tokens=20)) == 100 - 20 - sum(told.count_tokens(t.content) for t in PROMPT)
+
+
+def test_a_server_is_reached_before_it_is_asked_or_named(endpoint):
+    server = endpoint(ECHO)
+    model = RemoteModel(server.name, ONCE)
+    for server.models in (
+        None,
+        {},
+        {"data": [{"id": "other", "max_model_len": 9}, {"id": "echo", "max_model_len": "?"}]},
+    ):
+        model.require_reachable()
+        assert model.room(PROMPT, Sampling()) is None
+    server.models = {"data": [{"id": "echo", "max_model_len": 4096}]}
+    told = RemoteModel(server.name, RemoteSettings(context_tokens=100))
+    for each, length in ((model, 4096), (told, 100)):
+        each.require_reachable()
+        assert each.room((), Sampling(max_tokens=20)) == length - 20
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        RemoteModel("openai:m@http://127.0.0.1:9/v1", RemoteSettings(retries=14)).require_reachable()

@@ -19,6 +19,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lorag.errors import EndpointError, InputError, require
+from lorag.files import fingerprint
+from lorag.llm.engines.ledger import Ledger
 from lorag.settings import RemoteSettings
 from lorag.types import Completion, Prompt, Sampling
 
@@ -27,6 +29,8 @@ KEY = "OPENAI_API_KEY"
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://.+)")
 _OLLAMA_FORM = re.compile(r"ollama:(?P<model>[\w./-]+(:[\w.-]+)?)")
 _OLLAMA_PORT = 11434
+_NAMES_DEPLOYMENTS = ".azure.com"
+"""Hosts on which a model is asked for by the name of a deployment, and answers by its own."""
 _BYTES_A_TOKEN = 4
 """Of English text in the vocabularies in use, about."""
 
@@ -71,18 +75,42 @@ def _ollama() -> str:
 class RemoteModel:
     """A ``LanguageModel`` over the wire; ``name`` is ``openai:MODEL@URL`` or ``ollama:MODEL``."""
 
-    def __init__(self, name: str, settings: RemoteSettings | None = None) -> None:
-        """Connects to nothing yet. Raises ``MissingExtraError`` without the package ``openai``."""
+    def __init__(self, name: str, settings: RemoteSettings | None = None, ledger: Ledger | None = None) -> None:
+        """Connects to nothing yet. Raises ``MissingExtraError`` without the package ``openai``.
+
+        ``ledger`` keeps what ``generate`` is answered, and its budget.
+        """
         openai = require("openai", "openai", "a remote model")
         self.name = name
         self._address = Address.parse(name)
         self._settings = settings or RemoteSettings()
+        self._ledger = ledger
+        self._context = self._settings.context_tokens
         self._client = openai.OpenAI(
             base_url=self._address.url,
             api_key=os.environ.get(KEY) or "none",
             timeout=self._settings.timeout_seconds,
             max_retries=self._settings.retries,
         )
+
+    def require_reachable(self) -> None:
+        """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.
+
+        A server that lists the length of the model's context, as vLLM does, is believed where the settings have none.
+        """
+        import openai
+
+        with self._errors():
+            try:
+                found = self._client.with_options(max_retries=0).models.list()
+            except openai.APIStatusError as error:
+                if error.status_code in (401, 403):  # other servers may have no list of models
+                    raise
+                return
+        for listed in getattr(found, "data", None) or ():
+            length = getattr(listed, "max_model_len", None)
+            if getattr(listed, "id", None) == self._address.model and isinstance(length, int):
+                self._context = self._context or length
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order, ``concurrency`` of them asked for at a time.
@@ -103,6 +131,7 @@ class RemoteModel:
             chunks = self._client.chat.completions.create(messages=_messages(prompt), **request)
         try:
             for chunk in self._arriving(chunks):
+                self._require_named(chunk)
                 usage = chunk.usage or usage
                 for choice in (chunk.choices or [])[:1]:
                     text += choice.delta.content or ""
@@ -122,22 +151,36 @@ class RemoteModel:
         return -(-len(text.encode()) // _BYTES_A_TOKEN)
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
-        """Not known: the protocol does not tell a model's context; a server refuses what does not fit."""
-        return None
+        """About the tokens left, where the context is known from the settings or, once it was reached, the server.
+
+        The protocol does not tell it; a server refuses what does not fit.
+        """
+        return None if self._context is None else self._context - self._count(prompt) - sampling.max_tokens
+
+    def _count(self, prompt: Prompt) -> int:
+        return sum(self.count_tokens(turn.content) for turn in prompt)
 
     def _complete(self, prompt: Prompt, request: dict[str, Any]) -> Completion:
+        if self._ledger is None:
+            return self._asked(prompt, request)
+        key = fingerprint([self.name, _messages(prompt), request])
+        at_most = self._count(prompt) + request["max_tokens"]
+        return self._ledger.completion(key, at_most, lambda: self._asked(prompt, request))
+
+    def _asked(self, prompt: Prompt, request: dict[str, Any]) -> Completion:
         start = time.perf_counter()
         with self._errors():
             answer = self._client.chat.completions.create(messages=_messages(prompt), **request)
             (choice, *_) = answer.choices
             text, finish, usage = choice.message.content or "", choice.finish_reason, answer.usage
+        self._require_named(answer)
         return self._completion(prompt, text, finish, usage, time.perf_counter() - start, 0.0)
 
     def _completion(
         self, prompt: Prompt, text: str, finish: str, usage: Any, seconds: float, prefill_seconds: float
     ) -> Completion:
         """Tokens as the server counted them, or about as many as there are."""
-        spent = usage.prompt_tokens if usage else sum(self.count_tokens(turn.content) for turn in prompt)
+        spent = usage.prompt_tokens if usage else self._count(prompt)
         said = usage.completion_tokens if usage else self.count_tokens(text)
         ended: Literal["stop", "length"] = "length" if finish == "length" else "stop"
         return Completion(text.strip(), spent, said, seconds, ended, prefill_seconds)
@@ -163,6 +206,20 @@ class RemoteModel:
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **({"extra_body": beyond} if beyond else {}),
         }
+
+    def _require_named(self, answer: Any) -> None:
+        """Raises ``EndpointError`` for an answer by another model: some servers hold one, whatever is asked for.
+
+        A dated release of a model is that model.
+        """
+        asked, answered = self._address.model, getattr(answer, "model", None) or ""
+        host = urlsplit(self._address.url).hostname or ""
+        same = re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}(-?\d\d-?\d\d)?|:latest)?", answered)
+        if answered and not same and not host.endswith(_NAMES_DEPLOYMENTS):
+            raise EndpointError(
+                f"{self._address.url} was asked for {asked!r} and answers as {answered!r}; ask for the model by that"
+                f" name where it is meant (openai:{answered}@{self._address.url}), else let the server load {asked!r}"
+            )
 
     def _arriving(self, chunks: Iterator[Any]) -> Iterator[Any]:
         """The chunks of a stream; what goes wrong on the wire as ``EndpointError``."""

@@ -16,7 +16,7 @@ from lorag.errors import InputError
 
 Role = Literal["system", "user", "assistant", "text"]
 """Who speaks; ``text`` is nobody: plain text, which stands alone and in no chat template."""
-Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence"]
+Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence", "whole"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 Attributes = tuple[tuple[str, str], ...]
 """Keys and values; a key may have several values."""

@@ -221,6 +221,10 @@ class Run:
         """What the model wrote about each passage, where training data had to be made."""
         return LineLog(self.folder / "synthesis.jsonl")
 
+    def asked_of_servers(self) -> LineLog:
+        """What servers answered, each answer as it arrived."""
+        return LineLog(self.folder / "asked.jsonl")
+
     def rows(self) -> LineLog:
         """The record of every question asked."""
         return LineLog(self.folder / "rows.jsonl")

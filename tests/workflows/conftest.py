@@ -67,3 +67,29 @@ def finished(case, tmp_path_factory) -> Path:
     assert "Following the update" in done.stdout
     assert f"Report: {out / 'report.html'}" in done.stdout
     return out
+
+
+@pytest.fixture
+def peft_folder(tmp_path, smollm_folder) -> Path:
+    """An adapter of the small model as another program leaves it, with a rank and layers of its own."""
+    import torch
+    from safetensors.torch import save_file
+
+    config = json.loads((smollm_folder / "config.json").read_text())
+    wide, narrow = config["hidden_size"], config["head_dim"] * config["num_key_value_heads"]
+    draw, factors = torch.Generator().manual_seed(3), {}
+    for layer in range(config["num_hidden_layers"]):
+        for module, size in (("q_proj", wide), ("k_proj", narrow), ("o_proj", wide)):
+            place = f"base_model.model.model.layers.{layer}.self_attn.{module}.lora"
+            factors[f"{place}_A.weight"] = 0.05 * torch.randn(4, wide, generator=draw)
+            factors[f"{place}_B.weight"] = 0.05 * torch.randn(size, 4, generator=draw)
+    folder = tmp_path / "peft"
+    folder.mkdir()
+    save_file(factors, folder / "adapter_model.safetensors")
+    described = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 6}
+    described |= {
+        "target_modules": ["q_proj", "k_proj", "o_proj"],
+        "base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M",
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(described))
+    return folder

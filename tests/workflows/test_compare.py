@@ -251,7 +251,7 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", EVIDENCE)}
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Finetuning was not measured, alone or with retrieval: the weights of openai:hosted@http://" in page
-    assert any("nothing is said of it: finetuning and both" in reason for reason in result.verdict.reasons)
+    assert any("not measured: finetuning and both" in reason for reason in result.verdict.reasons)
     right = by_key(rows_of(tmp_path / "run"))["after", "retrieval", "harbour"]
     assert right["text"] == "Bergen"
     asked = len(server.requests)

@@ -43,7 +43,6 @@ from lorag.cli.shared_options import (
     MinCosine,
     Rerank,
     Search,
-    SearchKind,
     Where,
     retrieval_settings,
     training_settings,
@@ -97,7 +96,24 @@ Requirements = Annotated[
         help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
     ),
 ]
+Update = Annotated[Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")]
 TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
+Finetuned = Annotated[
+    str | None,
+    typer.Option(help="A finetune that is served, as its base --model is: openai:MODEL@URL. None is trained."),
+]
+ComparedAdapter = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter of lorag finetune or PEFT to compare; none is trained.")
+]
+LongContext = Annotated[
+    bool, typer.Option("--long-context", help="Also ask with all documents in the prompt, where they fit.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Questions on their way to a server at one time (default 8); fewer where it is busy.")
+]
+MaxCostTokens = Annotated[
+    int | None, typer.Option(help="Tokens that servers may be asked for in this run; it stops there, and resumes.")
+]
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
 
 
@@ -118,14 +134,14 @@ def compare(
         Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; without it, questions are made.")
     ] = None,
     train: Annotated[Path | None, typer.Option(help="Training conversations; else other wordings, else made.")] = None,
-    update: Annotated[
-        Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")
-    ] = None,
+    update: Update = None,
     train_update: TrainUpdate = None,
     style: Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")] = None,
     control: Control = None,
     prompt: PromptFile = None,
     model: Model = None,
+    finetuned: Finetuned = None,
+    adapter: ComparedAdapter = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")] = None,
     limit: Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Tokens after which an answer is cut.")] = Sampling().max_tokens,
@@ -138,6 +154,9 @@ def compare(
     against: evaluate_command.Against = None,
     junit: evaluate_command.Junit = None,
     markdown: evaluate_command.MarkdownFile = None,
+    long_context: LongContext = False,
+    concurrency: Concurrency = None,
+    max_cost_tokens: MaxCostTokens = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -148,8 +167,9 @@ def compare(
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
-        settings = _comparison_settings(limit, seeds, max_tokens, require, sides, rerank, min_cosine)
+        settings = _comparison(limit, seeds, max_tokens, require, long_context, concurrency, max_cost_tokens)
         training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        found = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
         recipe = _recipe(budget, method, epochs, learning_rate)
         asked = questions or _made_questions(documents, out, json, progress)
         old = evaluate_command.old_run(against, asked, out)
@@ -163,36 +183,15 @@ def compare(
             control=control,
             prompt=read_prompt(prompt) if prompt is not None else None,
             model=model,
+            finetuned=finetuned,
+            adapter=adapter,
             out=out,
-            settings=replace(settings, finetune=training, recipe=recipe),
+            settings=replace(settings, retrieval=found, finetune=training, recipe=recipe),
             progress=progress,
             show=None if json else _print_first_results,
         )
     _print_comparison(result, json)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
-
-
-def _comparison_settings(
-    limit: int | None,
-    seeds: int,
-    max_tokens: int,
-    require: Sequence[str] | None,
-    sides: SearchKind | None,
-    rerank: bool | None,
-    min_cosine: float | None,
-) -> CompareSettings:
-    """The settings of a comparison but for its training, over what was chosen for this workspace."""
-    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
-
-    chosen = Workspace().chosen()
-    return CompareSettings(
-        limit=limit,
-        seeds=seeds,
-        chunks=chosen.chunks,
-        retrieval=retrieval_settings(chosen.retrieval, sides, rerank, min_cosine),
-        chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
-        verdict=VerdictSettings(require=tuple(require or ())),
-    )
 
 
 def _made_questions(documents: Path, out: Path | None, json: bool, progress: Progress) -> Path:
@@ -204,6 +203,31 @@ def _made_questions(documents: Path, out: Path | None, json: bool, progress: Pro
     if not json:
         data_commands.print_made(made)
     return target
+
+
+def _comparison(
+    limit: int | None,
+    seeds: int,
+    max_tokens: int,
+    require: Sequence[str] | None,
+    long_context: bool,
+    concurrency: int | None,
+    max_cost_tokens: int | None,
+) -> CompareSettings:
+    """The settings of a comparison in this workspace, but for its search and its training."""
+    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
+
+    chosen, remote = Workspace().chosen(), replace(CompareSettings().remote, max_cost_tokens=max_cost_tokens)
+    return CompareSettings(
+        limit=limit,
+        seeds=seeds,
+        long_context=long_context,
+        remote=remote if concurrency is None else replace(remote, concurrency=concurrency),
+        chunks=chosen.chunks,
+        retrieval=chosen.retrieval,
+        chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
+        verdict=VerdictSettings(require=tuple(require or ())),
+    )
 
 
 def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:

@@ -50,9 +50,14 @@ def require_whole(folder: Path) -> list[Path]:
     return files
 
 
+def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
+    """The shape of every tensor in safetensors files, by name."""
+    return {name: tensor["shape"] for file in files for name, tensor in _header(file).items()}
+
+
 def needed_bytes(files: list[Path], dtype: str) -> int:
     """About the memory that the weights in these files take in that number format, and room to work."""
-    tensors = [(name, tensor["shape"]) for file in files for name, tensor in _header(file).items()]
+    tensors = tensor_shapes(files).items()
     return int(sum(math.prod(shape) * _bytes_a_weight(name, shape, dtype) for name, shape in tensors)) + _WORKING_BYTES
 
 

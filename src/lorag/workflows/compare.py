@@ -2,7 +2,8 @@
 
 One call reads everything and refuses what is wrong before any expensive work, indexes, trains, asks, and judges.
 Every step leaves its result in the run folder, so that the same call resumes a run that was interrupted and asks
-nothing twice. Of a remote model there are no weights to train, so finetuning is then not measured, and said not to be.
+nothing twice. A finetune may come from elsewhere, served beside its base or as an adapter; of a remote model without
+one there is nothing to train, so finetuning is then not measured, and said not to be.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
+from lorag.chat.own_responder import Answering
 from lorag.errors import InputError
 from lorag.evaluation.comparison import (
     BASE,
@@ -28,28 +30,30 @@ from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
+from lorag.evaluation.results import LONG_CONTEXT
 from lorag.evaluation.row_log import Moment
-from lorag.evaluation.runner import recorded_rows
+from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog, fingerprint, write_whole
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import LanguageModel, Progress, Responder, no_progress
 from lorag.llm.engines.completion_cache import CachedModel
+from lorag.llm.engines.ledger import Ledger
+from lorag.llm.engines.openai import RemoteModel
+from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     CompareSettings,
     SyncSettings,
 )
-from lorag.workflows.comparing.arm_prompts import trial_of
-from lorag.workflows.comparing.asking import Arm, ask_arms, asked_all, recall, rows_before
+from lorag.workflows.comparing.arm_prompts import Trial, trial_of
+from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before
+from lorag.workflows.comparing.brought_arms import BroughtFinetune, brought_finetune, unchanged
 from lorag.workflows.comparing.facts import run_facts
-from lorag.workflows.comparing.finetuned import ask_following, ask_further, further_seeds, train_finetuned
+from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, further_seeds, train_finetuned
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
-from lorag.workflows.comparing.prompt_trials import (
-    WITHOUT_SOURCES,
-)
-from lorag.workflows.comparing.scene import Scene
-from lorag.workflows.comparing.training_data import (
-    own_conversations,
-)
+from lorag.workflows.comparing.long_context import ask_long_context, long_context_arm
+from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
+from lorag.workflows.comparing.training_data import TrainingData, own_conversations
+from lorag.workflows.finetuning.brought import Brought, read_brought
 from lorag.workspace import DEFAULT, Run, Workspace
 
 _NOT_TRAINED = (
@@ -69,6 +73,9 @@ def compare(
     control: Path | str | None = None,
     prompt: KeptPrompt | None = None,
     model: str | None = None,
+    finetuned: str | None = None,
+    adapter: Path | str | None = None,
+    arms: Mapping[str, Answering | Responder] | None = None,
     embedder: str = DEFAULT_EMBEDDER,
     out: Path | str | None = None,
     settings: CompareSettings | None = None,
@@ -81,43 +88,75 @@ def compare(
     ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
     of conversations, ``train_update`` one about what the update changed, ``style`` a JSON of declared checks,
     ``control`` a JSONL of multiple-choice questions that the model is asked before and after its training. ``prompt``
-    is that of every arm; without one it is chosen for each. The run, its rows, ``result.json`` and ``report.html`` lie
-    in ``out``; the same call on the same folder resumes. ``notes`` are printed with the caveats. ``show`` is called
-    with the first results, of everything that needs no training, before the training begins.
+    is that of every arm; without one it is chosen for each. Nothing is trained where the finetune is served under the
+    name ``finetuned``, beside its base ``model``, or is an ``adapter`` in a folder, of Lorag or in PEFT's format.
+    ``arms`` are arms of your own by name: functions from questions to answers, judged by the same rule. The run, its
+    rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``notes`` are
+    printed with the caveats. ``show`` is called with the first results, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
-    settings = settings or CompareSettings()
-    for requirement in read_requirements(settings.verdict.require):
-        if requirement.needs_update and update is None:
-            raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
+    settings, brought = settings or CompareSettings(), read_brought(finetuned, adapter)
+    _require_measurable(settings, update)
+    model = brought.base(model) if brought is not None else model
+    _require_trainable(model, brought, settings, train is not None or train_update is not None, control is not None)
     if prompt is not None:
         settings = replace(settings, prompt_questions=0, chat=prompt.applied(settings.chat))
-    if model is not None and build.is_remote(model):
-        for what, given in {
-            "the training data": train is not None or train_update is not None,
-            "the control questions": control is not None,
-            "how to finetune": settings.finetune != CompareSettings().finetune,
-        }.items():
-            if given:
-                raise InputError(f"{model} is a remote model and cannot be trained here; leave out {what}")
-    inputs = read_inputs(documents, questions, train, update, style, control, settings, prompt, train_update)
+    inputs = read_inputs(
+        documents, questions, train, update, style, control, settings, prompt, train_update, brought, arms
+    )
     name = build.model_name(model, progress)
+    if brought is not None:
+        brought.require_base(name, progress)
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
     if not (run.has_facts and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
-    rows = list(recorded_rows(log).values())
-    made = run.read_facts()
-    facts = {"run folder": str(run.folder), **made["facts"]}
-    caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
-    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, name, settings)]
-    told = (facts, caveats, run.tried(), run.update_seconds(), further)
-    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
+    comparison = _judged(run, log, inputs, name, settings, notes)
     write_whole(run.result, result_json(comparison))
     write_report(with_marks(comparison, run.folder), run.report)
     return comparison
+
+
+def _judged(
+    run: Run, log: LineLog, inputs: Inputs, model: str, settings: CompareSettings, notes: Sequence[str]
+) -> Comparison:
+    """The comparison of everything that the run has recorded."""
+    made = run.read_facts()
+    facts = {"run folder": str(run.folder), **made["facts"]}
+    caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
+    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, model, settings)]
+    told = (facts, caveats, run.tried(), run.update_seconds(), further)
+    rows = list(recorded_rows(log).values())
+    return compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
+
+
+def _require_measurable(settings: CompareSettings, update: Path | str | None) -> None:
+    """Raises ``InputError`` for a requirement that only an update lets be measured, where there is none."""
+    for requirement in read_requirements(settings.verdict.require):
+        if requirement.needs_update and update is None:
+            raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
+
+
+def _require_trainable(
+    model: str | None, brought: Brought | None, settings: CompareSettings, data: bool, control: bool
+) -> None:
+    """Raises ``InputError`` where something is given for a training, and nothing is trained; or tokens cost nothing."""
+    remote = model is not None and build.is_remote(model)
+    if settings.remote.max_cost_tokens is not None and not remote:
+        raise InputError("max_cost_tokens limits what servers are asked, and none is; leave it out")
+    if not remote and brought is None:
+        return
+    reason = f"{model} is a remote model and cannot be trained here" if remote else f"{brought} is not trained further"
+    for what, given in {
+        "the training data": data,
+        "the control questions": control,
+        "how to finetune": settings.finetune != CompareSettings().finetune,
+        "the further seeds": brought is not None and settings.seeds > 1,
+    }.items():
+        if given:
+            raise InputError(f"{reason}; leave out {what}")
 
 
 def _fill(
@@ -134,8 +173,7 @@ def _fill(
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """
-    remote = build.is_remote(model)
-    engine = build.language_model(model) if remote else build.trainable_model(model, settings.finetune, progress)
+    engine, elsewhere = _models(inputs, run, model, settings, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = Scene(run, knowledge, settings, progress)
     if not _asked_everything(run, log, inputs, model, settings, "before"):
@@ -154,41 +192,91 @@ def _fill(
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(retrieval_prompt.choice)}
     recall(arms, log, settings)
     ask_arms("before", inputs.tested, arms, scene, log)
-    if show is not None and not remote:
+    if show is not None and inputs.brought is None and not build.is_remote(model):
         show(compare_rows(rows_before(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
-    finetuned = train_finetuned(own, inputs, retrieval_prompt, trial, engine) if not remote else None
-    if finetuned is not None:
-        arms |= finetuned.arms
-        facts |= finetuned.facts
+    tuned = _finetune(own, inputs, elsewhere, retrieval_prompt, trial, engine)
+    notes = [_NOT_TRAINED.format(model)] if tuned is None else tuned.notes
+    if tuned is not None:
+        arms |= tuned.arms
+        facts |= tuned.facts
         recall(arms, log, settings)
-        ask_arms("before", inputs.tested, arms, scene, log)
-        ask_further("before", inputs.tested, finetuned, scene)
-    notes = [_NOT_TRAINED.format(model)] if finetuned is None else finetuned.notes
-    if inputs.update is not None:
-        begun = time.perf_counter()
-        knowledge.sync(inputs.update, progress, settings=SyncSettings(max_removed_share=1))
-        run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
-        ask_arms("after", [example.after_update() for example in inputs.tested], arms, scene, log)
-        if finetuned is not None:
-            ask_further("after", [example.after_update() for example in inputs.tested], finetuned, scene)
-            notes += ask_following(finetuned, inputs, scene, log)
+    long_context = long_context_arm(engine, retrieval_prompt) if settings.long_context else None
+    for moment in inputs.moments:
+        if moment == "after":
+            _update(knowledge, inputs, run, progress)
+        ask_arms(moment, inputs.asked(moment), arms, scene, log)
+        if long_context is not None:
+            facts[LONG_CONTEXT], caveats = ask_long_context(moment, inputs, long_context, scene, log)
+            notes += caveats
+        if isinstance(tuned, Finetuned):
+            ask_further(moment, inputs.asked(moment), tuned, scene)
+    if isinstance(tuned, Finetuned) and inputs.update is not None:
+        notes += ask_following(tuned, inputs, scene, log)
+    for name, responder in inputs.own.items():
+        last = inputs.moments[-1]
+        ask(name, responder, inputs.asked(last), last, log, settings.slice_size, progress)
+    if isinstance(tuned, BroughtFinetune):
+        notes += unchanged(recorded_rows(log).values())
     run.write_facts(facts, notes)
+
+
+def _finetune(
+    own: TrainingData | None,
+    inputs: Inputs,
+    elsewhere: LanguageModel | None,
+    retrieval: Prompting,
+    trial: Trial,
+    engine: LanguageModel,
+) -> Finetuned | BroughtFinetune | None:
+    """The finetune: the one that was made ``elsewhere``, or one trained here; None where there is nothing to train."""
+    if inputs.brought is not None and elsewhere is not None:
+        return brought_finetune(inputs.brought, elsewhere, engine.name, retrieval, trial)
+    return None if build.is_remote(engine.name) else train_finetuned(own, inputs, retrieval, trial, engine)
+
+
+def _models(
+    inputs: Inputs, run: Run, model: str, settings: CompareSettings, progress: Progress
+) -> tuple[LanguageModel, LanguageModel | None]:
+    """The base, and the finetune where it was made elsewhere: loaded, or found to be served, before anything is asked.
+
+    The base of what is trained here has the number format of its method.
+    """
+    brought, trained = inputs.brought, inputs.brought.trained if inputs.brought is not None else None
+    if not build.is_remote(model):
+        method = trained.method if trained is not None else settings.finetune.method
+        base = build.trainable_model(model, replace(settings.finetune, method=method), progress)  # type: ignore[arg-type]
+        return base, brought.on(base) if brought is not None else None
+    ledger = Ledger(run.asked_of_servers(), settings.remote.max_cost_tokens)
+    served = [RemoteModel(name, settings.remote, ledger) for name in (model, brought and brought.served) if name]
+    for each in served:
+        each.require_reachable()
+    return served[0], served[1] if brought is not None else None
+
+
+def _update(knowledge: Knowledge, inputs: Inputs, run: Run, progress: Progress) -> None:
+    """Brings the index up to date with the changed documents, and notes what that took."""
+    begun = time.perf_counter()
+    knowledge.sync(inputs.update or (), progress, settings=SyncSettings(max_removed_share=1))
+    run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
 
 
 def _default_out(identity: Mapping[str, str]) -> Path:
     return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
 
 
-def _arms(model: str) -> tuple[str, ...]:
-    """The arms that are asked, in this order: a remote model has no finetuned ones."""
-    return (BASE, RETRIEVAL, EVIDENCE) if build.is_remote(model) else (BASE, FINETUNED, RETRIEVAL, BOTH, EVIDENCE)
-
-
 def _asked_everything(
     run: Run, log: LineLog, inputs: Inputs, model: str, settings: CompareSettings, *moments: Moment
 ) -> bool:
     """Whether every arm was asked every question at these moments, under every training."""
-    trained = [part.rows() for part in further_seeds(run, model, settings)]
-    return asked_all(log, inputs.tested, _arms(model), *moments) and all(
-        asked_all(further, inputs.tested, (FINETUNED, BOTH), *moments) for further in trained
+    # What earlier versions did not ask, such as the ceiling of the finetune, is not asked for again.
+    tuned = (FINETUNED, BOTH) if inputs.brought is not None or not build.is_remote(model) else ()
+    own = [moment for moment in moments if moment == inputs.moments[-1]]
+    return (
+        asked_all(log, inputs.tested, (BASE, RETRIEVAL, EVIDENCE, *tuned), *moments)
+        and asked_all(log, inputs.tested, tuple(inputs.own), *own)
+        and (not settings.long_context or (run.has_facts and LONG_CONTEXT in run.read_facts()["facts"]))
+        and all(
+            asked_all(part.rows(), inputs.tested, (FINETUNED, BOTH), *moments)
+            for part in further_seeds(run, model, settings)
+        )
     )

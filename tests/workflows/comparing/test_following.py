@@ -13,9 +13,9 @@ from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, RetrievalSettings
 from lorag.types import Conversation, Message
+from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.following import _changed_conversations, still_true
 from lorag.workflows.comparing.inputs import identity_of, read_inputs
-from lorag.workflows.comparing.scene import Scene
 from lorag.workflows.comparing.training_data import brought
 from lorag.workspace import Run
 

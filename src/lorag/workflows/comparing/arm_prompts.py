@@ -10,9 +10,9 @@ from lorag.interfaces import LanguageModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import PromptSettings
 from lorag.types import Example
+from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.inputs import Inputs
 from lorag.workflows.comparing.prompt_trials import Prompting, Shown, chosen_prompt, trials, worked_examples
-from lorag.workflows.comparing.scene import Scene
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import TrainingData
 

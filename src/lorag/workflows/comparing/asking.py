@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
-from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, RETRIEVAL
+from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, LONG_CONTEXT, RETRIEVAL
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog
-from lorag.interfaces import Retriever
+from lorag.interfaces import Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.whole_index import ALL_TOKENS, WholeIndex
 from lorag.settings import CompareSettings
 from lorag.types import Completion, Example
 from lorag.workflows.comparing.prompt_trials import Prompting
-from lorag.workflows.comparing.scene import Scene
+from lorag.workspace import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What every stage of a comparison shares: where it lies, what it searches in, and how it is set."""
+
+    run: Run
+    knowledge: Knowledge
+    settings: CompareSettings
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +60,21 @@ def _completion(row: Row) -> Completion:
 
 def ask_arms(moment: Moment, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene, log: LineLog) -> None:
     """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
-    gold = EvidenceRetriever(scene.knowledge.chunks(), examples)
+    chunks = scene.knowledge.chunks()
+    gold = EvidenceRetriever(chunks, examples)
     retrievers: dict[str, Retriever | None] = {
         RETRIEVAL: scene.knowledge,
         BOTH: scene.knowledge,
         EVIDENCE: gold,
         FINETUNED_EVIDENCE: gold,
+        LONG_CONTEXT: WholeIndex(chunks),
     }
     for name, arm in arms.items():
-        retriever = retrievers.get(name)
-        gated = scene.settings.retrieval.leaves_out and retriever is scene.knowledge
-        bot = arm.prompting.bot(arm.model, retriever, scene.settings, gated)
+        retriever, settings = retrievers.get(name), scene.settings
+        if name == LONG_CONTEXT:
+            settings = replace(settings, chat=replace(settings.chat, context_tokens=ALL_TOKENS))
+        gated = settings.retrieval.leaves_out and retriever is scene.knowledge
+        bot = arm.prompting.bot(arm.model, retriever, settings, gated)
         ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
 
 

@@ -18,12 +18,11 @@ from lorag.training.data.conversations import write_conversations
 from lorag.training.recipe import Recipe
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.arm_prompts import Trial
-from lorag.workflows.comparing.asking import Arm, ask_arms, recall
+from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, recall
 from lorag.workflows.comparing.facts import recipe_notes, training_facts, training_notes
 from lorag.workflows.comparing.following import UPDATE_SHARE, First, follow
 from lorag.workflows.comparing.inputs import Inputs
 from lorag.workflows.comparing.prompt_trials import Prompting
-from lorag.workflows.comparing.scene import Scene
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import (
     TrainingData,

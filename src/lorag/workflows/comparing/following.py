@@ -21,8 +21,8 @@ from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
 from lorag.training.data.inspection import TestQuestions
 from lorag.training.recipe import Recipe, passes_of
 from lorag.types import Conversation, Document, Example
+from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.inputs import Inputs
-from lorag.workflows.comparing.scene import Scene
 from lorag.workflows.comparing.training_data import (
     TrainingData,
     affordable_wordings,

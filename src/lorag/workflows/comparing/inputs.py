@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorag.chat.kept_prompt import KeptPrompt
+from lorag.chat.own_responder import Answering, OwnResponder
 from lorag.documents.load import Loaded, load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.examples import check_evidence, read_examples, sample
+from lorag.evaluation.results import ARMS, CEILINGS, CHOSEN_ARMS, FOLLOWING, NO_ARM
 from lorag.evaluation.row_log import Moment
 from lorag.files import fingerprint
+from lorag.interfaces import Responder
 from lorag.settings import CompareSettings
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.conversations import read_conversations
 from lorag.types import Conversation, Document, Example
 from lorag.workflows.comparing.prompt_trials import gives_away
 from lorag.workflows.finetune import control_questions
+from lorag.workflows.finetuning.brought import Brought
 from lorag.workflows.questions.apart import made_note
+
+_LONGEST_NAME = 40
+"""Characters of an own arm's name: it stands at the head of a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,19 @@ class Inputs:
     control: list[MultipleChoice]
     prompt: KeptPrompt | None
     """The prompt of every arm, where it is not to be chosen."""
+    brought: Brought | None = None
+    """The finetune, where it was made elsewhere."""
+    own: Mapping[str, Responder] = field(default_factory=dict)
+    """The user's own arms by name."""
 
     @property
     def moments(self) -> tuple[Moment, ...]:
         """When questions are asked: before the update, and after it when there is one."""
         return ("before",) if self.update is None else ("before", "after")
+
+    def asked(self, moment: Moment) -> list[Example]:
+        """The questions with the references that hold at that moment."""
+        return [example.after_update() for example in self.tested] if moment == "after" else self.tested
 
 
 def read_inputs(
@@ -56,10 +71,13 @@ def read_inputs(
     settings: CompareSettings,
     prompt: KeptPrompt | None = None,
     train_update: Path | str | None = None,
+    brought: Brought | None = None,
+    arms: Mapping[str, Answering | Responder] | None = None,
 ) -> Inputs:
     """All files, read and checked against each other, before anything is built."""
     if train_update is not None and update is None:
         raise InputError("training conversations for an update need the updated documents; name them with --update")
+    own = _own_responders(arms or {}, settings.chat.response_template)
     now = load_documents(documents).require_all()
     later = load_documents(update).require_all() if update is not None else None
     examples = read_examples(Path(questions))
@@ -79,7 +97,31 @@ def read_inputs(
         style=read_style(Path(style)) if style is not None else None,
         control=control_questions(control, settings.finetune),
         prompt=prompt,
+        brought=brought,
+        own=own,
     )
+
+
+def _own_responders(arms: Mapping[str, Answering | Responder], response_template: str) -> dict[str, Responder]:
+    """The user's own arms. Raises ``InputError`` for a name that no report can hold, and for what cannot answer."""
+    taken = {*ARMS, *CEILINGS, *FOLLOWING, *CHOSEN_ARMS, *NO_ARM}
+    responders: dict[str, Responder] = {}
+    for name, answering in arms.items():
+        if name != name.strip() or not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME or name in taken:
+            raise InputError(
+                f"{name!r} cannot be the name of an arm; expected 1 to {_LONGEST_NAME} characters on one line, and none"
+                f" of {', '.join(sorted(taken))}"
+            )
+        if isinstance(answering, Responder):
+            responders[name] = answering
+        elif callable(answering):
+            responders[name] = OwnResponder(name, answering, response_template)
+        else:
+            raise InputError(
+                f"the arm {name!r} is {type(answering).__name__}; expected a function from a list of questions to a"
+                " list of answers, or a chatbot"
+            )
+    return responders
 
 
 def _require_fair(prompt: KeptPrompt, tested: Sequence[Example]) -> None:
@@ -110,6 +152,7 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
         **({"training data of the update": _of_conversations(changes)} if changes else {}),
         **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
         **({"prompt": fingerprint(asdict(inputs.prompt))} if inputs.prompt else {}),
+        **({"finetune": inputs.brought.identity} if inputs.brought else {}),
     }
 
 
@@ -118,12 +161,13 @@ def _of_conversations(conversations: Sequence[Conversation] | None) -> str:
 
 
 def _decisive(settings: CompareSettings) -> dict[str, Any]:
-    """All settings but the verdict's and the number of trainings, which may change.
+    """All settings but those that may change: of the verdict, of servers, further trainings, and the long context.
 
     What earlier versions did not know stands in it only where it is set.
     """
     found = {**asdict(settings), "verdict": None}
-    del found["seeds"]
+    for name in ("seeds", "remote", "long_context"):
+        del found[name]
     if settings.recipe is not None and settings.recipe.passes is None:
         del found["recipe"]["passes"]
     if not settings.finetune.general_text_share:
@@ -141,6 +185,10 @@ def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:
         )
     if made := made_note(inputs.tested):
         notes.append(made)
+    if inputs.own and inputs.update is not None:
+        notes.append(
+            f"Of your own arms ({', '.join(inputs.own)}) only what they answer after the update was asked for."
+        )
     if inputs.style is not None:
         notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
     return notes

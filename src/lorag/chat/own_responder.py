@@ -1,0 +1,42 @@
+"""A function of the user's as a ``Responder``: whatever answers questions can take part in a comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from lorag.chat.prompts import is_refusal
+from lorag.errors import InputError
+from lorag.types import Answer, Usage
+
+Answering = Callable[[list[str]], Sequence[str | Answer]]
+"""Questions in, one answer for each out, in order: its text, or an ``Answer`` where sources or tokens are known."""
+
+
+class OwnResponder:
+    """Answers by a function; an answer that declines, in the template's words or others, is a refusal."""
+
+    def __init__(self, name: str, function: Answering, response_template: str) -> None:
+        """``name`` is for messages."""
+        self._name, self._function, self._template = name, function, response_template
+
+    def answer(self, questions: Sequence[str]) -> list[Answer]:
+        """The function's answers with their share of its seconds; ``InputError`` for what is no answer.
+
+        What the function raises is passed on.
+        """
+        begun = time.perf_counter()
+        said = list(self._function(list(questions)))
+        seconds = (time.perf_counter() - begun) / max(1, len(questions))
+        return [self._read(answer, seconds) for answer in said]
+
+    def _read(self, answer: object, seconds: float) -> Answer:
+        if isinstance(answer, Answer):
+            return answer
+        if not isinstance(answer, str):
+            raise InputError(
+                f"the arm {self._name!r} answers with {type(answer).__name__} ({str(answer)[:60]!r}); expected a list"
+                " of texts, or of lorag.Answer, one for each question in order"
+            )
+        text = answer.strip()
+        return Answer(text, usage=Usage(generate_seconds=seconds), refused=is_refusal(text, self._template))

@@ -1,0 +1,85 @@
+"""A comparison against llama.cpp's own server, with an adapter of LoRA in its format, gives what the weights give."""
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from lorag.llm.engines.llamacpp import _signals_kept
+from lorag.models.gguf_writing import _interleaved, write_gguf
+from lorag.settings import ChatSettings, CompareSettings, RemoteSettings
+from lorag.types import Sampling
+from lorag.workflows.compare import compare
+
+
+def write_adapter_gguf(model, adapter: Path, path: Path) -> None:
+    """LoRA's factors as llama.cpp reads them, in float32."""
+    import gguf
+    from safetensors.numpy import load_file
+
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    heads = {"q_proj": model.config.num_attention_heads, "k_proj": model.config.num_key_value_heads}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.config.num_hidden_layers)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, config["lora_alpha"])
+    for name, values in load_file(adapter / "adapter_model.safetensors").items():
+        module, side = name.removeprefix("base_model.model.").removesuffix(".weight").rsplit(".lora_", 1)
+        if side == "B" and (part := module.rsplit(".", 1)[1]) in heads:
+            values = _interleaved(values, heads[part])
+        writer.add_tensor(f"{names.get_name(module)}.weight.lora_{side.lower()}", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@contextlib.contextmanager
+def served(xllamacpp, file, name, adapter=None):
+    """llama.cpp's server over a file, in float32 throughout; the address of the model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path, parameters.model_alias = str(file), {name}
+    parameters.hostnames, parameters.port = ["127.0.0.1"], port
+    parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers, parameters.verbosity = 2048, 1, 0, -1
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
+    parameters.fit_params = parameters.warmup = False
+    parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if adapter is not None:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = str(adapter), 1.0
+        parameters.lora_adapters = [lora]
+    with _signals_kept():
+        server = xllamacpp.Server(parameters)
+        yield f"openai:{name}@{server.listening_address}/v1"
+        del server
+
+
+def test_base_and_finetune_in_llama_cpp_get_the_verdict_and_the_rows_of_the_same_weights_here(
+    case, peft_folder, smollm, bge_folder, tmp_path, monkeypatch
+):
+    xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'lorag[fast]'")
+    monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
+    write_gguf(smollm.weights.model, smollm.weights.tokenizer, tmp_path / "base.gguf", "f32", "smollm2-135m")
+    write_adapter_gguf(smollm.weights.model, peft_folder, tmp_path / "adapter.gguf")
+    settings = CompareSettings(
+        prompt_questions=0, chat=ChatSettings(sampling=Sampling(max_tokens=8)), remote=RemoteSettings(concurrency=1)
+    )
+    paths = {"documents": case.folder / "docs", "questions": case.folder / "qa.jsonl", "settings": settings}
+    with (
+        served(xllamacpp, tmp_path / "base.gguf", "smollm") as base,
+        served(xllamacpp, tmp_path / "base.gguf", "support", tmp_path / "adapter.gguf") as finetuned,
+    ):
+        far = compare(**paths, model=base, finetuned=finetuned, out=tmp_path / "far")
+    home = compare(**paths, model="smollm2-135m", adapter=peft_folder, out=tmp_path / "home")
+    rows = [{(row.arm, row.example_id): row.answer.text for row in result.rows} for result in (home, far)]
+    assert rows[0] == rows[1]
+    assert any(rows[0]["base", each] != rows[0]["finetuned", each] for each in ("harbour", "warranty", "price"))
+    assert (home.verdict.choice, home.verdict.sentence) == (far.verdict.choice, far.verdict.sentence)
+    assert [(arm.arm, arm.estimates) for arm in home.arms] == [(arm.arm, arm.estimates) for arm in far.arms]

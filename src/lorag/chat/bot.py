@@ -93,6 +93,10 @@ class ChatBot:
         settings = replace(self.settings, sampling=sampling)
         return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated, examples=self.examples)
 
+    def searching(self, retriever: Retriever) -> ChatBot:
+        """The same chatbot over other sources; without a cache and worked examples, which hold what these may not."""
+        return ChatBot(self.model, retriever, self.settings, self.k, gated=self.gated)
+
     def reply(self, question: str, history: Sequence[Message] = (), instruction: str = "") -> Reply:
         """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
 

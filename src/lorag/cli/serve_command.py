@@ -18,6 +18,7 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from lorag.chat.bot import ChatBot
     from lorag.retrieval.knowledge import Knowledge
+    from lorag.serving.keys import Access
 
 
 def serve(
@@ -27,6 +28,9 @@ def serve(
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
     key: Annotated[
         str | None, typer.Option(envvar="LORAG_API_KEY", help="What clients must send; rather from the environment.")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="A TOML file of keys and the documents that each may see, instead of one key.")
     ] = None,
     uploads: Annotated[
         Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
@@ -60,19 +64,30 @@ def serve(
     from lorag.serving.uploads import Uploads
 
     with translated_errors(), progress_bars() as progress:
-        origins = tuple(allow_origin or ())
-        require_origins(origins, key)
+        opens = _opened_by(keys, key)
+        origins, any_key = tuple(allow_origin or ()), key if key is not None else next(iter(opens), None)
+        require_origins(origins, any_key)
         settings = ServeSettings(max_seconds=max_seconds)
         place = None if no_sources else place_with_index(store)
-        listening = listen(host, port, key)
+        listening = listen(host, port, any_key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
         bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
         into = Uploads(uploads, _knowledge(bot)) if uploads is not None else None
+        service = Service(bot, key, into, settings, origins, opens)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"
     output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)
     with translated_errors():
-        run(application(Service(bot, key, into, settings, origins)), listening)
+        run(application(service), listening)
+
+
+def _opened_by(keys: Path | None, key: str | None) -> dict[str, Access]:
+    """What each key of the file opens. Raises ``InputError`` where a single ``key`` is given beside it."""
+    from lorag.serving.keys import read_keys
+
+    if keys is not None and key is not None:
+        raise InputError("--keys and one key (--key, LORAG_API_KEY) are both given; put that key into the file")
+    return read_keys(keys) if keys is not None else {}
 
 
 def studio(

@@ -29,22 +29,30 @@ def require_origins(origins: Collection[str], key: str | None) -> None:
         raise InputError("pages of other sites are served only with a key; set LORAG_API_KEY first")
 
 
-def require_admitted(headers: Mapping[str, str], key: str | None, origins: Collection[str]) -> None:
-    """Raises ``HttpError`` for a wrong key, without one for a name that is not this machine's, and for other sites."""
+def require_admitted(headers: Mapping[str, str], keys: Collection[str], origins: Collection[str]) -> str | None:
+    """The key that was sent; None where there are no ``keys``.
+
+    Raises ``HttpError`` for a wrong key, without any for a name that is not this machine's, and for other sites.
+    """
     host, origin = headers.get("host", ""), headers.get("origin")
-    if key is not None:
+    sent = None
+    if keys:
         given = headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, f"Bearer {key}".encode()):
+        for key in keys:  # all of them, so that the time does not tell which one was nearly right
+            if hmac.compare_digest(given, f"Bearer {key}".encode()):
+                sent = key
+        if sent is None:
             raise HttpError(
                 401, "the key is missing or wrong; send `Authorization: Bearer KEY`", code="invalid_api_key"
             )
     elif not _HERE.fullmatch(host):
         raise HttpError(403, "without a key only 127.0.0.1 and localhost are served; start with LORAG_API_KEY set")
     if origin in origins:
-        return
+        return sent
     elsewhere = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
     if elsewhere or (origin is not None and origin.partition("://")[2] != host):
         raise HttpError(403, "pages of other sites are not served; start with LORAG_API_KEY and --allow-origin")
+    return sent
 
 
 def require_json(headers: Mapping[str, str]) -> None:

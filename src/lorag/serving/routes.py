@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -28,6 +28,7 @@ from lorag.serving.admission import require_admitted, require_json
 from lorag.serving.chat_request import Asked, not_served, read_asked
 from lorag.serving.chat_response import Completing, event
 from lorag.serving.http_errors import HttpError, envelope
+from lorag.serving.keys import Access, Permitted, permitted
 from lorag.serving.turns import Turns
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
@@ -51,7 +52,8 @@ async def ending() -> AsyncGenerator[AsyncExitStack]:
 class Service:
     """A chatbot, the ``key`` that opens everything but ``/health``, and the ``uploads`` that change its index.
 
-    ``origins`` are the sites whose pages may ask here, such as ``https://app.example``, with the key.
+    ``origins`` are the sites whose pages may ask here, such as ``https://app.example``, with the key. ``keys`` open
+    some documents each, or all.
     """
 
     bot: ChatBot
@@ -61,19 +63,25 @@ class Service:
     origins: tuple[str, ...] = ()
     name: str = ""
     """What clients call the model; its own name unless another is given."""
+    keys: Mapping[str, Access] = field(default_factory=dict)
     started: int = field(default_factory=lambda: int(time.time()))
     _turns: Turns = field(init=False)
+    _accesses: Mapping[str, Access] = field(init=False)
+    _permitted: Mapping[str, Permitted] = field(init=False)
     _preparing: threading.Lock = field(default_factory=threading.Lock)
     """Tokenizers are not made for several threads; to search and to count is a small part of an answer."""
 
     def __post_init__(self) -> None:
-        """Makes the places for answers."""
+        """Makes the places for answers. Raises ``InputError`` for keys with a filter where no index is searched."""
         self.name = self.name or self.bot.model.name
         self._turns = Turns(self.settings)
+        self._accesses = {**self.keys, **({self.key: Access("key")} if self.key is not None else {})}
+        self._permitted = permitted(self.bot.retriever, self.keys)
 
     async def admit(self, request: Request) -> None:
-        """Refuses whoever is not let in."""
-        require_admitted(request.headers, self.key, self.origins)
+        """Refuses whoever is not let in; notes what the others may see."""
+        key = require_admitted(request.headers, self._accesses, self.origins)
+        request.state.access = self._accesses[key] if key is not None else Access("this machine")
 
     async def health(self) -> dict[str, str]:
         """Whether the server runs."""
@@ -96,7 +104,7 @@ class Service:
         asked = await run_in_threadpool(read_asked, body, self.name, self.bot.settings.sampling)
         turn = await self._turns.take()
         ending.callback(turn.end)
-        reply = await turn.do(lambda: self._reply(asked))
+        reply = await turn.do(lambda: self._reply(asked, request.state.access))
         answering = Completing(self.name)
         headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
@@ -110,24 +118,29 @@ class Service:
 
     async def put(self, name: str, request: Request) -> JSONResponse:
         """Stores an uploaded document."""
-        uploads = self._uploads()
+        uploads = self._uploads(request.state.access)
         plain_name(name)
         content = await read_body(request, self.settings.max_upload_bytes)
         done = await run_in_threadpool(uploads.put, name, content)
         return JSONResponse(done, 201 if done["result"] == "added" else 200)
 
-    async def delete(self, name: str) -> dict[str, Any]:
+    async def delete(self, name: str, request: Request) -> dict[str, Any]:
         """Removes an uploaded document."""
-        return await run_in_threadpool(self._uploads().delete, name)
+        return await run_in_threadpool(self._uploads(request.state.access).delete, name)
 
-    def _reply(self, asked: Asked) -> Reply:
+    def _reply(self, asked: Asked, access: Access) -> Reply:
+        bot = self.bot.drawing(asked.sampling)
+        if access.where is not None:
+            bot = bot.searching(self._permitted[access.name])
         with self._preparing:
             try:
-                return self.bot.drawing(asked.sampling).reply(asked.question, asked.history, asked.instruction)
+                return bot.reply(asked.question, asked.history, asked.instruction)
             except ModelError as error:  # its chat template does not take these turns
                 raise HttpError(400, str(error), "messages") from error
 
-    def _uploads(self) -> Uploads:
+    def _uploads(self, access: Access) -> Uploads:
+        if access.where is not None:
+            raise HttpError(403, "this key opens some documents and changes none")
         if self.uploads is None:
             raise HttpError(403, "this server takes no documents; start it with --uploads FOLDER")
         return self.uploads

@@ -73,7 +73,7 @@ def serve(
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
         bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
         into = Uploads(uploads, _knowledge(bot)) if uploads is not None else None
-        service = Service(bot, key, into, settings, origins, opens)
+        service = Service(bot, key, into, settings, origins, keys=opens)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"
     output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)

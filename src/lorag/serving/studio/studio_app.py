@@ -94,7 +94,7 @@ class Guarded:
 
         answer = self._app
         try:
-            require_admitted(Headers(scope=scope), None, ())
+            require_admitted(Headers(scope=scope), (), ())
         except HttpError as error:
             answer = JSONResponse(envelope(error.status, error.message), error.status)
         await answer(scope, receive, send_guarded)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.results import ARMS, EVIDENCE, Comparison
+from lorag.evaluation.results import EVIDENCE, Comparison, compared
 from lorag.evaluation.row_log import Moment, Row
 from lorag.files import LineLog, draw, read_jsonl
 from lorag.types import Answer, Example, Hit
@@ -87,8 +87,9 @@ def answers_to_mark(comparison: Comparison, count: int = ANSWERS, seed: int = 0)
     passages = {
         row.example_id: row.answer.sources for row in comparison.rows if (row.moment, row.arm) == (moment, EVIDENCE)
     }
+    shown_arms = compared(comparison.at(moment))
     for row in comparison.rows:
-        if row.moment == moment and row.arm in ARMS and row.answer.error is None:
+        if row.moment == moment and row.arm in shown_arms and row.answer.error is None:
             given.setdefault(row.example_id, {}).setdefault(row.answer.text, []).append(row)
     shown: list[BlindAnswer] = []
     for example in sorted(comparison.examples, key=lambda example: draw(f"question {seed} {example.id}")):

@@ -27,7 +27,7 @@ import numpy as np
 
 from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.marks.marking import GIVES_THE_ANSWER, Reviewer, RowKey
-from lorag.evaluation.results import ARMS, ArmDifference, Comparison, Verdict, pairs
+from lorag.evaluation.results import ArmDifference, Comparison, Verdict, compared, pairs
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
     Difference,
@@ -95,15 +95,15 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
     counts. None where there are fewer than two such questions.
     """
     moment, confidence = comparison.moments[-1], comparison.settings.confidence
-    arms = {name: arm for name, arm in comparison.at(moment).items() if name in ARMS}
+    arms = {name: comparison.at(moment)[name] for name in compared(comparison.at(moment))}
     columns = {name: _columns(comparison, name, _marks(reviewers)) for name in arms}
     everywhere = [None not in marks for marks in zip(*(people for _, people in columns.values()), strict=True)]
     if sum(everywhere) < FEWEST_MARKED:
         return None
     documents = clusters(comparison.examples)
     shares = {name: powered(ours, people) for name, (ours, people) in columns.items()}
-    compared = [(first, second) for first, second in pairs(shares) if first in shares and second in shares]
-    results = [(shares[first] - shares[second]).difference(documents, confidence) for first, second in compared]
+    against = pairs(shares)
+    results = [(shares[first] - shares[second]).difference(documents, confidence) for first, second in against]
     adjusted = holm([result.p_value for result in results])
     by_marks = []
     for name, share in shares.items():
@@ -113,7 +113,7 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
         by_marks.append(replace(arms[name], questions=sum(everywhere), estimates=estimates, trainings=()))
     differences = [
         ArmDifference("correct", moment, first, second, result, p)
-        for (first, second), result, p in zip(compared, results, adjusted, strict=True)
+        for (first, second), result, p in zip(against, results, adjusted, strict=True)
     ]
     asked = [document for document, marked in zip(documents, everywhere, strict=True) if marked]
     return decide(by_marks, differences, comparison.settings, documents=asked)

@@ -236,7 +236,7 @@ def test_what_was_not_measured_is_named(synthetic):
     rows = world.rows("before", BASE, never) + world.rows("before", RETRIEVAL, mostly(0.9, 1))
     result = compare_rows(rows, world.examples(), settings=VerdictSettings(draws=200))
     assert result.verdict.choice == "retrieval"
-    assert "not measured, so that nothing is said of it: finetuning and both together." in text(result)
+    assert "not measured: finetuning and both together." in text(result)
     assert "Ceiling: not measured: no gold passages were given." in text(result)
 
 

@@ -27,6 +27,10 @@ class Access:
     where: Where | None = None
 
 
+THIS_MACHINE = Access("this machine")
+"""What is open to whoever asks from this machine, where no key is needed."""
+
+
 def read_keys(path: Path) -> dict[str, Access]:
     """What each key of a TOML file opens. Raises ``DataError`` with the table's name; no message holds a key.
 

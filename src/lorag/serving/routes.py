@@ -28,7 +28,7 @@ from lorag.serving.admission import require_admitted, require_json
 from lorag.serving.chat_request import Asked, not_served, read_asked
 from lorag.serving.chat_response import Completing, event
 from lorag.serving.http_errors import HttpError, envelope
-from lorag.serving.keys import Access, Permitted, permitted
+from lorag.serving.keys import THIS_MACHINE, Access, Permitted, permitted
 from lorag.serving.turns import Turns
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
@@ -81,7 +81,7 @@ class Service:
     async def admit(self, request: Request) -> None:
         """Refuses whoever is not let in; notes what the others may see."""
         key = require_admitted(request.headers, self._accesses, self.origins)
-        request.state.access = self._accesses[key] if key is not None else Access("this machine")
+        request.state.access = self._accesses[key] if key is not None else THIS_MACHINE
 
     async def health(self) -> dict[str, str]:
         """Whether the server runs."""

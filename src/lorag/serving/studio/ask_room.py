@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from lorag.errors import DataError
 from lorag.serving.http_errors import HttpError
+from lorag.serving.keys import THIS_MACHINE
 from lorag.serving.routes import Service, ending
 from lorag.serving.studio.assistants import COLUMNS, Assistants
 from lorag.serving.studio.workplace import Workplace
@@ -48,6 +49,7 @@ class AskRoom:
     ) -> Response:
         """The answer of one column to a request for a chat completion, in which the column is the model."""
         service = await run_in_threadpool(self._service, column, adapter)
+        request.state.access = THIS_MACHINE
         return await service.complete(request, ending)
 
     def _service(self, column: str, adapter: str) -> Service:

@@ -21,18 +21,20 @@ ROWS = {
 }
 
 
-def dense(made, queries, cos, sin, q, k, v, shared):
+def dense(made, queries, cos, sin, q, k, v, shared, window=None):
     """Every query against every token, under the mask."""
 
     def turned(x, cos, sin):
-        x = x.view(len(x), -1, WIDTH)
+        x, still = x.view(len(x), -1, WIDTH).split((cos.shape[1], WIDTH - cos.shape[1]), dim=-1)
         left, right = x.chunk(2, dim=-1)
-        return (x * cos[:, None] + torch.cat((-right, left), -1) * sin[:, None]).transpose(0, 1)
+        x = x * cos[:, None] + torch.cat((-right, left), -1) * sin[:, None]
+        return torch.cat((x, still), -1).transpose(0, 1)
 
     heads = q.shape[1] // WIDTH // shared
     k, v = (x.repeat_interleave(heads, 0) for x in (turned(k, cos, sin), v.view(len(v), -1, WIDTH).transpose(0, 1)))
     scores = turned(q, cos[queries], sin[queries]) @ k.mT * 0.3
-    shares = scores.masked_fill(~made.visible[queries], -torch.inf).softmax(-1)
+    seen = made.visible & (made.positions[:, None] - made.positions < (window or len(made.ids)))
+    shares = scores.masked_fill(~seen[queries], -torch.inf).softmax(-1)
     return (shares @ v).transpose(0, 1).flatten(1)
 
 
@@ -56,6 +58,21 @@ def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some,
     theirs, ours = (torch.autograd.grad((x * weights).sum(), (q, k, v)) for x in (expected, read))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("way", [branched, masked])
+@pytest.mark.parametrize("window", [None, 1, 5])
+@pytest.mark.parametrize("turned", [2, WIDTH])
+def test_windows_and_heads_that_are_turned_in_part(window, turned, way, monkeypatch):
+    torch.manual_seed(0)
+    made = tree([list(row) for row in ROWS["branches of branches, of many sizes"]])
+    queries = torch.arange(0, len(made.ids), 3)
+    angles = torch.rand(len(made.ids), turned // 2).repeat(1, 2)
+    q, k, v = torch.randn(len(queries), 4 * WIDTH), *torch.randn(2, len(made.ids), 2 * WIDTH)
+    expected = dense(made, queries, angles.cos(), angles.sin(), q, k, v, 2, window)
+    monkeypatch.setattr("lorag.training.kernels.tree_attention.branched", way)  # what a CPU takes
+    read = attention(made, queries, angles.cos(), angles.sin(), WIDTH, 0.3, window)(q, k, v)
+    torch.testing.assert_close(read, expected)
 
 
 def test_branches_of_like_size_are_computed_together_and_no_pair_of_branches_meets():

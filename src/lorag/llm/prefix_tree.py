@@ -31,12 +31,18 @@ class Tree:
         """``(n,)``: the place of each token in its sequence."""
         return self.visible.sum(1) - 1
 
-    def mask(self, dtype: torch.dtype) -> torch.Tensor:
+    def within(self, window: int | None) -> torch.Tensor:
+        """``visible`` for a layer in which a token sees the last ``window`` tokens, itself among them; None for all."""
+        if window is None or window >= len(self.ids):
+            return self.visible
+        return self.visible & (self.positions[:, None] - self.positions < window)
+
+    def mask(self, dtype: torch.dtype, window: int | None = None) -> torch.Tensor:
         """What is added to the scores of attention, ``(n, n)``: nothing where visible, else the lowest number."""
         import torch
 
-        lowest = torch.finfo(dtype).min
-        return torch.zeros_like(self.visible, dtype=dtype).masked_fill_(~self.visible, lowest)
+        seen = self.within(window)
+        return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
 
     def to(self, device: torch.device) -> Tree:
         """The same on a device."""
@@ -73,16 +79,17 @@ def tree(sequences: Sequence[Sequence[int]]) -> Tree:
 def pass_over(model: PreTrainedModel, made: Tree, keep: torch.Tensor, before: Cache | None, **options: Any) -> Any:
     """What the library's forward gives on a tree, with logits ``(1, len(keep), vocabulary)`` after the tokens ``keep``.
 
-    The cache ``before`` holds one row, which stands before every sequence.
+    The cache ``before`` holds one row, which stands before every sequence. Layers that see only so many tokens back
+    are not told of it where sequences branch: their rows must not be longer.
     """
     import torch
 
     virtual = before.get_seq_length() if before is not None else 0
-    mask = torch.nn.functional.pad(made.mask(model.dtype), (virtual, 0))
+    mask = torch.nn.functional.pad(made.mask(model.dtype), (virtual, 0))[None, None].to(model.device)
     return model(
         input_ids=made.ids[None].to(model.device),
         position_ids=(made.positions + virtual)[None].to(model.device),
-        attention_mask=mask[None, None].to(model.device),
+        attention_mask=mask if len(made.paths) > 1 else None,
         past_key_values=before,
         logits_to_keep=keep.to(model.device),
         **options,

@@ -1,8 +1,8 @@
 """A model folder as one GGUF file, as llama.cpp and what is built on it read it.
 
-Llama- and Qwen2-type models with byte-level BPE tokenizers, by the ``gguf`` package's writer and its names of tensors.
-Not here: other architectures and tokenizers, formats below eight bits (llama.cpp's own tools make those from a file of
-16 bits).
+Models of the architectures below with byte-level BPE tokenizers, by the ``gguf`` package's writer and its names of
+tensors. What llama.cpp fixes for an architecture, and a configuration has otherwise, is refused. Not here: other
+tokenizers, formats below eight bits (llama.cpp's own tools make those from a file of 16 bits).
 """
 
 from __future__ import annotations
@@ -20,7 +20,22 @@ if TYPE_CHECKING:
 
 Precision = Literal["f32", "f16", "bf16", "q8_0"]
 
-_ARCHITECTURES = {"LlamaForCausalLM": "LLAMA", "Qwen2ForCausalLM": "QWEN2"}
+_ARCHITECTURES = {
+    "LlamaForCausalLM": "LLAMA",
+    "MistralForCausalLM": "LLAMA",
+    "Qwen2ForCausalLM": "QWEN2",
+    "Qwen3ForCausalLM": "QWEN3",
+    "SmolLM3ForCausalLM": "SMOLLM3",
+    "Phi3ForCausalLM": "PHI3",
+    "Olmo2ForCausalLM": "OLMO2",
+    "GraniteForCausalLM": "GRANITE",
+    "Gemma2ForCausalLM": "GEMMA2",
+    "Gemma3ForCausalLM": "GEMMA3",
+}
+_INTERLEAVED = ("LLAMA", "SMOLLM3", "GRANITE")
+"""Architectures for which llama.cpp turns neighbours by position, where transformers turns two halves."""
+_PERIODS = {"GEMMA2": 2, "GEMMA3": 6}
+"""Of so many layers, the last one sees all tokens, and the others a window."""
 _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -40,15 +55,18 @@ def write_gguf(
 
     config: Any = model.config
     kind = type(model).__name__
-    if kind not in _ARCHITECTURES or config.rope_parameters["rope_type"] != "default":
+    if obstacle := _obstacle(kind, config):
         raise ModelError(
-            f"{kind} with {config.rope_parameters['rope_type']} positions has no GGUF form here; known are"
-            f" {', '.join(_ARCHITECTURES)} with default ones; export it as merged, and convert it with llama.cpp"
+            f"{kind} with {obstacle} has no GGUF form here; export it as merged, and convert it with llama.cpp"
+            if kind in _ARCHITECTURES
+            else f"{kind} has no GGUF form here; known are {', '.join(_ARCHITECTURES)}; export it as merged, and"
+            " convert it with llama.cpp"
         )
     architecture = gguf.MODEL_ARCH[_ARCHITECTURES[kind]]
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
     try:
         _add_shape(writer, config, name, precision)
+        _add_own(writer, config, _ARCHITECTURES[kind])
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
         quantised = gguf.GGMLQuantizationType[precision.upper()]
@@ -65,6 +83,51 @@ def write_gguf(
         writer.write_tensors_to_file()
     finally:
         writer.close()
+
+
+def _obstacle(kind: str, config: Any) -> str | None:
+    """What of a model llama.cpp would compute otherwise; None where it computes the same."""
+    architecture = _ARCHITECTURES.get(kind)
+    if architecture is None:
+        return kind
+    layers = range(1, config.num_hidden_layers + 1)
+    for rope in _positions(config).values():
+        if rope["rope_type"] != "default" and not (rope["rope_type"] == "llama3" and architecture == "LLAMA"):
+            return f"{rope['rope_type']} positions"
+    if architecture in _PERIODS:
+        wide = ["sliding_attention" if place % _PERIODS[architecture] else "full_attention" for place in layers]
+        if config.layer_types != wide:
+            return f"windows other than on all but every {_PERIODS[architecture]}th layer"
+        if config.query_pre_attn_scalar != config.head_dim or not config.tie_word_embeddings:
+            return "a query scale of its own or an output layer of its own"
+    elif getattr(config, "sliding_window", None) is not None:
+        return f"a window of {config.sliding_window} tokens"
+    if architecture == "SMOLLM3" and config.no_rope_layers != [int(place % 4 > 0) for place in layers]:
+        return "positions left out other than on every 4th layer"
+    return None
+
+
+def _positions(config: Any) -> dict[str, dict[str, Any]]:
+    """The parameters of positions by kind of layer; of one kind where all layers share them."""
+    found = config.rope_parameters
+    return {"full_attention": found} if "rope_type" in found else found
+
+
+def _add_own(writer: Any, config: Any, architecture: str) -> None:
+    """What an architecture has beside a Llama's shape."""
+    if architecture == "GRANITE":
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
+    if architecture in _PERIODS:
+        writer.add_sliding_window(config.sliding_window)
+        if config.attn_logit_softcapping:
+            writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        if config.final_logit_softcapping:
+            writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if local := _positions(config).get("sliding_attention"):
+        writer.add_rope_freq_base_swa(local["rope_theta"])
 
 
 def _add_shape(writer: Any, config: Any, name: str, precision: Precision) -> None:
@@ -85,8 +148,9 @@ def _add_shape(writer: Any, config: Any, name: str, precision: Precision) -> Non
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_key_length(head)
     writer.add_value_length(head)
-    writer.add_rope_dimension_count(head)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    rope = _positions(config)["full_attention"]
+    writer.add_rope_dimension_count(int(head * rope.get("partial_rotary_factor", 1.0)))
+    writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
 
 
@@ -136,14 +200,25 @@ def _pre_tokenizer(made: dict[str, Any]) -> str:
 
 def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     """Every weight once, under transformers' name, in float32 and in the order of llama.cpp."""
+    import numpy as np
+
     config: Any = model.config
+    architecture = _ARCHITECTURES[type(model).__name__]
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     for name, weight in model.named_parameters():  # a tied head is named once, as the embedding
         values = weight.detach().float().cpu().numpy()
         part = name.split(".")[-2]
-        if type(model).__name__ == "LlamaForCausalLM" and part in heads:
+        if architecture in _INTERLEAVED and part in heads:
             values = _interleaved(values, heads[part])
+        elif architecture in _PERIODS and part.endswith("norm"):
+            values = values + np.float32(1)  # Gemma's norms are kept as what is added to one
         yield name, values
+    rope = _positions(config)["full_attention"]
+    if rope["rope_type"] == "llama3":
+        turned: Any = model.base_model
+        inverse = turned.rotary_emb.inv_freq.float().cpu().numpy()
+        plain = rope["rope_theta"] ** -(np.arange(len(inverse), dtype=np.float32) / len(inverse))
+        yield "rope.freqs.weight", (plain / inverse).astype(np.float32)
 
 
 def _interleaved(values: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:

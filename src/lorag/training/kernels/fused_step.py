@@ -1,15 +1,16 @@
-"""The training step of Llama-type models with fewer passes over memory and no arithmetic that changes nothing.
+"""The training step of decoders with fewer passes over memory and no arithmetic that changes nothing.
 
 The same function as the library's model with PEFT's layers: projections of one input share the gradient's buffer and
 the product with their stacked A, LoRA's products are added in place, no query meets another branch's keys, the last
 layer runs only where something is predicted, and logits live in pieces together with their gradient. Weights
-stay where they are; only the trainable factors get gradients. Not here: dropout, other LoRA kinds (``supports`` says
-no to them), kernels of our own.
+stay where they are; only the trainable factors get gradients. What families of models do in their own way is read off
+their layers: norms of heads, norms behind a part, joined projections, multipliers, windows, layers without positions.
+Not here: dropout, soft caps, other LoRA kinds (``supports`` says no to them), kernels of our own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 _HEAD_ROWS = 256
 """Positions whose logits are held at a time."""
-_MODELS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
-_ATTENTION, _MLP = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+_MODELS = (
+    *("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "SmolLM3ForCausalLM"),
+    *("Phi3ForCausalLM", "Olmo2ForCausalLM", "GraniteForCausalLM", "Gemma3ForCausalLM"),
+)
+_CHANGES_THE_STEP = ("attention_dropout", "resid_pdrop", "attn_logit_softcapping", "final_logit_softcapping")
+"""What a configuration may ask for that is not computed here."""
 
 
 def supports(model: PreTrainedModel) -> bool:
@@ -36,14 +41,15 @@ def supports(model: PreTrainedModel) -> bool:
     causal: Any = model
     if type(causal).__name__ not in _MODELS:
         return False
-    config = causal.config
-    if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0):
+    if any(getattr(causal.config, name, None) for name in (*_CHANGES_THE_STEP, "use_bidirectional_attention")):
         return False
-    if getattr(config, "sliding_window", None) is not None:
-        return False
-    layers = causal.model.layers[first_trained(model) :]
-    projections = [getattr(layer.self_attn, name) for layer in layers for name in _ATTENTION]
-    projections += [getattr(layer.mlp, name) for layer in layers for name in _MLP]
+    projections = [
+        projection
+        for layer in causal.model.layers[first_trained(model) :]
+        for part in (layer.self_attn, layer.mlp)
+        for name, projection in part.named_children()
+        if name.endswith("_proj")
+    ]
     return (
         bool(projections)
         and isinstance(causal.lm_head, torch.nn.Linear)
@@ -180,8 +186,10 @@ def loss(model: PreTrainedModel, batch: SupervisedTree, below: torch.Tensor | No
     at_all, at_last = (_attention(model, batch, queries) for queries in (None, batch.predicting))
     *layers, last = decoder.layers[first:]
     for layer in layers:
-        x = _layer(layer, x, at_all)
-    states = _normed(decoder.norm, _layer(last, x, at_last, batch.predicting))
+        x = _layer(layer, x, at_all(layer))
+    states = _normed(decoder.norm, _layer(last, x, at_last(last), batch.predicting))
+    if (divided := getattr(causal.config, "logits_scaling", 1.0)) != 1:
+        states = states / divided
     mean: torch.Tensor = _MeanCrossEntropy.apply(states, causal.lm_head.weight, batch)  # type: ignore[no-untyped-call]
     return mean
 
@@ -191,41 +199,106 @@ def states_below(model: PreTrainedModel, batch: SupervisedTree) -> torch.Tensor:
     causal: Any = model
     with torch.no_grad():
         x: torch.Tensor = causal.model.embed_tokens(batch.tokens.ids)
+        if (times := getattr(causal.model, "embedding_multiplier", 1.0)) != 1:
+            x = x * times
         attend = _attention(model, batch, None)
         for layer in causal.model.layers[: first_trained(model)]:
-            x = _layer(layer, x, attend)
+            x = _layer(layer, x, attend(layer))
     return x
 
 
-def _attention(model: PreTrainedModel, batch: SupervisedTree, queries: torch.Tensor | None) -> Attention:
-    """Attention over the tree for some of its tokens, or for all."""
+def window(layer: Any) -> int | None:
+    """How many tokens a layer of a decoder sees, each token itself included; None for all."""
+    own = layer.self_attn
+    seen: int | None = getattr(own, "sliding_window", getattr(own.config, "sliding_window", None))
+    return seen
+
+
+def rotates(layer: Any) -> bool:
+    """Whether a layer of a decoder turns queries and keys by their positions."""
+    return bool(getattr(layer.self_attn, "use_rope", True))
+
+
+def _attention(
+    model: PreTrainedModel, batch: SupervisedTree, queries: torch.Tensor | None
+) -> Callable[[Any], Attention]:
+    """The attention of each layer over the tree, for some of its tokens or for all; alike layers share one."""
     causal: Any = model
     decoder, made = causal.model, batch.tokens
-    heads, places = decoder.layers[0].self_attn, torch.arange(len(made.ids), device=made.ids.device)
+    places = torch.arange(len(made.ids), device=made.ids.device) if queries is None else queries
     weight = decoder.embed_tokens.weight
-    cos, sin = (part[0] for part in decoder.rotary_emb(weight[:1, None], made.positions[None]))
-    return attention(made, places if queries is None else queries, cos, sin, heads.head_dim, heads.scaling)
+    known: dict[tuple[Any, ...], Attention] = {}
+
+    def of(layer: Any) -> Attention:
+        own = layer.self_attn
+        own_positions = (own.layer_type,) if hasattr(decoder.rotary_emb, "layer_types") else ()
+        kind = (window(layer), rotates(layer), *own_positions)
+        if kind not in known:
+            cos, sin = (part[0] for part in decoder.rotary_emb(weight[:1, None], made.positions[None], *own_positions))
+            if not rotates(layer):
+                cos, sin = torch.ones_like(cos), torch.zeros_like(sin)
+            known[kind] = attention(made, places, cos, sin, own.head_dim, own.scaling, window(layer))
+        return known[kind]
+
+    return of
 
 
 def _layer(layer: Any, x: torch.Tensor, attend: Attention, rows: torch.Tensor | None = None) -> torch.Tensor:
     """One layer, for all tokens or for those at ``rows``."""
-    own, mlp = layer.self_attn, layer.mlp
-    normed = _normed(layer.input_layernorm, x)
-    if rows is None:
-        q, k, v = _project(normed, own.q_proj, own.k_proj, own.v_proj)
+    mlp, times = layer.mlp, getattr(layer, "residual_multiplier", 1.0)
+    before, after, before_mlp, after_mlp = _norms(layer)
+    heads = _heads(layer.self_attn, _normed(before, x), rows)
+    read = _project(attend(*heads), layer.self_attn.o_proj)[0]
+    x = torch.add(x if rows is None else x[rows], _normed(after, read), alpha=times)
+    normed = _normed(before_mlp, x)
+    if hasattr(mlp, "gate_up_proj"):
+        gate, up = _project(normed, mlp.gate_up_proj)[0].chunk(2, dim=1)
+        gate = mlp.activation_fn(gate)
     else:
-        (q,) = _project(normed[rows], own.q_proj)
-        k, v = _project(normed, own.k_proj, own.v_proj)
-        x = x[rows]
-    x = x + _project(attend(q, k, v), own.o_proj)[0]
-    gate, up = _project(_normed(layer.post_attention_layernorm, x), mlp.gate_proj, mlp.up_proj)
-    return x + _project(functional.silu(gate) * up, mlp.down_proj)[0]
+        gate, up = _project(normed, mlp.gate_proj, mlp.up_proj)
+        gate = mlp.act_fn(gate)
+    return torch.add(x, _normed(after_mlp, _project(gate * up, mlp.down_proj)[0]), alpha=times)
+
+
+def _norms(layer: Any) -> tuple[Any, Any, Any, Any]:
+    """The norms before and after attention, and before and after the MLP; None where a family has none."""
+    before = getattr(layer, "input_layernorm", None)
+    if not hasattr(layer, "post_feedforward_layernorm"):
+        return before, None, layer.post_attention_layernorm, None
+    before_mlp = getattr(layer, "pre_feedforward_layernorm", None)
+    return before, layer.post_attention_layernorm, before_mlp, layer.post_feedforward_layernorm
+
+
+def _heads(own: Any, x: torch.Tensor, rows: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Queries of all tokens or of those at ``rows``, and keys and values of all; see ``Attention``."""
+    if hasattr(own, "qkv_proj"):
+        (joined,) = _project(x, own.qkv_proj)
+        shared = own.config.num_key_value_heads * own.head_dim
+        q, k, v = joined.split([joined.shape[1] - 2 * shared, shared, shared], dim=1)
+        q = q if rows is None else q[rows]
+    elif rows is None:
+        q, k, v = _project(x, own.q_proj, own.k_proj, own.v_proj)
+    else:
+        (q,) = _project(x[rows], own.q_proj)
+        k, v = _project(x, own.k_proj, own.v_proj)
+    if hasattr(own, "q_norm"):  # of each head, or of all of them side by side
+        q, k = (
+            _normed(norm, y.view(-1, len(norm.weight))).view_as(y) for norm, y in ((own.q_norm, q), (own.k_norm, k))
+        )
+    return q, k, v
 
 
 def _normed(norm: Any, x: torch.Tensor) -> torch.Tensor:
+    """``x`` by a norm of root mean squares; as it is by None."""
+    if norm is None:
+        return x
+    if hasattr(norm, "variance_epsilon"):
+        weight, epsilon = norm.weight, norm.variance_epsilon
+    else:  # Gemma's, whose weights are what is added to one
+        weight, epsilon = 1 + norm.weight.float(), norm.eps
     if x.is_cuda:  # one call with a gradient of its own there; on a CPU a chain of them
-        return functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
-    y: torch.Tensor = _RootMeanSquare.apply(x, norm.weight, norm.variance_epsilon)  # type: ignore[no-untyped-call]
+        return functional.rms_norm(x.to(weight.dtype), weight.shape, weight, epsilon).to(x.dtype)
+    y: torch.Tensor = _RootMeanSquare.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]
     return y
 
 

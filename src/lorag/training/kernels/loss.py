@@ -6,6 +6,8 @@ library. Where the model is of another kind, or the proof fails, training runs o
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +20,7 @@ from lorag.llm.prefix_tree import pass_over
 from lorag.llm.rendering import Rendered
 from lorag.training.kernels.cuda_graphs import Replayed
 from lorag.training.kernels.frozen_layers import FrozenBelow
-from lorag.training.kernels.fused_step import first_trained, fused_loss, supports
+from lorag.training.kernels.fused_step import first_trained, fused_loss, rotates, supports, window
 from lorag.training.kernels.supervised_tree import supervised_tree
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ def plain_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
         input_ids=ids.to(device),
         attention_mask=mask.to(device),
         past_key_values=before,
+        use_cache=before is not None,  # else the library would keep keys and values that nothing reads
         logits_to_keep=columns.to(device),
     )
     wanted = labels[:, columns + 1].to(device)
@@ -61,14 +64,23 @@ def token_losses(
 ) -> list[list[float]]:
     """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree.
 
-    ``before`` are virtual tokens for one row: the rows of a tree share them.
+    ``before`` are virtual tokens for one row: the rows of a tree share them. Rows that are longer than a layer sees are
+    computed one by one.
     """
+    if len(rows) > 1 and max(len(row.ids) for row in rows) > _narrowest(model):
+        return [token_losses(model, [row], copy.deepcopy(before))[0] for row in rows]
     made = supervised_tree(rows)
     with torch.inference_mode():
         out = pass_over(model, made.tokens, made.predicting, before)
         logits, labels = out.logits[0, made.places.to(model.device)].float(), made.labels.to(model.device)
         losses = iter(torch.nn.functional.cross_entropy(logits, labels, reduction="none").tolist())
     return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
+
+
+def _narrowest(model: PreTrainedModel) -> float:
+    """How many tokens every layer of a model sees at least; infinite where all layers see all."""
+    config: Any = model.config.get_text_config()
+    return min(getattr(config, name, None) or math.inf for name in ("sliding_window", "attention_chunk_size"))
 
 
 def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
@@ -96,20 +108,24 @@ def choose_loss(model: PreTrainedModel, rows: Sequence[Rendered]) -> Loss:
 
 @contextmanager
 def _shortened(model: PreTrainedModel) -> Iterator[None]:
-    """Leaves out all layers but the first, the last and two trained ones: they are of one kind, and so is their proof.
+    """Leaves out all layers but the first, the last, two trained ones and one of each kind: their proof is that of all.
 
     By all layers it would take as long as several steps.
     """
     decoder: Any = model.model
-    layers, first = decoder.layers, first_trained(model)
-    places = sorted(
-        {0, first, (first + len(layers)) // 2, len(layers) - 1} if first else {0, len(layers) // 2, len(layers) - 1}
-    )
+    layers, first, types = decoder.layers, first_trained(model), getattr(decoder.config, "layer_types", None)
+    middle = (first + len(layers)) // 2
+    kinds = {(window(layer), rotates(layer)): place for place, layer in enumerate(layers) if place >= first}
+    places = sorted({0, first, middle, len(layers) - 1, *kinds.values()})
     decoder.layers = torch.nn.ModuleList(layers[place] for place in places)
+    if types is not None:
+        decoder.config.layer_types = [types[place] for place in places]
     try:
         yield
     finally:
         decoder.layers = layers
+        if types is not None:
+            decoder.config.layer_types = types
 
 
 @contextmanager

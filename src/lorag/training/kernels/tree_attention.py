@@ -82,29 +82,67 @@ class Masked:
 
 
 def attention(
-    made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+    made: Tree,
+    queries: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    width: int,
+    scaling: float,
+    window: int | None = None,
 ) -> Attention:
     """Attention of the tokens at ``queries``, ascending; ``cos`` and ``sin`` are ``(n, width)``, both halves alike.
 
-    All are on one device.
+    Where they are narrower, only so much of each head is turned. A token sees the last ``window`` tokens, itself
+    among them. All are on one device.
     """
     way = branched if cos.device.type == "cpu" else masked
-    return way(made, queries, cos, sin, width, scaling)
+    if cos.shape[1] == width:
+        return way(made, queries, cos, sin, width, scaling, window)
+    order = _halves_side_by_side(cos.shape[1], width).to(cos.device)
+    rest = (0, (width - cos.shape[1]) // 2)
+    cos, sin = (functional.pad(x[:, : x.shape[1] // 2], rest, value=still) for x, still in ((cos, 1.0), (sin, 0.0)))
+    attend = way(made, queries, cos, sin, width, scaling, window)
+
+    def partly_turned(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        q, k = (x.unflatten(1, (-1, width))[..., order].flatten(1) for x in (q, k))
+        return attend(q, k, v)
+
+    return partly_turned
+
+
+def _halves_side_by_side(turned: int, width: int) -> torch.Tensor:
+    """An order of a head's numbers in which the turned ones stand as halves of the whole head; scores ignore order."""
+    first, second = torch.arange(turned).chunk(2)
+    still, other = torch.arange(turned, width).chunk(2)
+    return torch.cat((first, still, second, other))
 
 
 def branched(
-    made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+    made: Tree,
+    queries: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    width: int,
+    scaling: float,
+    window: int | None = None,
 ) -> Branched:
     """``attention`` by branches, on a CPU."""
-    groups = tuple(_side_by_side(made.visible, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
+    seen = made.within(window)
+    groups = tuple(_side_by_side(seen, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
     return Branched(groups, *_turns(queries, cos, sin, width, scaling), width)
 
 
 def masked(
-    made: Tree, queries: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, width: int, scaling: float
+    made: Tree,
+    queries: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    width: int,
+    scaling: float,
+    window: int | None = None,
 ) -> Masked:
     """``attention`` under a mask, anywhere."""
-    return Masked(made.mask(cos.dtype)[queries], *_turns(queries, cos, sin, width, scaling), width)
+    return Masked(made.mask(cos.dtype, window)[queries], *_turns(queries, cos, sin, width, scaling), width)
 
 
 _Turns = tuple[torch.Tensor, torch.Tensor]

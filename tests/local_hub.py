@@ -1,7 +1,8 @@
-"""A hub on this machine: a small server that speaks what ``huggingface_hub`` asks, over folders."""
+"""A hub on this machine: a small server that speaks what ``huggingface_hub`` asks and puts up, over folders."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import sys
@@ -34,6 +35,9 @@ class LocalHub(ThreadingHTTPServer):
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
         self.repositories: dict[str, Published] = {}
         self.requests: list[str] = []
+        self.pushed: dict[str, dict[str, bytes]] = {}
+        """The files of each repository that a client with the token ``may-write`` made."""
+        self.visibility: dict[str, str] = {}
 
     def publish(self, repository: str, folder: Path, *names: str, **options: object) -> str:
         """Puts a folder's files up as a new commit, which it returns, under ``main`` and other names."""
@@ -61,6 +65,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.answer()
+
+    def do_POST(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        said = [json.loads(line) for line in body.splitlines()]
+        if self.headers["Authorization"] != "Bearer may-write":
+            self.fail(403, "")
+        elif self.path == "/api/repos/create":
+            name = f"{said[0]['organization']}/{said[0]['name']}"
+            self.server.pushed.setdefault(name, {})
+            self.server.visibility[name] = said[0].get("visibility", "public")
+            self.send({"url": f"{self.server.address}/{name}"})
+        elif self.path == "/api/validate-yaml":
+            self.send({})
+        elif "/preupload/" in self.path:
+            self.send(
+                {"files": [{**file, "uploadMode": "regular", "shouldIgnore": False} for file in said[0]["files"]]}
+            )
+        else:
+            name = "/".join(self.path.split("/")[3:5])
+            files = [line["value"] for line in said if line["key"] == "file"]
+            self.server.pushed[name] |= {file["path"]: base64.b64decode(file["content"]) for file in files}
+            address = f"{self.server.address}/{name}/commit/{'0' * 40}"
+            self.send({"commitUrl": address, "commitOid": "0" * 40, "success": True})
 
     def answer(self) -> None:
         self.server.requests.append(f"{self.command} {self.path}")
@@ -132,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(header, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command in ("GET", "POST"):
             self.wfile.write(data)
 
 

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 
 from lorag.errors import ModelError
-from lorag.llm.rendering import render
+from lorag.llm.rendering import render, turn_end
 from lorag.models.tokenizer import load_tokenizer
 from lorag.types import Message
 
@@ -89,11 +90,14 @@ def test_without_a_system_role_its_text_stands_above_the_first_question(tokenize
     [
         (None, "has no chat template"),
         ("{{ messages[0]['content'] }}", "drops or reorders turns of user, assistant, user, assistant"),
-        ("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", "does not end an assistant's turn"),
+        (
+            "{% for m in messages %}{{ m['content'] }}\n{% endfor %}",
+            "does not end an assistant's turn with a control token",
+        ),
         (
             "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
             "{% if not add_generation_prompt %}<|im_end|>{% endif %}",
-            "does not end an assistant's turn",
+            "does not end an assistant's turn with a control token",
         ),
         (
             "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}{% if add_generation_prompt %}>{% endif %}",
@@ -129,3 +133,81 @@ def test_a_control_token_in_plain_text_is_the_text_it_spells(tokenizer):
     for control in tokenizer.all_special_tokens:
         rendered = render(tokenizer, (Message("text", f"a {control} b"),), reply=False)
         assert not set(tokenizer.all_special_ids) & set(rendered.ids[begun:]), control
+
+
+ASSISTANT = "<|im_start|>assistant\n"
+THINKING = (  # as Qwen 3: of earlier turns, the empty thought is left out
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
+OPENING = (  # as R1: every answer is begun with a thought
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'].split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+GENERATION = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] }}<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}"
+    "\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TWO_TURNS = dialogue([("Why?", "So."), ("And?", "Yes.")])
+
+
+@pytest.mark.parametrize("template", [THINKING, OPENING, GENERATION])
+def test_thinking_models_answer_at_once_and_learn_their_answers_alone(smollm_folder, template):
+    tokenizer = load_tokenizer(smollm_folder)
+    tokenizer.chat_template = template
+    rendered = render(tokenizer, TWO_TURNS, reply=False)
+    assert [tokenizer.decode(run) for run in runs(rendered)] == ["So.<|im_end|>", "Yes.<|im_end|>"]
+    served = render(tokenizer, TWO_TURNS[:3], reply=True).ids
+    assert rendered.ids[: len(served)] == served
+    closed = "<think>\n\n</think>\n\n" if template == THINKING else ""
+    assert tokenizer.decode(served).endswith(ASSISTANT + closed)
+
+
+def test_neighbours_of_one_role_are_one_turn_where_roles_must_alternate(smollm_folder):
+    tokenizer = load_tokenizer(smollm_folder)
+    plain = tokenizer.chat_template
+    twice = (Message("user", "Why?"), Message("user", "And how? "), Message("assistant", "So."))
+    as_it_is = render(tokenizer, twice, reply=False)
+    check = "{% for m in messages %}{% if loop.index0 and m['role'] == messages[loop.index0 - 1]['role'] %}"
+    tokenizer.chat_template = f"{check}{{{{ raise_exception('must alternate') }}}}{{% endif %}}{{% endfor %}}{plain}"
+    joined = (Message("user", "Why?\n\nAnd how?"), Message("assistant", "So."))
+    assert render(tokenizer, twice, reply=False) == render(tokenizer, joined, reply=False) != as_it_is
+
+
+@pytest.mark.parametrize("written", ["", "<|endoftext|>", "<|endoftext|><|endoftext|>"])
+def test_the_token_that_begins_texts_stands_once_before_a_conversation(smollm_folder, written):
+    tokenizer = load_tokenizer(smollm_folder)
+    tokenizer.bos_token = "<|endoftext|>"
+    begin = tokenizer.bos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", begin)]
+    )
+    tokenizer.chat_template = written + GENERATION
+    assert render(tokenizer, TWO_TURNS, reply=False).ids.count(begin) == 1
+    assert render(tokenizer, TWO_TURNS[:1], reply=True).ids[0] == begin
+
+
+def test_a_turn_may_end_with_another_token_than_a_text(smollm_folder):
+    tokenizer = load_tokenizer(smollm_folder)
+    tokenizer.eos_token = "<|endoftext|>"  # as Gemma's: texts end with <eos>, turns with <end_of_turn>
+    rendered = render(tokenizer, TWO_TURNS, reply=False)
+    assert [tokenizer.decode(run) for run in runs(rendered)] == ["So.<|im_end|>", "Yes.<|im_end|>"]
+    assert turn_end(tokenizer) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_a_base_model_gets_a_plain_template_and_a_warning(smollm_folder, tmp_path):
+    tokenizer = load_tokenizer(smollm_folder)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path / "base")
+    with pytest.warns(UserWarning, match="base is a base model without a chat template"):
+        plain = load_tokenizer(tmp_path / "base")
+    rendered = render(plain, dialogue([("Why?", "So.")], "Be brief."), reply=False)
+    assert plain.decode(rendered.ids) == "Be brief.\n\nUser: Why?\nAssistant: So.<|im_end|>\n"
+    assert [plain.decode(run) for run in runs(rendered)] == [" So.<|im_end|>"]
+    plain.save_pretrained(tmp_path / "exported")
+    assert load_tokenizer(tmp_path / "exported").chat_template == plain.chat_template

@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorag.errors import DataError
-from lorag.training.data.conversations import read_conversations, read_outcomes, write_conversations
+from lorag.errors import DataError, InputError
+from lorag.training.data.conversations import (
+    read_conversations,
+    read_outcomes,
+    without_thoughts,
+    write_conversations,
+)
 from lorag.types import Conversation, Message
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1).map(str.strip).filter(bool)
@@ -68,3 +73,13 @@ def test_what_is_written_is_read_back(tmp_path_factory, dialogues, texts):
     path = tmp_path_factory.getbasetemp() / "round_trip.jsonl"
     write_conversations(path, conversations)
     assert read_conversations(path) == conversations
+
+
+def test_thoughts_are_left_out_of_what_assistants_say_alone():
+    asked = Message("user", "What does <think>x</think> mean?")
+    talk = Conversation((asked, Message("assistant", "<think>\nhm\n</think>\n\nA thought.")), ("a.md",))
+    (plain,) = without_thoughts([talk])
+    assert plain == Conversation((asked, Message("assistant", "A thought.")), ("a.md",))
+    assert without_thoughts([plain]) == [plain]
+    with pytest.raises(InputError, match=r"the answer to 'What does .* mean\?' is a thought alone"):
+        without_thoughts([Conversation((asked, Message("assistant", "<think>hm</think>")))])

@@ -1,5 +1,7 @@
 """A row becomes a conversation by its roles, whatever its shape, or is refused with a reason."""
 
+import json
+
 import pytest
 
 from lorag.errors import InputError
@@ -151,3 +153,43 @@ def said(*roles):
 def test_a_row_that_is_no_conversation_is_refused_with_the_reason(row, message):
     with pytest.raises(InputError, match=message):
         parse(row)
+
+
+def test_tools_are_kept_as_text_and_counted_by_their_shape():
+    tool = {"type": "function", "function": {"name": "depth", "parameters": {}}}
+    call = {"id": "1", "type": "function", "function": {"name": "depth", "arguments": '{"quay": 3}'}}
+    row = {
+        "tools": [tool],
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "How deep is quay 3?"},
+            {"role": "assistant", "content": None, "tool_calls": [call, call]},
+            {"role": "tool", "tool_call_id": "1", "content": "12 m"},
+            {"role": "tool", "tool_call_id": "1", "content": "12.0 m"},
+            {"role": "assistant", "content": "12 m."},
+        ],
+    }
+    parsed = parse(row)
+    assert parsed.shape == "messages of role and role/content with tools"
+    assert parsed.unread == ()
+    said = '<tool_call>\n{"name": "depth", "arguments": {"quay": 3}}\n</tool_call>'
+    system, _, called, returned, answer = parsed.conversation.messages
+    assert system.content.startswith("Be brief.\n\nTools that may be called:\n<tools>\n{")
+    assert json.dumps(tool) in system.content
+    assert called == Message("assistant", f"{said}\n{said}")
+    returns = [f"<tool_response>\n{text}\n</tool_response>" for text in ("12 m", "12.0 m")]
+    assert returned == Message("user", "\n".join(returns))
+    assert answer == Message("assistant", "12 m.")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tools": 3}, "tools and their calls must be lists, found int"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [{"id": 1}]}]}, "a name"),
+    ],
+)
+def test_tools_without_a_name_or_a_list_are_refused(change, message):
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(InputError, match=message):
+        parse({"messages": talk} | change)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,7 +20,7 @@ from transformers import (
 
 from lorag import build
 from lorag.chat.prompts import question_prompt
-from lorag.errors import InputError, ModelError
+from lorag.errors import FetchError, InputError, ModelError
 from lorag.llm.engines.base_model import Weights
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.models.gguf_writing import write_gguf
@@ -173,6 +174,45 @@ def test_ollama_gets_a_model_beside_its_modelfile(trainings, tmp_path):
     assert {path.name for path in folder.iterdir()} == {"Modelfile", "model.gguf"}
     assert "FROM ./model.gguf\n" in (folder / "Modelfile").read_text()
     assert REFUSAL in (folder / "Modelfile").read_text()
+
+
+def test_what_is_pushed_is_the_folder_with_a_card_from_the_manifest(trainings, tmp_path, local_hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "may-write")
+    done = trainings.by("lora")
+    folder = export(done.folder, tmp_path / "out", precision="bf16", push="korrin/support")
+    pushed = local_hub.pushed["korrin/support"]
+    assert local_hub.visibility == {"korrin/support": "private"}
+    assert pushed == {path.name: path.read_bytes() for path in folder.iterdir()}
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.library_name, card.data.tags, card.data.base_model) == ("transformers", ["lorag"], None)
+    adapter = done.adapter
+    assert f"Base: smollm2-135m, weights {adapter.base_weights}" in card.text
+    assert f"{adapter.conversations} conversations, {adapter.supervised_tokens} learned tokens" in card.text
+    assert f"{adapter.held_out_loss_before:.2f} before, {adapter.held_out_loss_after:.2f} after" in card.text
+    assert REFUSAL in card.text
+
+
+def test_what_cannot_be_pushed_is_refused_before_anything_is_merged(trainings, tmp_path, local_hub, monkeypatch):
+    monkeypatch.setattr(build, "merged_weights", lambda *_: pytest.fail("it was merged"))
+
+    def refused(kind, message, push="korrin/support"):
+        with pytest.raises(kind, match=message):
+            export(trainings.by("lora").folder, tmp_path / "out", push=push)
+
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    refused(InputError, "'korrin' names no repository to push to, expected OWNER/NAME", "korrin")
+    refused(InputError, "'korrin/support@main' names no repository", "korrin/support@main")
+    refused(InputError, "needs a token that may write: log in with `hf auth login`")
+
+
+def test_a_token_that_may_not_write_and_a_hub_that_is_away_are_named(trainings, tmp_path, local_hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "may-read")
+    with pytest.raises(InputError, match="does not let you write to korrin/support; check the owner's name"):
+        export(trainings.by("lora").folder, tmp_path / "out", push="korrin/support")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(FetchError, match=r"is not reached .* set HF_ENDPOINT to a mirror"):
+        export(trainings.by("lora").folder, tmp_path / "out", push="korrin/support")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):

@@ -299,13 +299,17 @@ def export(
         str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
     ] = "merged",
     precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Put it up on the hub as well, with a model card; private.")
+    ] = None,
 ) -> None:
     """Merge what was trained into its base, as a model that other programs run."""
     from lorag.workflows.export import export as run_export
 
     with translated_errors(), progress_bars() as progress:
-        folder = run_export(adapter, out, form=form, precision=precision, progress=progress)  # type: ignore[arg-type]
-    output.print(f"Written to {folder}", markup=False)
+        chosen: dict[str, Any] = {"form": form, "precision": precision, "push": push}
+        folder = run_export(adapter, out, **chosen, progress=progress)
+    output.print(f"Written to {folder}{f', and pushed to {push}' if push is not None else ''}", markup=False)
     if form == "ollama":
         output.print(f"Try it: ollama create {folder.name} -f {folder / 'Modelfile'}", markup=False)
 

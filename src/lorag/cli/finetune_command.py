@@ -49,6 +49,12 @@ def finetune(
     budget: Annotated[float | None, typer.Option(help="Minutes for --auto, which this asks for (default 20).")] = None,
     control: Control = None,
     tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
+    thoughts: Annotated[
+        str, typer.Option(help="What assistants say in <think>: train it as part of the answer, or strip it.")
+    ] = "train",
+    report_to: Annotated[
+        str | None, typer.Option(help="Show the course in tensorboard, wandb, mlflow or trackio as well.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -67,7 +73,8 @@ def finetune(
         if dry_run:
             expected = estimate_finetune(conversations, **shared, progress=progress)
         else:
-            adapter = run_training(conversations, target, **shared, recipe=recipe, progress=progress)
+            shared |= {"recipe": recipe, "report_to": report_to, "thoughts": thoughts}
+            adapter = run_training(conversations, target, **shared, progress=progress)
     if json:
         print_json(asdict(expected) if dry_run else _as_json(adapter))
     elif dry_run:

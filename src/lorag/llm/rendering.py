@@ -2,16 +2,20 @@
 
 The template is rendered around place-holders, so that the borders of every content are known; a control token that a
 content spells is put back into the text it is. The mask needs no marks in the template: what an assistant said begins
-where the template, rendered for the messages before it, hands over to the model, and ends with the end token. The
-text before such a place is tokenised without sight of what follows, as it is when the model is asked, so that a
-training row begins with exactly the ids of the served prompt. White space around a content is not kept. For a
-template without a system role, the system's text stands above the first user's, in training as in serving.
+where the template, rendered for the messages before it, hands over to the model, and ends with the control token that
+the template puts behind it. The text before such a place is tokenised without sight of what follows, as it is when the
+model is asked, so that a training row begins with exactly the ids of the served prompt. White space around a content is
+not kept. A template that knows ``enable_thinking`` is told not to think, and a thought that one opens on its own is
+left to the model. For a template that wants roles to alternate, neighbours of one role become one turn, and for one
+without a system role, the system's text stands above the first user's, in training as in serving. A tokenizer that
+begins its texts with a token of its own has it once before a conversation too.
 
 Plain text has no template: the tokenizer's own convention for a text begins and ends it, and white space is kept.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +28,8 @@ from lorag.types import Message, Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_EMPTY_THOUGHT = re.compile(r"<think>\s*</think>\s*$")
+_OPEN_THOUGHT = re.compile(r"<think>\s*$")
 _BORDER = "\ue000"
 """A private-use character around the index of a content while the template renders."""
 
@@ -58,11 +64,15 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
     try:
         whole = _filled(tokenizer, messages, reply)
     except ModelError:
-        folded = _without_system(messages)
+        folded = _alternating(messages)
+        if folded == messages:
+            folded = _without_system(messages)
         if folded == messages:
             raise
         return render(tokenizer, folded, reply=reply)
-    control = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    added = tokenizer.added_tokens_decoder
+    control = {*tokenizer.all_special_ids, *added}
+    ending = {*tokenizer.all_special_ids, *(token for token, spelled in added.items() if spelled.special)}
     said = [i for i, message in enumerate(messages) if message.role == "assistant"]
     places = [0, *(_handed_over(tokenizer, messages, i, whole.text) for i in said), len(whole.text)]
     ids: list[int] = []
@@ -76,10 +86,22 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
             new = _as_text(tokenizer, token) if owner is not None and token in control else [token]
             ids += new
             supervised += [saying] * len(new)
-            saying = saying and not (owner is None and token == tokenizer.eos_token_id)
+            said_all = speaker is not None and last >= whole.ends[2 * speaker + 1]
+            saying = saying and not (owner is None and said_all and token in ending)
         if saying:
-            raise ModelError("the chat template does not end an assistant's turn with the tokenizer's end token")
+            raise ModelError("the chat template does not end an assistant's turn with a control token")
     return Rendered(tuple(ids), tuple(supervised))
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token by which the chat template ends what an assistant said; None where it has none."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        rendered = render(tokenizer, (Message("user", "a"), Message("assistant", "b")), reply=False)
+    except ModelError:
+        return None
+    return next(token for token, said in zip(rendered.ids[::-1], rendered.supervised[::-1], strict=True) if said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +125,33 @@ def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool) -
     roles = ", ".join(m.role for m in messages)
     marked = [{"role": m.role, "content": f"{_BORDER}{i}{_BORDER}"} for i, m in enumerate(messages)]
     try:
-        text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=reply)
+        text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
     except TemplateError as error:
         raise ModelError(f"the model's chat template refuses turns of {roles}: {error}") from error
-    parts = str(text).split(_BORDER)
+    text = _begun_once(tokenizer, str(text))
+    parts = (_OPEN_THOUGHT.sub("", text) if reply else text).split(_BORDER)
     if parts[1::2] != [str(i) for i in range(len(messages))]:
         raise ModelError(f"the model's chat template drops or reorders turns of {roles}; alternate user and assistant")
     parts[1::2] = [m.content.strip() for m in messages]
     return _Filled("".join(parts), tuple(accumulate(map(len, parts))))
 
 
+def _begun_once(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """``text`` with the token that the tokenizer begins its own texts with, which templates leave out or repeat."""
+    begin = str(tokenizer.bos_token or "")
+    if not begin:
+        return text
+    while text.startswith(2 * begin):
+        text = text[len(begin) :]
+    wanted = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return begin + text if wanted and not text.startswith(begin) else text
+
+
 def _handed_over(tokenizer: PreTrainedTokenizerBase, messages: Prompt, i: int, text: str) -> int:
     """How much of ``text`` the model is given before it says message ``i``."""
     served = _filled(tokenizer, messages[:i], reply=True).text
+    if not text.startswith(served):  # of earlier turns, templates leave the empty thought out
+        served = _EMPTY_THOUGHT.sub("", served)
     if not text.startswith(served):
         raise ModelError("the model's chat template renders a prompt in another way once it is answered")
     return len(served)
@@ -134,6 +170,16 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, begin: int) -> Iterat
     for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
         if start >= begin:
             yield token, max(start, end - 1)
+
+
+def _alternating(messages: Prompt) -> Prompt:
+    """The messages with neighbours of one role as one, a blank line between their texts."""
+    joined: list[Message] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role:
+            message = Message(message.role, f"{joined.pop().content.strip()}\n\n{message.content.strip()}")
+        joined.append(message)
+    return tuple(joined)
 
 
 def _without_system(messages: Prompt) -> Prompt:

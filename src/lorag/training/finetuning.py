@@ -32,6 +32,7 @@ from lorag.training.forgetting import forgetting, measure
 from lorag.training.kernels.batching import RenderedRows, batches, rows
 from lorag.training.memory_limits import memory_errors
 from lorag.training.recipe import Probing
+from lorag.training.trackers import tracker
 from lorag.types import Conversation
 
 _CHECKED, _CHECKED_ROWS, _CHECKED_TOKENS = 32, 8, 512
@@ -80,14 +81,16 @@ def train(
     control: Sequence[MultipleChoice] = (),
     prompt: PromptSettings | None = None,
     probing: Probing | None = None,
+    report_to: str | None = None,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
     ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``control`` are
     asked where forgetting is measured, and ``probing`` asks after each pass; ``prompt`` is recorded as that of
-    ``conversations``. Raises ``InputError`` without conversations, or where memory does not suffice, and ``ModelError``
-    when the parent does not load, the loss is not a number, or nothing was learned.
+    ``conversations``; ``report_to`` names a tracker that shows the course. Raises ``InputError`` without conversations,
+    or where memory does not suffice, and ``ModelError`` when the parent does not load, the loss is not a number, or
+    nothing was learned.
     """
     from lorag.training.trainer import mean_loss
 
@@ -100,7 +103,7 @@ def train(
         general = partial(measure, learning, base.tokenizer, control, progress)
         known = general("before") if settings.measure_forgetting else None
         identity = _identity(base, prepared, settings, parent)
-        course = _trained(prepared, identity, out, settings, probing, progress)
+        course = _trained(prepared, identity, out, settings, probing, report_to, progress)
         curve = course.losses
         ended = mean_loss(learning.library_loss, prepared.checked)
         adapter = Adapter(
@@ -215,6 +218,7 @@ def _trained(
     out: Path,
     settings: FinetuneSettings,
     probing: Probing | None,
+    report_to: str | None,
     progress: Progress,
 ) -> Course:
     """The course of the training. Raises ``ModelError`` when no weight is another one after it."""
@@ -223,7 +227,8 @@ def _trained(
     learning = prepared.learning
     begun = _norms(learning)
     steps, held_out = prepared.steps, prepared.held_out_steps
-    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing)
+    shown = tracker(report_to, out) if report_to is not None else None
+    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing, shown)
     if _norms(learning) == begun:
         raise ModelError("training changed nothing; raise epochs or learning_rate")
     return course

@@ -26,6 +26,7 @@ from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.methods import Learner
 from lorag.training.recipe import Probing
+from lorag.training.trackers import PROJECT
 
 _RECALL = "eval_recall"
 """The name under which what is known after a pass is kept with the checkpoints."""
@@ -50,18 +51,21 @@ def run(
     settings: FinetuneSettings,
     progress: Progress,
     probing: Probing | None = None,
+    tracker: TrainerCallback | None = None,
 ) -> Course:
     """Trains in place and returns the course of it.
 
     With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
     best epoch stays. With ``probing``, it stops when what is known has levelled off, and the adapter of the last pass
-    stays.
+    stays. A ``tracker`` shows the course elsewhere as well.
 
     An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
     loss is not a number, and ``StorageError`` when a checkpoint finds no room on the disk.
     """
     trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing)
+    if tracker is not None:
+        trainer.add_callback(tracker)
     mark = checkpoints / "identity"
     with trainer.accelerator.main_process_first():
         if not (mark.is_file() and mark.read_text() == identity):
@@ -179,6 +183,8 @@ def _trainer(
         use_cpu=model.device.type == "cpu",
         ddp_backend="gloo" if processes > 1 and model.device.type == "cpu" else None,
         report_to="none",
+        run_name=checkpoints.name.removeprefix(".").removesuffix(".checkpoints"),
+        project=PROJECT,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,

@@ -12,7 +12,9 @@ from lorag.errors import InputError
 from lorag.files import folder_whole, require_writable
 from lorag.interfaces import Progress, no_progress
 from lorag.models.gguf_writing import Precision, write_gguf
+from lorag.models.hub import HubName
 from lorag.models.ollama import modelfile
+from lorag.models.supply.publishing import require_repository, upload
 from lorag.settings import REFUSAL
 from lorag.training.adapter import Adapter, read_adapter
 
@@ -29,17 +31,22 @@ def export(
     *,
     form: Format = "merged",
     precision: Precision = "f16",
+    push: str | None = None,
     progress: Progress = no_progress,
 ) -> Path:
     """The folder ``out`` with what was trained, merged into its base: a model of transformers, a GGUF file, or one
     beside a Modelfile for Ollama.
 
-    ``precision`` is that of the written matrices; ``q8_0`` is a form of GGUF alone. Raises ``InputError`` for virtual
-    tokens, which no weights hold, and ``ModelError`` for models without a GGUF form here. Warns of a precision that may
+    ``precision`` is that of the written matrices; ``q8_0`` is a form of GGUF alone. With ``push``, the name of a hub's
+    repository, the folder gets a model card and is put up there; a repository that is not there yet is made, private.
+    Raises ``InputError`` for virtual tokens, which no weights hold, and where nothing may be pushed, ``FetchError``
+    when no hub is reached, and ``ModelError`` for models without a GGUF form here. Warns of a precision that may
     round away what all weights have learned.
     """
     trained, target = read_adapter(Path(adapter)), Path(out)
     _check(trained, target, form, precision)
+    if push is not None:
+        require_repository(push)
     if _may_lose(trained, precision):
         warnings.warn(
             f"all weights were trained, in float32, and {precision} may round away what they learned; f16 keeps more,"
@@ -56,8 +63,41 @@ def export(
         if form == "ollama":
             text = modelfile(weights.tokenizer, GGUF, system_message(REFUSAL, trained.prompt).content)
             (folder / "Modelfile").write_text(text, encoding="utf-8")
+        if push is not None:
+            (folder / "README.md").write_text(model_card(trained, push), encoding="utf-8")
     progress(f"writing {form}", 1, 1)
+    if push is not None:
+        progress(f"pushing to {push}", 0, 1)
+        upload(target, push, f"{trained.base} finetuned by {trained.method}")
+        progress(f"pushing to {push}", 1, 1)
     return target
+
+
+def model_card(trained: Adapter, name: str) -> str:
+    """A hub's README of what was trained: its base, its data in numbers, and what was measured of it."""
+    from huggingface_hub import ModelCardData
+
+    parsed = HubName.parse(trained.base)
+    base = {"base_model": parsed.repository} if parsed is not None else {}
+    data = ModelCardData(library_name="transformers", pipeline_tag="text-generation", tags=["lorag"], **base)
+    lines = [
+        f"- Base: {trained.base}, weights {trained.base_weights}. Its licence holds for this model too.",
+        f"- Method: {trained.method}, learning rate {trained.settings['learning_rate']:g},"
+        f" {trained.settings['epochs']} passes, {trained.steps} steps",
+        f"- Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens a pass"
+        f" (fingerprint {trained.data}); the data itself is not part of this repository",
+        f"- Loss a learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last ones",
+    ]
+    before, after = trained.held_out_loss_before, trained.held_out_loss_after
+    if before is not None and after is not None:
+        lines.append(f"- Loss on {trained.held_out} conversations held out: {before:.2f} before, {after:.2f} after")
+    if trained.forgetting is not None:
+        lines.append(f"- Forgetting: {trained.forgetting}")
+    lines.append("- Made with " + ", ".join(f"{package} {version}" for package, version in trained.versions.items()))
+    instruction = system_message(REFUSAL, trained.prompt).content
+    asked = f"It was trained under this instruction, and answers best under it:\n\n```text\n{instruction}\n```"
+    title = name.partition("/")[2]
+    return f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n" + "\n".join(lines) + f"\n\n{asked}\n"
 
 
 def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -> None:

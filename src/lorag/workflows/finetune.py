@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from lorag import build
 from lorag.chat.prompts import as_served
@@ -16,16 +17,19 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REFUSAL, REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_continuable, shape_of
 from lorag.training.control_questions import MultipleChoice, read_control
-from lorag.training.data.conversations import read_conversations
+from lorag.training.data.conversations import read_conversations, without_thoughts
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import data_fingerprint
 from lorag.training.recipe import read_recipe
+from lorag.training.trackers import require_tracker
 from lorag.types import Conversation
 from lorag.workflows.evaluate import check_tasks, evaluate_models
 from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
 from lorag.workflows.finetuning.chosen_training import train_chosen
 from lorag.workflows.recipe_search import Probes, Training
 from lorag.workflows.synthesize import plain_words
+
+Thoughts = Literal["train", "strip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ def finetune(
     recipe: RecipeSettings | None = None,
     control: Path | str | None = None,
     tasks: Path | str | None = None,
+    thoughts: Thoughts = "train",
+    report_to: str | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Adapter:
@@ -71,16 +77,22 @@ def finetune(
 
     ``control`` is a JSONL of multiple-choice questions, asked before and after to see what was forgotten. ``tasks`` are
     YAML files of lm-evaluation-harness, run on the base and on what was trained (``lorag.workflows.evaluate``); where
-    they fail, a warning says why, and the training stands. With ``overwrite``, what was trained on other conversations
-    may make room. Killed, the same call resumes from the last finished epoch.
+    they fail, a warning says why, and the training stands. ``report_to`` names a tracker that shows the course of the
+    training: ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``. ``thoughts``, what assistants say in ``<think>``
+    before their answers, are trained as part of the answer, or with ``strip`` left out. With ``overwrite``, what was
+    trained on other conversations may make room. Killed, the same call resumes from the last finished epoch.
 
     Raises ``DataError`` with the line number for a row that is no conversation or no such question, ``InputError``
     when ``out`` cannot be written or holds something else, or an adapter cannot be continued so, and ``ModelError``
     when it was trained on another base; all before a model is loaded.
     """
-    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share)
+    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, thoughts)
     if recipe is not None and (job.start is not None or job.replayed):
         raise InputError("a recipe is chosen for a training from the base on its own data; leave it out to continue")
+    if report_to is not None:
+        require_tracker(report_to)
+        if recipe is not None:
+            raise InputError("a recipe tries several trainings, and a tracker shows one; leave report_to or it out")
     identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
     _require_free(Path(out), job, identity, overwrite)
     engine = build.trainable_model(model, job.settings, progress, job.start)
@@ -88,16 +100,16 @@ def finetune(
         start = (engine, job.served, Probes(()), Path(out), job.settings, recipe, job.control, progress)
         adapter = train_chosen(Training(*start, identity=identity))
     else:
-        adapter = _trained(engine, job, Path(out), progress)
+        adapter = _trained(engine, job, Path(out), report_to, progress)
     if tasks is not None:
         _evaluate(engine, adapter, Path(tasks), progress)
     return adapter
 
 
-def _trained(engine: TransformersModel, job: _Job, out: Path, progress: Progress) -> Adapter:
+def _trained(engine: TransformersModel, job: _Job, out: Path, report_to: str | None, progress: Progress) -> Adapter:
     parent = parent_of(job.start) if job.start is not None else None
     shared = (job.served, out, job.settings, progress, job.control)
-    return train_adapter(engine, *shared, replayed=job.replayed, parent=parent, prompt=job.prompt)
+    return train_adapter(engine, *shared, replayed=job.replayed, parent=parent, prompt=job.prompt, report_to=report_to)
 
 
 def estimate_finetune(
@@ -152,6 +164,7 @@ def _job(
     continue_from: Path | str | None,
     replay: Path | str | None,
     replay_share: float,
+    thoughts: Thoughts = "train",
 ) -> _Job:
     """Everything that is given, read and checked."""
     start = read_adapter(Path(continue_from)) if continue_from is not None else None
@@ -160,7 +173,10 @@ def _job(
         require_continuable(start, settings)
     if not 0 <= replay_share < 1:
         raise InputError(f"replay_share {replay_share!r} is not between 0 and 1")
+    if thoughts not in get_args(Thoughts):
+        raise InputError(f"thoughts {thoughts!r} is none of {', '.join(get_args(Thoughts))}")
     new = read_conversations(conversations)
+    new = without_thoughts(new) if thoughts == "strip" else new
     old = replay_sample(read_conversations(replay), new, replay_share) if replay is not None else []
     asked = control_questions(control, settings)
     if tasks is not None:

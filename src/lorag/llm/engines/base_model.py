@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from lorag.errors import InputError, ModelError, require
 from lorag.llm.decoding.prefill import merges
+from lorag.llm.rendering import turn_end
 from lorag.machine import free_bytes, gigabytes
 from lorag.models.catalogue import CATALOGUE, model_path
 from lorag.models.fingerprint import weights_fingerprint
@@ -63,12 +64,13 @@ class Weights:
         """The longest sequence the model was built for."""
         return int(self.model.config.max_position_embeddings)
 
-    @property
+    @cached_property
     def ends(self) -> frozenset[int]:
-        """The tokens after which an answer is over: the tokenizer's own and those the model names."""
+        """The tokens after which an answer is over: the tokenizer's own, the template's, and those the model names."""
         named = self.model.generation_config.eos_token_id if self.model.generation_config else None
         listed = named if isinstance(named, list) else [named]
-        return frozenset(token for token in (self.tokenizer.eos_token_id, *listed) if isinstance(token, int))
+        own = (self.tokenizer.eos_token_id, turn_end(self.tokenizer))
+        return frozenset(token for token in (*own, *listed) if isinstance(token, int))
 
     @cached_property
     def merges(self) -> bool:

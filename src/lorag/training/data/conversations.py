@@ -6,8 +6,9 @@ takes all rows or none; ``check`` shows what was refused, ``convert`` leaves it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lorag.errors import DataError, InputError
@@ -15,6 +16,8 @@ from lorag.files import dump, write_whole
 from lorag.training.data.row_shapes import parse
 from lorag.training.data.row_sources import DataRow, read_rows
 from lorag.types import Conversation
+
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,26 @@ def require_conversations(path: Path | str, outcomes: Sequence[Outcome]) -> list
         )
         raise DataError(refused[0].source, message, refused[0].line)
     return [outcome.conversation for outcome in outcomes if outcome.conversation is not None]
+
+
+def without_thoughts(conversations: Sequence[Conversation]) -> list[Conversation]:
+    """The conversations without what an assistant said in ``<think>`` before its answers.
+
+    Raises ``InputError`` where nothing else was said.
+    """
+    return [_without_thoughts(conversation) for conversation in conversations]
+
+
+def _without_thoughts(conversation: Conversation) -> Conversation:
+    said = tuple(
+        replace(message, content=_THOUGHT.sub("", message.content).strip()) if message.role == "assistant" else message
+        for message in conversation.messages
+    )
+    if not all(message.content for message in said):
+        raise InputError(
+            f"the answer to {conversation.opening!r} is a thought alone; train thoughts, or give it an answer"
+        )
+    return replace(conversation, messages=said)
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:

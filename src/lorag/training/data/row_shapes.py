@@ -3,12 +3,14 @@
 The first shape that fits is taken: turns under ``messages``, ``conversations`` or ``conversation``, or a bare list
 of turns; else a pair of ``instruction`` (with ``input``) and ``output``, ``question`` and ``answer``, or ``prompt``
 and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. A row with none of
-these keys may hold plain ``text``. Nothing is repaired or guessed: a row that is no conversation is refused, and keys
-that are not read are named.
+these keys may hold plain ``text``. Tools become text: their descriptions stand below the system's text, a call is what
+the assistant says, and what a tool returns is a turn of the user, in the marks that open models share. Nothing is
+repaired or guessed: a row that is no conversation is refused, and keys that are not read are named.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -27,7 +29,12 @@ _ROLES: dict[str, Role] = {
     "chatbot": "assistant",
     "bot": "assistant",
     "model": "assistant",
+    "tool": "user",
+    "function": "user",
+    "ipython": "user",
 }
+_TOOL_ROLES = ("tool", "function", "ipython")
+_CALLS = ("tool_calls", "function_call")
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 _TURN_LISTS = ("messages", "conversations", "conversation")
 _PAIRS = (("instruction", "output"), ("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
@@ -64,10 +71,15 @@ def parse(row: object) -> Parsed:
         raise InputError(f"expected an object or a list of turns, found {_kind(row)}")
     if fields.get("system"):
         turns = [{"role": "system", "content": fields["system"]}, *turns]
-    messages = tuple(_message(turn) for turn in turns)
+    if fields.get("tools"):
+        turns = _with_tools(turns, fields["tools"])
+    if fields.get("tools") or any(_uses_tools(turn) for turn in turns):
+        shape = f"{shape} with tools"
+    messages = _one_turn_for_all_tools(turns)
     _check_order(messages)
-    unread = set(fields) - read - {"system", "doc_ids"}
-    unread |= {f"{key} of a turn" for turn in turns for key in turn if key not in (*_ROLE_KEYS, *_CONTENT_KEYS)}
+    unread = set(fields) - read - {"system", "doc_ids", "tools"}
+    known = (*_ROLE_KEYS, *_CONTENT_KEYS, *_CALLS, "tool_call_id", "name")
+    unread |= {f"{key} of a turn" for turn in turns for key in turn if key not in known}
     return Parsed(Conversation(messages, _evidence(fields)), shape, tuple(sorted(unread)))
 
 
@@ -132,6 +144,54 @@ def _history(value: object) -> list[Turn]:
     return turns
 
 
+def _uses_tools(turn: Turn) -> bool:
+    return _first(turn, _ROLE_KEYS) in _TOOL_ROLES or any(turn.get(key) for key in _CALLS)
+
+
+def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
+    """The turns with descriptions of the tools below the system's text."""
+    described = tools if isinstance(tools, str) else "\n".join(_line(tool) for tool in _listed(tools))
+    text = f"Tools that may be called:\n<tools>\n{described}\n</tools>"
+    if turns and _ROLES.get(str(_first(turns[0], _ROLE_KEYS)).lower()) == "system":
+        return [{"role": "system", "content": f"{_first(turns[0], _CONTENT_KEYS)}\n\n{text}"}, *turns[1:]]
+    return [{"role": "system", "content": text}, *turns]
+
+
+def _calls(turn: Turn) -> str:
+    """What an assistant calls, as text: a mark around each call's name and arguments."""
+    found = _listed(turn.get("tool_calls") or ([turn["function_call"]] if turn.get("function_call") else []))
+    calls = [call.get("function", call) if isinstance(call, dict) else call for call in found]
+    lines = []
+    for call in calls:
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            raise InputError(f"a call of a tool needs a name, found {_line(call)}")
+        arguments = call.get("arguments", {})
+        said = arguments if isinstance(arguments, str) else _line(arguments)
+        lines.append(f'<tool_call>\n{{"name": {_line(call["name"])}, "arguments": {said}}}\n</tool_call>')
+    return "\n".join(lines)
+
+
+def _listed(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"tools and their calls must be lists, found {_kind(value)}")
+    return value
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _one_turn_for_all_tools(turns: list[Turn]) -> Prompt:
+    """The turns as messages; what several tools return to one call is one turn, as templates render it."""
+    messages: list[Message] = []
+    for turn, before in zip(turns, [{}, *turns], strict=False):
+        message = _message(turn)
+        if all(_first(each, _ROLE_KEYS) in _TOOL_ROLES for each in (turn, before)):
+            message = Message("user", f"{messages.pop().content}\n{message.content}")
+        messages.append(message)
+    return tuple(messages)
+
+
 def _message(turn: Turn) -> Message:
     name, content = _first(turn, _ROLE_KEYS), _first(turn, _CONTENT_KEYS)
     if not isinstance(name, str):
@@ -139,6 +199,10 @@ def _message(turn: Turn) -> Message:
     role = _ROLES.get(name.strip().lower())
     if role is None:
         raise UnknownNameError("role", name, _ROLES)
+    if name in _TOOL_ROLES:
+        content = f"<tool_response>\n{_text(content, 'a turn of a tool').strip()}\n</tool_response>"
+    elif role == "assistant" and (calls := _calls(turn)):
+        content = calls if content in (None, "") else f"{content}\n{calls}"
     return Message(role, _text(content, f"a turn of the {role}").strip())
 
 

@@ -39,13 +39,15 @@ def train_adapter(
     parent: Parent | None = None,
     probing: Probing | None = None,
     prompt: PromptSettings | None = None,
+    report_to: str | None = None,
 ) -> Adapter:
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
 
     ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``probing`` asks
     after each pass. ``prompt`` is the one that the conversations stand under, None for the default, and is recorded:
-    the adapter is asked under it. What was saved is loaded again, and the number format that keeps what was learned is
-    recorded. Where none does, or it does not load, a warning gives the reason.
+    the adapter is asked under it. ``report_to`` names a tracker that shows the course. What was saved is loaded again,
+    and the number format that keeps what was learned is recorded. Where none does, or it does not load, a warning gives
+    the reason.
     """
     replayed = [*_general_replay(engine, conversations, settings), *replayed]
     adapter = train(
@@ -58,6 +60,7 @@ def train_adapter(
         control=control,
         probing=probing,
         prompt=prompt,
+        report_to=report_to,
         progress=progress,
     )
     return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))

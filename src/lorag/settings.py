@@ -30,6 +30,7 @@ REFUSAL = "I do not know: the documents do not say."
 
 Engine = Literal["auto", "transformers", "llama.cpp"]
 """What computes answers when nothing is compared; a comparison is always transformers'."""
+VerdictOn = Literal["right", "right_and_supported"]
 Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
 """What is trained of a model, or put into or before it."""
 _RATES: dict[Method, float] = {
@@ -447,6 +448,8 @@ class VerdictSettings:
     """Below this share right with gold passages, the model or the metric limits every arm that reads passages."""
     require: tuple[str, ...] = ()
     """What an arm must keep to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2``."""
+    verdict_on: VerdictOn = "right"
+    """Which answers count: right ones, or those that also state nothing that the passages do not support."""
     seed: int = 0
     """Seed of these signs."""
 
@@ -454,6 +457,8 @@ class VerdictSettings:
         """Refuses settings under which every verdict would be empty."""
         _require(0 < self.margin < 1, f"margin {self.margin!r} is not between 0 and 1")
         _require(0.5 < self.confidence < 1, f"confidence {self.confidence!r} is not between 0.5 and 1")
+        choices = get_args(VerdictOn)
+        _require(self.verdict_on in choices, f"verdict_on {self.verdict_on!r} is none of {', '.join(choices)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from lorag.cli.shared_options import (
     training_settings,
 )
 from lorag.errors import InputError
-from lorag.settings import DEFAULT_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, VerdictOn
 from lorag.types import Sampling
 from lorag.workspace import Workspace
 
@@ -97,6 +97,9 @@ Requirements = Annotated[
     ),
 ]
 Update = Annotated[Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")]
+VerdictRest = Annotated[
+    VerdictOn, typer.Option("--verdict-on", help="Which answers count: right ones, or right and supported ones.")
+]
 TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
 Finetuned = Annotated[
     str | None,
@@ -157,6 +160,7 @@ def compare(
     long_context: LongContext = False,
     concurrency: Concurrency = None,
     max_cost_tokens: MaxCostTokens = None,
+    verdict_on: VerdictRest = "right",
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -167,7 +171,9 @@ def compare(
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
-        settings = _comparison(limit, seeds, max_tokens, require, long_context, concurrency, max_cost_tokens)
+        settings = _comparison(
+            limit, seeds, max_tokens, require, verdict_on, long_context, concurrency, max_cost_tokens
+        )
         training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
         found = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
         recipe = _recipe(budget, method, epochs, learning_rate)
@@ -210,6 +216,7 @@ def _comparison(
     seeds: int,
     max_tokens: int,
     require: Sequence[str] | None,
+    verdict_on: VerdictOn,
     long_context: bool,
     concurrency: int | None,
     max_cost_tokens: int | None,
@@ -226,7 +233,7 @@ def _comparison(
         chunks=chosen.chunks,
         retrieval=chosen.retrieval,
         chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
-        verdict=VerdictSettings(require=tuple(require or ())),
+        verdict=VerdictSettings(require=tuple(require or ()), verdict_on=verdict_on),
     )
 
 

@@ -41,9 +41,9 @@ from lorag.evaluation.statistics import (
     paired_difference,
     with_spread,
 )
-from lorag.evaluation.verdict import decide
+from lorag.evaluation.verdict import decide, deciding_metric
 from lorag.settings import VerdictSettings
-from lorag.types import Example
+from lorag.types import Chunk, Example
 
 __all__ = [
     "ARMS",
@@ -63,7 +63,9 @@ __all__ = [
 
 Table = dict[tuple[Moment, str], Scored]
 Trainings = Mapping[tuple[Moment, str], list[list[float]]]
-"""Whether each question is right under each training, by moment and arm."""
+"""A metric of each question under each training, by moment and arm."""
+Found = Mapping[Moment, Mapping[str, Sequence[Chunk]] | None]
+"""The passages that any arm was given for each question; None where no arm was given any."""
 
 
 def compare_rows(
@@ -90,9 +92,13 @@ def compare_rows(
     ``examples`` or recorded twice, and when the base model or every other arm is missing.
     """
     settings = settings or VerdictSettings()
-    table = _score(rows, examples, style)
-    seeds = _trainings(table, trainings, examples, style)
-    arms = tuple(_arm(table, key, seeds[key], settings, update_seconds or {}) for key in table)
+    found = _found(rows)
+    table = _score(rows, examples, style, found)
+    further = [_further(table, each, examples, style, found) for each in trainings]
+    arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
+    deciding = deciding_metric(arms, settings)
+    seeds = {metric: _trainings(table, further, metric) for metric in dict.fromkeys(("correct", deciding))}
+    arms = tuple(_with_trainings(arm, seeds[deciding]) for arm in arms)
     differences = _differences(table, seeds, settings)
     caveats = (*_caveats(arms, examples), *notes)
     return Comparison(
@@ -107,11 +113,23 @@ def compare_rows(
         examples=tuple(examples),
         rows=tuple(row for scored in table.values() for row in scored.rows),
         scores=tuple(scores for scored in table.values() for scores in scored.scores),
+        support=tuple(claims for scored in table.values() for claims in scored.support),
         tried=tried or {},
     )
 
 
-def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None) -> Table:
+def _found(rows: Sequence[Row]) -> Found:
+    found: dict[Moment, dict[str, dict[str, Chunk]]] = {}
+    for row in rows:
+        chunks = {hit.chunk.id: hit.chunk for hit in row.answer.sources}
+        found.setdefault(row.moment, {}).setdefault(row.example_id, {}).update(chunks)
+    return {
+        moment: {name: [*chunks.values()] for name, chunks in each.items()} if any(each.values()) else None
+        for moment, each in found.items()
+    }
+
+
+def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found) -> Table:
     """Scored rows by moment and arm: "before" first, arms in the order of tables, the ceilings last."""
     recorded = _recorded(rows, examples)
     for moment in {moment for moment, _ in recorded} or {"before"}:
@@ -124,7 +142,7 @@ def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None
     order = (*ARMS, *own_arms(arm for _, arm in recorded), *CEILINGS, *FOLLOWING)
     table: Table = {}
     for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", order.index(key[1]))):
-        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style)
+        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style, found)
     return table
 
 
@@ -143,7 +161,12 @@ def _recorded(rows: Sequence[Row], examples: Sequence[Example]) -> dict[tuple[Mo
 
 
 def _scored(
-    moment: Moment, arm: str, rows: Mapping[str, Row], examples: Sequence[Example], style: Style | None
+    moment: Moment,
+    arm: str,
+    rows: Mapping[str, Row],
+    examples: Sequence[Example],
+    style: Style | None,
+    found: Found,
 ) -> Scored:
     missing = [example.id for example in examples if example.id not in rows]
     if missing:
@@ -151,33 +174,35 @@ def _scored(
             f"arm {arm!r} ({moment} the update) lacks {len(missing)} of {len(examples)} questions, the first "
             f"{missing[0]!r}; finish the run by starting it again with the same folder"
         )
-    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style)
+    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style, found[moment])
 
 
-def _trainings(
-    table: Table, trainings: Sequence[Sequence[Row]], examples: Sequence[Example], style: Style | None
-) -> Trainings:
-    """Every arm under its first training, and the finetuned ones under the further ones as well."""
-    found = {key: [_right(scored)] for key, scored in table.items()}
-    for rows in trainings:
-        for (moment, arm), group in _recorded(rows, examples).items():
-            if arm in TRAINED and (moment, arm) in found:
-                found[moment, arm].append(_right(_scored(moment, arm, group, examples, style)))
-    return found
+def _further(
+    table: Table, rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found
+) -> Table:
+    """The finetuned arms of ``table`` under a further training."""
+    return {
+        (moment, arm): _scored(moment, arm, group, examples, style, found)
+        for (moment, arm), group in _recorded(rows, examples).items()
+        if arm in TRAINED and (moment, arm) in table
+    }
 
 
-def _right(scored: Scored) -> list[float]:
-    return [value or 0.0 for value in scored.column("correct")]
+def _trainings(table: Table, further: Sequence[Table], metric: str) -> Trainings:
+    """A metric of every arm under its first training, and of the finetuned ones under the further ones as well."""
+    return {
+        key: [[value or 0.0 for value in each[key].column(metric)] for each in (table, *further) if key in each]
+        for key in table
+    }
 
 
 def _arm(
     table: Table,
     key: tuple[Moment, str],
-    seeds: Sequence[Sequence[float]],
     settings: VerdictSettings,
     update_seconds: Mapping[str, float],
 ) -> ArmResult:
-    """An arm at one moment, with the tail of its latency and its trainings; after an update beside what it was."""
+    """An arm at one moment, with the tail of its latency; after an update beside what it was."""
     moment, arm = key
     before = table.get(("before", FINETUNED if arm in FOLLOWING else arm)) if moment == "after" else None
     used = [row.answer.usage for row in table[key].rows if row.answer.error is None]
@@ -185,26 +210,31 @@ def _arm(
     return replace(
         summarise(table[key], before, settings),
         seconds_p95=float(np.quantile(seconds, 0.95)) if seconds else None,
-        trainings=tuple(map(fmean, seeds)) if len(seeds) > 1 else (),
         update_seconds=update_seconds.get(arm) if moment == "after" else None,
     )
 
 
-def _differences(table: Table, seeds: Trainings, settings: VerdictSettings) -> tuple[ArmDifference, ...]:
-    """At each moment the pairs in accuracy with Holm's p-values, then finetuned minus retrieval in style."""
+def _with_trainings(arm: ArmResult, seeds: Trainings) -> ArmResult:
+    columns = seeds[arm.moment, arm.arm]
+    return replace(arm, trainings=tuple(map(fmean, columns)) if len(columns) > 1 else ())
+
+
+def _differences(table: Table, seeds: Mapping[str, Trainings], settings: VerdictSettings) -> tuple[ArmDifference, ...]:
+    """At each moment the pairs in each metric with Holm's p-values, then finetuned minus retrieval in style."""
     found: list[ArmDifference] = []
     moments: tuple[Moment, ...] = get_args(Moment)
     for moment in moments:
         found_pairs = pairs(arm for when, arm in table if when == moment)
-        results = [
-            _difference(seeds[moment, a], seeds[moment, b], clusters(table[moment, a].originals), settings)
-            for a, b in found_pairs
-        ]
-        adjusted = holm([result.p_value for result in results])
-        found += [
-            ArmDifference("correct", moment, first, second, result, p)
-            for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
-        ]
+        for metric, columns in seeds.items():
+            results = [
+                _difference(columns[moment, a], columns[moment, b], clusters(table[moment, a].originals), settings)
+                for a, b in found_pairs
+            ]
+            adjusted = holm([result.p_value for result in results])
+            found += [
+                ArmDifference(metric, moment, first, second, result, p)
+                for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
+            ]
         if (moment, FINETUNED) in table and (moment, RETRIEVAL) in table:
             found += _style_difference(table[moment, FINETUNED], table[moment, RETRIEVAL], settings)
     return tuple(found)

@@ -28,6 +28,8 @@ ARM_NAMES = _ArmNames(
 
 METRIC_NAMES = {
     "correct": "right",
+    "right_and_supported": "right and supported",
+    "unsupported": "unsupported",
     "correct_strict": "right, strictly",
     "correct_lenient": "right, leniently",
     "correct_answerable": "right where answerable",

@@ -42,6 +42,7 @@ def reasons(
         *_trainings(present),
         *_dynamic_data(moment, present),
         _customisation(present, pairs),
+        *_support(present, settings),
         *_refusals(present),
         *_warnings(present, pairs, choice, settings),
     ]
@@ -157,6 +158,19 @@ def _customisation(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]
                 f"{points(pair.difference)} (p {p_value(pair.adjusted_p)})"
             )
     return f"{text}."
+
+
+def _support(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[str]:
+    """What of the answers passages support."""
+    measured = [name for name in compared(arms) if "unsupported" in arms[name].estimates]
+    if not measured:
+        decides = ", so that the verdict rests on right answers" * (settings.verdict_on == "right_and_supported")
+        return [f"Support: not measured: no arm was given passages{decides}."]
+    return [
+        f"Support: {ARM_NAMES[name]}: right and supported {share(arms[name].estimates['right_and_supported'])}, "
+        f"with a claim that the passages do not support {share(arms[name].estimates['unsupported'])}."
+        for name in measured
+    ]
 
 
 def _refusals(arms: Mapping[str, ArmResult]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from lorag.evaluation.answers.support.support import Support
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
 from lorag.settings import VerdictSettings
@@ -93,6 +94,8 @@ class ArmResult:
     Names in ``estimates``, each a share of the questions it applies to:
     ``correct`` (all questions), ``correct_strict`` and ``correct_lenient`` (the same by a stricter and a more lenient
     comparison), ``correct_answerable``, ``exact_match``, ``contains``, ``token_f1``, ``new_content_recall``, ``style``;
+    ``unsupported`` (answers with a claim that passages do not support) and ``right_and_supported``, where any arm had
+    passages;
     ``refusal_recall`` (refused of unanswerable), ``refusal_precision`` (unanswerable of refused),
     ``false_refusal`` (refused of answerable), ``hallucination`` (answered of unanswerable);
     ``recall@5``, ``MRR@10``, ``evidence in prompt`` (a passage of an evidence document), ``reference in prompt`` (a
@@ -126,7 +129,7 @@ class ArmResult:
     seconds_p95: float | None = None
     """The 95th percentile of search and generation for one question, as ``seconds``."""
     trainings: tuple[float, ...] = ()
-    """The share right after each training, where there are several."""
+    """The share right after each training, by the measure that decides, where there are several."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -182,6 +185,8 @@ class Comparison:
     """Ordered by moment, arm, question."""
     scores: tuple[Mapping[str, float | None], ...]
     """One mapping from metric to value for each of ``rows``; None where a metric does not apply."""
+    support: tuple[tuple[Support, ...], ...]
+    """For each of ``rows``, how passages stand to the claims of its answer; empty where it states nothing."""
     tried: Mapping[str, Any] = field(default_factory=dict)
     """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe`` of the finetune."""
 

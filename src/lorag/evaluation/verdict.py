@@ -1,7 +1,8 @@
 """The verdict: a rule fixed before looking at the results, applied to paired differences. It never guesses.
 
-1. What counts is the share of questions answered right (a refusal is right where the documents do not answer), after
-   the update of the documents when there is one, else as they are.
+1. What counts is the share of questions answered right (a refusal is right where the documents do not answer), or that
+   of those also supported by passages (``settings.verdict_on``), after the update of the documents when there is one,
+   else as they are.
 2. Fewer than 20 questions: undecided. Fewer than 8 effective documents: the verdict holds for these documents only.
 3. Requirements come first: an arm that does not keep one is out. If no arm keeps them: neither, with the nearest arm.
 4. An arm is useful when the interval of its difference to the base model lies above 0 and Holm's p-value is below
@@ -26,7 +27,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from lorag.evaluation.labels import ARM_NAMES, listing, p_value, points
+from lorag.evaluation.labels import ARM_NAMES, METRIC_NAMES, listing, p_value, points
 from lorag.evaluation.reasons import low_ceilings, reasons
 from lorag.evaluation.requirements import Requirement, read_requirements
 from lorag.evaluation.results import (
@@ -41,7 +42,7 @@ from lorag.evaluation.results import (
 )
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, effective_documents, questions_range
-from lorag.settings import VerdictSettings
+from lorag.settings import VerdictOn, VerdictSettings
 
 FEWEST_QUESTIONS = 20
 """Below this number no verdict is given."""
@@ -58,7 +59,8 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
     level, alpha = f"{100 * settings.confidence:g} %", f"{1 - settings.confidence:.2g}"
     required = f" ({listing(list(settings.require))})" if settings.require else ""
     return (
-        "What counts is the share of questions answered right; where the documents do not answer, a refusal is right. "
+        f"What counts is the share of questions answered {_counted(settings.verdict_on)}; where the documents do not "
+        "answer, a refusal is right. "
         "After an update of the documents, only what is right after it counts.",
         f"Fewer than {FEWEST_QUESTIONS} questions: undecided. Fewer than {FEWEST_CLUSTERS} documents of equal weight: "
         "the verdict holds for these documents only.",
@@ -77,11 +79,23 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
     )
 
 
+def deciding_metric(arms: Sequence[ArmResult], settings: VerdictSettings) -> str:
+    """The metric that the verdict rests on; right answers also where no arm had passages to check any against."""
+    measured = all("right_and_supported" in arm.estimates for arm in arms)
+    return "right_and_supported" if settings.verdict_on == "right_and_supported" and measured else "correct"
+
+
+def _counted(verdict_on: VerdictOn) -> str:
+    """What counts, in words."""
+    return "right" if verdict_on == "right" else "right, with nothing that the passages do not support"
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     """The arms and differences at one moment. ``candidates`` may be chosen, the cheapest first."""
 
     moment: Moment
+    metric: str
     arms: Mapping[str, ArmResult]
     pairs: Mapping[tuple[str, str], ArmDifference]
     settings: VerdictSettings
@@ -183,10 +197,11 @@ def _at(
     requirements: Sequence[Requirement],
     scope: str,
 ) -> _Evidence:
-    pairs = {(d.first, d.second): d for d in differences if d.moment == moment and d.metric == "correct"}
+    metric = deciding_metric(arms, settings)
+    pairs = {(d.first, d.second): d for d in differences if d.moment == moment and d.metric == metric}
     present = {arm.arm: arm for arm in arms if arm.moment == moment}
     kept = [a for a in candidates(present) if not any(r.excess(present[a]) for r in requirements)]
-    return _Evidence(moment, present, pairs, settings, tuple(kept), scope)
+    return _Evidence(moment, metric, present, pairs, settings, tuple(kept), scope)
 
 
 def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
@@ -206,11 +221,12 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
 
 def _use(evidence: _Evidence, arm: str) -> str:
     when = "after the update " if evidence.moment == "after" else ""
-    trainings = evidence.arms[arm].trainings or (evidence.arms[arm].accuracy.mean,)
+    trainings = evidence.arms[arm].trainings or (evidence.arms[arm].estimates[evidence.metric].mean,)
     count = "one training" if len(trainings) == 1 else f"{len(trainings)} trainings"
     trained = f", with {count}" if arm in TRAINED else ""
+    counted = METRIC_NAMES[evidence.metric]
     return (
-        f"Use {_choice(arm)}{evidence.scope}: {when}{100 * fmean(trainings):.0f} % of answers are right, "
+        f"Use {_choice(arm)}{evidence.scope}: {when}{100 * fmean(trainings):.0f} % of answers are {counted}, "
         f"{100 * evidence.difference(arm, BASE).mean:.0f} points above the base model{trained}."
     )
 

@@ -18,6 +18,7 @@ from lorag.evaluation.answers.metrics import (
     StyleShare,
     TokenF1,
 )
+from lorag.evaluation.answers.support.support import Support, support
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
 from lorag.evaluation.row_log import Moment, Row
@@ -25,10 +26,12 @@ from lorag.evaluation.search.ranking_scores import retrieval_scores
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
 from lorag.interfaces import Metric
 from lorag.settings import VerdictSettings
-from lorag.types import Example
+from lorag.types import Answer, Chunk, Example
 
 _TEXT_METRICS = (
     "correct",
+    "right_and_supported",
+    "unsupported",
     "correct_strict",
     "correct_lenient",
     "exact_match",
@@ -57,6 +60,8 @@ class Scored:
     scores: tuple[Mapping[str, float | None], ...]
     stale: tuple[float, ...]
     """1 for an answer with a reference from before the update and none from after it."""
+    support: tuple[tuple[Support, ...], ...]
+    """How passages stand to the claims of each answer."""
 
     def column(self, metric: str) -> list[float | None]:
         """The values of one metric, one for each question."""
@@ -64,9 +69,17 @@ class Scored:
 
 
 def score_rows(
-    arm: str, moment: Moment, examples: Sequence[Example], rows: Sequence[Row], style: Style | None
+    arm: str,
+    moment: Moment,
+    examples: Sequence[Example],
+    rows: Sequence[Row],
+    style: Style | None,
+    searched: Mapping[str, Sequence[Chunk]] | None = None,
 ) -> Scored:
-    """Scores ``rows``, one for each of ``examples`` in order, by the references that hold at ``moment``."""
+    """Scores ``rows``, one for each of ``examples`` in order, by the references that hold at ``moment``.
+
+    An answer without passages of its own is checked against those that ``searched`` has for its question, if given.
+    """
     recall = NewContentRecall.fit(examples)
     current = tuple(example.after_update() if moment == "after" else example for example in examples)
     answers = [row.answer for row in rows]
@@ -91,6 +104,14 @@ def score_rows(
             applies = values["evidence in prompt"] is not None
             held = any(recall.holds(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
             target.update({**values, "reference in prompt": float(held) if applies else None})
+    claims = [
+        _supported(answer, example, searched[example.id], recall) if searched is not None else ()
+        for example, answer in zip(current, answers, strict=True)
+    ]
+    for target, checked in zip(scores, claims, strict=True):
+        unsupported = float(any(claim.standing != "supported" for claim in checked))
+        target["unsupported"] = unsupported if searched is not None else None
+        target["right_and_supported"] = (target["correct"] or 0.0) * (1 - unsupported) if searched is not None else None
     stale = tuple(
         float(
             answer.error is None
@@ -99,7 +120,24 @@ def score_rows(
         )
         for example, answer in zip(examples, answers, strict=True)
     )
-    return Scored(arm, moment, tuple(examples), current, tuple(rows), tuple(scores), stale)
+    return Scored(arm, moment, tuple(examples), current, tuple(rows), tuple(scores), stale, tuple(claims))
+
+
+def _supported(
+    answer: Answer, example: Example, searched: Sequence[Chunk], recall: NewContentRecall
+) -> tuple[Support, ...]:
+    """How the passages of its prompt stand to an answer's claims, or, where that had none, ``searched``.
+
+    A reference that the answer gives, and that a passage has, is taken as supported.
+    """
+    passages = [hit.chunk for hit in answer.sources] or searched
+    granted = [
+        reference
+        for reference in example.answers
+        if recall.is_right(answer.text, example.question, [reference])
+        and any(recall.holds(passage.text, example.question, [reference]) for passage in passages)
+    ]
+    return support(answer.text, example.question, passages, granted)
 
 
 def clusters(examples: Sequence[Example]) -> list[Hashable]:

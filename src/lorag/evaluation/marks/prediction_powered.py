@@ -116,7 +116,7 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
         for (first, second), result, p in zip(against, results, adjusted, strict=True)
     ]
     asked = [document for document, marked in zip(documents, everywhere, strict=True) if marked]
-    return decide(by_marks, differences, comparison.settings, documents=asked)
+    return decide(by_marks, differences, replace(comparison.settings, verdict_on="right"), documents=asked)
 
 
 def _marks(reviewers: Sequence[Reviewer]) -> dict[RowKey, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 
+from lorag.evaluation.answers.support.support import Support
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
 from lorag.evaluation.report.result_tables import (
@@ -45,6 +46,8 @@ class _Reply:
     arm: str
     mark: str
     row: Row
+    doubts: tuple[Support, ...]
+    """The claims that the passages do not support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +121,11 @@ def disagreements(comparison: Comparison) -> list[_Disagreement]:
     moment = comparison.moments[-1]
     arms = compared(comparison.at(moment))
     replies: dict[str, list[_Reply]] = {}
-    for row, scores in zip(comparison.rows, comparison.scores, strict=True):
+    for row, scores, claims in zip(comparison.rows, comparison.scores, comparison.support, strict=True):
         if row.moment == moment and row.arm in arms:
             mark = "failed" if row.answer.error is not None else "right" if scores["correct"] else "wrong"
-            replies.setdefault(row.example_id, []).append(_Reply(row.arm, mark, row))
+            doubts = tuple(claim for claim in claims if claim.standing != "supported")
+            replies.setdefault(row.example_id, []).append(_Reply(row.arm, mark, row, doubts))
     found = []
     for example in comparison.examples:
         right = sum(reply.mark == "right" for reply in replies[example.id])

@@ -39,8 +39,8 @@ def result_json(comparison: Comparison) -> str:
         "differences": [asdict(difference) for difference in comparison.differences],
         "questions": [{**asdict(example), "meta": dict(example.meta)} for example in comparison.examples],
         "rows": [
-            {**row.to_json(), "scores": dict(scores)}
-            for row, scores in zip(comparison.rows, comparison.scores, strict=True)
+            {**row.to_json(), "scores": dict(scores), "support": list(map(asdict, claims))}
+            for row, scores, claims in zip(comparison.rows, comparison.scores, comparison.support, strict=True)
         ],
     }
     return json.dumps(_finite(record), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
@@ -59,7 +59,8 @@ def read_result(path: Path) -> Comparison:
         if record["format"] != FORMAT:
             raise DataError(path, f"was written in format {record['format']}, expected {FORMAT}; {again}")
         rows = record.pop("rows")
-        recorded = {**record, "examples": record["questions"], "scores": [row.pop("scores") for row in rows]}
+        by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
+        recorded = {**record, "examples": record["questions"], **by_row}
         made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}
         return Comparison(**made, rows=tuple(map(Row.from_json, rows)))
     except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:

@@ -13,6 +13,8 @@ NOTHING = "–"
 """Stands where a metric does not apply."""
 _HEADLINE = (
     "correct",
+    "right_and_supported",
+    "unsupported",
     "hallucination",
     "false_refusal",
     "style",
@@ -149,12 +151,13 @@ def differences_table(comparison: Comparison, moment: Moment) -> Table:
     """One row a pair of arms: the difference in percentage points, its interval, and both p-values."""
     rows = tuple(
         (
-            f"{pair.first} minus {pair.second}" + (" (style)" if pair.metric == "style" else ""),
+            f"{pair.first} minus {pair.second}"
+            + ("" if pair.metric == "correct" else f" ({METRIC_NAMES[pair.metric]})"),
             number(pair.difference.mean, signed=True),
             span(pair.difference.interval, signed=True),
             f"{pair.difference.discordant} of {pair.difference.n}",
             p_value(pair.difference.p_value),
-            p_value(pair.adjusted_p) if pair.metric == "correct" else NOTHING,
+            NOTHING if pair.metric == "style" else p_value(pair.adjusted_p),
         )
         for pair in comparison.differences
         if pair.moment == moment

@@ -206,8 +206,8 @@ def _item(text: str, question: str) -> _Item:
     ]
     if not new and not figures:
         new, figures = content, list(reading.quantities)
-    pieces = [piece for word in new for piece in _pieces(word)]
-    return _Item(tuple(pieces), tuple(dict.fromkeys(figures)), tuple(content), reading.text)
+    parts = [piece for word in new for piece in pieces(word)]
+    return _Item(tuple(parts), tuple(dict.fromkeys(figures)), tuple(content), reading.text)
 
 
 def _unasked(figure: Quantity, question: str) -> Quantity:
@@ -220,7 +220,7 @@ def _asked(word: Word, asked: Reading) -> bool:
     return bool(asked.find(word.fold)) if not UNSPACED.match(word.fold) else word.fold in asked.text
 
 
-def _pieces(word: Word) -> Iterator[Word]:
+def pieces(word: Word) -> Iterator[Word]:
     """A word; of a long run without spaces its pairs of characters."""
     fold = _COPULA.sub("", word.fold) if UNSPACED.match(word.fold) else word.fold
     if not UNSPACED.match(word.fold) or len(fold) <= 4:

@@ -1,0 +1,1 @@
+"""Whether what an answer states stands in passages."""

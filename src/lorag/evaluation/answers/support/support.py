@@ -1,0 +1,107 @@
+"""Whether passages support what an answer states, claim by claim, without a model.
+
+A claim is supported where the passages have its words and figures near what was asked: an answer to another question
+stands in the passage too, but near other words. Weights are those of a logistic regression on answers to questions of
+SQuAD, right ones, ones to another question of the passage and ones of another article; where a claim has words enough
+of its own, on claims of SciFact (``benchmarks/faithfulness.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lorag.evaluation.answers.matching.quantities import Quantity
+from lorag.evaluation.answers.support.assertions import assertions
+from lorag.evaluation.answers.support.placing import Passages, Placement, Term, is_in, terms
+from lorag.types import Chunk
+
+Standing = Literal["supported", "contradicted", "not there"]
+
+_OWN_TERMS = 4
+"""New words from which a claim may stand on its own, away from what was asked."""
+_FEW = 3
+"""Words without a figure, added to what is granted, below which nothing further is claimed."""
+_SURE = 1.0
+"""The least score of a claim that adds nothing to what is granted, or that stands in one sentence with all of its
+words behind the answer itself; its negative is the highest of a claim with a figure that stands nowhere."""
+_DENIED = 1.1
+"""What it costs a claim that the sentence where it stands is negative and the claim is not, or the other way round."""
+_OUTDONE = 2.0
+"""What it costs that another sentence, with more of the question, has another figure or name."""
+_TIMES = {"time", "months"}
+"""Dimensions of one kind whose units have no fixed ratio."""
+_COVERED = 0.5
+"""Share of the question's words from which a sentence is about what was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """One claim of an answer, and how the passages stand to it."""
+
+    claim: str
+    standing: Standing
+    passage: str
+    """The id of the chunk that decided; empty where there was none."""
+    sentence: str
+    """What stands there: where the claim does, or, of one that is contradicted, what the passage says instead."""
+    score: float
+    """Above 0 where it is supported."""
+
+
+def support(text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str] = ()) -> tuple[Support, ...]:
+    """The claims of an answer to ``question``; empty where it states nothing.
+
+    ``granted`` are texts that are known to be right and to stand in the passages, such as a reference that the answer
+    gives: only what a claim adds to them is looked for.
+    """
+    claims = [claim for claim in assertions(text) if terms(claim)]
+    if not passages:
+        return tuple(Support(claim, "not there", "", "", -_SURE) for claim in claims)
+    laid = Passages(passages)
+    return tuple(_support(claim, question, laid, granted, place > 0) for place, claim in enumerate(claims))
+
+
+def _support(claim: str, question: str, passages: Passages, granted: Sequence[str], further: bool) -> Support:
+    every, asked = terms(claim), terms(question)
+    added = [term for term in every if not any(is_in(term, known) for known in (question, *granted))]
+    said = added or every
+    found = passages.place(claim, asked, said)
+    otherwise = not further and _says_otherwise(found, said, question, passages)
+    denied = found.negated and len(every) >= _OWN_TERMS
+    value = _score(found, alone=not asked or (further and len(said) >= _OWN_TERMS))
+    value -= _DENIED * denied + _OUTDONE * (found.outdone and otherwise)
+    whole = passages.place(claim, (), every)
+    adds_nothing = bool(granted) and len(added) < _FEW and not any(isinstance(term, Quantity) for term in added)
+    if (adds_nothing and whole.figures_held) or (further and whole.whole):
+        value = max(value, _SURE)
+    if value > 0:
+        return Support(claim, "supported", *passages.sentence(found.sentence), value)
+    if otherwise or (denied and value + _DENIED > 0):
+        return Support(claim, "contradicted", *passages.sentence(found.expected), value)
+    return Support(claim, "not there", *passages.sentence(found.sentence), value)
+
+
+def _score(found: Placement, alone: bool) -> float:
+    """The logarithm of the odds that a claim is supported; ``alone``: wherever it stands, the question aside."""
+    answering = 4.75 * found.held + 4.7 * found.near * found.held - 3.9 * found.behind - 5.5
+    best = max(answering, 4.1 * found.held - 2.6) if alone else answering
+    return best if found.figures_held else min(best, -_SURE)
+
+
+def _says_otherwise(found: Placement, said: Sequence[Term], question: str, passages: Passages) -> bool:
+    """Whether a sentence about what was asked has another figure or name where the claim has its own."""
+    _, sentence = passages.sentence(found.expected)
+    there = [term for term in terms(sentence) if not is_in(term, question) and term not in said]
+    return found.covered >= _COVERED and any(_alike(one, other) for one in said for other in there)
+
+
+def _alike(one: Term, other: Term) -> bool:
+    """Whether two terms are of one kind: figures of one dimension, or names inside a sentence."""
+    if isinstance(one, Quantity) and isinstance(other, Quantity):
+        dimensions = {one.dimension, other.dimension}
+        return one.kind == other.kind and (len(dimensions) == 1 or dimensions == _TIMES)
+    if isinstance(one, Quantity) or isinstance(other, Quantity):
+        return False
+    return one.capital and other.capital and other.start > 0

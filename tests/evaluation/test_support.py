@@ -1,14 +1,20 @@
 import json
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
+from lorag.documents.load import load_documents
 from lorag.errors import InputError
+from lorag.evaluation.answers.scoring import score_rows
 from lorag.evaluation.answers.support.assertions import assertions
 from lorag.evaluation.answers.support.support import support
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
+from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.row_log import Row
+from lorag.files import read_jsonl
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit
 
@@ -198,3 +204,24 @@ def test_without_any_passage_it_is_not_measured_and_right_answers_decide():
 def test_an_unknown_ground_for_the_verdict_is_refused():
     with pytest.raises(InputError, match="verdict_on 'both' is none of right, right_and_supported"):
         VerdictSettings(verdict_on="both")
+
+
+def test_right_answers_of_the_demo_are_judged_as_they_were_marked_by_hand():
+    """Of three arms after the update, each marked by its passages; ``why`` says what is wrong with it."""
+    corpus = files("lorag") / "corpus"
+    examples = read_examples(Path(str(corpus / "questions.jsonl")))
+    asked = {example.id: example.after_update() for example in examples}
+    texts = {document.id: document.text for document in load_documents(Path(str(corpus / "docs_v2"))).documents}
+    marked = [row for _, row in read_jsonl(Path(__file__).with_name("demo_answers.jsonl"))]
+    doubted: dict[str, list[tuple[bool, bool]]] = {}
+    for row in marked:
+        passages = [Chunk(name, "1", a, b, texts[name][a:b], *above) for name, a, b, *above in row["passages"]]
+        sources = tuple(Hit(passage, 1.0, "dense") for passage in passages)
+        given = [Row("after", row["arm"], row["id"], Answer(row["answer"], sources=sources))]
+        scored = score_rows(row["arm"], "after", [asked[row["id"]]], given, None, {row["id"]: passages})
+        doubted.setdefault(row["arm"], []).append((row["mark"] != "supported", scored.scores[0]["unsupported"] == 1))
+    assert sum(map(len, doubted.values())) == len(marked) > 90
+    for each in doubted.values():
+        people, ours = (sum(column) / len(each) for column in zip(*each, strict=True))
+        assert abs(people - ours) < 0.1
+    assert sum(one != other for each in doubted.values() for one, other in each) <= 2

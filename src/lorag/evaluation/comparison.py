@@ -124,7 +124,9 @@ def _found(rows: Sequence[Row]) -> Found:
         chunks = {hit.chunk.id: hit.chunk for hit in row.answer.sources}
         found.setdefault(row.moment, {}).setdefault(row.example_id, {}).update(chunks)
     return {
-        moment: {name: [*chunks.values()] for name, chunks in each.items()} if any(each.values()) else None
+        moment: {name: [chunk for _, chunk in sorted(chunks.items())] for name, chunks in each.items()}
+        if any(each.values())
+        else None
         for moment, each in found.items()
     }
 

@@ -29,8 +29,8 @@ def terms(text: str) -> list[Term]:
     """The content words and the figures of a text, in order."""
     reading = read(text)
     words = [word for word in reading.words if word.fold not in FUNCTION_WORDS or word.acronym]
-    parts: list[Term] = [piece for word in words for piece in pieces(word)]
-    return sorted([*parts, *reading.quantities], key=lambda term: term.start)
+    found: list[Term] = [*reading.quantities, *(piece for word in words for piece in pieces(word))]
+    return sorted(found, key=lambda term: term.start)
 
 
 def is_in(term: Term, text: str) -> bool:
@@ -88,7 +88,8 @@ class Passages:
             first, begin = len(self._sentences), len(self._terms) + _APART * number
             ends = [0, *reading.sentences, len(reading.text)]
             self._sentences += [(number, reading.text[a:b].strip()) for a, b in pairwise(ends)]
-            sequence = sorted([*reading.words, *reading.quantities], key=lambda term: term.start)
+            sequence: list[Term] = [*reading.words, *reading.quantities]
+            sequence.sort(key=lambda term: term.start)
             self._terms += [(t, first + reading.sentence(t.start), begin + at) for at, t in enumerate(sequence)]
 
     def place(self, claim: str, asked: Sequence[Term], said: Sequence[Term]) -> Placement:

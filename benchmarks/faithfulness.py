@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from lorag.evaluation.answers.matching.words import tokens
-from lorag.evaluation.answers.support.support import support
+from lorag.evaluation.answers.support.standing import support
 from lorag.files import read_jsonl
 from lorag.types import Chunk
 

@@ -8,7 +8,7 @@ from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.scoring import score_rows
 from lorag.evaluation.answers.support.assertions import assertions
-from lorag.evaluation.answers.support.support import support
+from lorag.evaluation.answers.support.standing import support
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import html
@@ -97,6 +97,22 @@ def test_a_row_of_a_table_is_read_with_the_names_of_its_columns():
     text = "\n".join(rows)
     continued = Chunk("d", "1", 0, len(text), text, table_header=header)
     assert [found.standing for found in support("EUR 180,000", question, [continued])] == ["supported"]
+
+
+def test_a_line_of_cells_without_a_table_below_it_is_kept():
+    assert standings("EUR 29", "What do the bird spikes cost?", "| Bird spikes | EUR 29 |") == ["supported"]
+
+
+def test_scripts_without_spaces_are_read_by_pairs_of_characters():
+    text = "保修期为二年。电池寿命为三个月。"
+    assert standings("保修期为二年。", "保修期多久？", text) == ["supported"]
+    assert standings("保修期为九年。", "保修期多久？", text) != ["supported"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "|", "| --- |", "\n\n", "5"])
+def test_any_passage_and_any_answer_can_be_read(text):
+    for answer in ("", "?", "5 mm", "It is 5 mm; and 6. No!", "|", text):
+        support(answer, text, [chunk(text), chunk("", text)])
 
 
 def test_a_heading_says_what_the_passage_below_it_is_about():

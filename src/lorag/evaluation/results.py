@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from lorag.evaluation.answers.support.support import Support
+from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
 from lorag.settings import VerdictSettings

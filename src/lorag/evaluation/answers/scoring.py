@@ -18,7 +18,7 @@ from lorag.evaluation.answers.metrics import (
     StyleShare,
     TokenF1,
 )
-from lorag.evaluation.answers.support.support import Support, support
+from lorag.evaluation.answers.support.standing import Support, support
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
 from lorag.evaluation.row_log import Moment, Row

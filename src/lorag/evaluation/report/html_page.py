@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 
-from lorag.evaluation.answers.support.support import Support
+from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
 from lorag.evaluation.report.result_tables import (

@@ -146,6 +146,7 @@ def _with_headers(text: str, header: str) -> str:
             lines.append(line)
         elif not columns:
             columns = cells
+            lines.append(", ".join(cells))
         elif any(cell.strip("-: ") for cell in cells):
             lines.append(", ".join(f"{column} {cell}" for column, cell in zip_longest(columns, cells, fillvalue="")))
     return "\n".join(lines)

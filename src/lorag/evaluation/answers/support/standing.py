@@ -72,9 +72,9 @@ def _support(claim: str, question: str, passages: Passages, granted: Sequence[st
     denied = found.negated and len(every) >= _OWN_TERMS
     value = _score(found, alone=not asked or (further and len(said) >= _OWN_TERMS))
     value -= _DENIED * denied + _OUTDONE * (found.outdone and otherwise)
-    whole = passages.place(claim, (), every)
+    anywhere = passages.place(claim, (), every)
     adds_nothing = bool(granted) and len(added) < _FEW and not any(isinstance(term, Quantity) for term in added)
-    if (adds_nothing and whole.figures_held) or (further and whole.whole):
+    if (adds_nothing and anywhere.figures_held) or (further and anywhere.whole):
         value = max(value, _SURE)
     if value > 0:
         return Support(claim, "supported", *passages.sentence(found.sentence), value)

@@ -457,8 +457,9 @@ class VerdictSettings:
         """Refuses settings under which every verdict would be empty."""
         _require(0 < self.margin < 1, f"margin {self.margin!r} is not between 0 and 1")
         _require(0.5 < self.confidence < 1, f"confidence {self.confidence!r} is not between 0.5 and 1")
-        choices = get_args(VerdictOn)
-        _require(self.verdict_on in choices, f"verdict_on {self.verdict_on!r} is none of {', '.join(choices)}")
+        _require(
+            self.verdict_on in get_args(VerdictOn), f"verdict_on {self.verdict_on!r}: expected {get_args(VerdictOn)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from lorag.evaluation.answers.support.standing import support
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import html
-from lorag.evaluation.report.json_record import result_json
+from lorag.evaluation.report.json_record import read_result, result_json
 from lorag.evaluation.row_log import Row
 from lorag.files import read_jsonl
 from lorag.settings import VerdictSettings
@@ -194,7 +194,7 @@ def test_the_verdict_turns_where_the_better_arm_adds_what_is_not_there():
     )
 
 
-def test_each_row_records_its_claims_and_the_page_shows_those_in_doubt():
+def test_each_row_records_its_claims_and_the_page_shows_those_in_doubt(tmp_path):
     made, examples = rows({**ANSWERS, FINETUNED: "It lasts {n} months.", RETRIEVAL: "I do not know."})
     result = compare_rows(made, examples, settings=QUICK)
     record = json.loads(result_json(result))
@@ -204,6 +204,8 @@ def test_each_row_records_its_claims_and_the_page_shows_those_in_doubt():
     assert by_arm[RETRIEVAL] == []
     assert by_arm[BASE][0]["standing"] == "contradicted"
     assert by_arm[BASE][0]["sentence"] == "The battery of gauge K20 lasts 20 months."
+    (tmp_path / "result.json").write_text(result_json(result))
+    assert read_result(tmp_path / "result.json").support == result.support
     page = html(result)
     assert "Not in the passages: “which is longer than 7 years of sunlight.”" in page
     assert "right and supported" in page
@@ -218,7 +220,7 @@ def test_without_any_passage_it_is_not_measured_and_right_answers_decide():
 
 
 def test_an_unknown_ground_for_the_verdict_is_refused():
-    with pytest.raises(InputError, match="verdict_on 'both' is none of right, right_and_supported"):
+    with pytest.raises(InputError, match="verdict_on 'both': expected .'right', 'right_and_supported'."):
         VerdictSettings(verdict_on="both")
 
 

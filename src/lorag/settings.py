@@ -20,8 +20,7 @@ TRAINABLE_EMBEDDER = "minilm-l6"
 DEFAULT_RERANKER = "minilm-reranker"
 """The cross-encoder that reads question and passage together when reranking is asked for by no name."""
 GATE_KEEP = 0.98
-"""Share of the user's own questions that a gate lets in: refusing one of these is worse than asking the model what it
-does not know."""
+"""Share of the user's own questions that a gate lets in: to refuse one is worse than to ask the model in vain."""
 REPLAY_SHARE = 0.25
 """Share of old conversations among all that an adapter is trained on further."""
 Fusion = Literal["convex", "rrf"]
@@ -457,9 +456,8 @@ class VerdictSettings:
         """Refuses settings under which every verdict would be empty."""
         _require(0 < self.margin < 1, f"margin {self.margin!r} is not between 0 and 1")
         _require(0.5 < self.confidence < 1, f"confidence {self.confidence!r} is not between 0.5 and 1")
-        _require(
-            self.verdict_on in get_args(VerdictOn), f"verdict_on {self.verdict_on!r}: expected {get_args(VerdictOn)}"
-        )
+        grounds = get_args(VerdictOn)
+        _require(self.verdict_on in grounds, f"verdict_on {self.verdict_on!r}: expected {' or '.join(grounds)}")
 
 
 @dataclass(frozen=True, slots=True)

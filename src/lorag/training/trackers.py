@@ -29,7 +29,7 @@ def require_tracker(name: str) -> None:
 
 def tracker(name: str, out: Path) -> TrainerCallback:
     """The library's callback of that name; TensorBoard's files lie in ``runs`` beside the adapter's folder ``out``."""
-    from transformers.integrations import get_reporting_integration_callbacks
+    from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
     require_tracker(name)
     (kind,) = get_reporting_integration_callbacks([name])

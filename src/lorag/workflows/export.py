@@ -78,15 +78,15 @@ def model_card(trained: Adapter, name: str) -> str:
     from huggingface_hub import ModelCardData
 
     parsed = HubName.parse(trained.base)
-    base = {"base_model": parsed.repository} if parsed is not None else {}
-    data = ModelCardData(library_name="transformers", pipeline_tag="text-generation", tags=["lorag"], **base)
+    base = parsed.repository if parsed is not None else None
+    data = ModelCardData(library_name="transformers", pipeline_tag="text-generation", tags=["lorag"], base_model=base)
     lines = [
         f"- Base: {trained.base}, weights {trained.base_weights}. Its licence holds for this model too.",
         f"- Method: {trained.method}, learning rate {trained.settings['learning_rate']:g},"
         f" {trained.settings['epochs']} passes, {trained.steps} steps",
-        f"- Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens a pass"
+        f"- Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens per pass"
         f" (fingerprint {trained.data}); the data itself is not part of this repository",
-        f"- Loss a learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last ones",
+        f"- Loss per learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last",
     ]
     before, after = trained.held_out_loss_before, trained.held_out_loss_after
     if before is not None and after is not None:

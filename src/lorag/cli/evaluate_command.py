@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_options import Model
+from lorag.cli.assistant_commands import Model
 from lorag.cli.screen import (
     Json,
     output,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import evaluate_command
-from lorag.cli.assistant_options import Model
+from lorag.cli.assistant_commands import Model
 from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
 from lorag.cli.shared_options import Control, Epochs, FinetuneMethod, LearningRate, training_settings
 from lorag.errors import InputError
@@ -150,3 +150,25 @@ def _print_recipe(folder: Path) -> None:
     output.print(f"Chosen: {recipe}.", markup=False)
     for line in (*recipe.notes, *recipe.diagnosis.lines):
         output.print(f"- {line}", markup=False)
+
+
+def export(
+    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
+    ] = "merged",
+    precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
+    push: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Put it up on the hub as well, with a model card; private.")
+    ] = None,
+) -> None:
+    """Merge what was trained into its base, as a model that other programs run."""
+    from lorag.workflows.export import export as run_export
+
+    with translated_errors(), progress_bars() as progress:
+        chosen: dict[str, Any] = {"form": form, "precision": precision, "push": push}
+        folder = run_export(adapter, out, **chosen, progress=progress)
+    output.print(f"Written to {folder}{f', and pushed to {push}' if push is not None else ''}", markup=False)
+    if form == "ollama":
+        output.print(f"Try it: ollama create {folder.name} -f {folder / 'Modelfile'}", markup=False)

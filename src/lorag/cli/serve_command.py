@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_options import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
-from lorag.cli.index_option import IndexOption, place_with_index
+from lorag.cli.assistant_commands import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
+from lorag.cli.index_command import IndexOption, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.errors import InputError, require

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_options import Model
-from lorag.cli.index_option import IndexOption, place_with_index
+from lorag.cli.assistant_commands import Model
+from lorag.cli.index_command import IndexOption, place_with_index
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, training_settings
 from lorag.files import dump, write_whole

@@ -1,0 +1,239 @@
+"""``lorag compare`` and ``lorag demo``: which way to give a model your knowledge, measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lorag.cli import data_commands, evaluate_command
+from lorag.cli.assistant_commands import Model, PromptFile
+from lorag.cli.index_command import DOCUMENTS
+from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.shared_options import (
+    Control,
+    Epochs,
+    FinetuneMethod,
+    LearningRate,
+    MinCosine,
+    Rerank,
+    Search,
+    retrieval_settings,
+    training_settings,
+)
+from lorag.errors import InputError
+from lorag.settings import VerdictOn
+from lorag.types import Sampling
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lorag.evaluation.comparison import Comparison
+    from lorag.interfaces import Progress
+    from lorag.settings import CompareSettings, RecipeSettings
+
+_MAX_TOKENS = Sampling().max_tokens
+_MADE = 60
+"""Questions made where none are given: a comparison of them ends within 45 minutes on two cores."""
+Documents = Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")]
+Questions = Annotated[
+    Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; without it, questions are made.")
+]
+Train = Annotated[Path | None, typer.Option(help="Training conversations (default: other wordings, else made).")]
+Style = Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
+Limit = Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")]
+MaxTokens = Annotated[int, typer.Option(help="Tokens after which an answer is cut.")]
+Seeds = Annotated[int, typer.Option(help="Trainings of the finetune, each with another seed.")]
+Budget = Annotated[
+    float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
+]
+Requirements = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
+    ),
+]
+Update = Annotated[Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")]
+VerdictRest = Annotated[
+    VerdictOn, typer.Option("--verdict-on", help="Which answers count: right ones, or right and supported ones.")
+]
+TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
+Finetuned = Annotated[
+    str | None,
+    typer.Option(help="A finetune that is served, as its base --model is: openai:MODEL@URL. None is trained."),
+]
+ComparedAdapter = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter of lorag finetune or PEFT to compare; none is trained.")
+]
+LongContext = Annotated[
+    bool, typer.Option("--long-context", help="Also ask with all documents in the prompt, where they fit.")
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Questions on their way to a server at one time (default 8); fewer where it is busy.")
+]
+MaxCostTokens = Annotated[
+    int | None, typer.Option(help="Tokens that servers may be asked for in this run; it stops there, and resumes.")
+]
+
+
+def compare(
+    documents: Documents,
+    questions: Questions = None,
+    train: Train = None,
+    update: Update = None,
+    train_update: TrainUpdate = None,
+    style: Style = None,
+    control: Control = None,
+    prompt: PromptFile = None,
+    model: Model = None,
+    finetuned: Finetuned = None,
+    adapter: ComparedAdapter = None,
+    out: Out = None,
+    limit: Limit = None,
+    max_tokens: MaxTokens = _MAX_TOKENS,
+    method: FinetuneMethod = None,
+    epochs: Epochs = None,
+    learning_rate: LearningRate = None,
+    budget: Budget = None,
+    seeds: Seeds = 1,
+    require: Requirements = None,
+    against: evaluate_command.Against = None,
+    junit: evaluate_command.Junit = None,
+    markdown: evaluate_command.MarkdownFile = None,
+    long_context: LongContext = False,
+    concurrency: Concurrency = None,
+    max_cost_tokens: MaxCostTokens = None,
+    verdict_on: VerdictRest = "right",
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    json: Json = False,
+) -> None:
+    """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
+    from lorag.chat.kept_prompt import read_prompt
+    from lorag.workflows.compare import compare as run_comparison
+
+    with translated_errors(), progress_bars() as progress:
+        asking = (limit, seeds, max_tokens, require, verdict_on, long_context, concurrency, max_cost_tokens)
+        settings = replace(_comparison(*asking), recipe=_recipe(budget, method, epochs, learning_rate))
+        training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        search = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
+        asked = questions or _made_questions(documents, out, json, progress)
+        old = evaluate_command.old_run(against, asked, out)
+        data: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
+        models: dict[str, Any] = {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control}
+        result = run_comparison(
+            documents,
+            asked,
+            **data,
+            **models,
+            prompt=read_prompt(prompt) if prompt is not None else None,
+            out=out,
+            settings=replace(settings, retrieval=search, finetune=training),
+            progress=progress,
+            show=None if json else _print_first_results,
+        )
+    print_comparison(result, json)
+    evaluate_command.check_build(result, old, junit, markdown, quiet=json)
+
+
+def _made_questions(documents: Path, out: Path | None, json: bool, progress: Progress) -> Path:
+    """The file of questions made by rules, for who has none: always the same for the same documents."""
+    from lorag.workflows.questions.making import make_questions
+
+    target = (out or Workspace().root) / "questions.jsonl"
+    made = make_questions(documents, target, count=_MADE, progress=progress)
+    if not json:
+        data_commands.print_made(made)
+    return target
+
+
+def _comparison(
+    limit: int | None,
+    seeds: int,
+    max_tokens: int,
+    require: Sequence[str] | None,
+    verdict_on: VerdictOn,
+    long_context: bool,
+    concurrency: int | None,
+    max_cost_tokens: int | None,
+) -> CompareSettings:
+    """The settings of a comparison in this workspace, but for its search and its training."""
+    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
+
+    chosen, remote = Workspace().chosen(), replace(CompareSettings().remote, max_cost_tokens=max_cost_tokens)
+    return CompareSettings(
+        limit=limit,
+        seeds=seeds,
+        long_context=long_context,
+        remote=remote if concurrency is None else replace(remote, concurrency=concurrency),
+        chunks=chosen.chunks,
+        retrieval=chosen.retrieval,
+        chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
+        verdict=VerdictSettings(require=tuple(require or ()), verdict_on=verdict_on),
+    )
+
+
+def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:
+    """The recipe settings for a budget; None where the training is set by hand."""
+    from lorag.settings import RecipeSettings
+
+    fixed = any(given is not None for given in by_hand)
+    if fixed and budget is not None:
+        raise InputError(
+            "--budget chooses the training, and --method, --epochs and --learning-rate set it by hand; give one or the"
+            " other"
+        )
+    return None if fixed else RecipeSettings() if budget is None else RecipeSettings(minutes=budget)
+
+
+def demo(
+    out: Out = None,
+    model: Model = None,
+    json: Json = False,
+) -> None:
+    """Run the whole comparison on the bundled documents of an invented company."""
+    from lorag.workflows.demo import demo as run_demo
+
+    with translated_errors(), progress_bars() as progress:
+        result = run_demo(out, model=model, progress=progress, show=None if json else _print_first_results)
+    print_comparison(result, json)
+
+
+def _print_tables(result: Comparison, title: str | None = None) -> None:
+    from lorag.evaluation.labels import moment_heading
+    from lorag.evaluation.report.result_tables import narrow_table, update_table
+
+    for moment in result.moments:
+        table = narrow_table(result, moment)
+        print_table(table.headings, table.rows, title or moment_heading(result, moment) or None)
+    if result.updated:
+        followed = update_table(result, narrow=True)
+        print_table(followed.headings, followed.rows, "Following the update")
+
+
+def _print_first_results(result: Comparison) -> None:
+    """What needs no training, shown before the training begins."""
+    _print_tables(result, "First results: without finetuning")
+    output.print("Finetuning comes next. To stop here, press Ctrl+C; to resume, run the same command again.\n")
+
+
+def print_comparison(result: Comparison, json: bool) -> None:
+    """Tables, verdict and reasons for people, or everything as JSON."""
+    import json as json_library
+
+    from lorag.evaluation.report.json_record import result_json
+
+    if json:
+        print_json(json_library.loads(result_json(result)))
+        return
+    _print_tables(result)
+    output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
+    output.print(result.verdict.sentence, markup=False)
+    for reason in result.verdict.reasons:
+        output.print(f"- {reason}", markup=False)
+    output.print(f"\nReport: {Path(result.facts['run folder']) / 'report.html'}", markup=False)

@@ -1,0 +1,126 @@
+"""``lorag index``, and where the index of every command lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lorag.cli.screen import (
+    FAILED,
+    Json,
+    output,
+    print_error,
+    print_json,
+    print_warning,
+    progress_bars,
+    translated_errors,
+)
+from lorag.cli.shared_options import EmbedderName
+from lorag.errors import InputError
+from lorag.settings import DEFAULT_EMBEDDER
+from lorag.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lorag.documents.load import Loaded
+    from lorag.retrieval.backends.location import IndexLocation
+
+DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
+_LISTED = 20
+IndexOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="LORAG_STORE",
+        help="Where the index lies: a folder (default .lorag/index), or postgresql://USER@HOST/DATABASE.",
+    ),
+]
+
+
+def place_of(store: str | None) -> IndexLocation:
+    """The folder or database that ``store`` names, or the workspace's own folder."""
+    return Workspace().index if store is None else store
+
+
+def place_with_index(store: str | None) -> IndexLocation:
+    """``place_of``, where there is an index. Raises ``InputError`` with the command that makes one."""
+    from lorag.retrieval.backends.location import holds_index, location_name
+
+    place = place_of(store)
+    if not holds_index(place):
+        named = "" if store is None else f" --store {location_name(place)}"
+        raise InputError(f"{location_name(place)}: there is no index yet; make one with `lorag index FOLDER{named}`")
+    return place
+
+
+def index(
+    documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the index with a new one.")] = False,
+    allow_removals: Annotated[
+        bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Embed every text again, without the cache of vectors.")
+    ] = False,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    store: IndexOption = None,
+    json: Json = False,
+) -> None:
+    """Bring the index in step with a folder of documents: add, update and remove."""
+    from dataclasses import asdict
+
+    from lorag.retrieval.backends.location import location_name
+    from lorag.settings import CacheSettings
+    from lorag.workflows.index import index as run_index
+
+    place = place_of(store)
+    with translated_errors(), progress_bars() as progress:
+        done = run_index(
+            documents,
+            place,
+            rebuild=rebuild,
+            allow_removals=allow_removals,
+            embedder=embedder,
+            cache=CacheSettings(max_bytes=0) if no_cache else None,
+            chunks=Workspace().chosen().chunks,
+            progress=progress,
+        )
+    report, loaded = done.report, done.loaded
+    if json:
+        refused = [asdict(file) for file in loaded.refused]
+        left_out = {"refused": refused, "passed_over": loaded.passed_over, "notes": loaded.notes}
+        print_json({**asdict(report), "from_cache": done.from_cache, **left_out})
+    else:
+        known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
+        output.print(
+            f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
+            f" {report.chunks} passages in {location_name(place)}{known}"
+        )
+        if report.recall is not None:
+            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
+        _print_left_out(loaded, report.kept)
+    if loaded.refused:
+        raise typer.Exit(FAILED)
+
+
+def _print_left_out(loaded: Loaded, kept: Sequence[str]) -> None:
+    """On the error stream: the files that are not in the index, or not wholly, and why."""
+    for note in loaded.notes:
+        print_warning(note)
+    if other := loaded.passed_over:
+        what = "1 file of another kind was" if len(other) == 1 else f"{len(other)} files of other kinds were"
+        print_warning(f"{what} passed over: {_listed(other)}")
+    if kept:
+        one = "1 document stays in the index as it was when it"
+        what = one if len(kept) == 1 else f"{len(kept)} documents stay in the index as they were when they"
+        print_warning(f"{what} could be read: {_listed(kept)}")
+    for file in loaded.refused:
+        print_error(file.reason)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more (--json names all)" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -82,3 +82,22 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     assert "expected the result of a finished `lorag compare`" in refused.output
     assert not (tmp_path / "marks").exists()
     assert review(tmp_path, "--show").exit_code == 2
+
+
+def test_a_finished_run_is_shown_again_in_short_and_whole(run):
+    def report(*options: str) -> str:
+        done = CliRunner().invoke(app, ["report", str(run), *options])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    short, whole = report(), report("--verbose")
+    assert "knows the facts" in short
+    assert "Verdict: retrieval" in short
+    assert "External knowledge" not in short
+    assert "External knowledge" in whole
+    assert "prompt tokens" in whole
+    assert report("--markdown").startswith("**Verdict: retrieval.**")
+    assert json.loads(report("--json"))["verdict"]["choice"] == "retrieval"
+    assert "<strong>Retrieval</strong>" in (run / "report.html").read_text()
+    missing = CliRunner().invoke(app, ["report", str(run / "marks")])
+    assert (missing.exit_code, "no such file" in missing.output) == (2, True)

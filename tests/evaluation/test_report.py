@@ -1,9 +1,11 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
+from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.report.markdown_text import table
@@ -33,7 +35,26 @@ def test_the_page_holds_the_verdict_and_everything_behind_it(updated):
         assert part in page
     assert "Three documents were cut." in page
     assert "tiny &lt;1B&gt;" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 1
+
+
+def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(updated):
+    table = factor_table(updated)
+    assert table.headings == ("", BASE, FINETUNED, RETRIEVAL, BOTH)
+    rows = {name: cells for name, *cells in table.rows}
+    assert {"knows the facts", "follows changes", "refuses when it should", "answers when it can"} <= set(rows)
+    base, _, retrieval, both = rows["knows the facts"]
+    assert base.startswith(f"{BEHIND} 0 ")
+    assert both.startswith("✓ ")
+    share = updated.at("after")[RETRIEVAL].estimates["correct_answerable"]
+    assert f" {100 * share.mean:.0f} ({100 * share.interval.low:.0f}-" in retrieval
+    assert "minutes of training" not in rows
+    strength = {"share": 0.5, "probed": {"general_loss": 4.2}}
+    recipe = {"before": {"general_loss": 3.7}, "strengths": [strength], "strength": 0.5}
+    recipe |= {"final": {"seconds": 90.0}, "rungs": [{"seconds": 30.0}]}
+    trained = dict((name, cells) for name, *cells in factor_table(replace(updated, tried={"recipe": recipe})).rows)
+    assert trained["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", f"{BEHIND} +0.50 nats"]
+    assert trained["minutes of training"] == ["0", "2.0", "0", "2.0"]
 
 
 def test_the_page_needs_nothing_else(updated):
@@ -47,7 +68,9 @@ def test_every_table_has_headings_and_every_plot_words(updated):
     page = html(updated)
     assert page.count("<table>") == page.count("<caption>") == page.count("<thead>")
     assert page.count("<svg") == page.count("<desc") == page.count('role="img"')
-    assert page.count('<text class="name"') == 10
+    names = [name for name in re.findall(r'<text class="name"[^>]*>([^<]*)<', page) if name]
+    assert names == list(updated.at("after"))
+    assert page.count('class="earlier"') == len(updated.at("before"))
     assert ">base with gold passages</text>" in page
 
 

@@ -37,6 +37,7 @@ def _add(panel: str, command: Callable[..., Any], example: str, name: str | None
 
 _add(_DECIDE, compare_command.compare, "compare --documents docs/ --questions qa.jsonl --out run/")
 _add(_DECIDE, compare_command.demo, "demo --out run/")
+_add(_DECIDE, compare_command.report, "report run/ --verbose")
 _add(_DECIDE, evaluate_command.review, "review run/")
 app.add_typer(data_commands.questions_app, name="questions", rich_help_panel=_DECIDE)
 _add(_RETRIEVE, index_command.index, "index docs/")

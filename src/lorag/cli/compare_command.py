@@ -47,6 +47,7 @@ Style = Annotated[Path | None, typer.Option(help="A JSON file of declared style 
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
 Limit = Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")]
 MaxTokens = Annotated[int, typer.Option(help="Tokens after which an answer is cut.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print every table and every reason.")]
 Seeds = Annotated[int, typer.Option(help="Trainings of the finetune, each with another seed.")]
 Budget = Annotated[
     float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
@@ -111,6 +112,7 @@ def compare(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
@@ -137,7 +139,7 @@ def compare(
             progress=progress,
             show=None if json else _print_first_results,
         )
-    print_comparison(result, json)
+    print_comparison(result, Path(result.facts["run folder"]), json=json, verbose=verbose)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
 
 
@@ -194,6 +196,7 @@ def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:
 def demo(
     out: Out = None,
     model: Model = None,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> None:
     """Run the whole comparison on the bundled documents of an invented company."""
@@ -201,7 +204,7 @@ def demo(
 
     with translated_errors(), progress_bars() as progress:
         result = run_demo(out, model=model, progress=progress, show=None if json else _print_first_results)
-    print_comparison(result, json)
+    print_comparison(result, Path(result.facts["run folder"]), json=json, verbose=verbose)
 
 
 def _print_tables(result: Comparison, title: str | None = None) -> None:
@@ -222,18 +225,47 @@ def _print_first_results(result: Comparison) -> None:
     output.print("Finetuning comes next. To stop here, press Ctrl+C; to resume, run the same command again.\n")
 
 
-def print_comparison(result: Comparison, json: bool) -> None:
-    """Tables, verdict and reasons for people, or everything as JSON."""
+def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: bool) -> None:
+    """The verdict and one table for people, with ``verbose`` all tables and reasons; or everything as JSON."""
     import json as json_library
 
+    from lorag.evaluation.labels import MOMENT_NAMES
+    from lorag.evaluation.report.factor_table import LEGEND, factor_table
     from lorag.evaluation.report.json_record import result_json
 
     if json:
         print_json(json_library.loads(result_json(result)))
         return
-    _print_tables(result)
+    if verbose:
+        _print_tables(result)
+    factors = factor_table(result)
+    heading = MOMENT_NAMES[result.moments[-1]] if len(result.moments) > 1 else None
+    print_table(factors.headings, factors.rows, heading)
+    output.print(f"Percent with intervals. {LEGEND}", style="dim")
     output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
     output.print(result.verdict.sentence, markup=False)
     for reason in result.verdict.reasons:
-        output.print(f"- {reason}", markup=False)
-    output.print(f"\nReport: {Path(result.facts['run folder']) / 'report.html'}", markup=False)
+        if verbose or reason.startswith("Warning: "):
+            output.print(f"- {reason}", markup=False)
+    more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"
+    output.print(f"\nReport: {folder / 'report.html'}{more}", markup=False)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    verbose: Verbose = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the result of a finished run again, and write its report.html."""
+    from lorag.evaluation.report.html_page import write_report
+    from lorag.evaluation.report.json_record import read_result
+    from lorag.evaluation.report.markdown_text import table
+
+    with translated_errors():
+        result = read_result(run / "result.json")
+        write_report(result, run / "report.html")
+    if markdown:
+        output.print(table(result), markup=False, soft_wrap=True)
+    else:
+        print_comparison(result, run, json=json, verbose=verbose)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
-from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, Plot, accuracy_plot
+from lorag.evaluation.report.factor_table import LEGEND, factor_table
+from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, accuracy_plot
 from lorag.evaluation.report.result_tables import (
     Table,
     arms_table,
@@ -32,7 +33,6 @@ class _Section:
     """One moment of the report."""
 
     name: str
-    plot: Plot
     arms: Table
     differences: Table
     split: Table
@@ -71,7 +71,10 @@ def html(comparison: Comparison) -> str:
     return environment.from_string(source).render(
         comparison=comparison,
         verdict=comparison.verdict,
-        sections=[_section(comparison, moment, chosen) for moment in reversed(comparison.moments)],
+        plot=accuracy_plot(comparison, chosen),
+        factors=factor_table(comparison),
+        legend=LEGEND,
+        sections=[_section(comparison, moment) for moment in reversed(comparison.moments)],
         update=update_table(comparison) if comparison.updated else None,
         warnings=terms.pop("Warning", []),
         terms=terms,
@@ -93,10 +96,9 @@ def write_report(comparison: Comparison, path: Path) -> None:
     write_whole(path, html(comparison))
 
 
-def _section(comparison: Comparison, moment: Moment, chosen: str | None) -> _Section:
+def _section(comparison: Comparison, moment: Moment) -> _Section:
     return _Section(
         moment_heading(comparison, moment),
-        accuracy_plot(comparison, moment, chosen if moment == comparison.moments[-1] else None),
         arms_table(comparison, moment),
         differences_table(comparison, moment),
         split_table(comparison, moment),

@@ -1,4 +1,7 @@
-"""Where everything stands in the plot of the arms' accuracy. Only geometry: the template draws it."""
+"""Where everything stands in the plot of the arms' accuracy. Only geometry: the template draws it.
+
+An arm has one line, or two where the documents were updated: before it, and below that after it.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,33 @@ from dataclasses import dataclass
 
 from lorag.evaluation.labels import share
 from lorag.evaluation.results import Comparison
-from lorag.evaluation.row_log import Moment
 from lorag.evaluation.statistics import Estimate
 
 LEFT, RIGHT, WIDTH = 220, 590, 790
 """Where the axis begins and ends, and the width of the drawing."""
-TOP, STEP = 44, 38
-"""Where the first arm stands and the distance to the next."""
+TOP, STEP, PAIR = 44, 38, 20
+"""Where the first line stands, the distance of two arms, and that of two lines of one arm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One arm: a dot at its accuracy, whiskers to the ends of its interval."""
+    """One arm at one moment: a dot at its accuracy, whiskers to the ends of its interval."""
 
     name: str
+    """Empty in the second line of an arm."""
     y: int
     x: float
     low: float
     high: float
     label: str
     chosen: bool
+    earlier: bool
+    """Whether it is from before the update."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One moment's drawing and its description in words."""
+    """The drawing and its description in words."""
 
     marks: tuple[Mark, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -39,16 +44,22 @@ class Plot:
     description: str
 
 
-def accuracy_plot(comparison: Comparison, moment: Moment, chosen: str | None) -> Plot:
-    """The arms at ``moment``, those with gold passages among them."""
-    shown = {name: arm.accuracy for name, arm in comparison.at(moment).items()}
-    bottom = TOP + STEP * (len(shown) - 1) + 24
-    words = [f"{name} {share(estimate)}" for name, estimate in shown.items()]
+def accuracy_plot(comparison: Comparison, chosen: str | None) -> Plot:
+    """The arms of the last moment, those with gold passages among them, with what they were before the update."""
+    moments = comparison.moments
+    marks: list[Mark] = []
+    words: list[str] = []
+    y = TOP
+    for name in comparison.at(moments[-1]):
+        lines = [(moment, comparison.at(moment)[name].accuracy) for moment in moments if name in comparison.at(moment)]
+        for line, (moment, estimate) in enumerate(lines):
+            earlier = moment != moments[-1]
+            marks.append(_mark("" if line else name, y + PAIR * line, estimate, name == chosen, earlier))
+            words.append(f"{name}{' before the update' if earlier else ''} {share(estimate)}")
+        y += STEP + PAIR * (len(lines) - 1)
+    bottom = y - STEP + 24
     return Plot(
-        marks=tuple(
-            _mark(name, TOP + STEP * place, estimate, name == chosen)
-            for place, (name, estimate) in enumerate(shown.items())
-        ),
+        marks=tuple(marks),
         ticks=tuple((_x(percent / 100), f"{percent} %") for percent in range(0, 101, 20)),
         bottom=bottom,
         height=bottom + 26,
@@ -56,9 +67,9 @@ def accuracy_plot(comparison: Comparison, moment: Moment, chosen: str | None) ->
     )
 
 
-def _mark(name: str, y: int, estimate: Estimate, chosen: bool) -> Mark:
+def _mark(name: str, y: int, estimate: Estimate, chosen: bool, earlier: bool) -> Mark:
     low, high = _x(estimate.interval.low), _x(estimate.interval.high)
-    return Mark(name, y, _x(estimate.mean), low, high, share(estimate), chosen)
+    return Mark(name, y, _x(estimate.mean), low, high, share(estimate), chosen, earlier)
 
 
 def _x(value: float) -> float:

@@ -1,0 +1,91 @@
+"""The first table of a report: what one wants of an assistant against the arms, each with a mark and a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lorag.evaluation.report.result_tables import NOTHING, Table
+from lorag.evaluation.results import TRAINED, ArmResult, Comparison, compared
+from lorag.evaluation.statistics import Estimate, Interval
+
+AMONG_THE_BEST, BEHIND = "✓", "✗"
+LEGEND = "✓ the best arm, or one whose interval holds the best value; ✗ behind it."
+"""What the marks mean. It is for looking at; what decides is the test of every pair."""
+_MOST_FORGETTING = 0.3
+"""Nats per token of general text: more is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """A row: an estimate of each arm, of which more is better, or less where ``inverted``."""
+
+    name: str
+    metric: str
+    inverted: bool = False
+
+
+_FACTORS = (
+    _Factor("knows the facts", "correct_answerable"),
+    _Factor("right and supported", "right_and_supported"),
+    _Factor("follows changes", "uptake"),
+    _Factor("keeps the style", "style"),
+    _Factor("refuses when it should", "refusal_recall"),
+    _Factor("answers when it can", "false_refusal", inverted=True),
+)
+
+
+def factor_table(comparison: Comparison) -> Table:
+    """One row a factor that was measured at the last moment, one column an arm; percent, seconds and minutes."""
+    last = comparison.at(comparison.moments[-1])
+    arms = {name: last[name] for name in compared(last)}
+    rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
+    rows += [row for row in (_forgetting(comparison, arms), _training(comparison, arms)) if row is not None]
+    rows.append(("seconds: median, 95 %", *(_latency(arm) for arm in arms.values())))
+    return Table(("", *arms), tuple(rows))
+
+
+def _marked(factor: _Factor, arms: dict[str, ArmResult]) -> tuple[str, ...]:
+    found = {name: _value(factor, arm) for name, arm in arms.items()}
+    best = max(value.mean for value in found.values() if value is not None)
+    return (factor.name, *(NOTHING if each is None else _cell(each, best) for each in found.values()))
+
+
+def _value(factor: _Factor, arm: ArmResult) -> Estimate | None:
+    given = arm.estimates.get(factor.metric)
+    if given is None or not factor.inverted:
+        return given
+    interval = Interval(1 - given.interval.high, 1 - given.interval.low)
+    return Estimate(1 - given.mean, interval, given.n)
+
+
+def _cell(value: Estimate, best: float) -> str:
+    mark = AMONG_THE_BEST if value.interval.high >= best else BEHIND
+    low, high = (f"{100 * end:.0f}" for end in (value.interval.low, value.interval.high))
+    return f"{mark} {100 * value.mean:.0f} ({low}-{high})"
+
+
+def _forgetting(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str, ...] | None:
+    """What general text lost by the training that was taken; None where that was not probed."""
+    recipe = comparison.tried.get("recipe")
+    if not recipe:
+        return None
+    taken = next(each for each in recipe["strengths"] if each["share"] == recipe["strength"])
+    rise = taken["probed"]["general_loss"] - recipe["before"]["general_loss"]
+    changed = f"{AMONG_THE_BEST if rise <= _MOST_FORGETTING else BEHIND} {rise:+.2f} nats"
+    return ("forgets nothing", *(changed if name in TRAINED else AMONG_THE_BEST for name in arms))
+
+
+def _training(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str, ...] | None:
+    """Minutes of all trainings; None where they are not known."""
+    recipe = comparison.tried.get("recipe")
+    if not recipe:
+        return None
+    seconds = recipe["final"]["seconds"] + sum(rung["seconds"] for rung in recipe["rungs"])
+    return ("minutes of training", *(f"{seconds / 60:.1f}" if name in TRAINED else "0" for name in arms))
+
+
+def _latency(arm: ArmResult) -> str:
+    if arm.seconds is None:
+        return NOTHING
+    slow = "" if arm.seconds_p95 is None else f", {arm.seconds_p95:.2f}"
+    return f"{arm.seconds:.2f}{slow}"

@@ -40,5 +40,5 @@ bench-%: $(READY)  ## One claim: make bench-demo.
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fast,ocr,openai,postgres,qlora,serve]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fast,mcp,ocr,openai,postgres,qlora,serve]'
 	touch $@

@@ -29,6 +29,7 @@ COMMANDS = [
     "ask",
     "chat",
     "serve",
+    "mcp",
     "data check",
     "data convert",
     "data synthesize",

@@ -57,6 +57,7 @@ _add(_USE, assistant_commands.ask, 'ask "how long is the warranty?"')
 _add(_USE, assistant_commands.chat, "chat --model qwen2.5-coder-0.5b --history talk.json")
 _add(_USE, serve_command.serve, "serve --model qwen2.5-coder-0.5b --port 8000")
 _add(_USE, serve_command.studio, "studio --port 8000")
+_add(_USE, serve_command.mcp, "mcp --search-only")
 app.add_typer(model_commands.app, name="models", rich_help_panel=_USE)
 
 

@@ -1,4 +1,4 @@
-"""``lorag serve``: the assistant over HTTP; ``lorag studio``: the page in a browser."""
+"""``lorag serve``: the assistant over HTTP; ``lorag studio``: a page in a browser; ``lorag mcp``: as tools of MCP."""
 
 from __future__ import annotations
 
@@ -117,6 +117,46 @@ def studio(
         listening = listen("127.0.0.1", port, None)
         output.print(f"Open http://127.0.0.1:{listening.getsockname()[1]}/ in a browser (Ctrl-C ends)", markup=False)
         run(studio_application(place, assistants), listening)
+
+
+def mcp(
+    search_only: Annotated[
+        bool, typer.Option("--search-only", help="Offer no tool `ask`: no model is loaded, the client's own answers.")
+    ] = False,
+    model: Model = None,
+    adapter: AdapterFolder = None,
+    sides: Search = None,
+    rerank: Rerank = None,
+    min_cosine: MinCosine = None,
+    where: Where = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
+    blocked: Blocked = None,
+    prompt: PromptFile = None,
+    engine: EngineName = "auto",
+    store: IndexOption = None,
+) -> None:
+    """Offer the tools `search` and `ask` over the index to the MCP client that starts this command."""
+    with translated_errors():
+        require("mcp", "mcp", "`lorag mcp`")
+    from lorag import build
+    from lorag.retrieval.filters import read_pairs
+    from lorag.serving.mcp_tools import mcp_server, run_stdio
+
+    with translated_errors(), progress_bars() as progress:
+        asked = {"--model": model, "--adapter": adapter, "--blocked": blocked, "--prompt": prompt}
+        if search_only and (named := [name for name, value in asked.items() if value is not None]):
+            raise InputError(f"--search-only asks no model, but {', '.join(named)} was given; leave one of them out")
+        place, chosen = place_with_index(store), Workspace().chosen()
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        if search_only:
+            known = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
+            server = mcp_server(known.only(read_pairs(where)) if where else known)
+        else:
+            bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
+            assert bot.retriever is not None
+            server = mcp_server(bot.retriever, bot)
+    with translated_errors():
+        run_stdio(server)
 
 
 def _knowledge(bot: ChatBot) -> Knowledge:

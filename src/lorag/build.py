@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache as remembering
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +14,7 @@ from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import FetchError, InputError, ModelError
 from lorag.files import fingerprint
-from lorag.interfaces import Embedder, LanguageModel, Progress, no_progress
+from lorag.interfaces import Embedder, LanguageModel, Progress, Retriever, no_progress
 from lorag.llm.engines.base_model import NumberFormat, Weights, asked_format, fits
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
@@ -94,8 +96,7 @@ def answering_model(
     file without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers'
     to keep.
     """
-    if engine not in get_args(Engine):
-        raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
+    _require_engine(engine)
     remote = name is not None and is_remote(name)
     if engine == "llama.cpp" and not remote:
         return _llamacpp_model(name, adapter, progress)
@@ -107,6 +108,11 @@ def answering_model(
             warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
     model = language_model(name, adapter, progress, number_format=number_format)
     return model.merged() if isinstance(model, TransformersModel) and model.is_mergeable else model
+
+
+def _require_engine(engine: str) -> None:
+    if engine not in get_args(Engine):
+        raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
 
 
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
@@ -349,23 +355,87 @@ def chatbot(
     examples that it is to show.
     """
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
+    _require_examples(prompt, settings)
+    known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
+    retriever = _only(known, where)
+    llm = answering_model(model, adapter, engine, progress, number_format)
+    cache = None
+    if settings.cache_similarity is not None:
+        index_state = known.state if known is not None else str
+        cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
+    prompt = prompt or KeptPrompt(_usual_prompt(settings, model, adapter))
+    return _over(llm, retriever, prompt, settings, retrieval, cache)
+
+
+def chatbots(
+    model: str | None,
+    adapters: Mapping[str, Path],
+    known: Knowledge | None = None,
+    settings: ChatSettings | None = None,
+    retrieval: RetrievalSettings | None = None,
+    engine: Engine = "auto",
+    progress: Progress = no_progress,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    prompt: KeptPrompt | None = None,
+    tuned: KeptPrompt | None = None,
+) -> dict[str, ChatBot]:
+    """Chatbots over one base: ``base``, and each of ``adapters`` by its name.
+
+    Each stands there once more, as ``NAME+documents``, where it searches what is ``known``. Without a ``model`` the
+    base is that of the first adapter. All are asked under ``prompt``; without one each as ``chatbot`` has it, the base
+    with documents under the one that was ``tuned`` for it.
+
+    The weights of the base are loaded once, by transformers; the engine ``llama.cpp``, and what has weights of its own
+    (trained by ``full`` or ``qlora``), takes a copy for each.
+    """
+    _require_engine(engine)
+    settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
+    _require_examples(prompt, settings)
+    retriever = _only(known, where)
+    bases = [read_adapter(path).base for path in adapters.values()]
+    model = model_name(model or next(iter(bases), None), progress)
+    open_model: Callable[[Path | None], LanguageModel] = (
+        partial(answering_model, model, engine=engine, progress=progress)
+        if engine == "llama.cpp"
+        else partial(language_model, model, progress=progress, load=remembering(load))
+    )
+    bots = {}
+    for name, path in {"base": None, **adapters}.items():
+        llm, usual = open_model(path), KeptPrompt(_usual_prompt(settings, model, path))
+        bots[name] = _over(llm, None, prompt or usual, settings, retrieval)
+        if retriever is not None:
+            usual = tuned if tuned is not None and path is None else usual
+            bots[f"{name}+documents"] = _over(llm, retriever, prompt or usual, settings, retrieval)
+    return bots
+
+
+def _require_examples(prompt: KeptPrompt | None, settings: ChatSettings) -> None:
     if (prompt or KeptPrompt(settings.prompt)).lacks_examples:
         raise InputError(
             "the prompt is to show worked examples and holds none; add them to it as 'examples', or take the file of a"
             " comparison, which holds them"
         )
-    known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
-    if where and known is None:
+
+
+def _only(known: Knowledge | None, where: Mapping[str, str | Sequence[str]] | None) -> Retriever | None:
+    """What searches the documents that ``where`` means; ``InputError`` where there are none to choose from."""
+    if not where:
+        return known
+    if known is None:
         raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
-    retriever = known.only(where) if known is not None and where else known
-    llm = answering_model(model, adapter, engine, progress, number_format)
-    prompt = prompt or KeptPrompt(_usual_prompt(settings, model, adapter))
-    cache = None
-    if settings.cache_similarity is not None:
-        index_state = known.state if known is not None else str
-        cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
+    return known.only(where)
+
+
+def _over(
+    model: LanguageModel,
+    retriever: Retriever | None,
+    prompt: KeptPrompt,
+    settings: ChatSettings,
+    retrieval: RetrievalSettings,
+    cache: AnswerCache | None = None,
+) -> ChatBot:
     return ChatBot(
-        llm,
+        model,
         retriever,
         prompt.applied(settings),
         retrieval.k,

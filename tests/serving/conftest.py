@@ -81,6 +81,6 @@ def serve() -> Iterator[Callable[[Service], Running]]:
             ending.callback(stop)
             while not running.started:
                 time.sleep(0.01)
-            return Running(listening.getsockname()[1], service.bot.model.name)
+            return Running(listening.getsockname()[1], next(iter(service.bots)))
 
         yield start

@@ -7,7 +7,7 @@ from lorag.chat.bot import ChatBot
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.admission import require_origins
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 from lorag.serving.server import listen
 
 APP = "https://app.example"
@@ -15,12 +15,12 @@ APP = "https://app.example"
 
 @pytest.fixture(scope="module")
 def small(serve):
-    return serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes."))))
+    return serve(Service(by_name(ChatBot(ScriptedModel(lambda prompt: "Yes.")))))
 
 
 @pytest.fixture(scope="module")
 def locked(serve):
-    return serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes.")), key="a secret", origins=(APP,)))
+    return serve(Service(by_name(ChatBot(ScriptedModel(lambda prompt: "Yes."))), key="a secret", origins=(APP,)))
 
 
 def test_only_the_key_opens(locked):

@@ -12,7 +12,7 @@ from lorag.errors import EndpointError, ModelError
 from lorag.llm.engines.openai import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 from lorag.settings import ChatSettings, ChunkSettings, RetrievalSettings, ServeSettings
 from lorag.types import Completion, Document, Message, Sampling
 
@@ -27,7 +27,7 @@ def scripted():
 
 @pytest.fixture(scope="module")
 def small(serve, scripted):
-    return serve(Service(ChatBot(scripted), settings=ServeSettings(max_request_bytes=5000)))
+    return serve(Service(by_name(ChatBot(scripted)), settings=ServeSettings(max_request_bytes=5000)))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def shop(serve, smollm, embedder, tmp_path_factory):
     knowledge = Knowledge.open(folder, embedder, ChunkSettings(), RetrievalSettings())
     texts = {"warranty.md": "The warranty lasts 28 months.", "office.md": "The office is in Halifax."}
     knowledge.sync([Document(name, text, name) for name, text in texts.items()])
-    return serve(Service(ChatBot(smollm, knowledge, ChatSettings(sampling=Sampling(max_tokens=12)))))
+    return serve(Service(by_name(ChatBot(smollm, knowledge, ChatSettings(sampling=Sampling(max_tokens=12))))))
 
 
 def client(running, key="any"):
@@ -220,7 +220,7 @@ class Endless(ScriptedModel):
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_the_engine(serve, stream):
     model = Endless()
-    running = serve(Service(ChatBot(model)))
+    running = serve(Service(by_name(ChatBot(model))))
     connection = HTTPConnection("127.0.0.1", running.port, timeout=30)
     body = {"model": "endless", "messages": [{"role": "user", "content": "Go"}], "stream": stream}
     connection.request("POST", "/v1/chat/completions", json.dumps(body), JSON)
@@ -244,7 +244,7 @@ class Failing(ScriptedModel):
 
 
 def test_a_failure_is_told_without_what_is_inside_and_ends_a_stream_without_its_mark(serve, caplog):
-    running = serve(Service(ChatBot(Failing(lambda prompt: "", "failing"))))
+    running = serve(Service(by_name(ChatBot(Failing(lambda prompt: "", "failing")))))
     status, body = running.ask()
     assert (status, body["error"]["type"], "place" in body["error"]["message"]) == (500, "server_error", False)
     connection = HTTPConnection("127.0.0.1", running.port, timeout=30)

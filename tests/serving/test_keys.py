@@ -11,7 +11,7 @@ from lorag.errors import DataError, InputError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.keys import Access, read_keys
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 from lorag.serving.uploads import Uploads
 from lorag.settings import ChatSettings, ChunkSettings, PromptSettings, RetrievalSettings
 from lorag.types import Chunk, Document, Hit
@@ -44,10 +44,10 @@ def service(serve, embedder, tmp_path_factory):
         cache=AnswerCache(embedder, 0.9, knowledge.state),
         examples=(shown,),
     )
-    running = serve(Service(bot, uploads=Uploads(folder, knowledge), keys=KEYS))
+    running = serve(Service(by_name(bot), uploads=Uploads(folder, knowledge), keys=KEYS))
     knowledge.remove(["plans.md"])
     with pytest.raises(InputError, match="the key of nobody: no document has a department like 'interns'"):
-        Service(bot, keys=KEYS)
+        Service(by_name(bot), keys=KEYS)
     return running, model
 
 
@@ -151,8 +151,8 @@ def test_a_file_of_keys_that_opens_too_much_or_nothing_is_refused_without_showin
 def test_keys_with_a_filter_need_an_index_that_is_searched_whole(embedder, tmp_path):
     bot = ChatBot(ScriptedModel(lambda prompt: "Yes."))
     with pytest.raises(InputError, match="an index that is searched whole"):
-        Service(bot, keys=KEYS)
-    assert Service(bot, keys={ADMIN: Access("admin")}).keys
+        Service(by_name(bot), keys=KEYS)
+    assert Service(by_name(bot), keys={ADMIN: Access("admin")}).keys
 
 
 def test_the_command_takes_a_file_of_keys_or_one_key(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from lorag.chat.bot import ChatBot
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 
 ROUNDS = 100
 FIELDS = [
@@ -50,7 +50,7 @@ ODD = [
 
 @pytest.fixture(scope="module")
 def running(serve):
-    return serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes.", context_tokens=4000))))
+    return serve(Service(by_name(ChatBot(ScriptedModel(lambda prompt: "Yes.", context_tokens=4000)))))
 
 
 def usual():

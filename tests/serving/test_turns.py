@@ -9,7 +9,7 @@ import pytest
 from lorag.chat.bot import ChatBot
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 from lorag.settings import ServeSettings
 
 
@@ -45,7 +45,7 @@ def wait_for(holds):
 
 def test_some_are_answered_at_once_some_wait_and_others_are_told_to_come_again(serve):
     model = Gated()
-    running = serve(Service(ChatBot(model), settings=ServeSettings(max_answers=2, max_waiting=3)))
+    running = serve(Service(by_name(ChatBot(model)), settings=ServeSettings(max_answers=2, max_waiting=3)))
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(running.ask) for _ in range(8)]
         wait_for(lambda: sum(each.done() for each in asked) == 3)
@@ -62,7 +62,7 @@ def test_some_are_answered_at_once_some_wait_and_others_are_told_to_come_again(s
 def test_an_answer_that_takes_too_long_is_given_up_whole_and_as_a_stream(serve, pieces):
     model = Gated(pieces)
     settings = ServeSettings(max_answers=1, max_waiting=0, max_seconds=0.3)
-    running = serve(Service(ChatBot(model), settings=settings))
+    running = serve(Service(by_name(ChatBot(model)), settings=settings))
     status, body = running.ask()
     assert (status, body["error"]["code"]) == (504, "timeout")
     assert running.ask()[0] == 429  # the thread is still at its piece, and so its place is taken
@@ -76,7 +76,9 @@ def test_an_answer_that_takes_too_long_is_given_up_whole_and_as_a_stream(serve, 
 
 def test_who_waits_too_long_is_given_up(serve):
     model = Gated()
-    running = serve(Service(ChatBot(model), settings=ServeSettings(max_answers=1, max_waiting=1, max_seconds=0.3)))
+    running = serve(
+        Service(by_name(ChatBot(model)), settings=ServeSettings(max_answers=1, max_waiting=1, max_seconds=0.3))
+    )
     with ThreadPoolExecutor(2) as pool:
         assert [status for status, _ in pool.map(lambda _: running.ask(), range(2))] == [504, 504]
     model.gate.set()

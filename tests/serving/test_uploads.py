@@ -6,7 +6,7 @@ from lorag.chat.bot import ChatBot
 from lorag.documents.load import load_documents
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.routes import Service
+from lorag.serving.routes import Service, by_name
 from lorag.serving.uploads import Uploads
 from lorag.settings import ChunkSettings, RetrievalSettings, ServeSettings
 
@@ -29,7 +29,9 @@ def knowledge(folder, embedder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def running(serve, folder, knowledge):
     bot = ChatBot(ScriptedModel(lambda prompt: "So it is."), knowledge)
-    return serve(Service(bot, uploads=Uploads(folder, knowledge), settings=ServeSettings(max_upload_bytes=5000)))
+    return serve(
+        Service(by_name(bot), uploads=Uploads(folder, knowledge), settings=ServeSettings(max_upload_bytes=5000))
+    )
 
 
 def sources(running, question="How long is the warranty?"):
@@ -86,6 +88,6 @@ def test_a_file_that_cannot_be_read_is_not_kept(running, folder, knowledge):
 
 
 def test_a_server_without_a_folder_for_uploads_takes_none(serve):
-    running = serve(Service(ChatBot(ScriptedModel(lambda prompt: "Yes."))))
+    running = serve(Service(by_name(ChatBot(ScriptedModel(lambda prompt: "Yes.")))))
     assert running.send("PUT", "/v1/documents/a.md", b"# A")[0] == 403
     assert running.send("DELETE", "/v1/documents/a.md")[0] == 403

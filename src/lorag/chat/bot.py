@@ -93,7 +93,7 @@ class ChatBot:
         settings = replace(self.settings, sampling=sampling)
         return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated, examples=self.examples)
 
-    def searching(self, retriever: Retriever) -> ChatBot:
+    def searching(self, retriever: Retriever | None) -> ChatBot:
         """The same chatbot over other sources; without a cache and worked examples, which hold what these may not."""
         return ChatBot(self.model, retriever, self.settings, self.k, gated=self.gated)
 

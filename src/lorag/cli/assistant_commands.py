@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,7 @@ from lorag.cli.screen import (
     translated_errors,
 )
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.errors import InputError
 from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
 
@@ -44,6 +46,14 @@ Model = Annotated[
     ),
 ]
 AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
+Offers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--offer",
+        metavar="NAME=FOLDER",
+        help="Serve this adapter as NAME beside `base`, and each as NAME+documents too; may be repeated.",
+    ),
+]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
 EngineName = Annotated[
     str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where it answers alike.")
@@ -59,6 +69,8 @@ PromptFile = Annotated[
         help='A JSON file of a prompt: RUN/prompts/retrieval.json of a run, or such as {"question_first": true}.',
     ),
 ]
+
+_PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 
 def search(
@@ -222,6 +234,57 @@ def chatbot(
         chosen = "chosen by `lorag tune`" if prompt else "the one it was trained under"
         print_note(f"Prompt: {used} ({f'from {prompt_file}' if prompt_file else chosen})")
     return bot
+
+
+def chatbots(
+    model: str | None,
+    offers: Sequence[str],
+    engine: str,
+    place: IndexLocation | None,
+    retrieval: RetrievalSettings,
+    where: Sequence[str] | None,
+    embedder: str,
+    blocked: Path | None,
+    prompt_file: Path | None,
+    progress: Progress,
+) -> dict[str, ChatBot]:
+    """The base of this workspace and the adapters that ``offers`` name, as ``build.chatbots`` has them."""
+    from lorag import build
+    from lorag.chat.guards import read_words
+    from lorag.chat.kept_prompt import read_prompt
+    from lorag.retrieval.filters import read_pairs
+    from lorag.settings import ChatSettings
+    from lorag.training.adapter import read_adapter
+
+    adapters = _offered(offers)
+    base = model or next(read_adapter(path).base for path in adapters.values())
+    prompt = read_prompt(prompt_file) if prompt_file is not None else None
+    chunks = Workspace().chosen().chunks
+    return build.chatbots(
+        base,
+        adapters,
+        build.knowledge(place, embedder, chunks, retrieval, progress) if place is not None else None,
+        ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
+        retrieval,
+        engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
+        where=read_pairs(where or ()),
+        prompt=prompt,
+        tuned=_tuned(base, progress) if place is not None else None,
+        progress=progress,
+    )
+
+
+def _offered(offers: Sequence[str]) -> dict[str, Path]:
+    """The folders of adapters by the names in ``NAME=FOLDER``. Raises ``InputError`` for a name that is none."""
+    folders: dict[str, Path] = {}
+    for offer in offers:
+        name, sign, folder = offer.partition("=")
+        if not sign or not folder or not _PLAIN_NAME.fullmatch(name):
+            raise InputError(f"{offer!r} offers no adapter; expected NAME=FOLDER, the name of letters, digits and .-_")
+        if name in folders or name == "base":
+            raise InputError(f"two models would be called {name!r}; give each adapter a name of its own, not 'base'")
+        folders[name] = Path(folder)
+    return folders
 
 
 def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:

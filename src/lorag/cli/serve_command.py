@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_commands import AdapterFolder, Blocked, EngineName, Model, NoSources, PromptFile, chatbot
+from lorag.cli.assistant_commands import (
+    AdapterFolder,
+    Blocked,
+    EngineName,
+    Model,
+    NoSources,
+    Offers,
+    PromptFile,
+    chatbot,
+    chatbots,
+)
 from lorag.cli.index_command import IndexOption, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
@@ -16,9 +26,12 @@ from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lorag.chat.bot import ChatBot
     from lorag.retrieval.knowledge import Knowledge
     from lorag.serving.keys import Access
+    from lorag.serving.uploads import Uploads
 
 
 def serve(
@@ -41,6 +54,7 @@ def serve(
     max_seconds: Annotated[
         float, typer.Option(help="The longest time for one answer, its wait included.")
     ] = ServeSettings().max_seconds,
+    offer: Offers = None,
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
@@ -59,11 +73,12 @@ def serve(
         for package in ("fastapi", "uvicorn"):
             require(package, "serve", "`lorag serve`")
     from lorag.serving.admission import require_origins
-    from lorag.serving.routes import Service, application
+    from lorag.serving.routes import Service, application, by_name
     from lorag.serving.server import listen, run
-    from lorag.serving.uploads import Uploads
 
     with translated_errors(), progress_bars() as progress:
+        if offer and adapter is not None:
+            raise InputError("--adapter is served alone and --offer beside the base; give one of them")
         opens = _opened_by(keys, key)
         origins, any_key = tuple(allow_origin or ()), key if key is not None else next(iter(opens), None)
         require_origins(origins, any_key)
@@ -71,12 +86,15 @@ def serve(
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
-        into = Uploads(uploads, _knowledge(bot)) if uploads is not None else None
-        service = Service(bot, key, into, settings, origins, keys=opens)
+        how = (engine, place, retrieval, where, embedder, blocked, prompt, progress)
+        bots = chatbots(model, offer, *how) if offer else by_name(chatbot(model, adapter, *how))
+        known = _knowledge(bots.values())
+        into = _uploads(uploads, known) if uploads is not None else None
+        service = Service(bots, key, into, settings, origins, opens, known.embedder if known is not None else None)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/v1"
-    output.print(f"{bot.model.name} answers at {address} (Ctrl-C ends)", markup=False)
+    answer = "answers" if len(bots) == 1 else "answer"
+    output.print(f"{', '.join(bots)} {answer} at {address} (Ctrl-C ends)", markup=False)
     with translated_errors():
         run(application(service), listening)
 
@@ -159,11 +177,17 @@ def mcp(
         run_stdio(server)
 
 
-def _knowledge(bot: ChatBot) -> Knowledge:
-    """The index that ``bot`` searches. Raises ``InputError`` where it searches none."""
+def _uploads(folder: Path, known: Knowledge | None) -> Uploads:
+    from lorag.serving.uploads import Uploads
+
+    if known is None:
+        raise InputError("--uploads are for an index, but no index is searched; leave one of the options out")
+    return Uploads(folder, known)
+
+
+def _knowledge(bots: Iterable[ChatBot]) -> Knowledge | None:
+    """The index that one of ``bots`` searches; None where none does."""
     from lorag.retrieval.knowledge import Knowledge, Selection
 
-    known = bot.retriever.knowledge if isinstance(bot.retriever, Selection) else bot.retriever
-    if not isinstance(known, Knowledge):
-        raise InputError("--uploads are for an index, but no index is searched; leave one of the options out")
-    return known
+    searched = (bot.retriever.knowledge if isinstance(bot.retriever, Selection) else bot.retriever for bot in bots)
+    return next((known for known in searched if isinstance(known, Knowledge)), None)

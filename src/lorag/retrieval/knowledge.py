@@ -75,7 +75,7 @@ class Knowledge:
     ) -> None:
         """Puts parts together that belong together; ``open`` makes sure that they do."""
         self.name = str(index)
-        self._index, self._store, self._manifest, self._embedder = index, index.store, index.manifest, embedder
+        self._index, self._store, self._manifest, self.embedder = index, index.store, index.manifest, embedder
         self._chunk_settings, self._settings = chunks, retrieval
         self._ranker = Ranker(retrieval, embedder, reranker)
 
@@ -170,7 +170,7 @@ class Knowledge:
         meant = read_where(where or {})
         hits: list[list[Hit]] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
-            vectors = self._embedder.embed(texts, "query") if self._ranker.needs_vectors else None
+            vectors = self.embedder.embed(texts, "query") if self._ranker.needs_vectors else None
             depth = max(self._settings.candidates, k)
             found = self._search(texts, vectors, self._settings.dense_weight < 1, depth, meant)
             hits += [
@@ -188,7 +188,7 @@ class Knowledge:
         """What dense and lexical search find for each query, before anything is fused or left out."""
         found: list[SearchResults] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
-            found += self._search(texts, self._embedder.embed(texts, "query"), True, self._settings.candidates, {})
+            found += self._search(texts, self.embedder.embed(texts, "query"), True, self._settings.candidates, {})
         return found
 
     def chunks(self) -> list[Chunk]:
@@ -280,7 +280,7 @@ class Knowledge:
 
     def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
         """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
-        settings, embedder = self._chunk_settings, self._embedder
+        settings, embedder = self._chunk_settings, self.embedder
         cut = [passages(document, settings, embedder.count_tokens, embedder.max_tokens) for document in documents]
         found_by = [[(chunk, text) for chunk, texts in found for text in texts] for found in cut]
         new = [rows for rows in found_by if rows and _key(rows[0][0]) not in stored]

@@ -10,11 +10,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
+import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
@@ -24,20 +26,28 @@ from starlette.requests import ClientDisconnect
 
 from lorag.chat.bot import ChatBot, Reply
 from lorag.errors import InputError, LoragError, ModelError
+from lorag.interfaces import Embedder
 from lorag.serving.admission import require_admitted, require_json
-from lorag.serving.chat_request import Asked, not_served, read_asked
-from lorag.serving.chat_response import Completing, event
 from lorag.serving.http_errors import HttpError, envelope
 from lorag.serving.keys import THIS_MACHINE, Access, Permitted, permitted
-from lorag.serving.turns import Turns
+from lorag.serving.prometheus import CONTENT_TYPE, Counted, Measures
+from lorag.serving.protocol.chat_request import Asked, not_served, read_asked
+from lorag.serving.protocol.chat_response import Completing, event
+from lorag.serving.protocol.embeddings import read_embedding
+from lorag.serving.turns import Turn, Turns
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
+from lorag.types import Answer
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("lorag.serving")
 _SECONDS_TO_SEND = 60
 """Longest time that a client has to send its request."""
 _GONE = 499
 """The status of a request whose client went away: nobody reads it."""
+_TEXTS_AT_ONCE = 16
+"""Texts embedded in one piece of work, while which no question is searched for."""
 _FAILED = "the answer failed; see the server's log"
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "5"}}
 
@@ -48,23 +58,28 @@ async def ending() -> AsyncGenerator[AsyncExitStack]:
         yield after
 
 
+def by_name(*bots: ChatBot) -> dict[str, ChatBot]:
+    """Chatbots under the names of their models."""
+    return {bot.model.name: bot for bot in bots}
+
+
 @dataclass(slots=True)
 class Service:
-    """A chatbot, the ``key`` that opens everything but ``/health``, and the ``uploads`` that change its index.
+    """Chatbots by the names that clients choose them by, and the ``embedder`` of their index.
 
-    ``origins`` are the sites whose pages may ask here, such as ``https://app.example``, with the key. ``keys`` open
-    some documents each, or all.
+    The ``key`` opens everything but ``/health``; ``keys`` open some documents each, or all. The ``uploads`` change the
+    index. ``origins`` are the sites whose pages may ask here, such as ``https://app.example``, with a key.
     """
 
-    bot: ChatBot
+    bots: Mapping[str, ChatBot]
     key: str | None = None
     uploads: Uploads | None = None
     settings: ServeSettings = field(default_factory=ServeSettings)
     origins: tuple[str, ...] = ()
-    name: str = ""
-    """What clients call the model; its own name unless another is given."""
     keys: Mapping[str, Access] = field(default_factory=dict)
+    embedder: Embedder | None = None
     started: int = field(default_factory=lambda: int(time.time()))
+    measures: Measures = field(default_factory=Measures)
     _turns: Turns = field(init=False)
     _accesses: Mapping[str, Access] = field(init=False)
     _permitted: Mapping[str, Permitted] = field(init=False)
@@ -73,10 +88,9 @@ class Service:
 
     def __post_init__(self) -> None:
         """Makes the places for answers. Raises ``InputError`` for keys with a filter where no index is searched."""
-        self.name = self.name or self.bot.model.name
         self._turns = Turns(self.settings)
         self._accesses = {**self.keys, **({self.key: Access("key")} if self.key is not None else {})}
-        self._permitted = permitted(self.bot.retriever, self.keys)
+        self._permitted = permitted(next(filter(None, (bot.retriever for bot in self.bots.values())), None), self.keys)
 
     async def admit(self, request: Request) -> None:
         """Refuses whoever is not let in; notes what the others may see."""
@@ -87,34 +101,54 @@ class Service:
         """Whether the server runs."""
         return {"status": "ok"}
 
+    async def metrics(self, request: Request) -> Response:
+        """What was done so far, for Prometheus."""
+        if request.state.access.where is not None:
+            raise HttpError(403, "this key opens some documents, and not what others asked")
+        return Response(self.measures.text(self._turns.gauges()), media_type=CONTENT_TYPE)
+
     async def models(self) -> dict[str, Any]:
-        """The one model that is served, as a list."""
-        return {"object": "list", "data": [await self.model(self.name)]}
+        """The models that are served, the embedder among them."""
+        return {"object": "list", "data": [await self.model(name) for name in self._names()]}
 
     async def model(self, name: str) -> dict[str, Any]:
-        """The model that is served, where it is asked for by its name."""
-        if name != self.name:
-            raise not_served(name, self.name)
+        """The model of that name."""
+        if name not in self._names():
+            raise not_served(name, self._names())
         return {"id": name, "object": "model", "created": self.started, "owned_by": "lorag"}
 
     async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
-        """The answer to a conversation, whole or as a stream."""
+        """The answers to a conversation, whole or as a stream."""
         require_json(request.headers)
         body = await read_body(request, self.settings.max_request_bytes)
-        asked = await run_in_threadpool(read_asked, body, self.name, self.bot.settings.sampling)
-        turn = await self._turns.take()
-        ending.callback(turn.end)
-        reply = await turn.do(lambda: self._reply(asked, request.state.access))
-        answering = Completing(self.name)
+        usual = {name: bot.settings.sampling for name, bot in self.bots.items()}
+        asked = await run_in_threadpool(read_asked, body, usual)
+        turn = await self._turn(asked.model, ending)
+        replies = await turn.do(partial(self._prepared, partial(self._replies, asked, request.state.access)))
+        answering = Completing(asked.model)
         headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
-            events = _events(turn.pieces(reply), reply, answering, asked.include_usage)
+            events = self._events(turn, replies, answering, asked.include_usage)
             return StreamingResponse(events, 200, {"Cache-Control": "no-cache"} | headers, "text/event-stream")
-        async for _ in turn.pieces(reply):
-            if await request.is_disconnected():
-                return Response(status_code=_GONE)
-        assert reply.answer is not None
-        return JSONResponse(answering.whole(reply.answer), 200, headers)
+        for reply in replies:
+            async for _ in turn.pieces(reply):
+                if await request.is_disconnected():
+                    return Response(status_code=_GONE)
+        return JSONResponse(answering.whole(self._answers(asked.model, replies)), 200, headers)
+
+    async def embed(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
+        """The vectors of texts, by the embedder of the index."""
+        require_json(request.headers)
+        if self.embedder is None:
+            raise HttpError(404, "no index is served, and so no embedder; start without --no-sources")
+        embedder, body = self.embedder, await read_body(request, self.settings.max_request_bytes)
+        asked = await run_in_threadpool(self._prepared, partial(read_embedding, body, embedder))
+        turn = await self._turn(embedder.name, ending)
+        parts = [asked.texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(asked.texts), _TEXTS_AT_ONCE)]
+        works = [partial(embedder.embed, part, asked.kind) for part in parts]
+        vectors = [await turn.do(partial(self._prepared, work)) for work in works]
+        self.measures.tokens(embedder.name, "prompt", asked.tokens)
+        return JSONResponse(asked.answered(embedder.name, np.concatenate(vectors)))
 
     async def put(self, name: str, request: Request) -> JSONResponse:
         """Stores an uploaded document."""
@@ -128,15 +162,59 @@ class Service:
         """Removes an uploaded document."""
         return await run_in_threadpool(self._uploads(request.state.access).delete, name)
 
-    def _reply(self, asked: Asked, access: Access) -> Reply:
-        bot = self.bot.drawing(asked.sampling)
+    async def _turn(self, model: str, ending: AsyncExitStack) -> Turn:
+        """A place for an answer of ``model``, which is free again with the ``ending`` of the request."""
+        start = time.perf_counter()
+        turn = await self._turns.take()
+        ending.callback(turn.end)
+        self.measures.waited(model, time.perf_counter() - start)
+        return turn
+
+    def _replies(self, asked: Asked, access: Access) -> list[Reply]:
+        """As many replies as are wanted, none of them begun."""
+        bot = self.bots[asked.model]
         if access.where is not None:
-            bot = bot.searching(self._permitted[access.name])
+            bot = bot.searching(self._permitted[access.name] if bot.retriever is not None else None)
+        bots = [bot.drawing(sampling) for sampling in asked.samplings]
+        try:
+            return [bot.reply(asked.question, asked.history, asked.instruction) for bot in bots]
+        except ModelError as error:  # its chat template does not take these turns
+            raise HttpError(400, str(error), "messages") from error
+
+    def _answers(self, model: str, replies: Sequence[Reply]) -> list[Answer]:
+        """What became of replies that came to their end."""
+        answers = [reply.answer for reply in replies if reply.answer is not None]
+        for answer in answers:
+            self.measures.answer(model, answer)
+        return answers
+
+    async def _events(
+        self, turn: Turn, replies: Sequence[Reply], answering: Completing, include_usage: bool
+    ) -> AsyncGenerator[str]:
+        """The events of a stream; one that fails ends with an error, and without the mark of the end."""
+        try:
+            for number, reply in enumerate(replies):
+                yield answering.chunk(number, {"role": "assistant", "content": ""})
+                async for piece in turn.pieces(reply):
+                    yield answering.chunk(number, {"content": piece})
+                assert reply.answer is not None
+                yield answering.ended(number, reply.answer)
+            yield answering.last(self._answers(answering.model, replies), include_usage)
+        except HttpError as error:
+            yield event(envelope(error.status, error.message, error.param, error.code))
+        except InputError as error:
+            yield event(envelope(400, str(error)))
+        except Exception:  # noqa: BLE001 - the status was sent, so no handler can answer any more
+            _LOG.exception("a stream failed")
+            yield event(envelope(500, _FAILED))
+
+    def _prepared(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, while no other thread uses a tokenizer."""
         with self._preparing:
-            try:
-                return bot.reply(asked.question, asked.history, asked.instruction)
-            except ModelError as error:  # its chat template does not take these turns
-                raise HttpError(400, str(error), "messages") from error
+            return work()
+
+    def _names(self) -> list[str]:
+        return [*self.bots, *([self.embedder.name] if self.embedder is not None else [])]
 
     def _uploads(self, access: Access) -> Uploads:
         if access.where is not None:
@@ -153,10 +231,13 @@ def application(service: Service) -> FastAPI:
     v1.add_api_route("/models", service.models, response_model=None)
     v1.add_api_route("/models/{name:path}", service.model, response_model=None)
     v1.add_api_route("/chat/completions", service.complete, methods=["POST"], response_model=None)
+    v1.add_api_route("/embeddings", service.embed, methods=["POST"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.put, methods=["PUT"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.delete, methods=["DELETE"], response_model=None)
     app.add_api_route("/health", service.health, response_model=None)
+    app.add_api_route("/metrics", service.metrics, dependencies=[Depends(service.admit)], response_model=None)
     app.include_router(v1)
+    app.add_middleware(Counted, measures=service.measures)
     answer_failures(app)
     if service.origins:
         app.add_middleware(CORSMiddleware, allow_origins=service.origins, allow_methods=["*"], allow_headers=["*"])
@@ -185,25 +266,6 @@ async def _failed(request: Request, error: Exception) -> Response:
                 _LOG.error("%s %s failed: %s", request.method, request.scope["route"].path, error)
             status, body = 500, envelope(500, _FAILED)
     return JSONResponse(body, status, _HEADERS.get(status))
-
-
-async def _events(
-    pieces: AsyncGenerator[str], reply: Reply, answering: Completing, include_usage: bool
-) -> AsyncGenerator[str]:
-    """The events of a stream; one that fails ends with an error, and without the mark of the end."""
-    yield answering.chunk({"role": "assistant", "content": ""})
-    try:
-        async for piece in pieces:
-            yield answering.chunk({"content": piece})
-        assert reply.answer is not None
-        yield answering.last(reply.answer, include_usage)
-    except HttpError as error:
-        yield event(envelope(error.status, error.message, error.param, error.code))
-    except InputError as error:
-        yield event(envelope(400, str(error)))
-    except Exception:  # noqa: BLE001 - the status was sent, so no handler can answer any more
-        _LOG.exception("a stream failed")
-        yield event(envelope(500, _FAILED))
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from contextlib import suppress
 
@@ -11,8 +12,8 @@ from fastapi import FastAPI
 
 from lorag.errors import InputError
 
-_SECONDS_TO_FINISH = 5
-"""Time that answers on their way have when the server is asked to stop."""
+_SECONDS_TO_FINISH = 8
+"""Time that answers on their way have when the server is asked to stop; containers are killed after ten."""
 
 
 def listen(host: str, port: int, key: str | None) -> socket.socket:
@@ -46,7 +47,8 @@ def server(app: FastAPI) -> uvicorn.Server:
 
 
 def run(app: FastAPI, listening: socket.socket) -> None:
-    """Serves until interrupted."""
+    """Serves until interrupted or terminated: it then takes no more requests, and answers on their way may end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         server(app).run(sockets=[listening])
 

@@ -44,6 +44,15 @@ class Turns:
             raise
         return Turn(self, ends)
 
+    def gauges(self) -> dict[str, int]:
+        """How many answers are being made, and how many requests wait, for ``prometheus``."""
+        waiting = max(0, self._asked - self.settings.max_answers)
+        return {
+            "lorag_answers_running": self._asked - waiting,
+            "lorag_requests_waiting": waiting,
+            "lorag_requests_waiting_limit": self.settings.max_waiting,
+        }
+
     def give_back(self) -> None:
         """Frees a place."""
         self._asked -= 1

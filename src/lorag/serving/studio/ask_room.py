@@ -60,9 +60,9 @@ class AskRoom:
         path = Path(found.folder) if found is not None else None
         bot = self.assistants.bot(column, path)
         known = self._services.get((column, path))
-        if known is None or known.bot.model is not bot.model:
-            self._services[column, path] = known = Service(bot, name=column)
-        known.bot = bot
+        if known is None or known.bots[column].model is not bot.model:
+            self._services[column, path] = known = Service({column: bot})
+        known.bots = {column: bot}
         return known
 
     def _adapters(self) -> dict[str, Adapter]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -18,14 +18,13 @@ from lorag.errors import InputError
 from lorag.serving.http_errors import HttpError
 from lorag.types import Message, Role, Sampling
 
-_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens"}
+_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens", "n"}
 _NO_EFFECT = {
     *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("prediction", "reasoning_effort", "verbosity"),
 }
 """Fields of the protocol that say who asks, how the request is kept, or what only other models can do."""
 _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
-    "n": (1,),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "frequency_penalty": (0,),
@@ -51,59 +50,74 @@ _CALLS = ("tool_calls", "function_call", "tool_call_id", "audio")
 """What a turn may not carry besides its text; what else clients send back with the messages that they got is unread."""
 _PLAIN_NAME = re.compile(r"[\w.-]{1,40}", re.ASCII)
 _MOST_IGNORED = 20
+_MOST_ANSWERS = 8
 _MOST_STOPS, _LONGEST_STOP = 16, 200
 """Each step of an answer looks for every stop text, and for every beginning of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with all that the client sends for it.
+    """A question to ``model`` with all that the client sends for it.
 
-    ``instruction`` is the text of its system messages; ``ignored`` are fields that have no effect here.
+    ``instruction`` is the text of its system messages; ``samplings`` has one for each answer that is wanted;
+    ``ignored`` are fields that have no effect here.
     """
 
+    model: str
     question: str
     history: tuple[Message, ...]
     instruction: str
-    sampling: Sampling
+    samplings: tuple[Sampling, ...]
     stream: bool
     include_usage: bool
     ignored: tuple[str, ...]
 
 
-def read_asked(body: bytes, model: str, usual: Sampling) -> Asked:
-    """What ``body`` asks of ``model``; what it does not say of the sampling is as in ``usual``.
+def read_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
+    """What ``body`` asks of one of the models in ``usual``, which has how each of them draws unless told otherwise.
 
     Raises ``HttpError`` for whatever is wrong with it, with the name of the field.
     """
-    given = _object(body)
+    given = json_object(body)
     _require_as_usual(given)
-    if not isinstance(given.get("model"), str):
-        raise _wrong("model", given.get("model"), f"a text; the model served is {model!r}")
-    if given["model"] != model:
-        raise not_served(given["model"], model)
+    model = served_name(given, usual)
     options = _checked(given, "stream_options", lambda value: isinstance(value, dict), "an object") or {}
     instruction, turns = _conversation(given.get("messages"))
     unknown = given.keys() - _OWN - _NO_EFFECT - _SAMPLING.keys() - _AS_USUAL.keys()
     return Asked(
+        model=model,
         question=turns[-1].content,
         history=tuple(turns[:-1]),
         instruction=instruction,
-        sampling=_sampling(given, usual),
+        samplings=_samplings(given, usual[model]),
         stream=bool(_checked(given, "stream", _is_truth, "true or false")),
         include_usage=bool(_checked(options, "include_usage", _is_truth, "true or false")),
         ignored=tuple(sorted(filter(_PLAIN_NAME.fullmatch, unknown))[:_MOST_IGNORED]),
     )
 
 
-def not_served(name: str, model: str) -> HttpError:
-    """The error for a request that names another model than ``model``, the one that is served."""
+def served_name(given: Mapping[str, Any], names: Collection[str]) -> str:
+    """The field ``model``. Raises ``HttpError`` unless it is one of ``names``."""
+    name = given.get("model")
+    if not isinstance(name, str):
+        raise wrong("model", name, f"a text: {_either(names)}")
+    if name not in names:
+        raise not_served(name, names)
+    return name
+
+
+def not_served(name: str, names: Collection[str]) -> HttpError:
+    """The error for a request that names another model than ``names``, which are served."""
     return HttpError(
-        404, f"the model {name[:200]!r} is not served here; expected {model!r}", "model", "model_not_found"
+        404, f"the model {name[:200]!r} is not served here; expected {_either(names)}", "model", "model_not_found"
     )
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _either(names: Collection[str]) -> str:
+    return " or ".join(map(repr, names))
+
+
+def json_object(body: bytes) -> dict[str, Any]:
     """The fields that have a value. Raises ``HttpError`` for a body that is not a JSON object of Unicode texts."""
     try:
         given = json.loads(body)
@@ -134,7 +148,7 @@ def _conversation(messages: object) -> tuple[str, list[Message]]:
     Many chat templates take a system's turn only at the beginning, and others only by turns.
     """
     if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", messages, "a list of at least one message")
+        raise wrong("messages", messages, "a list of at least one message")
     said = [_turn(f"messages[{number}]", message) for number, message in enumerate(messages)]
     turns = list(_merged(turn for turn in said if turn.role != "system" and (turn.content or turn.role == "user")))
     if not turns or turns[-1].role != "user":
@@ -150,10 +164,10 @@ def _merged(turns: Iterable[Message]) -> Iterable[Message]:
 
 def _turn(where: str, message: object) -> Message:
     if not isinstance(message, dict):
-        raise _wrong(where, message, "an object with role and content")
+        raise wrong(where, message, "an object with role and content")
     role = message.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        raise _wrong(f"{where}.role", role, "'system', 'developer', 'user' or 'assistant'; tools are not supported")
+        raise wrong(f"{where}.role", role, "'system', 'developer', 'user' or 'assistant'; tools are not supported")
     for name in _CALLS:
         if message.get(name):
             raise HttpError(400, f"{where}.{name} is not supported; leave it out", f"{where}.{name}")
@@ -169,9 +183,22 @@ def _text(where: str, content: object) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         text = part.get(kind) if kind in _TEXTS else None
         if not isinstance(text, str):
-            raise _wrong(where, content, "a text, or a list of parts of the type 'text'")
+            raise wrong(where, content, "a text, or a list of parts of the type 'text'")
         texts.append(text)
     return "".join(texts)
+
+
+def _samplings(given: Mapping[str, Any], usual: Sampling) -> tuple[Sampling, ...]:
+    """One for each of ``n`` answers, with seeds that follow each other."""
+    sampling = _sampling(given, usual)
+    count = _checked(
+        given, "n", lambda value: _is_whole(value) and 1 <= value <= _MOST_ANSWERS, f"1 to {_MOST_ANSWERS}"
+    )
+    if count in (None, 1):
+        return (sampling,)
+    if sampling.temperature == 0:
+        raise HttpError(400, f"n {count} answers at temperature 0 would all be the same; give a temperature", "n")
+    return tuple(replace(sampling, seed=(sampling.seed + number) % 2**63) for number in range(count))
 
 
 def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
@@ -195,11 +222,12 @@ def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
 def _checked(given: Mapping[str, Any], name: str, holds: Callable[[Any], bool], expected: str) -> Any:
     value = given.get(name)
     if value is not None and not holds(value):
-        raise _wrong(name, value, expected)
+        raise wrong(name, value, expected)
     return value
 
 
-def _wrong(name: str, value: object, expected: str) -> HttpError:
+def wrong(name: str, value: object, expected: str) -> HttpError:
+    """The error for a field with a ``value`` that it cannot have."""
     return HttpError(400, f"{name} {_shown(value)} is not valid; expected {expected}", name)
 
 

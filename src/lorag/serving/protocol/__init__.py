@@ -1,0 +1,1 @@
+"""OpenAI's objects: requests read and checked, answers and vectors written."""

@@ -1,0 +1,69 @@
+"""An answer as OpenAI's objects: whole or as a stream, with its sources, which go beyond the protocol."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorag.types import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Completing:
+    """The answers of ``model`` to one request: what all their objects have in common."""
+
+    model: str
+    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """The answers in one object, each a choice."""
+        choices = [
+            {"index": number, "message": _message(answer), "logprobs": None, "finish_reason": _finish(answer)}
+            for number, answer in enumerate(answers)
+        ]
+        return {**self._common("chat.completion"), "choices": choices, "usage": _usage(answers)}
+
+    def chunk(self, number: int, delta: dict[str, Any], finish: str | None = None) -> str:
+        """The event of one piece of the choice of that ``number``."""
+        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return event({**self._common("chat.completion.chunk"), "choices": [choice]})
+
+    def ended(self, number: int, answer: Answer) -> str:
+        """The event after the last piece of a choice: how it ended, and its sources."""
+        return self.chunk(number, {"sources": _sources(answer)}, _finish(answer))
+
+    def last(self, answers: Sequence[Answer], include_usage: bool) -> str:
+        """The events after all choices: their usage where asked for, and the end."""
+        usage = {**self._common("chat.completion.chunk"), "choices": [], "usage": _usage(answers)}
+        return f"{event(usage) if include_usage else ''}data: [DONE]\n\n"
+
+    def _common(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+
+def event(value: object) -> str:
+    """A server-sent event that carries ``value`` as JSON."""
+    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+
+
+def _sources(answer: Answer) -> list[dict[str, Any]]:
+    return [hit.cited() for hit in answer.sources]
+
+
+def _finish(answer: Answer) -> str:
+    return "length" if answer.truncated else "stop"
+
+
+def _message(answer: Answer) -> dict[str, Any]:
+    return {"role": "assistant", "content": answer.text, "refusal": None, "sources": _sources(answer)}
+
+
+def _usage(answers: Sequence[Answer]) -> dict[str, int]:
+    """The tokens of the prompt, which all answers share, and those of all answers."""
+    spent, said = answers[0].usage.prompt_tokens, sum(answer.usage.completion_tokens for answer in answers)
+    return {"prompt_tokens": spent, "completion_tokens": said, "total_tokens": spent + said}

@@ -1,0 +1,68 @@
+"""A server that is told to stop lets the answers on their way come to their end, takes no other, and exits with 0."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+
+from lorag.llm.engines.scripted import ScriptedModel
+
+
+class Paused(ScriptedModel):
+    """Says one word, and the others when it is let."""
+
+    def __init__(self):
+        super().__init__(lambda prompt: "It lasts 28 months.", "paused")
+        self.gate = threading.Event()
+
+    def stream(self, prompt, sampling):
+        pieces = super().stream(prompt, sampling)
+        yield next(pieces)
+        self.gate.wait(30)
+        return (yield from pieces)
+
+
+def is_healthy(address):
+    client = HTTPConnection(address.hostname, address.port, timeout=60)
+    try:
+        client.request("GET", "/health")
+        return client.getresponse().read() == b'{"status":"ok"}'
+    except ConnectionError:
+        return False
+    finally:
+        client.close()
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_an_answer_on_its_way_ends_and_the_server_with_it(endpoint, tmp_path, told):
+    model = Paused()
+    name = endpoint(model).name
+    command = [sys.executable, "-m", "lorag", "serve", "--port", "0", "--no-sources", "--model", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        try:
+            address = urlsplit(server.stdout.readline().split(" answers at ")[1].split()[0])
+            client = HTTPConnection(address.hostname, address.port, timeout=60)
+            asked = {"model": name, "messages": [{"role": "user", "content": "How long?"}], "stream": True}
+            client.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})
+            answer = client.getresponse()
+            while b"It" not in answer.readline():
+                pass
+            server.send_signal(told)
+            while is_healthy(address):
+                time.sleep(0.01)
+            model.gate.set()
+            rest = answer.read().decode()
+            answer.close()
+            client.close()
+            assert "months." in rest
+            assert rest.endswith("data: [DONE]\n\n")
+            assert server.wait(60) == 0
+        finally:
+            model.gate.set()
+            server.kill()

@@ -1,0 +1,130 @@
+"""The container runs as nobody in particular, writes into its volumes alone, and copies what is there.
+
+No container is built here: the file is read as its builder reads it, and its health check and command are run.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
+import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path, PurePosixPath
+
+import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.commands import app
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "Containerfile").read_text()
+
+
+def instructions(text):
+    """Every instruction and the rest of its line, in order; lines that are continued as one."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [(line.split(None, 1)[0], " ".join(line.split(None, 1)[1].split())) for line in joined.splitlines()]
+
+
+ALL = instructions(TEXT)
+LAST = ALL[max(number for number, (name, _) in enumerate(ALL) if name == "FROM") :]
+
+
+def only(name):
+    """The one instruction of that name in the last stage."""
+    (found,) = [rest for each, rest in LAST if each == name]
+    return found
+
+
+ENVIRONMENT = dict(pair.split("=", 1) for pair in only("ENV").split())
+VOLUMES = [PurePosixPath(each) for each in json.loads(only("VOLUME"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_its_bases_are_pinned_to_the_python_that_is_tested():
+    bases = [rest.split()[0] for name, rest in ALL if name == "FROM"]
+    version = PROJECT["requires-python"].removeprefix(">=")
+    assert {re.fullmatch(r"docker\.io/library/python:([\d.]+)-slim-\w+", base)[1] for base in bases} == {version}
+
+
+def test_it_runs_as_a_user_who_owns_the_volumes_alone():
+    user, group = only("USER").split(":")
+    assert int(user) > 0
+    assert int(group) > 0
+    (made,) = [rest for name, rest in LAST if name == "RUN"]
+    assert f"--uid {user}" in made
+    owned = shlex.split(made[made.index("install --directory") :])
+    assert [PurePosixPath(each) for each in owned if each.startswith("/")] == VOLUMES
+    order = [name for name, _ in LAST]
+    assert max(n for n, name in enumerate(order) if name in ("RUN", "COPY")) < order.index("USER")
+    assert order.index("USER") < order.index("VOLUME") < order.index("ENTRYPOINT")
+
+
+def test_whatever_is_written_goes_into_a_volume():
+    kept = [only("WORKDIR"), *(ENVIRONMENT[name] for name in ("HOME", "HF_HOME", "LORAG_CACHE", "TMPDIR"))]
+    for path in map(PurePosixPath, kept):
+        assert any(path.is_relative_to(volume) for volume in VOLUMES), path
+    assert (ENVIRONMENT["PYTHONDONTWRITEBYTECODE"], ENVIRONMENT["PIP_NO_CACHE_DIR"]) == ("1", "1")
+
+
+def test_it_holds_no_secret_and_nothing_that_is_not_copied_by_name():
+    assert not re.search(r"(?i)key|token|password|secret", TEXT)
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {path for name, rest in ALL if name == "COPY" and "--from" not in rest for path in rest.split()[:-1]}
+    assert copied == allowed
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_it_installs_extras_that_there_are_under_the_constraints():
+    (installed,) = [rest for name, rest in ALL if name == "RUN" and "pip install" in rest]
+    extras = re.search(r"'/source\[([\w,-]+)\]'", installed)[1].split(",")
+    assert "serve" in extras
+    assert set(extras) <= PROJECT["optional-dependencies"].keys()
+    assert "--constraint /source/constraints.txt" in installed
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_its_health_check_succeeds_where_the_server_is_well_and_fails_elsewhere(status):
+    asked = []
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            """Says nothing."""
+
+    python, *arguments = json.loads(only("HEALTHCHECK").split(" CMD ", 1)[1])
+    assert python == "python"
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        here = [each.replace(f":{only('EXPOSE')}/", f":{server.server_port}/") for each in arguments]
+        done = subprocess.run([sys.executable, *here], capture_output=True, check=False)
+        server.shutdown()
+    assert (asked, done.returncode == 0) == (["/health"], status == 200)
+
+
+def test_its_command_is_one_of_ours_and_wants_a_key_before_others_can_reach_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LORAG_API_KEY", raising=False)
+    assert json.loads(only("ENTRYPOINT")) == ["lorag"]
+    command = json.loads(only("CMD"))
+    assert command[command.index("--port") + 1] == only("EXPOSE")
+    refused = CliRunner().invoke(app, [*command, "--no-sources"])
+    assert (refused.exit_code, "set LORAG_API_KEY first" in refused.output) == (2, True), refused.output
+
+
+def test_the_page_runs_it_with_a_root_that_is_only_read_and_its_volumes():
+    page = (ROOT / "docs" / "serving.md").read_text().replace("\\\n", " ")
+    runs = re.findall(r"^\$ podman run (.+)$", page, re.MULTILINE)
+    assert len(runs) >= 2
+    for line in runs:
+        words = shlex.split(line)
+        assert "--read-only" in words, line
+        mounted = {PurePosixPath(words[n + 1].split(":")[1]) for n, word in enumerate(words) if word == "--volume"}
+        assert set(VOLUMES) <= mounted, line

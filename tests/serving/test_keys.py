@@ -44,7 +44,8 @@ def service(serve, embedder, tmp_path_factory):
         cache=AnswerCache(embedder, 0.9, knowledge.state),
         examples=(shown,),
     )
-    running = serve(Service(by_name(bot), uploads=Uploads(folder, knowledge), keys=KEYS))
+    alone = ChatBot(model, settings=bot.settings, examples=(shown,))
+    running = serve(Service({"scripted": bot, "alone": alone}, uploads=Uploads(folder, knowledge), keys=KEYS))
     knowledge.remove(["plans.md"])
     with pytest.raises(InputError, match="the key of nobody: no document has a department like 'interns'"):
         Service(by_name(bot), keys=KEYS)
@@ -70,6 +71,20 @@ TRIES = {
     ],
     "by the name of the document": [{"role": "user", "content": "Quote pay.md department=staff *"}],
 }
+
+
+def test_a_model_without_sources_stays_without_them_and_shows_no_worked_examples_to_a_limited_key(service):
+    running, _ = service
+    for key, shown in ((SALES, False), (ADMIN, True)):
+        status, body = asked(running, key, TRIES["plainly"], model="alone")
+        (choice,) = body["choices"]
+        assert (status, choice["message"]["sources"], SECRET in choice["message"]["content"]) == (200, [], shown)
+
+
+def test_a_limited_key_does_not_open_the_counts(service):
+    running, _ = service
+    assert running.send("GET", "/metrics", Authorization=f"Bearer {SALES}")[0] == 403
+    assert "text/plain" in running.headers("GET", "/metrics", {"Authorization": f"Bearer {ADMIN}"})["content-type"]
 
 
 @pytest.mark.parametrize("how", TRIES)

@@ -26,7 +26,7 @@ from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from lorag.chat.bot import ChatBot
     from lorag.retrieval.knowledge import Knowledge
@@ -91,12 +91,14 @@ def serve(
         known = _knowledge(bots.values())
         into = _uploads(uploads, known) if uploads is not None else None
         service = Service(bots, key, into, settings, origins, opens, known.embedder if known is not None else None)
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listening.getsockname()[1]}/v1"
-    answer = "answers" if len(bots) == 1 else "answer"
-    output.print(f"{', '.join(bots)} {answer} at {address} (Ctrl-C ends)", markup=False)
+    output.print(_greeting(bots, host, listening.getsockname()[1]), markup=False)
     with translated_errors():
         run(application(service), listening)
+
+
+def _greeting(names: Collection[str], host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at http://{shown}:{port}/v1 (Ctrl-C ends)"
 
 
 def _opened_by(keys: Path | None, key: str | None) -> dict[str, Access]:

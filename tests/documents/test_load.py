@@ -145,7 +145,7 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path):
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "folder.md").mkdir()
-    assert "pipe.txt: is no file that can be read" in load_documents(tmp_path).refused[0].reason
+    assert "pipe.txt: is not a readable file" in load_documents(tmp_path).refused[0].reason
 
 
 def test_a_file_may_have_a_name_that_is_no_unicode(tmp_path):

@@ -136,7 +136,7 @@ def test_a_name_that_is_no_path_is_a_data_set_of_the_hub(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"owner/some\.set: has the splits a, b and no train"):
         rows(name)
     hub(monkeypatch, ConnectionError("no route"))
-    with pytest.raises(FetchError, match="no file or folder here, and the hub cannot be reached: no route"):
+    with pytest.raises(FetchError, match="not a file or folder here, and the hub cannot be reached: no route"):
         rows(name)
     hub(monkeypatch, FileNotFoundError("404"))
     with pytest.raises(DataError, match="is neither here nor a data set of the hub; accepted are"):

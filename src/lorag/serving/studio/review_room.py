@@ -79,8 +79,7 @@ class ReviewRoom:
         """How the metric agrees with people and people with each other, once somebody has marked enough."""
         found = self.place.run(run)
         said = review(_comparison(found), found.folder)
-        marked = max((len(each.marks) for each in said.reviewers), default=0)
-        enough = marked >= FEWEST
+        enough = any(each.kappa.n >= FEWEST for each in said.metrics)
         return {
             "fewest": FEWEST,
             "headings": _HEADINGS,

@@ -22,7 +22,7 @@ from lorag.evaluation.marks.marking import (
     marks_path,
     read_marks,
 )
-from lorag.evaluation.marks.review import agreement_rows, review, with_marks
+from lorag.evaluation.marks.review import FEWEST_ANSWERS, agreement_rows, review, with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import read_result
 from lorag.evaluation.results import Comparison
@@ -31,8 +31,6 @@ from lorag.serving.http_errors import HttpError
 from lorag.serving.studio.workplace import Workplace, json_body, text_of
 from lorag.workspace import Run
 
-FEWEST = 20
-"""Marks below which no agreement is shown: it would say too little, and sway whoever marks."""
 _HEADINGS = ("Agreement of", "Answers", "Kappa (interval)", "Right for the first only", "For the second only")
 
 
@@ -76,12 +74,15 @@ class ReviewRoom:
         return await run_in_threadpool(self._mark, given)
 
     def agreement(self, run: str) -> dict[str, Any]:
-        """How the metric agrees with people and people with each other, once somebody has marked enough."""
+        """How the metric agrees with people and people with each other, once somebody has marked enough.
+
+        Less says too little, and would sway whoever marks.
+        """
         found = self.place.run(run)
         said = review(_comparison(found), found.folder)
-        enough = any(each.kappa.n >= FEWEST for each in said.metrics)
+        enough = any(each.kappa.n >= FEWEST_ANSWERS for each in said.metrics)
         return {
-            "fewest": FEWEST,
+            "fewest": FEWEST_ANSWERS,
             "headings": _HEADINGS,
             "rows": agreement_rows([*said.metrics, *said.people]) if enough else [],
             "sentences": said.sentences if enough else [],

@@ -371,7 +371,7 @@ def test_what_a_thread_is_writing_another_one_does_not_see(place, knowledge):
                 reader.join()
             return super().embed(texts, kind)
 
-    knowledge._embedder = Looking(DIM)
+    knowledge.embedder = Looking(DIM)
     knowledge.sync([WARRANTY, HOURS])
     assert seen == [["plans"]]
     assert knowledge.documents() == ["hours", "warranty"]

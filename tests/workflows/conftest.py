@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.commands import app
 
 FACTS = {
     "harbour": ("In which city is the Korrin office?", "Where does Korrin have its office?", "Halifax", "Bergen"),
@@ -60,11 +63,14 @@ def finished(case, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = case.run(out)
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("Before the update")
+    first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("After the update")
     assert first < second
     assert "finetuned" not in done.stdout[first:second]
     assert "Verdict: undecided" in done.stdout
-    assert "Following the update" in done.stdout
+    assert "knows the facts" in done.stdout[second:]
+    assert "minutes of training" in done.stdout[second:]
+    shown = CliRunner().invoke(app, ["report", str(out), "--verbose"])
+    assert "Following the update" in shown.output
     assert f"Report: {out / 'report.html'}" in done.stdout
     return out
 

@@ -16,7 +16,7 @@ from lorag.training.data.qa_rules import Pair
 from lorag.training.data.qa_synthesis import Synthesis
 from lorag.training.data.wordings.sentence_questions import sentence_questions
 from lorag.types import Document, Example
-from lorag.workflows.questions.apart import apart_from, asked_sections, lies_in, made_note
+from lorag.workflows.questions.apart import apart_from, asked_sections, lies_in, made_notes
 from lorag.workflows.questions.checking import check_questions
 from lorag.workflows.questions.document_facts import capitalised, document_facts
 from lorag.workflows.questions.making import make_questions, sections_to_ask
@@ -170,10 +170,12 @@ def test_training_data_of_tested_sections_is_left_out(made):
 
 
 def test_a_verdict_knows_that_its_questions_were_made(made):
-    assert "questions were made from the documents, by rules" in made_note(made.examples)
+    first, second = made_notes(made.examples)
+    assert first.startswith("Warning: the 40 questions were made from the documents, by rules")
+    assert "leaves out the sections" in second
     own = Example("own", "Why?", ("x",))
-    assert made_note([*made.examples, own]) is None
-    assert made_note([]) is None
+    assert made_notes([*made.examples, own]) == ()
+    assert made_notes([]) == ()
 
 
 def test_a_model_writes_questions_and_refuses_those_that_it_reads_otherwise(tmp_path, endpoint):

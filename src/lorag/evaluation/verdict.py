@@ -177,7 +177,7 @@ def decide(
                 f"Dynamic data: before the update the verdict would have been {earlier!r}; what holds after it "
                 f"counts, and that is {finding.choice!r}."
             )
-    because += [f"Note: {note}" for note in notes]
+    because += [note if note.startswith("Warning: ") else f"Note: {note}" for note in notes]
     return Verdict(
         finding.choice,
         finding.sentence,

@@ -24,7 +24,7 @@ from lorag.types import Conversation, Document, Example
 from lorag.workflows.comparing.prompt_trials import gives_away
 from lorag.workflows.finetune import control_questions
 from lorag.workflows.finetuning.brought import Brought
-from lorag.workflows.questions.apart import made_note
+from lorag.workflows.questions.apart import made_notes
 
 _LONGEST_NAME = 40
 """Characters of an own arm's name: it stands at the head of a column."""
@@ -183,8 +183,7 @@ def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:
             f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
             " (--limit); more questions give narrower intervals."
         )
-    if made := made_note(inputs.tested):
-        notes.append(made)
+    notes += made_notes(inputs.tested)
     if inputs.own and inputs.update is not None:
         notes.append(
             f"Of your own arms ({', '.join(inputs.own)}) only what they answer after the update was asked for."

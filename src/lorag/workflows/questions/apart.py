@@ -44,8 +44,8 @@ def made_notes(tested: Sequence[Example]) -> tuple[str, ...]:
     if not makers or "" in makers:
         return ()
     return (
-        f"Warning: the {len(tested)} questions were made from the documents, by {' and '.join(makers)}: they ask what is"
-        " stated plainly, not what your users ask.",
-        "Training data made from the documents leaves out the sections that made questions ask about: the finetune shows"
-        " what it carries over, not what it can be taught. Questions of your own, with paraphrases, show that.",
+        f"Warning: the {len(tested)} questions were made from the documents, by {' and '.join(makers)}: they ask what"
+        " is stated plainly, not what your users ask.",
+        "Training data made from the documents leaves out the sections that made questions ask about: the finetune"
+        " shows what it carries over, not what it can be taught. Questions of your own, with paraphrases, show that.",
     )

@@ -21,7 +21,9 @@ from studio_place import HOSTILE, write_run
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="the page is driven in Chromium, which is not installed: apt install chromium"
+)
 
 _FLAGS = [
     "--headless",

@@ -69,6 +69,7 @@ def test_an_index_on_a_full_disk_is_one_line_and_keeps_what_it_held(here, embedd
 CODE = """
 import logging, sys, warnings
 from lorag.cli import commands
+from lorag.errors import InputError
 
 def noisy(*arguments, **options):
     warnings.warn("in the next version", FutureWarning)
@@ -95,7 +96,7 @@ def test_other_libraries_keep_still(here):
 
 
 def test_an_error_outside_of_every_command_is_one_line_as_well():
-    code = CODE.replace("raise SystemExit(0)", "raise commands.InputError('wrong')").replace(
+    code = CODE.replace("raise SystemExit(0)", "raise InputError('wrong')").replace(
         "commands.app.command()(noisy)", "commands.app = noisy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -225,7 +225,7 @@ def test_an_unknown_ground_for_the_verdict_is_refused():
 
 
 def test_right_answers_of_the_demo_are_judged_as_they_were_marked_by_hand():
-    """Of three arms after the update, each marked by its passages; ``why`` says what is wrong with it."""
+    """Answers of three arms after the update, each marked by its passages; ``why`` gives the reason for a doubt."""
     corpus = files("lorag") / "corpus"
     examples = read_examples(Path(str(corpus / "questions.jsonl")))
     asked = {example.id: example.after_update() for example in examples}

@@ -1,4 +1,4 @@
-"""A server that is told to stop lets the answers on their way come to their end, takes no other, and exits with 0."""
+"""On a stop signal the server finishes running answers, accepts no more requests, and exits with 0."""
 
 import json
 import signal

@@ -20,7 +20,6 @@ from lorag.cli import (
     tuning_commands,
 )
 from lorag.cli.screen import keep_libraries_quiet, output, translated_errors
-from lorag.errors import InputError as InputError
 
 app = typer.Typer(
     help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which to use.",

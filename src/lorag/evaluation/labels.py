@@ -79,6 +79,11 @@ def share(estimate: Estimate) -> str:
     return f"{number(estimate.mean)} % ({span(estimate.interval)})"
 
 
+def whole_percent(estimate: Estimate) -> str:
+    """Such as ``78 (70-85)``, where there is little room."""
+    return f"{100 * estimate.mean:.0f} ({100 * estimate.interval.low:.0f}-{100 * estimate.interval.high:.0f})"
+
+
 def points(difference: Difference) -> str:
     """Such as ``+12.0 points (+5.1 to +19.0)``."""
     return f"{number(difference.mean, signed=True)} points ({span(difference.interval, signed=True)})"

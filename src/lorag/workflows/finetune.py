@@ -77,8 +77,8 @@ def finetune(
 
     ``control`` is a JSONL of multiple-choice questions, asked before and after to see what was forgotten. ``tasks`` are
     YAML files of lm-evaluation-harness, run on the base and on what was trained (``lorag.workflows.evaluate``); where
-    they fail, a warning says why, and the training stands. ``report_to`` names a tracker that shows the course of the
-    training: ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``. ``thoughts``, what assistants say in ``<think>``
+    they fail, a warning gives the reason, and the training is kept. ``report_to`` names a tracker for the losses:
+    ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``. ``thoughts``, what assistants say in ``<think>``
     before their answers, are trained as part of the answer, or with ``strip`` left out. With ``overwrite``, what was
     trained on other conversations may make room. Killed, the same call resumes from the last finished epoch.
 

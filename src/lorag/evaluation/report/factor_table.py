@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lorag.evaluation.labels import whole_percent
 from lorag.evaluation.report.result_tables import NOTHING, Table
 from lorag.evaluation.results import TRAINED, ArmResult, Comparison, compared
 from lorag.evaluation.statistics import Estimate, Interval
+from lorag.settings import RecipeSettings
 
 AMONG_THE_BEST, BEHIND = "✓", "✗"
 LEGEND = "✓ the best arm, or one whose interval holds the best value; ✗ behind it."
 """What the marks mean. It is for looking at; what decides is the test of every pair."""
-_MOST_FORGETTING = 0.3
+_MOST_FORGETTING = RecipeSettings().most_forgetting
 """Nats per token of general text: more is marked."""
 
 
@@ -60,8 +62,7 @@ def _value(factor: _Factor, arm: ArmResult) -> Estimate | None:
 
 def _cell(value: Estimate, best: float) -> str:
     mark = AMONG_THE_BEST if value.interval.high >= best else BEHIND
-    low, high = (f"{100 * end:.0f}" for end in (value.interval.low, value.interval.high))
-    return f"{mark} {100 * value.mean:.0f} ({low}-{high})"
+    return f"{mark} {whole_percent(value)}"
 
 
 def _forgetting(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lorag.evaluation.labels import METRIC_NAMES, number, p_value, points, share, span
+from lorag.evaluation.labels import METRIC_NAMES, number, p_value, points, share, span, whole_percent
 from lorag.evaluation.results import CONTINUED, FINETUNED, RETRAINED, RETRIEVAL, ArmResult, Comparison
 from lorag.evaluation.row_log import Moment
 
@@ -80,8 +80,7 @@ def narrow_table(comparison: Comparison, moment: Moment) -> Table:
 def _whole(arm: ArmResult, metric: str) -> str:
     if metric not in arm.estimates:
         return NOTHING
-    mean, interval = arm.estimates[metric].mean, arm.estimates[metric].interval
-    return f"{100 * mean:.0f} ({100 * interval.low:.0f}-{100 * interval.high:.0f})"
+    return whole_percent(arm.estimates[metric])
 
 
 def update_table(comparison: Comparison, *, narrow: bool = False) -> Table:

@@ -229,7 +229,7 @@ def _sentence(match: re.Match[str], section: Section, names: Collection[str]) ->
 
 
 def _can_be_defined(subject: str, what: str, names: Collection[str]) -> bool:
-    """Whether a sentence says what kind of thing a name or a common noun is, whatever stands before it."""
+    """Whether a sentence defines a name or a common noun, regardless of the words before it."""
     words = subject.split()
     common = not words[0].endswith("ing") and words[0].lower() not in {
         "the",

@@ -12,7 +12,7 @@ _CLAUSE = re.compile(
     r"|et|mais|qui|y|pero|e|ma)\s)|;\s+",
     re.IGNORECASE,
 )
-"""Where a sentence goes on to a further claim."""
+"""Where a sentence begins another claim."""
 _MARKUP = re.compile(r"[*_`#>]+|\[\d+(?:,\s?\d+)*\]|^\s*[-•]\s+", re.MULTILINE)
 _STANCE = re.compile(
     r"^\W*(?:yes|no|ja|nein|oui|non|si|sim|nao|da|nee|да|нет|はい|いいえ|是的?|不是|네|아니요)(?:[,.!:]+\s*|$)",

@@ -19,17 +19,14 @@ from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lorag.evaluation.answers.metrics import LENIENT, NORMAL, STRICT, Correct, NewContentRecall
-from lorag.evaluation.statistics import mean_interval, paired_difference
+from lorag.evaluation.marks.rater_agreement import kappa
+from lorag.evaluation.statistics import Estimate, mean_interval, paired_difference
 from lorag.files import read_jsonl
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Example
 
 SETTINGS = VerdictSettings()
-DRAWS = 2000
 LEAST_KAPPA, MOST_FALSE_WRONG, MOST_BETWEEN_LENGTHS = 0.75, 0.12, 0.04
 
 
@@ -79,26 +76,9 @@ def mark(path: Path) -> dict[str, list[Marked]]:
     }
 
 
-def kappa(rows: Sequence[Marked]) -> tuple[float, float, float]:
-    """Cohen's kappa and its 95 % interval over questions."""
-    cells: dict[str, list[int]] = {}
-    for row in rows:
-        cells.setdefault(row.question, [0, 0, 0, 0])[2 * row.people + row.ours] += 1
-    counts = np.array(list(cells.values()), dtype=float)
-    drawn = (
-        np.random.default_rng(0).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=DRAWS) @ counts
-    )
-    low, high = np.quantile(_kappas(drawn), [0.025, 0.975])
-    return float(_kappas(counts.sum(0)[None])[0]), float(low), float(high)
-
-
-def _kappas(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of tables wrong-wrong, wrong-right, right-wrong, right-right (people first), one a row."""
-    shares = tables / tables.sum(1, keepdims=True)
-    people, ours = shares[:, 2] + shares[:, 3], shares[:, 1] + shares[:, 3]
-    chance = people * ours + (1 - people) * (1 - ours)
-    kappas: NDArray[np.float64] = (shares[:, 0] + shares[:, 3] - chance) / (1 - chance)
-    return kappas
+def agreement(rows: Sequence[Marked]) -> Estimate:
+    """Cohen's kappa of people and the metric, with its interval over questions."""
+    return kappa([row.people for row in rows], [row.ours for row in rows], [row.question for row in rows], SETTINGS)
 
 
 def share(rows: Sequence[Marked], of: Callable[[Marked], bool], value: Callable[[Marked], bool]) -> str:
@@ -116,9 +96,9 @@ def agreement_table(name: str, rows: Sequence[Marked]) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for kind, takes in {"all": lambda row: True, **LENGTHS, **REFERENCES}.items():
         taken = [row for row in rows if takes(row)]
-        value, low, high = kappa(taken)
+        found = agreement(taken)
         yield (
-            f"| {kind} | {len(taken)} | {value:.2f} ({low:.2f} to {high:.2f})"
+            f"| {kind} | {len(taken)} | {found.mean:.2f} ({found.interval.low:.2f} to {found.interval.high:.2f})"
             f" | {share(taken, lambda row: True, lambda row: row.people == row.ours)}"
             f" | {share(taken, lambda row: row.people, lambda row: not row.ours)}"
             f" | {share(taken, lambda row: not row.people, lambda row: row.ours)} |"
@@ -163,10 +143,10 @@ def main() -> int:
         pairs, told["turned"] = pair_table(rows)
         print("\n".join([*agreement_table(f"half {name}", rows), "", *pairs, ""]))
         for grade in ("strict", "lenient"):
-            told[grade] = kappa([row for row in marked[grade] if half(row.question) == name])[0]
+            told[grade] = agreement([row for row in marked[grade] if half(row.question) == name]).mean
             print(f"kappa of the {grade} grade: {told[grade]:.2f}")
     right = [row for row in rows if row.people]
-    told["kappa"] = kappa(rows)[0]
+    told["kappa"] = agreement(rows).mean
     told["false wrong"] = sum(not row.ours for row in right) / len(right)
     short, _, long = (
         sum(row.people == row.ours for row in taken) / len(taken)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from listening import listening
 from lorag.serving.routes import Service, application
-from lorag.serving.server import listen, server
 
 
 @dataclass(frozen=True)
@@ -68,19 +66,7 @@ def serve() -> Iterator[Callable[[Service], Running]]:
     with ExitStack() as ending:
 
         def start(service: Service) -> Running:
-            listening = listen("127.0.0.1", 0, service.key)
-            running = server(application(service))
-            thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-            thread.start()
-
-            def stop() -> None:
-                running.should_exit = True
-                thread.join(10)
-                listening.close()
-
-            ending.callback(stop)
-            while not running.started:
-                time.sleep(0.01)
-            return Running(listening.getsockname()[1], next(iter(service.bots)))
+            port = ending.enter_context(listening(application(service), service.key))
+            return Running(port, next(iter(service.bots)))
 
         yield start

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.resources import files
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.serving.server import listen, server
+from listening import listening
 from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
 from studio_place import HOSTILE, Page, SlowEmbedder, assistants, write_adapter, write_run
@@ -25,21 +23,9 @@ def open_page() -> Iterator[Callable[[Path], Page]]:
 
         def start(root: Path) -> Page:
             place = Workplace.of(root, "documents")
-            listening = listen("127.0.0.1", 0, None)
             embedder = SlowEmbedder()
-            running = server(studio_application(place, assistants(place, embedder)))
-            thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-            thread.start()
-
-            def stop() -> None:
-                running.should_exit = True
-                thread.join(10)
-                listening.close()
-
-            ending.callback(stop)
-            while not running.started:
-                time.sleep(0.01)
-            return Page(listening.getsockname()[1], place, embedder)
+            port = ending.enter_context(listening(studio_application(place, assistants(place, embedder))))
+            return Page(port, place, embedder)
 
         yield start
 

@@ -21,7 +21,7 @@ DEFAULT_RERANKER = "minilm-reranker"
 """The cross-encoder that reads question and passage together when reranking is asked for by no name."""
 GATE_KEEP = 0.98
 """Share of the user's own questions that a gate lets in: to refuse one is worse than to ask the model in vain."""
-REPLAY_SHARE = 0.25
+REPLAY_SHARE = 0.5
 """Share of old conversations among all that an adapter is trained on further."""
 Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."

@@ -112,7 +112,9 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
     )
     assert (Path(continued.parent.folder), continued.parent.data) == (finished / "adapter", first.data)
     assert retrained.parent is None
-    assert continued.rehearsed > 0
+    assert 0 < continued.rehearsed <= continued.conversations / 2
+    assert continued.settings["learning_rate"] == first.settings["learning_rate"] / 2
+    assert retrained.settings["learning_rate"] == first.settings["learning_rate"]
     for arm in FOLLOWING:
         rows = [json.loads(line) for line in (finished / arm / "train.jsonl").read_text().splitlines()]
         replies = " ".join(row["messages"][-1]["content"] for row in rows)

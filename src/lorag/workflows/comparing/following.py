@@ -1,7 +1,7 @@
 """How a finetune follows an update of the documents: continued on what changed, or trained again from the base.
 
-Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, a quarter of it
-at least, continuing first because it costs less; what does not fit is left out, with a note.
+Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, three tenths of
+it at least, continuing first because it costs less; what does not fit is left out, with a note.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import CONTINUED, RETRAINED
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import REPLAY_SHARE, PromptSettings, RecipeSettings
+from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
 from lorag.training.data.inspection import TestQuestions
 from lorag.training.recipe import Recipe, passes_of
@@ -36,8 +36,12 @@ from lorag.workflows.finetuning.adapter_training import estimate_training, paren
 from lorag.workflows.recipe_search import train_alike
 from lorag.workflows.synthesize import plain_words
 
-UPDATE_SHARE = 0.25
+UPDATE_SHARE = 0.3
 """Least share of the budget that is there for following an update."""
+_CONTINUED_RATE = 0.5
+"""Learning rate of a continued training, as a share of the first one's; with the whole, more of the old is lost."""
+_FEWEST_PASSES = 2
+"""Of a continued training: one pass taught less than half as many of the new answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,18 @@ class _Plan:
     """Conversations that still hold, of which a sample is replayed."""
     start: Adapter | None = None
     """The adapter that is continued; None begins from the base."""
+
+    @property
+    def replay_share(self) -> float:
+        """The share of ``old`` in what is trained on."""
+        return REPLAY_SHARE if self.start is not None else 0.0
+
+    def training(self, settings: FinetuneSettings) -> tuple[FinetuneSettings, int]:
+        """``settings`` of the first training, as this one takes them, and the fewest passes that are worth it."""
+        if self.start is None:
+            return settings, settings.epochs
+        slower = replace(settings, learning_rate=settings.rate * _CONTINUED_RATE)
+        return slower, min(settings.epochs, _FEWEST_PASSES)
 
 
 def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene) -> Followed:
@@ -184,17 +200,17 @@ def _made(
     part, settings = scene.run.part(plan.arm), scene.settings
     if (part.adapter / MANIFEST).is_file():
         return read_adapter(part.adapter)
-    finetune = replace(settings.finetune, **first.settings)
+    finetune, fewest = plan.training(replace(settings.finetune, **first.settings))
     if not plan.fresh.conversations:
         return f"The finetune was not {plan.arm} after the update: there is nothing to train on."
     data, replayed = _rows(plan, first, inputs, engine, scene, left)
     one_pass = estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
     passes = min(finetune.epochs, int(left / one_pass))
-    if passes < (1 if plan.start is not None else finetune.epochs):
-        needed = one_pass * (1 if plan.start is not None else finetune.epochs)
+    if passes < fewest:
+        needed, there = fewest * one_pass / 60, max(left, 0) / 60
         return (
-            f"The finetune was not {plan.arm} after the update: that takes about {needed / 60:.1f} minutes, and"
-            f" {max(left, 0) / 60:.1f} of the budget were left."
+            f"The finetune was not {plan.arm} after the update: that takes about {needed:.1f} minutes, and {there:.1f}"
+            " of the budget were left."
         )
     scene.progress(f"finetune: {plan.arm}", 0, 1, f"{passes_of(passes)} over {len(data)} conversations")
     return train_alike(
@@ -217,10 +233,11 @@ def _rows(
     settings, part = scene.settings, scene.run.part(plan.arm)
     fresh = plan.fresh
     if not part.training_facts.is_file():
-        recipe = replace(settings.recipe or RecipeSettings(), minutes=max(left, 1.0) / 60)
+        minutes = max(left, 1.0) * (1 - plan.replay_share) / 60
+        recipe = replace(settings.recipe or RecipeSettings(), minutes=minutes)
         wordings = affordable_wordings(fresh, first.prompt, engine, settings, recipe)
         fresh = widened(fresh, wordings, inputs.tested)
     data = training_data(fresh, scene.knowledge, engine, first.prompt, part, settings)
     refusal = settings.chat.response_template
     old = [as_served(each, refusal, first.prompt) for each in plan.old]
-    return data.conversations, replay_sample(old, data.conversations, REPLAY_SHARE)
+    return data.conversations, replay_sample(old, data.conversations, plan.replay_share)

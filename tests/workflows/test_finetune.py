@@ -137,6 +137,21 @@ def files(tmp_path):
     return written
 
 
+def test_an_adapter_is_trained_under_the_prompt_of_a_file_without_its_examples(trainings, files, tmp_path):
+    asked, out = tmp_path / "prompt.json", tmp_path / "out"
+    asked.write_text('{"question_first": true, "offer_refusal": false, "examples": 2, "refused_example": true}')
+    new, settings = files("new", NEW), replace(trainings.settings("lora"), held_out_share=0.0, epochs=1)
+    adapter = finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
+    prompt = PromptSettings(question_first=True, offer_refusal=False)
+    assert adapter.prompt == read_adapter(out).prompt == prompt
+    assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
+    asked.write_text('{"offer_refusal": false}')
+    with pytest.raises(InputError, match="holds what was trained on these conversations under another prompt"):
+        finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
+    with pytest.raises(InputError, match="keeps the prompt that it was trained under; leave prompt out"):
+        finetune_workflow.finetune(new, tmp_path / "more", continue_from=out, prompt=asked)
+
+
 def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_parent(trainings, files, tmp_path):
     parent = tmp_path / "parent"
     shutil.copytree(trainings.by("lora").folder, parent)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.evaluation.answers.matching.refusals import declines
 from lorag.settings import PromptSettings
@@ -90,6 +90,11 @@ def fitting_sources(hits: Sequence[Hit], count_tokens: Callable[[str], int], roo
             break
         fitting.append(hit)
     return tuple(fitting)
+
+
+def without_examples(prompt: PromptSettings) -> PromptSettings:
+    """The prompt that is trained under: worked examples stand only in prompts that are answered."""
+    return replace(prompt, examples=0, refused_example=False)
 
 
 def as_served(conversation: Conversation, response_template: str, prompt: PromptSettings = _DEFAULT) -> Conversation:

@@ -47,6 +47,9 @@ def finetune(
         bool, typer.Option("--auto", help="Choose wordings, rate and passes by what is known in wordings kept back.")
     ] = False,
     budget: Annotated[float | None, typer.Option(help="Minutes for --auto, which this asks for (default 20).")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(help="A JSON file of the prompt to train under, such as RUN/prompts/retrieval.json.")
+    ] = None,
     control: Control = None,
     tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
     thoughts: Annotated[
@@ -69,7 +72,7 @@ def finetune(
         recipe = _recipe(budget, epochs, dry_run) if auto or budget is not None else None
         settings = _settings(continue_from, **given)
         shared: dict[str, Any] = {"model": model, "settings": settings, "control": control, "tasks": tasks}
-        shared |= {"continue_from": continue_from, "replay": replay, "replay_share": replay_share}
+        shared |= {"continue_from": continue_from, "replay": replay, "replay_share": replay_share, "prompt": prompt}
         if dry_run:
             expected = estimate_finetune(conversations, **shared, progress=progress)
         else:

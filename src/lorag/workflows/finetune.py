@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lorag import build
-from lorag.chat.prompts import as_served
+from lorag.chat.kept_prompt import read_prompt
+from lorag.chat.prompts import as_served, without_examples
 from lorag.errors import InputError, LoragError
 from lorag.files import draw, fingerprint, require_writable
 from lorag.interfaces import Progress, no_progress
@@ -58,6 +59,7 @@ def finetune(
     replay: Path | str | None = None,
     replay_share: float = REPLAY_SHARE,
     recipe: RecipeSettings | None = None,
+    prompt: Path | str | None = None,
     control: Path | str | None = None,
     tasks: Path | str | None = None,
     thoughts: Thoughts = "train",
@@ -75,6 +77,9 @@ def finetune(
     are kept from training; a learning rate in ``settings`` and passes in ``recipe`` are fixed. How that went is in
     ``recipe.json`` beside the adapter; the same call finds what is there.
 
+    ``prompt`` is a JSON file of the prompt that the adapter is trained under, records, and is asked under: such as
+    ``RUN/prompts/retrieval.json`` of a comparison (``lorag.chat.kept_prompt``), without its worked examples.
+
     ``control`` is a JSONL of multiple-choice questions, asked before and after to see what was forgotten. ``tasks`` are
     YAML files of lm-evaluation-harness, run on the base and on what was trained (``lorag.workflows.evaluate``); where
     they fail, a warning gives the reason, and the training is kept. ``report_to`` names a tracker for the losses:
@@ -86,7 +91,7 @@ def finetune(
     when ``out`` cannot be written or holds something else, or an adapter cannot be continued so, and ``ModelError``
     when it was trained on another base; all before a model is loaded.
     """
-    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, thoughts)
+    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
     if recipe is not None and (job.start is not None or job.replayed):
         raise InputError("a recipe is chosen for a training from the base on its own data; leave it out to continue")
     if report_to is not None:
@@ -97,7 +102,7 @@ def finetune(
     _require_free(Path(out), job, identity, overwrite)
     engine = build.trainable_model(model, job.settings, progress, job.start)
     if recipe is not None:
-        start = (engine, job.served, Probes(()), Path(out), job.settings, recipe, job.control, progress)
+        start = (engine, job.served, Probes((), job.prompt), Path(out), job.settings, recipe, job.control, progress)
         adapter = train_chosen(Training(*start, identity=identity))
     else:
         adapter = _trained(engine, job, Path(out), report_to, progress)
@@ -120,6 +125,7 @@ def estimate_finetune(
     continue_from: Path | str | None = None,
     replay: Path | str | None = None,
     replay_share: float = REPLAY_SHARE,
+    prompt: Path | str | None = None,
     control: Path | str | None = None,
     tasks: Path | str | None = None,
     progress: Progress = no_progress,
@@ -128,7 +134,7 @@ def estimate_finetune(
 
     ``control`` and ``tasks`` are checked, and their time is not counted.
     """
-    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share)
+    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt)
     engine = build.trainable_model(model, job.settings, progress, job.start)
     return estimate_training(engine, job.served, job.settings, replayed=job.replayed)
 
@@ -164,6 +170,7 @@ def _job(
     continue_from: Path | str | None,
     replay: Path | str | None,
     replay_share: float,
+    prompt: Path | str | None,
     thoughts: Thoughts = "train",
 ) -> _Job:
     """Everything that is given, read and checked."""
@@ -171,6 +178,8 @@ def _job(
     settings = settings or FinetuneSettings(**(shape_of(start) if start is not None else {}))
     if start is not None:
         require_continuable(start, settings)
+        if prompt is not None:
+            raise InputError("what is continued keeps the prompt that it was trained under; leave prompt out")
     if not 0 <= replay_share < 1:
         raise InputError(f"replay_share {replay_share!r} is not between 0 and 1")
     if thoughts not in get_args(Thoughts):
@@ -181,9 +190,10 @@ def _job(
     asked = control_questions(control, settings)
     if tasks is not None:
         check_tasks(Path(tasks), settings.method)
-    prompt = start.prompt if start is not None else PromptSettings()
-    served, replayed = ([as_served(conversation, REFUSAL, prompt) for conversation in each] for each in (new, old))
-    return _Job(served, replayed, asked, settings, start, prompt)
+    given = without_examples(read_prompt(Path(prompt)).settings) if prompt is not None else PromptSettings()
+    under = start.prompt if start is not None else given
+    served, replayed = ([as_served(conversation, REFUSAL, under) for conversation in each] for each in (new, old))
+    return _Job(served, replayed, asked, settings, start, under)
 
 
 def replay_sample(old: Sequence[Conversation], new: Sequence[Conversation], share: float) -> list[Conversation]:
@@ -197,7 +207,8 @@ def replay_sample(old: Sequence[Conversation], new: Sequence[Conversation], shar
 def _identity(job: _Job, recipe: RecipeSettings, model: str) -> str:
     """Fingerprint of everything that decides what is chosen."""
     control = [asdict(question) for question in job.control]
-    return fingerprint([model, data_fingerprint(job.served), asdict(job.settings), asdict(recipe), control])
+    prompt = [asdict(job.prompt)] if job.prompt != PromptSettings() else []  # as recipes of earlier versions have it
+    return fingerprint([model, data_fingerprint(job.served), asdict(job.settings), asdict(recipe), control, *prompt])
 
 
 def _require_free(out: Path, job: _Job, identity: str, overwrite: bool) -> None:
@@ -214,9 +225,11 @@ def _require_free(out: Path, job: _Job, identity: str, overwrite: bool) -> None:
     if (out / MANIFEST).is_file():
         found = read_adapter(out)
         chosen = read_recipe(out)
-        same = found.data == data_fingerprint(job.served) or (chosen is not None and chosen.identity == identity != "")
+        same = (found.data, found.prompt) == (data_fingerprint(job.served), job.prompt)
+        same = same or (chosen is not None and chosen.identity == identity != "")
         if not overwrite and not same:
             what = "other conversations" if chosen is None else "other conversations, or chosen by other settings"
+            what = "these conversations under another prompt" if found.data == data_fingerprint(job.served) else what
             raise InputError(
                 f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
                 f" {found.base}); choose another folder with --out, or take it away"

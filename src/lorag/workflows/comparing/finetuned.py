@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lorag import build
+from lorag.chat.prompts import without_examples
 from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
 from lorag.evaluation.row_log import Moment
 from lorag.files import LineLog
@@ -136,7 +137,7 @@ def _trained_prompt(retrieval: Prompting, settings: CompareSettings) -> PromptSe
 
     A refusal is offered, so that it is learned, unless the prompt was set by hand.
     """
-    prompt = replace(retrieval.choice.prompt, examples=0, refused_example=False)
+    prompt = without_examples(retrieval.choice.prompt)
     return replace(prompt, offer_refusal=True) if settings.prompt_questions else prompt
 
 

@@ -45,14 +45,14 @@ def _unchosen(training: Training) -> Adapter:
         f" same answer to several questions), so nothing is chosen; trained as without --auto: {settings}",
         stacklevel=3,
     )
-    control, progress = training.control, training.progress
-    return train_adapter(training.engine, training.conversations, training.out, settings, progress, control)
+    shared = (training.conversations, training.out, settings, training.progress, training.control)
+    return train_adapter(training.engine, *shared, prompt=training.probes.prompt)
 
 
 def _probes(given: Lesson, training: Training) -> Probes:
     longest = max(training.engine.count_tokens(probe.answers[0]) for probe in given.probes)
     probes = tuple(Probe(example, ()) for example in given.probes)
-    return Probes(probes, sampling=Sampling(max_tokens=longest + _TOKENS_MORE))
+    return replace(training.probes, probes=probes, sampling=Sampling(max_tokens=longest + _TOKENS_MORE))
 
 
 def _wordings(training: Training, given: Lesson) -> int:

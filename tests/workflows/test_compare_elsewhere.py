@@ -3,8 +3,10 @@
 import json
 import re
 import threading
+import tomllib
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -300,5 +302,26 @@ def test_the_command_compares_what_is_served_and_ends_where_the_tokens_are_spent
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
     assert [arm["arm"] for arm in result["arms"]] == list(SIX)
+    again = CliRunner().invoke(app, ["compare", "--config", "run/run.toml", "--out", "again", "--limit", "2", "--json"])
+    assert again.exit_code == 0, again.output
+    assert [len(each["questions"]) for each in (result, json.loads(again.stdout))] == [3, 2]
+    first, second = (tomllib.loads(Path(run, "run.toml").read_text()) for run in ("run", "again"))
+    assert second == {**first, "limit": 2}
+    assert (first["model"], first["concurrency"]) == (base.name, 1)
     refused = CliRunner().invoke(app, [*command, "--out", "other", "--adapter", "x"])
     assert (refused.exit_code, "one finetune is compared" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('modle = "m"', "unknown option 'modle'; did you mean model"),
+        ("limit = ", "broken TOML"),
+        ('limit = "many"', "Invalid value for '--limit'"),
+        ('config = "run.toml"', "unknown option 'config'"),
+    ],
+)
+def test_a_file_of_options_with_a_mistake_is_refused(tmp_path, text, message):
+    (tmp_path / "run.toml").write_text(text)
+    refused = CliRunner().invoke(app, ["compare", "--documents", "docs", "--config", str(tmp_path / "run.toml")])
+    assert (refused.exit_code, message in " ".join(refused.stderr.split())) == (2, True), refused.stderr

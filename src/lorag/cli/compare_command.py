@@ -13,6 +13,7 @@ from lorag.cli.assistant_commands import Model, PromptFile
 from lorag.cli.index_command import DOCUMENTS
 from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
 from lorag.cli.shared_options import (
+    Config,
     Control,
     Epochs,
     FinetuneMethod,
@@ -22,6 +23,7 @@ from lorag.cli.shared_options import (
     Search,
     retrieval_settings,
     training_settings,
+    write_options,
 )
 from lorag.errors import InputError
 from lorag.settings import VerdictOn
@@ -82,6 +84,7 @@ MaxCostTokens = Annotated[
 
 
 def compare(
+    context: typer.Context,
     documents: Documents,
     questions: Questions = None,
     train: Train = None,
@@ -112,6 +115,7 @@ def compare(
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
+    config: Config = None,
     verbose: Verbose = False,
     json: Json = False,
 ) -> None:
@@ -126,20 +130,16 @@ def compare(
         search = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
         asked = questions or _made_questions(documents, out, json, progress)
         old = evaluate_command.old_run(against, asked, out)
-        data: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
-        models: dict[str, Any] = {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control}
+        given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
+        given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
+        given |= {"prompt": read_prompt(prompt) if prompt is not None else None, "progress": progress}
+        settings = replace(settings, retrieval=search, finetune=training)
         result = run_comparison(
-            documents,
-            asked,
-            **data,
-            **models,
-            prompt=read_prompt(prompt) if prompt is not None else None,
-            out=out,
-            settings=replace(settings, retrieval=search, finetune=training),
-            progress=progress,
-            show=None if json else _print_first_results,
+            documents, asked, **given, settings=settings, show=None if json else _print_first_results
         )
-    print_comparison(result, Path(result.facts["run folder"]), json=json, verbose=verbose)
+    folder = Path(result.facts["run folder"])
+    write_options(context, folder / "run.toml", leave_out=("out", "verbose", "json"))
+    print_comparison(result, folder, json=json, verbose=verbose)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
 
 

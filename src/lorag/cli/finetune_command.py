@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from lorag.settings import FinetuneSettings, RecipeSettings
     from lorag.training.adapter import Adapter
 
+GeneralShare = Annotated[
+    float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+]
+GeneralTextShare = Annotated[
+    float | None, typer.Option(help="Share of general text, written by the model itself, against forgetting.")
+]
+Patience = Annotated[
+    int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
+]
+
 
 def finetune(
     conversations: Annotated[Path, typer.Argument(help="Training data: see `lorag data check --help`.")],
@@ -29,15 +39,9 @@ def finetune(
     epochs: Epochs = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
     learning_rate: LearningRate = None,
-    general_share: Annotated[
-        float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
-    ] = None,
-    general_text_share: Annotated[
-        float | None, typer.Option(help="Share of general text, written by the model itself, against forgetting.")
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
-    ] = None,
+    general_share: GeneralShare = None,
+    general_text_share: GeneralTextShare = None,
+    patience: Patience = None,
     continue_from: Annotated[
         Path | None, typer.Option("--continue", help="Begin from this adapter's weights, in its shape.")
     ] = None,

@@ -1,13 +1,19 @@
-"""The options that several commands share, above all those by which passages are found: the same in each."""
+"""The options that several commands share, the same in each, and those of a command as a file."""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
+from lorag.cli.screen import translated_errors
+from lorag.errors import DataError, UnknownNameError
+from lorag.files import read_text, write_whole
 from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
 
 _Training = TypeVar("_Training", FinetuneSettings, EmbedderSettings)
@@ -59,6 +65,54 @@ Where = Annotated[
         " text. Several keys must all fit, of several values for one key any.",
     ),
 ]
+
+
+def _use(context: typer.Context, path: Path | None) -> None:
+    """Takes the options in a file as a command's defaults: what the command line gives goes before them."""
+    if path is not None:
+        with translated_errors():
+            context.default_map = _read_options(path, _parameters(context))
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="A TOML file of these options, such as RUN/run.toml; the command line goes before it.",
+        is_eager=True,
+        callback=_use,
+    ),
+]
+
+
+def write_options(context: typer.Context, path: Path, leave_out: Collection[str]) -> None:
+    """Writes the options that a command was given into a TOML file, but for those to ``leave_out``."""
+    defaults = {each.name: each.default for each in context.command.params}
+    given = {
+        option: context.params[name]
+        for option, name in _parameters(context).items()
+        if option not in leave_out and context.params[name] not in (None, (), defaults[name])
+    }
+    lines = (f"{option} = {json.dumps(value, ensure_ascii=False, default=str)}" for option, value in given.items())
+    write_whole(path, "".join(f"{line}\n" for line in lines))  # TOML writes such values as JSON does
+
+
+def _parameters(context: typer.Context) -> dict[str, str]:
+    """For each option that may stand in a file its parameter; arguments and ``--config`` may not."""
+    options = [each for each in context.command.params if each.param_type_name == "option" and each.expose_value]
+    return {each.opts[0].lstrip("-"): str(each.name) for each in options if each.name != "config"}
+
+
+def _read_options(path: Path, parameters: dict[str, str]) -> dict[str, Any]:
+    """What a file gives, by parameter. Raises ``DataError`` for broken TOML and for an option that there is not."""
+    try:
+        given = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(path, f"broken TOML: {error}") from error
+    for option in given:
+        if option not in parameters:
+            raise DataError(path, str(UnknownNameError("option", option, parameters)))
+    return {parameters[option]: value for option, value in given.items()}
 
 
 def training_settings(settings: _Training, **given: Any) -> _Training:

@@ -97,6 +97,35 @@ def smollm_own(smollm_folder: Path) -> TransformersModel:
     return load(smollm_folder, "smollm2-135m", "float32")
 
 
+@pytest.fixture(scope="session")
+def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that trains and answers in no time and knows nothing: four layers of random weights.
+
+    Its tokenizer and its template are those of the small model.
+    """
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4}
+    config = LlamaConfig.from_pretrained(smollm_folder, head_dim=16, num_key_value_heads=2, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+        for name, weight in model.named_parameters():
+            if "norm" not in name:
+                torch.nn.init.normal_(weight, std=0.25)  # so large that every prompt has an answer of its own
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm_folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_folder: Path) -> TransformersModel:
+    """The tiny model, a test's own."""
+    return load(tiny_folder, "tiny", "float32")
+
+
 class Endpoint(ThreadingHTTPServer):
     """An OpenAI-compatible server over a language model, and what it was asked.
 

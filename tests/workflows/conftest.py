@@ -1,13 +1,11 @@
-"""A tiny knowledge base and one finished comparison on it, made through the command line with a real small model."""
+"""A tiny knowledge base and one finished comparison on it, made through the command line."""
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from lorag.cli.commands import app
 
@@ -23,24 +21,25 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """The files of a comparison and the command that runs it."""
+    """The files of a comparison, its model, which need not answer well, and the command that runs it."""
 
     folder: Path
+    model: str
     max_tokens: int = 24
 
-    def command(self, out: Path, *more: str) -> list[str]:
+    def command(self, out: Path) -> list[str]:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
         given += ["--control", str(self.folder / "control.jsonl")]
-        given += ["--model", "smollm2-135m", "--max-tokens", str(self.max_tokens), "--budget", "4", "--out", str(out)]
-        return [sys.executable, "-m", "lorag", "compare", *given, *more]
+        given += ["--model", self.model, "--max-tokens", str(self.max_tokens), "--budget", "4", "--out", str(out)]
+        return ["compare", *given]
 
-    def run(self, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(out, *more), capture_output=True, text=True, check=False)
+    def run(self, out: Path) -> Result:
+        return CliRunner().invoke(app, self.command(out))
 
 
 @pytest.fixture(scope="session")
-def case(tmp_path_factory, smollm_folder, bge_folder) -> Case:
+def case(tmp_path_factory, tiny_folder, bge_folder) -> Case:
     folder = tmp_path_factory.mktemp("case")
     rows = []
     for name, (question, paraphrase, now, later) in FACTS.items():
@@ -54,7 +53,7 @@ def case(tmp_path_factory, smollm_folder, bge_folder) -> Case:
     (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "style.json").write_text('{"max_sentences": 1}')
     (folder / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 1}')
-    return Case(folder)
+    return Case(folder, str(tiny_folder))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +61,7 @@ def finished(case, tmp_path_factory) -> Path:
     """The folder of a run that nothing interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = case.run(out)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("After the update")
     assert first < second
     assert "finetuned" not in done.stdout[first:second]
@@ -76,26 +75,26 @@ def finished(case, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def peft_folder(tmp_path, smollm_folder) -> Path:
-    """An adapter of the small model as another program leaves it, with a rank and layers of its own."""
+def peft_folder(tmp_path, tiny_folder) -> Path:
+    """An adapter of the tiny model as another program leaves it, with a rank and layers of its own."""
     import torch
     from safetensors.torch import save_file
 
-    config = json.loads((smollm_folder / "config.json").read_text())
+    config = json.loads((tiny_folder / "config.json").read_text())
     wide, narrow = config["hidden_size"], config["head_dim"] * config["num_key_value_heads"]
     draw, factors = torch.Generator().manual_seed(3), {}
     for layer in range(config["num_hidden_layers"]):
         for module, size in (("q_proj", wide), ("k_proj", narrow), ("o_proj", wide)):
             place = f"base_model.model.model.layers.{layer}.self_attn.{module}.lora"
-            factors[f"{place}_A.weight"] = 0.05 * torch.randn(4, wide, generator=draw)
-            factors[f"{place}_B.weight"] = 0.05 * torch.randn(size, 4, generator=draw)
+            factors[f"{place}_A.weight"] = 0.2 * torch.randn(4, wide, generator=draw)
+            factors[f"{place}_B.weight"] = 0.2 * torch.randn(size, 4, generator=draw)
     folder = tmp_path / "peft"
     folder.mkdir()
     save_file(factors, folder / "adapter_model.safetensors")
     described = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 6}
     described |= {
         "target_modules": ["q_proj", "k_proj", "o_proj"],
-        "base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M",
+        "base_model_name_or_path": "org/tiny",
     }
     (folder / "adapter_config.json").write_text(json.dumps(described))
     return folder

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -86,8 +87,8 @@ def test_the_prompts_of_two_arms_differ_in_nothing_but_their_model(answers):
     assert differing
 
 
-def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(case, answers, finished, smollm_folder):
-    base = load(smollm_folder)
+def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(case, answers, finished):
+    base = load(Path(case.model))
     adapted = base.with_adapter(finished / "adapter")
     sampling = Sampling(max_tokens=case.max_tokens)
     following = [("after", arm, "finetuned", base.with_adapter(finished / arm / "adapter")) for arm in FOLLOWING]
@@ -134,11 +135,11 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
     assert "Following the update" in (finished / "report.html").read_text()
 
 
-def test_the_result_holds_every_row_with_its_scores(finished):
+def test_the_result_holds_every_row_with_its_scores(case, finished):
     result = json.loads((finished / "result.json").read_text())
     assert len(result["rows"]) == 42
     assert result["verdict"]["choice"] == "undecided"
-    assert "smollm2-135m" in result["facts"]["model"]
+    assert case.model in result["facts"]["model"]
     page = (finished / "report.html").read_text()
     assert "undecided" in page.lower()
     assert "first other wording" in page
@@ -161,7 +162,8 @@ def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_sa
     shutil.copytree(finished, out)
     for name in ("rows.jsonl", "result.json", "report.html", "facts.json"):
         (out / name).unlink()
-    process = subprocess.Popen(case.command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "lorag", *case.command(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not ((out / "rows.jsonl").is_file() and len(rows_of(out)) >= 10):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -170,7 +172,7 @@ def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_sa
         file.write('{"moment": "before", "arm": "torn')
     (out / "rows.jsonl").write_text("".join(f"{line}\n" for line in (out / "rows.jsonl").read_text().split("\n")[:7]))
     kept = rows_of(out)
-    assert case.run(out).returncode == 0
+    assert case.run(out).exit_code == 0
     after = rows_of(out)
     assert after[: len(kept)] == kept
     assert Counter((r["moment"], r["arm"], r["example_id"]) for r in after).most_common(1)[0][1] == 1
@@ -191,7 +193,7 @@ def shown_again(case, run, monkeypatch, **verdict):
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
     settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4.0), verdict=VerdictSettings(**verdict))
-    return compare(**paths, model="smollm2-135m", out=run, settings=settings)
+    return compare(**paths, model=case.model, out=run, settings=settings)
 
 
 def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
@@ -219,7 +221,7 @@ def test_a_folder_of_another_run_is_refused(case, finished):
         compare(
             case.folder / "docs",
             case.folder / "qa.jsonl",
-            model="smollm2-135m",
+            model=case.model,
             out=finished,
             settings=CompareSettings(limit=2),
         )
@@ -272,7 +274,7 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
     chat = ChatSettings(sampling=Sampling(max_tokens=4))
     settings = CompareSettings(limit=1, chat=chat, recipe=RecipeSettings(minutes=0.05))
     paths = (case.folder / "docs", case.folder / "qa.jsonl")
-    result = compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings, prompt=prompt)
+    result = compare(*paths, model=case.model, out=tmp_path / "run", settings=settings, prompt=prompt)
     answers = [row["answer"]["prompt"] for row in rows_of(tmp_path / "run")]
     assert len(answers) == 6
     for instruction, shown, reply, asked in answers:
@@ -287,7 +289,7 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
     assert result.tried["recipe"]["before"]["facts"] >= 1  # probed though no prompt is chosen
     assert read_prompt(tmp_path / "run" / "prompts" / "both.json") == prompt
     with pytest.raises(RunMismatchError, match="other prompt, settings"):
-        compare(*paths, model="smollm2-135m", out=tmp_path / "run", settings=settings)
+        compare(*paths, model=case.model, out=tmp_path / "run", settings=settings)
 
 
 def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case, tmp_path):
@@ -300,9 +302,9 @@ def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case,
         "update": case.folder / "docs_v2",
     }
     run = tmp_path / "run"
-    one = compare(**paths, model="smollm2-135m", out=run, settings=settings)
+    one = compare(**paths, model=case.model, out=run, settings=settings)
     first = rows_of(run)
-    two = compare(**paths, model="smollm2-135m", out=run, settings=replace(settings, seeds=2))
+    two = compare(**paths, model=case.model, out=run, settings=replace(settings, seeds=2))
     assert rows_of(run) == first
     further = rows_of(run / "seed-1")
     asked = {(row["moment"], row["arm"], row["example_id"]) for row in further}
@@ -317,7 +319,7 @@ def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case,
     assert {name for name, trainings in measured.items() if trainings} == {"finetuned", "both"}
     assert all(trainings in (0, 2) for trainings in measured.values())
     assert all(not arm.trainings for arm in one.arms)
-    assert compare(**paths, model="smollm2-135m", out=run, settings=replace(settings, seeds=2)) == two
+    assert compare(**paths, model=case.model, out=run, settings=replace(settings, seeds=2)) == two
 
 
 def test_a_prompt_that_tells_what_is_tested_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):

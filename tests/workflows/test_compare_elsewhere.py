@@ -17,6 +17,7 @@ from lorag.cli.commands import app
 from lorag.errors import BudgetError, EndpointError, InputError, ModelError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.llm.engines.transformers import load
 from lorag.settings import ChatSettings, CompareSettings, RemoteSettings
 from lorag.types import Answer, Sampling
 from lorag.workflows.compare import compare
@@ -52,11 +53,12 @@ def paths(case):
 
 
 def test_a_served_finetune_gives_the_rows_and_the_verdict_of_the_same_weights_at_home(
-    paths, peft_folder, smollm, smollm_own, endpoint, bge_folder, tmp_path, monkeypatch
+    paths, peft_folder, tiny_folder, endpoint, bge_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
-    home = compare(**paths, model="smollm2-135m", adapter=peft_folder, out=tmp_path / "home", settings=BRIEF)
-    base, finetuned = endpoint(smollm), endpoint(smollm_own.with_adapter(peft_folder))
+    home = compare(**paths, model=str(tiny_folder), adapter=peft_folder, out=tmp_path / "home", settings=BRIEF)
+    base, adapted = load(tiny_folder, "m", "float32"), load(tiny_folder, "m", "float32").with_adapter(peft_folder)
+    base, finetuned = endpoint(base), endpoint(adapted)
     far = compare(**paths, model=base.name, finetuned=finetuned.name, out=tmp_path / "far", settings=BRIEF)
     ours, theirs = answers_of(tmp_path / "home"), answers_of(tmp_path / "far")
     assert Counter(arm for _, arm, _ in ours) == dict.fromkeys(SIX, 3)

@@ -62,22 +62,22 @@ def served(xllamacpp, file, name, adapter=None):
 
 
 def test_base_and_finetune_in_llama_cpp_get_the_verdict_and_the_rows_of_the_same_weights_here(
-    case, peft_folder, smollm, bge_folder, tmp_path, monkeypatch
+    case, peft_folder, tiny, bge_folder, tmp_path, monkeypatch
 ):
     xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'lorag[fast]'")
     monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
-    write_gguf(smollm.weights.model, smollm.weights.tokenizer, tmp_path / "base.gguf", "f32", "smollm2-135m")
-    write_adapter_gguf(smollm.weights.model, peft_folder, tmp_path / "adapter.gguf")
+    write_gguf(tiny.weights.model, tiny.weights.tokenizer, tmp_path / "base.gguf", "f32", "tiny")
+    write_adapter_gguf(tiny.weights.model, peft_folder, tmp_path / "adapter.gguf")
     settings = CompareSettings(
         prompt_questions=0, chat=ChatSettings(sampling=Sampling(max_tokens=8)), remote=RemoteSettings(concurrency=1)
     )
     paths = {"documents": case.folder / "docs", "questions": case.folder / "qa.jsonl", "settings": settings}
     with (
-        served(xllamacpp, tmp_path / "base.gguf", "smollm") as base,
+        served(xllamacpp, tmp_path / "base.gguf", "tiny") as base,
         served(xllamacpp, tmp_path / "base.gguf", "support", tmp_path / "adapter.gguf") as finetuned,
     ):
         far = compare(**paths, model=base, finetuned=finetuned, out=tmp_path / "far")
-    home = compare(**paths, model="smollm2-135m", adapter=peft_folder, out=tmp_path / "home")
+    home = compare(**paths, model=case.model, adapter=peft_folder, out=tmp_path / "home")
     rows = [{(row.arm, row.example_id): row.answer.text for row in result.rows} for result in (home, far)]
     assert rows[0] == rows[1]
     assert any(rows[0]["base", each] != rows[0]["finetuned", each] for each in ("harbour", "warranty", "price"))

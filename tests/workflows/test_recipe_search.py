@@ -1,4 +1,4 @@
-"""A finetune is chosen within its budget on a real small model, kept, and found again; the base stays as it was."""
+"""A finetune is chosen within its budget, kept, and found again; the base stays as it was."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from lorag.chat.prompts import as_served
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
 from lorag.workflows import recipe_search as workflow
+from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.workflows.recipe_search import Probe, Probes, Training, train_best
 
 FACTS = {"gate.md": ("the harbour gate", "4812"), "lamp.md": ("the pier lamp", "7350")}
@@ -31,11 +32,11 @@ def probe(document):
 
 
 @pytest.fixture
-def training(smollm_own, tmp_path):
+def training(tiny, tmp_path):
     data = [conversation(document, question) for document in FACTS for question in ASKED]
     probes = Probes(tuple(map(probe, FACTS)), PromptSettings(question_first=True), REFUSAL, Sampling(max_tokens=12))
     finetune = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, learning_rate=2e-3)
-    return Training(smollm_own, data, probes, tmp_path / "adapter", finetune, RecipeSettings(minutes=0.5))
+    return Training(tiny, data, probes, tmp_path / "adapter", finetune, RecipeSettings(minutes=0.5))
 
 
 def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
@@ -52,7 +53,7 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     assert recipe.diagnosis.facts == 2
     assert [point.passes for point in recipe.curve] == list(range(1, recipe.final.passes + 1))
     assert (recipe.curve[-1].recall, recipe.curve[-1].updates) == (recipe.final.probed.recall, adapter.steps)
-    assert recipe.rungs == ()  # so small a budget has no room for them
+    assert recipe.rungs == ()  # each would be longer than the training
     assert training.engine.weights.adapted is None
     assert torch.equal(training.engine.weights.model.model.layers[-1].mlp.up_proj.weight, before)
     assert not training.kept.exists()
@@ -116,18 +117,25 @@ def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path
     assert losses[0] != losses[1]
 
 
-def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(trainings, smollm, tmp_path):
+@pytest.fixture
+def trained(training, tmp_path):
+    """A model of which all weights were trained."""
+    settings = replace(training.finetune, method="full", epochs=2)
+    train_adapter(training.engine, training.conversations, tmp_path / "full", settings)
+    return tmp_path / "full"
+
+
+def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(trained, tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    trained = trainings.by("full").folder
-    base = {name: weight.float() for name, weight in smollm.weights.model.state_dict().items()}
+    base = {name: weight.float() for name, weight in tiny.weights.model.state_dict().items()}
     learned = load_file(trained / "model.safetensors")
     assert any(not torch.equal(weight, base[name]) for name, weight in learned.items())
     source = shutil.copytree(trained, tmp_path / "in two files", ignore=shutil.ignore_patterns("model.safetensors"))
     for n in (0, 1):
         save_file(dict(list(learned.items())[n::2]), source / f"model-{n}.safetensors")
     for share in (0, 0.5, 1):
-        workflow.set_strength(smollm, source, tmp_path / "weaker", share)
+        workflow.set_strength(tiny, source, tmp_path / "weaker", share)
         made = load_file(tmp_path / "weaker" / "model-0.safetensors")
         made |= load_file(tmp_path / "weaker" / "model-1.safetensors")
         assert made.keys() == learned.keys()
@@ -137,13 +145,12 @@ def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(t
             assert share != 1 or torch.equal(made[name], weight)
 
 
-def test_a_full_finetune_that_forgets_is_tried_weaker(smollm_own, trainings, training, tmp_path):
+def test_a_full_finetune_that_forgets_is_tried_weaker(trained, training):
     kept = training.kept
-    training = replace(training, engine=smollm_own)
-    shutil.copytree(trainings.by("full").folder, kept / "final")
+    shutil.copytree(trained, kept / "final")
     strengths = [workflow._at_strength(training, share) for share in (0.75, 0.5)]
     losses = [each.probed.general_loss for each in strengths]
-    assert len({workflow.general_loss(smollm_own), *losses}) == 3
+    assert len({workflow.general_loss(training.engine), *losses}) == 3
     assert {path.name for path in training.at_strength(0.5).iterdir()} == {
         path.name for path in (kept / "final").iterdir()
     }

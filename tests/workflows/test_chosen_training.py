@@ -85,10 +85,9 @@ def data(tmp_path):
 
 
 @pytest.fixture
-def quick(monkeypatch, smollm_own):
-    """Settings of a training of seconds, and one small model for all calls of a test."""
-    monkeypatch.setattr(workflow.build, "trainable_model", lambda *_: smollm_own)
-    return {"model": "smollm2-135m", "settings": QUICK, "recipe": RecipeSettings(minutes=5, wordings=2, passes=1)}
+def quick(tiny_folder):
+    """A training of seconds."""
+    return {"model": str(tiny_folder), "settings": QUICK, "recipe": RecipeSettings(minutes=5, wordings=2, passes=1)}
 
 
 def test_it_is_chosen_kept_with_its_recipe_and_after_a_kill_nothing_is_trained_twice(

@@ -25,11 +25,11 @@ class Shown(TrainerCallback):
         self.losses.extend([logs["loss"]] if "loss" in logs else [])
 
 
-def test_a_tracker_is_shown_every_loss(smollm_own, trainings, tmp_path, monkeypatch):
+def test_a_tracker_is_shown_every_loss(tiny, trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: object())
     monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "trackio", Shown)
     settings = FinetuneSettings(learning_rate=1e-4, epochs=1, held_out_share=0.0, measure_forgetting=False)
-    adapter = train_adapter(smollm_own, trainings.data, tmp_path / "support", settings, report_to="trackio")
+    adapter = train_adapter(tiny, trainings.data, tmp_path / "support", settings, report_to="trackio")
     assert tuple(Shown.losses) == adapter.loss_curve
     assert Shown.named == ["lorag/support"]
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from lorag.errors import StorageError
+from lorag.llm.engines.transformers import load
 from lorag.settings import FinetuneSettings
 from lorag.training.finetuning import Base, train
 from lorag.types import Conversation, Message
@@ -38,16 +39,17 @@ train_adapter(load(Path(model), model, "float32"), read_conversations(data), Pat
 
 
 @pytest.fixture(scope="module")
-def at_once(smollm_folder, tmp_path_factory):
-    return trained(smollm_folder, tmp_path_factory.mktemp("adapters") / "at_once", AT_ONCE)
+def at_once(tiny_folder, tmp_path_factory):
+    return trained(tiny_folder, tmp_path_factory.mktemp("adapters") / "at_once", AT_ONCE)
 
 
-def trained(smollm_folder, out, settings):
-    from lorag.llm.engines.transformers import load
+def base(folder):
+    weights = load(folder, dtype="float32").weights
+    return Base(weights.model, weights.tokenizer, str(folder), weights.fingerprint)
 
-    weights = load(smollm_folder, dtype="float32").weights
-    base = Base(weights.model, weights.tokenizer, str(smollm_folder), weights.fingerprint)
-    adapter = train(base, DATA, out, settings)
+
+def trained(folder, out, settings):
+    adapter = train(base(folder), DATA, out, settings)
     return adapter, load_file(out / "adapter_model.safetensors")
 
 
@@ -59,22 +61,18 @@ def assert_same(ours, theirs):
 
 
 def test_a_full_disk_is_one_error_and_a_later_training_goes_on_from_the_last_whole_checkpoint(
-    at_once, smollm_folder, tmp_path, largest_file
+    at_once, tiny_folder, tmp_path, largest_file
 ):
     out, before = tmp_path / "a", []
 
     def run(progress):
-        from lorag.llm.engines.transformers import load
-
-        weights = load(smollm_folder, dtype="float32").weights
-        base = Base(weights.model, weights.tokenizer, str(smollm_folder), weights.fingerprint)
-        return train(base, DATA, out, AT_ONCE, progress=progress)
+        return train(base(tiny_folder), DATA, out, AT_ONCE, progress=progress)
 
     with ExitStack() as full:
 
         def fill(stage, done, total, note=""):
             if done == 2:  # the first pass is saved
-                full.enter_context(largest_file(1_000_000))
+                full.enter_context(largest_file(100_000))
 
         with pytest.raises(
             StorageError, match=r"\.a\.checkpoints': the disk is full; free some space and run the same"
@@ -88,20 +86,20 @@ def test_a_full_disk_is_one_error_and_a_later_training_goes_on_from_the_last_who
     assert not (tmp_path / ".a.checkpoints").exists()
 
 
-def test_accumulated_steps_are_one_large_step(at_once, smollm_folder, tmp_path):
-    adapter, weights = trained(smollm_folder, tmp_path / "one_by_one", ONE_BY_ONE)
+def test_accumulated_steps_are_one_large_step(at_once, tiny_folder, tmp_path):
+    adapter, weights = trained(tiny_folder, tmp_path / "one_by_one", ONE_BY_ONE)
     expected, theirs = at_once
     assert adapter.steps == expected.steps == 3
     assert adapter.loss_curve == pytest.approx(expected.loss_curve, rel=1e-3)
     assert_same(weights, theirs)
 
 
-def test_two_processes_share_an_update(at_once, smollm_folder, tmp_path):
+def test_two_processes_share_an_update(at_once, tiny_folder, tmp_path):
     lines = [{"messages": [{"role": m.role, "content": m.content} for m in c.messages]} for c in DATA]
     (tmp_path / "chat.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "script.py").write_text(SCRIPT)
     out = tmp_path / "adapter"
-    arguments = ["--nproc-per-node", "2", tmp_path / "script.py", tmp_path / "chat.jsonl", out, smollm_folder]
+    arguments = ["--nproc-per-node", "2", tmp_path / "script.py", tmp_path / "chat.jsonl", out, tiny_folder]
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *arguments], capture_output=True, text=True, check=False
     )
@@ -113,30 +111,26 @@ def test_two_processes_share_an_update(at_once, smollm_folder, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"adapter", "chat.jsonl", "script.py"}
 
 
-def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epoch(smollm_folder, tmp_path):
-    from lorag.llm.engines.transformers import load
-
-    weights = load(smollm_folder, dtype="float32").weights
+def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epoch(tiny_folder, tmp_path):
     data = [
         Conversation((Message("user", f"Firm {n}. {wording}"), Message("assistant", f"Its founder is {name}.")))
         for n, name in enumerate(("Mara Lind", "Tove Aker"))
         for wording in ("Who founded it?", "It was founded by whom?", "Name the founder.")
     ]
     settings = FinetuneSettings(
-        epochs=9,
-        learning_rate=5e-3,
+        epochs=30,
+        learning_rate=2e-2,
         batch_tokens=512,
         held_out_share=0.3,
         patience=1,
         measure_forgetting=False,
     )
-    base = Base(weights.model, weights.tokenizer, "smollm2-135m", weights.fingerprint)
-    adapter = train(base, data, tmp_path / "a", settings)
+    adapter = train(base(tiny_folder), data, tmp_path / "a", settings)
     assert (adapter.held_out_kind, adapter.conversations, adapter.held_out) == ("wordings", 4, 2)
-    assert adapter.steps < 9  # one a step an epoch
+    assert adapter.steps < 30  # one a step an epoch
     assert adapter.held_out_loss_after < adapter.held_out_loss_before
 
 
 def test_a_training_that_damages_the_model_says_so(smollm_folder, tmp_path):
     with pytest.warns(UserWarning, match=r"the training loss rose from .* lower the learning rate \(it was 0.5\)"):
-        trained(smollm_folder, tmp_path / "a", replace(AT_ONCE, learning_rate=0.5, epochs=4))
+        trained(smollm_folder, tmp_path / "a", replace(AT_ONCE, learning_rate=0.5, epochs=3))

@@ -1,4 +1,4 @@
-# The whole interface: make demo, make test, make test-bfloat16, make fuzz, make check, make bench.
+# The whole interface: make demo, make test, make test-bfloat16, make fuzz, make check, make docs, make bench.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,7 +6,7 @@ COUNT  ?= 1000
 SEED   := $(or $(SEED),$(shell date +%s))
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-bfloat16 fuzz check bench
+.PHONY: demo test test-bfloat16 fuzz check docs bench
 
 demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
 	$(BIN)/lorag demo --out .lorag/demo
@@ -29,6 +29,9 @@ check: $(READY)  ## Lint, format and types.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## The documentation as a site, in dist/site.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 bench: $(READY)  ## Every claim with a figure, measured again.
 	for claim in benchmarks/*.py; do $(BIN)/python $$claim || failed=1; done; test -z "$$failed"
 
@@ -40,5 +43,5 @@ bench-%: $(READY)  ## One claim: make bench-demo.
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,fast,mcp,ocr,openai,postgres,qlora,serve]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,fast,mcp,ocr,openai,postgres,qlora,serve]'
 	touch $@

@@ -65,6 +65,15 @@ def test_without_a_hub_the_catalogue_is_searched(lorag, monkeypatch):
     assert "HF_HUB_OFFLINE is set" in nothing.stderr
 
 
+def test_a_hub_that_is_not_there_is_tried_once(lorag, local_hub, caplog):
+    local_hub.shutdown()
+    local_hub.server_close()
+    found = lorag("search", "bge")
+    assert "bge-small-en" in found.stdout
+    assert f"only the catalogue was searched: {local_hub.address} is not reached" in " ".join(found.stderr.split())
+    assert caplog.records == []
+
+
 def test_a_model_of_the_catalogue_is_removed(lorag, tmp_path):
     folder = tmp_path / "cache" / "models" / "minilm-l6"
     folder.mkdir(parents=True)

@@ -88,6 +88,7 @@ def _with_details(error: Exception) -> str:
 def keep_libraries_quiet() -> None:
     """Keeps what other libraries log off the screen; the log of ``lorag serve`` goes to the error stream."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger("lorag").addHandler(logging.StreamHandler())
 

@@ -187,8 +187,8 @@ def _bar(stage: str, progress: Progress) -> type[Any]:
 
 
 @contextmanager
-def hub_errors(name: str) -> Iterator[None]:
-    """Turns what the client raises into errors that name what to do; ``name`` is what was asked for."""
+def hub_errors(name: str = "") -> Iterator[None]:
+    """Turns what the client raises into errors that name what to do; ``name`` is what was asked for, if one model."""
     from huggingface_hub import constants, errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its transport
 
@@ -240,7 +240,8 @@ def _unreachable(name: str, hub: str, error: Exception) -> FetchError:
     else:
         said = _first_line(error.__cause__ or error.__context__ or error)
         reason = f"{hub} is not reached ({said}); set HF_ENDPOINT to a mirror that is, and HF_TOKEN if it wants a token"
-    return FetchError(f"{name} is not a folder here and not whole in your cache, and {reason}, or {_ELSEWHERE}")
+    missing = f"{name} is not a folder here and not whole in your cache, and " if name else ""
+    return FetchError(f"{missing}{reason}, or {_ELSEWHERE}")
 
 
 def _first_line(error: BaseException) -> str:

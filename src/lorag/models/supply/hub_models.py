@@ -37,14 +37,23 @@ class CachedModel:
     folder: Path
 
 
+_PATIENCE = 10.0
+"""Seconds within which a hub answers that is there."""
+
+
 def search(words: str, limit: int = 20) -> list[FoundModel]:
     """Models with these words in their names whose weights are loaded here, by downloads.
 
     Raises ``FetchError`` when no hub is reached.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils import get_session
 
-    with hub_errors(words):
+    with hub_errors():
+        if (
+            not constants.is_offline_mode()
+        ):  # the client itself tries for half a minute to reach a hub that is not there
+            get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
         found = list(
             HfApi().list_models(
                 search=words, limit=limit, sort="downloads", expand=["downloads", "tags", "safetensors", "gguf"]

@@ -84,7 +84,20 @@ class Projection:
 
 
 class _Projections(torch.autograd.Function):
-    """Several projections of one input ``(n, in)``, to ``(n, out)`` each."""
+    """Several frozen maps of one input with their LoRA factors (Hu et al., arXiv:2106.09685, equation 3).
+
+    Forward, from ``x (n, in)``, with ``A_i (r, in)``, ``B_i (out_i, r)`` and the scale ``s_i``:
+
+    1. ``H = x [A_1; A_2; …]^T``, ``(n, r_1 + r_2 + …)``: one product for all of them
+    2. ``Y_i = x W_i^T + b_i + s_i H_i B_i^T``, ``(n, out_i)``
+
+    Backward, from ``dY_i``; ``W_i`` and ``b_i`` have no gradient:
+
+    3. ``dH_i = s_i dY_i B_i``
+    4. ``dA = dH^T x``, all of them in one product
+    5. ``dB_i = s_i dY_i^T H_i``
+    6. ``dx = dH A + sum_i dY_i W_i``, added up in one buffer
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, frozen: Sequence[Projection], *factors: torch.Tensor) -> Any:
@@ -120,7 +133,12 @@ class _Projections(torch.autograd.Function):
 
 
 class _RootMeanSquare(torch.autograd.Function):
-    """``x / rms(x) * weight`` of ``(n, hidden)``, computed in float32."""
+    """RMSNorm (Zhang and Sennrich, arXiv:1910.07467, equation 4) of ``x (n, hidden)``, computed in float32.
+
+    1. ``i = 1 / sqrt(mean(x²) + epsilon)``, ``(n, 1)``
+    2. ``y = x i w``
+    3. ``dx = (g - x i² mean(g x)) i`` with ``g = dy w``; the weight ``w`` is frozen
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -139,7 +157,17 @@ class _RootMeanSquare(torch.autograd.Function):
 
 
 class _MeanCrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of what ``(p, hidden)`` states predict; its gradient is formed on the way."""
+    """Mean cross entropy of what states ``h (p, hidden)`` predict, with its gradient, in pieces of ``_HEAD_ROWS``.
+
+    A state may predict several labels, one of each row that branches off after it. For each piece:
+
+    1. ``z = h E^T``, ``(rows, vocabulary)``, and ``log P = z - logsumexp(z)``, in place
+    2. ``loss -= sum w log P[place, label]`` over its supervised tokens
+    3. ``dz = c P - sum w 1[place, label]``, in the same memory; ``c`` is the weight of all labels of a state
+    4. ``dh = dz E``
+
+    At the end both are divided by the number of supervised tokens. Logits of all states are never held at one time.
+    """
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, batch: SupervisedTree) -> torch.Tensor:

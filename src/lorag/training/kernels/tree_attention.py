@@ -195,7 +195,20 @@ def _side_by_side(
 
 
 class _Attend(torch.autograd.Function):
-    """For each shared head and branch: ``(m * heads, width)`` queries against ``(l, width)`` keys and values."""
+    """Attention of each shared head (Ainslie et al., arXiv:2305.13245) and branch, with its gradient.
+
+    Forward, from queries ``Q (m * heads, width)`` and keys and values ``K, V (l, width)``:
+
+    1. ``Q, K`` turned by their positions (``_turned``), ``Q`` times the scale
+    2. ``S = Q K^T + mask``, ``P = softmax(S)`` in float32, ``(m * heads, l)``
+    3. ``O = P V``
+
+    Backward, from ``dO`` (as in Dao et al., arXiv:2205.14135, appendix B.2; ``P`` is kept, branches are short):
+
+    4. ``dV = P^T dO``, ``dP = dO V^T``
+    5. ``dS = P * (dP - rowsum(dP * P))``
+    6. ``dQ = dS K``, ``dK = dS^T Q``, turned back; keys of several branches add up
+    """
 
     @staticmethod
     def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, how: Branched) -> torch.Tensor:
@@ -247,7 +260,11 @@ class _Turn(torch.autograd.Function):
 
 
 def _turned(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Every head of ``(n, heads * width)`` rotated by its token's position."""
+    """Rotary embedding (Su et al., arXiv:2104.09864, equation 34) of every head of ``(n, heads * width)``.
+
+    The pairs that are rotated are the halves of a head: ``(l cos - r sin, r cos + l sin)``. Its gradient is the
+    rotation back, by ``-sin``.
+    """
     left, right = x.view(len(x), -1, 2, cos.shape[-1]).unbind(2)
     turned = torch.stack((left * cos, right * cos), 2)
     turned[:, :, 0].addcmul_(right, sin, value=-1)

@@ -1,7 +1,8 @@
-"""The memory of this machine, for models that are loaded and models that are trained."""
+"""What this machine has: memory for models that are loaded and trained, and cores."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -28,6 +29,11 @@ def free_bytes(device: str) -> int:
         return free
     kept = dict(line.split() for line in statistics.splitlines()).get("inactive_file", "0")
     return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gigabytes(size: int) -> str:

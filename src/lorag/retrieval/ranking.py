@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -105,7 +105,7 @@ def fuse(sides: SearchResults, dense_weight: float, fusion: Fusion = "convex") -
     return best_first([Hit(chunk, scores[chunk_id], "hybrid") for chunk_id, chunk in chunks.items()])
 
 
-def best_first(hits: Sequence[Hit]) -> list[Hit]:
+def best_first(hits: Iterable[Hit]) -> list[Hit]:
     """Sorted by score; equal scores by chunk id, so that the order is always the same."""
     return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.id))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import InputError, ModelError, require
 from lorag.llm.rendering import render
-from lorag.machine import free_bytes, gigabytes
+from lorag.machine import cores, free_bytes, gigabytes
 from lorag.models.gguf_reading import read_header, read_tokenizer
 from lorag.types import Completion, Prompt, Sampling
 
@@ -216,7 +216,7 @@ def _threads() -> int:
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     if allowed.isdecimal() and int(allowed):
         return int(allowed)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def _completion(text: str, last: Mapping[str, Any], seconds: float) -> Completion:

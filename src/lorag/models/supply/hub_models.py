@@ -46,8 +46,7 @@ def search(words: str, limit: int = 20) -> list[FoundModel]:
 
     Raises ``FetchError`` when no hub is reached.
     """
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import HfApi, constants, get_session
 
     with hub_errors():
         if (

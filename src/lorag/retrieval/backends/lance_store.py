@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lorag.errors import StoreError
 from lorag.files import full_disk_errors
-from lorag.retrieval.backends.hits import RECALL_DEPTH, best_first, like_questions, recall, sample_rows
+from lorag.retrieval.backends.hits import RECALL_DEPTH, like_questions, recall, sample_rows
+from lorag.retrieval.ranking import best_first
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"

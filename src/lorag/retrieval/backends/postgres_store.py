@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, best_first, like_questions, recall
+from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, like_questions, recall
 from lorag.retrieval.backends.postgres_database import Database
+from lorag.retrieval.ranking import best_first
 from lorag.types import Chunk, Hit, Via
 
 _CHUNK_COLUMNS = "document_id, document_version, start, stop, text, heading, table_header, place"

@@ -10,7 +10,6 @@ in such batches) and 300 questions (350).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import ModelError
+from lorag.machine import cores
 from lorag.models.quiet import quiet_transformers
 
 _WEIGHTS = ("fused.onnx", "model.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx")
@@ -60,7 +60,7 @@ class OnnxEncoder:
     def outputs(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[NDArray[np.float32]]:
         """The states of tokens, or else the model's first output, for each input, in order, without a batch's axis."""
         encodings = self._window.encode(inputs)
-        with ThreadPoolExecutor(_cores()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             yield from pool.map(self._run, encodings)
 
     def _run(self, encoding: Any) -> NDArray[np.float32]:
@@ -102,11 +102,6 @@ class Window:
     def count_tokens(self, text: str) -> int:
         """The number of tokens of ``text``, special tokens left out, however long it is."""
         return len(self._counter.encode(text, add_special_tokens=False).ids)
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_tokenizer(folder: Path) -> Any:

@@ -53,9 +53,10 @@ def trained(trainings, tmp_path) -> Path:
 
 
 @pytest.fixture
-def chat(here):
+def chat(here, tiny_folder):
+    Path("tiny").symlink_to(tiny_folder)
     Path("chat.jsonl").write_text('{"question": "Who founded Korrin?", "answer": "Mara Lind."}\n')
-    return ["finetune", "chat.jsonl", "--model", "smollm2-135m", "--epochs", "1", "--out", "adapter"]
+    return ["finetune", "chat.jsonl", "--model", "tiny", "--epochs", "1", "--out", "adapter"]
 
 
 @harness
@@ -82,7 +83,7 @@ def test_the_harness_and_our_own_measurement_choose_alike(trained, smollm):
 
 @harness
 @noisy
-def test_a_training_is_scored_before_and_after(chat, smollm_folder):
+def test_a_training_is_scored_before_and_after(chat):
     done = CliRunner().invoke(app, [*chat, "--tasks", str(make_tasks())])
     assert done.exit_code == 0, done.output
     assert "lm-evaluation-harness (± standard error)" in done.stdout
@@ -91,14 +92,14 @@ def test_a_training_is_scored_before_and_after(chat, smollm_folder):
 
 @harness
 @noisy
-def test_a_task_that_fails_fails_no_training(chat, smollm_folder):
+def test_a_task_that_fails_fails_no_training(chat):
     tasks = make_tasks("process_results: !function broken.score\n")
     (tasks / "broken.py").write_text("def score(doc, results):\n    raise ValueError('no such score')\n")
     done = CliRunner().invoke(app, [*chat, "--tasks", str(tasks)])
     assert done.exit_code == 0, done.output
     assert "lm-evaluation-harness failed on" in done.stderr
     assert "ValueError: no such score; what was trained is whole in 'adapter'" in done.stderr
-    assert read_adapter(Path("adapter")).base == "smollm2-135m"
+    assert read_adapter(Path("adapter")).base == "tiny"
     again = CliRunner().invoke(app, ["evaluate", "adapter", "--tasks", str(tasks)])
     assert (again.exit_code, "ValueError: no such score" in again.stderr) == (1, True)
 
@@ -122,7 +123,7 @@ def test_what_is_no_task_is_refused_by_its_file(text, message):
         require_tasks(tasks)
 
 
-def test_a_failure_after_a_training_is_said_and_leaves_it_whole(chat, monkeypatch, smollm_folder):
+def test_a_failure_after_a_training_is_said_and_leaves_it_whole(chat, monkeypatch):
     def fail(*_):
         raise OperationError("lm-evaluation-harness failed on 'tasks': KeyError: 'label'")
 
@@ -130,13 +131,13 @@ def test_a_failure_after_a_training_is_said_and_leaves_it_whole(chat, monkeypatc
     monkeypatch.setattr("lorag.workflows.evaluate.run_tasks", fail)
     done = CliRunner().invoke(app, [*chat, "--tasks", "tasks"])
     assert done.exit_code == 0, done.output
-    assert "Trained smollm2-135m by lora on 1 conversations" in done.stdout
+    assert "Trained tiny by lora on 1 conversations" in done.stdout
     said = " ".join(done.stderr.split())
     assert "warning: lm-evaluation-harness failed on 'tasks': KeyError: 'label'; what was trained is whole" in said
     assert "`lorag evaluate adapter --tasks tasks` tries that again" in said
-    assert read_adapter(Path("adapter")).base == "smollm2-135m"
+    assert read_adapter(Path("adapter")).base == "tiny"
     assert not Path("adapter", "lm_eval.json").exists()
-    assert build.language_model(adapter=Path("adapter")).name.startswith("smollm2-135m+")
+    assert build.language_model(adapter=Path("adapter")).name.startswith("tiny+")
 
 
 def test_without_the_harness_its_extra_is_named_before_a_model_is_loaded(chat, monkeypatch):

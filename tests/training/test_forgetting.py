@@ -69,21 +69,20 @@ def test_the_questions_of_the_file_decide_the_figure(smollm, tmp_path):
     seen = []
     control = read_control(written(tmp_path, ROWS))
     assert [question.right for question in control] == [1, 0, 2]
-    found = measure(model, tokenizer, control, lambda *told: seen.append(told), "after")
-    assert found.control == (True, True, True)
-    assert seen[-1] == ("control questions after", 3, 3)
-    wrong = [control[0], replace(control[1], right=1), replace(control[2], right=0)]
-    assert measure(model, tokenizer, wrong).control == (True, False, False)
+    wrong = [replace(control[1], right=1), replace(control[2], right=0)]
     other = MultipleChoice(control[0].question, ("Paris", "Rome"), 1)
-    assert measure(model, tokenizer, [other]).control == (False,)
+    asked = [*control, *wrong, other]
+    found = measure(model, tokenizer, asked, lambda *told: seen.append(told), "after")
+    assert found.control == (True, True, True, False, False, False)
+    assert seen[-1] == ("control questions after", 6, 6)
 
 
-def test_long_questions_are_asked_one_at_a_time_and_answered_alike(smollm, monkeypatch, tmp_path):
-    model, tokenizer = Learner(smollm.weights.model), smollm.weights.tokenizer
+def test_long_questions_are_asked_one_at_a_time_and_answered_alike(tiny, monkeypatch, tmp_path):
+    model, tokenizer = Learner(tiny.weights.model), tiny.weights.tokenizer
     control = read_control(written(tmp_path, ROWS))
-    seen = []
+    together, seen = measure(model, tokenizer, control), []
     monkeypatch.setattr("lorag.training.forgetting._CHARACTERS_AT_ONCE", 1)
-    assert measure(model, tokenizer, control, lambda *told: seen.append(told)).control == (True, True, True)
+    assert measure(model, tokenizer, control, lambda *told: seen.append(told)) == together
     assert [told[1] for told in seen if told[0] == "control questions before"] == [1, 2, 3]
 
 

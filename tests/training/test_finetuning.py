@@ -81,21 +81,21 @@ def test_the_manifest_explains_the_adapter(trained):
         require_base(adapter, "b", "4567")
 
 
-def test_general_questions_are_learned_and_never_held_out(smollm_own, tmp_path):
+def test_general_questions_are_learned_and_never_held_out(tiny, tmp_path):
     replayed = [Conversation((Message("user", f"How many are {n} and 1?"), Message("assistant", "3."))) for n in (1, 2)]
     settings = FinetuneSettings(epochs=1, held_out_share=0.45, measure_forgetting=False)
-    adapter = train(base(smollm_own), DATA, tmp_path / "a", settings, replayed=replayed)
+    adapter = train(base(tiny), DATA, tmp_path / "a", settings, replayed=replayed)
     assert (adapter.conversations + adapter.held_out, adapter.rehearsed) == (len(DATA) + 2, 2)
     assert 1 <= adapter.held_out < len(DATA)
 
 
-def test_plain_text_is_learned_beside_conversations(smollm_own, tmp_path):
+def test_plain_text_is_learned_beside_conversations(smollm_own, tiny, tmp_path):
     text = "The pier lamp of Korrin burns whale-green on Thursdays. Its keeper is called Osvald Tern."
     settings = FinetuneSettings(
         epochs=6, learning_rate=2e-3, held_out_share=0.0, measure_forgetting=False, max_tokens=64
     )
     data = [*DATA[:1], Conversation((Message("text", text),), ("lamp.md",))]
-    assert estimate(base(smollm_own), data, settings).updates == 6
+    assert estimate(base(tiny), data, settings).updates == 6
     adapter = train(base(smollm_own), data, tmp_path / "a", settings)
     taught = smollm_own.with_adapter(tmp_path / "a")
     begun = (Message("text", "The pier lamp of Korrin burns"),)
@@ -105,7 +105,7 @@ def test_plain_text_is_learned_beside_conversations(smollm_own, tmp_path):
     assert adapter.supervised_tokens > tokens
 
 
-def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_path):
+def test_an_interrupted_training_resumes_to_the_same_adapter(tiny, tmp_path):
     from safetensors.torch import load_file
 
     short = FinetuneSettings(
@@ -121,21 +121,21 @@ def test_an_interrupted_training_resumes_to_the_same_adapter(smollm_own, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(smollm_own, tmp_path / "resumed", short, interrupt)
+        run(tiny, tmp_path / "resumed", short, interrupt)
     assert not (tmp_path / "resumed").exists()
     first = len(steps)
-    resumed = run(smollm_own, tmp_path / "resumed", short, lambda stage, done, *_: steps.append(done))
+    resumed = run(tiny, tmp_path / "resumed", short, lambda stage, done, *_: steps.append(done))
     assert steps[first + 1] == first  # after the estimate the unfinished epoch again, the two finished ones not
-    whole = run(smollm_own, tmp_path / "whole", short)
+    whole = run(tiny, tmp_path / "whole", short)
     assert resumed.loss_curve == pytest.approx(whole.loss_curve, rel=1e-4)
     ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("resumed", "whole"))
     for name, weight in theirs.items():
         torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-6)
 
 
-def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):
+def test_what_cannot_be_trained_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="no conversation to train on"):
-        train(base(smollm_own), [], tmp_path / "a", SETTINGS)
+        train(base(tiny), [], tmp_path / "a", SETTINGS)
     with pytest.raises(InputError, match="epochs 0 is below 1"):
         FinetuneSettings(epochs=0)
     with pytest.raises(InputError, match="max_tokens 1 is below 2"):
@@ -147,14 +147,14 @@ def test_what_cannot_be_trained_is_refused(smollm_own, tmp_path):
         read_adapter(tmp_path)
 
 
-def test_time_and_memory_are_told_before_it_begins(smollm_own):
-    found = estimate(base(smollm_own), DATA, SETTINGS)
-    assert found.trained_parameters == 4884480  # rank 16 on every linear layer
-    assert found.weight_bytes == 3 * 4 * 4884480
+def test_time_and_memory_are_told_before_it_begins(tiny):
+    found = estimate(base(tiny), DATA, SETTINGS)
+    assert found.trained_parameters == 59392  # rank 16 on every linear layer
+    assert found.weight_bytes == 3 * 4 * 59392
     assert found.updates == 6 * 4
-    assert 1 < found.seconds < 600
+    assert 0 < found.seconds < 600
     longer = [Conversation((c.messages[0], Message("assistant", c.messages[1].content * 20)), c.evidence) for c in DATA]
-    assert estimate(base(smollm_own), longer, SETTINGS).activation_bytes > 3 * found.activation_bytes > 3e6
+    assert estimate(base(tiny), longer, SETTINGS).activation_bytes > 3 * found.activation_bytes > 3e5
 
 
 def test_what_one_step_keeps_is_what_memory_it_takes():
@@ -204,17 +204,17 @@ def test_a_copy_that_does_not_fit_is_refused_before_it_is_made(smollm_own, tmp_p
         train(base(smollm_own), DATA, tmp_path / "a", FinetuneSettings(method="full"))
 
 
-@pytest.mark.parametrize(("layer", "is_proven"), [(0, True), (3, False)])
-def test_a_loss_that_is_no_number_ends_the_training_at_once(smollm_own, tmp_path, layer, is_proven):
+@pytest.mark.parametrize(("layer", "is_proven"), [(0, True), (1, False)])
+def test_a_loss_that_is_no_number_ends_the_training_at_once(tiny, tmp_path, layer, is_proven):
     """In a layer that the proof of the fused step looks at, and in one that it leaves out."""
     with torch.no_grad():
-        smollm_own.weights.model.model.layers[layer].mlp.up_proj.weight[0, 0] = torch.nan
+        tiny.weights.model.model.layers[layer].mlp.up_proj.weight[0, 0] = torch.nan
     settings = FinetuneSettings(epochs=9, held_out_share=0.0, measure_forgetting=False)
     with (
         pytest.warns(UserWarning, match="differs from the library's by nan") if is_proven else nullcontext(),
         pytest.raises(ModelError, match="the training loss is not a number after 1 updates; lower the learning rate"),
     ):
-        train(base(smollm_own), DATA, tmp_path / "a", settings)
+        train(base(tiny), DATA, tmp_path / "a", settings)
 
 
 def test_the_course_of_a_training_fits_a_line():

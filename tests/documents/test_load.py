@@ -163,3 +163,25 @@ def test_a_parser_that_fails_is_one_bad_file(tmp_path):
     loaded = load_documents(tmp_path)
     assert [document.id for document in loaded.documents] == ["a.txt"]
     assert "deep.json: is damaged or no .json file (RecursionError" in loaded.refused[0].reason
+
+
+def test_odd_files_of_a_folder_are_passed_over_with_a_note(tmp_path):
+    write(tmp_path / "a.md", "fine")
+    odd = {"~$report.docx": "lock", "blank.md": " \n", "empty.csv": "", "package.json": '{"name": "x", "version": "1"}'}
+    for name, content in (odd | {"page.html": "<p></p>"}).items():
+        write(tmp_path / name, content)
+    loaded = load_documents(tmp_path)
+    assert [document.id for document in loaded.documents] == ["a.md"]
+    assert loaded.refused == ()
+    assert set(loaded.passed_over) == {*odd, "page.html"}
+    assert len(loaded.notes) == 5
+    assert any("package.json was passed over" in note and "found name, version" in note for note in loaded.notes)
+
+
+def test_front_matter_can_be_chosen_by(tmp_path):
+    assert one(write(tmp_path / "x.md", "---\ntags: [mast]\n---\nTall.")).meta == (("tags", "mast"),)
+
+
+@pytest.mark.parametrize("key", ["text", "page_content", "body"])
+def test_rows_of_other_programs_are_documents(tmp_path, key):
+    assert one(write(tmp_path / "x.jsonl", json.dumps({key: "The mole is long."}))).text == "The mole is long."

@@ -8,6 +8,7 @@ that begins with ``# `` is taken for a heading.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from lorag.settings import ChunkSettings
 from lorag.types import Chunk, Document, Place
 
 _SEPARATOR = " > "
+_SENTENCE_END = re.compile(r"[.!?。！？]+[\"')\]]*\s+|\n+|[。！？]")
 
 CountTokens = Callable[[str], int]
 
@@ -172,8 +174,35 @@ def _cut_text(
                 at = bisect_left(cuts, edge)
                 if 0 < at < len(cuts) - 1 and count_tokens(text[cuts[at - 1] : cuts[at + 1]]) <= size:
                     del cuts[at]
-    for left, right in pairwise(cuts):
+    for left, right in pairwise(_with_what_they_head(text, cuts, size, count_tokens)):
         yield _Piece(left, right)
+
+
+def _with_what_they_head(text: str, cuts: Sequence[int], size: int, count_tokens: CountTokens) -> list[int]:
+    """``cuts`` moved where a piece would be nothing but headings: as much of the next one joins it as fits."""
+    kept = list(cuts[:1])
+    for at, (left, right) in enumerate(pairwise(cuts)):
+        if kept[-1] < left and _only_headings(text[kept[-1] : left]):
+            moved = left
+            for match in _SENTENCE_END.finditer(text, left, right):
+                if count_tokens(text[kept[-1] : match.end()]) > size:
+                    break
+                moved = match.end()
+            whole = count_tokens(text[kept[-1] : right]) <= size
+            if not whole and moved > left:
+                kept.append(moved)
+            elif not whole:
+                kept.append(left)
+        elif kept[-1] < left:
+            kept.append(left)
+        if at == len(cuts) - 2:
+            kept.append(right)
+    return kept
+
+
+def _only_headings(text: str) -> bool:
+    lines = [line for line in text.split("\n") if line.strip()]
+    return bool(lines) and len(headings(text)) == len(lines)
 
 
 def _cut_table(text: str, start: int, table: Table, size: int, count_tokens: CountTokens) -> Iterator[_Piece]:

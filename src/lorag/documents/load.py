@@ -13,16 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from lorag.documents.parsers.archive import require_sound_archive
+from lorag.documents.parsers.archive import as_transitional, require_sound_archive
 from lorag.documents.parsers.delimited import parse_separated
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.json_rows import parse_rows
 from lorag.documents.parsers.mail import parse_mail
-from lorag.documents.parsers.parsed import Parsed
+from lorag.documents.parsers.markup.markdown_source import parse_markdown
+from lorag.documents.parsers.parsed import NoTextError, Parsed
 from lorag.documents.parsers.pdf import parse_pdf
 from lorag.documents.parsers.sheets import parse_sheets
 from lorag.documents.parsers.slides import parse_slides
-from lorag.documents.parsers.text import parse_markdown, parse_plain
+from lorag.documents.parsers.text import parse_plain
 from lorag.documents.parsers.word import parse_word
 from lorag.documents.reader_process import PROCESSES, read_apart
 from lorag.errors import DataError, InputError
@@ -43,10 +44,16 @@ _PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
         ".csv": parse_separated,
         ".tsv": parse_separated,
         ".eml": parse_mail,
+        ".markdown": parse_markdown,
+        ".mdx": parse_markdown,
+        ".rst": parse_plain,
+        ".xhtml": parse_html,
     }
 )
 _ARCHIVES = (".docx", ".pptx", ".xlsx")
 _ROWS = (".json", ".jsonl")
+_SHADOWS = ("~$", "._")
+"""How names of files begin that Office and macOS leave beside others and that hold no text."""
 _MOST_SAID = 200
 """Characters of what a library says of a damaged file."""
 _PICTURES = 10
@@ -67,8 +74,9 @@ class RefusedFile:
 class Loaded:
     """The documents of a folder, and everything of it that is not in them.
 
-    ``passed_over`` are the files of other kinds; ``notes`` say of files that were read what is missing from their
-    text, or is in it by a guess.
+    ``passed_over`` are the files of other kinds, empty ones, and those that programs leave beside a document;
+    ``notes`` say of files that were read what is missing from their text, or is in it by a guess, and why a file of a
+    known kind was passed over.
     """
 
     documents: tuple[Document, ...]
@@ -100,14 +108,26 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
         documents, notes = _read(path, _unicode(path.name), settings)
+        if not documents:
+            raise DataError(path, *notes)
         return Loaded(tuple(documents), notes=notes)
     files = files_below(path)
-    known = [file for file in files if file.suffix.lower() in SUFFIXES]
+    reasons = {file: _odd(file) for file in files if file.suffix.lower() in SUFFIXES}
+    known = [file for file, reason in reasons.items() if not reason]
     if not known:
         raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
     loaded = _read_all(path, known, settings)
-    other = tuple(_below(path, file) for file in files if file.suffix.lower() not in SUFFIXES)
-    return replace(loaded, passed_over=other)
+    read = {*known} - {path / source for source in loaded.passed_over}
+    other = tuple(_below(path, file) for file in files if file not in read)
+    notes = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
+    return replace(loaded, passed_over=other, notes=(*loaded.notes, *notes))
+
+
+def _odd(file: Path) -> str:
+    """Why a file of a folder is no document though it is named like one; empty where it is."""
+    if file.name.startswith(_SHADOWS):
+        return "a program left it beside a document"
+    return "it is empty" if file.is_file() and file.stat().st_size == 0 else ""
 
 
 def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Loaded:
@@ -115,6 +135,7 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
     documents: dict[str, Document] = {}
     refused: list[RefusedFile] = []
     notes: list[str] = []
+    passed_over: list[str] = []
     with ThreadPoolExecutor(PROCESSES) as pool:
         for file, read in zip(files, pool.map(lambda file: _attempt(folder, file, settings), files), strict=True):
             source = _below(folder, file)
@@ -126,9 +147,12 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
             if isinstance(read, DataError):
                 refused.append(RefusedFile(source, _unicode(str(read))))
                 continue
+            if not found:
+                passed_over.append(source)
+                said = tuple(_unicode(f"{file} was passed over: {reason}") for reason in said)
             documents.update({document.id: document for document in found})
             notes += said
-    return Loaded(tuple(documents.values()), tuple(refused), notes=tuple(notes))
+    return Loaded(tuple(documents.values()), tuple(refused), tuple(passed_over), tuple(notes))
 
 
 def _attempt(folder: Path, file: Path, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]] | DataError:
@@ -154,7 +178,7 @@ def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Documen
 
 
 def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
-    """As ``_read``, in this process, without limits of time and memory."""
+    """As ``_read``, in this process, without limits of time and memory. Without documents, the note is the reason."""
     suffix = path.suffix.lower()
     try:
         if suffix in _ROWS:
@@ -162,7 +186,10 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Doc
         data = path.read_bytes()
         if suffix in _ARCHIVES:
             require_sound_archive(path, data, settings.max_unpacked_bytes)
+            data = as_transitional(data)
         parsed = _PARSERS[suffix](path, data)
+    except NoTextError as error:
+        return [], (error.message,)
     except (DataError, MemoryError):
         raise
     except OSError as error:
@@ -172,9 +199,9 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Doc
         reason = f"{type(error).__name__}: {said[:_MOST_SAID]}"
         raise DataError(path, f"is damaged or no {suffix} file ({reason}); save it again, or take it out") from error
     if not parsed.text.strip():
-        raise DataError(path, "holds no text; fill it or take it out of the folder")
+        return [], ("holds no text; fill it or take it out of the folder",)
     title = parsed.title.strip() or path.stem
-    document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places)
+    document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places, parsed.meta)
     return [document], tuple(_unicode(f"{path} {note}") for note in parsed.notes)
 
 

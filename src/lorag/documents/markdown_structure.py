@@ -1,7 +1,7 @@
 """Where the headings and tables of a Markdown text are, and how other formats are written as Markdown.
 
-Only ATX headings (``## Batteries``) and pipe tables count, and neither inside fenced code; underlined (setext)
-headings, and anything inside HTML, are not recognised. Rules: CommonMark 0.31, sections 4.2 and 4.5; tables as in
+Only ATX headings (``## Batteries``) and pipe tables count, and neither inside fenced code; ``marked_headings`` makes
+them of underlined (setext) ones. Rules: CommonMark 0.31, sections 4.2, 4.3 and 4.5; tables as in
 GitHub Flavored Markdown 0.29, section 4.10.
 """
 
@@ -17,6 +17,9 @@ _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _DELIMITER = re.compile(r" {0,3}(?=[^|\n]*\|)\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$")
 _CELL_END = re.compile(r"(?<!\\)\|")
 _MARKS = re.compile(r"^( {0,3})(?=#{1,6}(?:[ \t]|$)|`{3}|~{3})", re.MULTILINE)
+_UNDERLINE = re.compile(r" {0,3}(?:=+|-+)$")
+_NO_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:[-*+>|<]|\d+[.)][ \t]|[-*_ ]+$)")
+"""What begins a list, a quotation, a table, HTML or a rule."""
 _LINE_BREAK = re.compile(r"\s*[\r\n\v\f\u2028\u2029]\s*")
 
 
@@ -49,6 +52,23 @@ def headings(text: str) -> list[Heading]:
         if heading and (title := _without_closing_marks((heading[2] or "").strip())):
             found.append(Heading(start, len(heading[1]), title))
     return found
+
+
+def marked_headings(text: str) -> str:
+    """``text`` with its underlined headings as ``# `` and ``## `` lines; all else stays as it is."""
+    parts: list[str] = []
+    done, paragraph = 0, list[tuple[int, str]]()  # the starts and lines of the paragraph that the line may end
+    for start, line, fenced in _lines(text):
+        is_prose = bool(line) and not fenced and not _HEADING.match(line)
+        if not is_prose:
+            paragraph = []
+        elif not paragraph or not _UNDERLINE.match(line):
+            paragraph.append((start, line))
+        elif not _NO_PARAGRAPH.match(paragraph[0][1]):
+            title = " ".join(each.strip() for _, each in paragraph)
+            parts += [text[done : paragraph[0][0]], f"{'#' if '=' in line else '##'} {title}"]
+            done, paragraph = start + len(line), []
+    return "".join([*parts, text[done:]])
 
 
 def first_title(text: str) -> str:

@@ -5,7 +5,7 @@ import zlib
 import pytest
 
 
-def _objects(pages, outline, title, locked):
+def _objects(pages, outline, title, locked, drawn):
     """The objects of a file: catalogue, page tree, font, information, then three for each page, then the outline."""
     first, after = 5, 5 + 3 * len(pages)
     kids = " ".join(f"{first + 3 * number} 0 R" for number in range(len(pages)))
@@ -18,10 +18,13 @@ def _objects(pages, outline, title, locked):
         resources = f"<< /Font << /F 3 0 R >> /XObject << /I {picture} 0 R >> >>"
         keys = f"/MediaBox [0 0 612 792] /Resources {resources} /Contents {content} 0 R"
         yield f"<< /Type /Page /Parent 2 0 R {keys} >>".encode()
-        if isinstance(page, str):
+        if drawn:
+            yield _stream(page.encode("cp1252"))
+            yield b"null"
+        elif isinstance(page, str):
             lines = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in page.split("\n")]
-            drawn = "BT /F 12 Tf 14 TL 72 720 Td " + " T* ".join(f"({line}) Tj" for line in lines) + " ET"
-            yield _stream(drawn.encode("cp1252") if page else b"")
+            words = "BT /F 12 Tf 14 TL 72 720 Td " + " T* ".join(f"({line}) Tj" for line in lines) + " ET"
+            yield _stream(words.encode("cp1252") if page else b"")
             yield b"null"
         else:
             height, width, _ = page.shape
@@ -47,10 +50,11 @@ def _stream(data, keys=""):
     return f"<< {keys} /Length {len(packed)} /Filter /FlateDecode >>\nstream\n".encode() + packed + b"\nendstream"
 
 
-def _write(pages, outline=(), title="", locked=False):
-    """A PDF: pages are strings of lines, or arrays ``(height, width, 3)``; the outline is of (title, page index)."""
+def _write(pages, outline=(), title="", locked=False, drawn=False):
+    """A PDF: pages are strings of lines, or arrays ``(height, width, 3)``, or, when ``drawn``, what draws them; the
+    outline is of (title, page index)."""
     data, starts = b"%PDF-1.7\n", []
-    for number, value in enumerate(_objects(pages, outline, title, locked), start=1):
+    for number, value in enumerate(_objects(pages, outline, title, locked, drawn), start=1):
         starts.append(len(data))
         data += f"{number} 0 obj\n".encode() + value + b"\nendobj\n"
     entries = "".join(f"{start:010} 00000 n \n" for start in starts)

@@ -1,7 +1,6 @@
 import pytest
 
 from lorag.documents.parsers.delimited import parse_separated
-from lorag.errors import DataError
 
 TABLE = "| plan | price |\n| --- | --- |\n| Harbour | 12,50 |\n| Open sea | 30 |"
 
@@ -41,6 +40,13 @@ def test_a_single_column_is_a_table_and_a_single_cell_a_line(tmp_path):
     assert parse(tmp_path, "# just words\n") == "\\# just words"
 
 
-def test_a_broken_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as separated values"):
-        parse(tmp_path, "a,b\n" + "x" * 200_000 + ",1\n")
+def test_a_cell_may_be_as_long_as_its_file(tmp_path):
+    assert "x" * 200_000 in parse(tmp_path, "a,b\n" + "x" * 200_000 + ",1\n")
+
+
+def test_the_line_that_tells_excel_the_separator_is_none_of_the_table(tmp_path):
+    assert parse(tmp_path, "sep=;\r\nplan;price\r\nHarbour;12,50\r\nOpen sea;30\r\n") == TABLE
+
+
+def test_lines_may_end_as_on_old_computers(tmp_path):
+    assert parse(tmp_path, "plan;price\rHarbour;12,50\rOpen sea;30\r") == TABLE

@@ -57,3 +57,15 @@ def test_a_page_is_read_in_the_encoding_that_it_declares(tmp_path, meta):
 def test_a_page_without_text_is_refused(tmp_path, page):
     with pytest.raises(DataError, match="no text found in this page"):
         parse(tmp_path, page)
+
+
+def test_all_text_of_a_page_is_read_and_spanned_cells_are_filled(tmp_path):
+    page = """<main><h2>Warnings</h2><aside class="related-notes">Keep clear.</aside>
+    <figure><img src="data:image/png;base64,AAAA" alt="a red lamp"><figcaption>Fig. 2</figcaption></figure>
+    <ol><li>Open it.<table><tr><th>Dial<th>Turns<tr><td>low<td>3</table></li></ol>
+    <table><tr><th rowspan=2>Dock<th colspan=2>Depth<tr><th>low<th>high<tr><td>A<td>4<td>6</table></main>"""
+    text = parse(tmp_path, page).text
+    for part in ("Keep clear.", "a red lamp", "Fig. 2", "| low | 3 |", "| Dock | Depth | Depth |\n| --- | --- | --- |"):
+        assert part in text
+    assert "| Dock | low | high |\n| A | 4 | 6 |" in text
+    assert "base64" not in text

@@ -89,7 +89,7 @@ def test_parts_of_a_document_bring_their_own_values(tmp_path):
     [
         ('{"doc": ', ":2: broken JSON at column"),
         ("[1]", ":2: expected a JSON object, found list"),
-        ({"doc_id": "x"}, ":2: doc holds nothing, expected text"),
+        ({"doc_id": "x"}, ":2: expected the text under doc, content, text, page_content, body; found doc_id"),
         ({"doc_id": 3.5, "doc": "x"}, ":2: doc_id holds float, expected text"),
         ({"doc_id": "x", "doc": None}, ":2: doc holds NoneType, expected text"),
         ({"doc_id": "x", "doc": " \n"}, ":2: doc holds blank text, expected text"),
@@ -111,7 +111,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
         ('[{"doc_id": "a", "doc": "x"}, 3]', ": row 2: expected an object like"),
         ('[{"doc_id": "a", "doc": "x"}, {"doc_id": "a", "doc": "y"}]', ": row 2: doc_id 'a' is already used in row 1"),
         ('[\n{"doc_id": "a",}]', ":2: broken JSON at column"),
-        ('{"name": "package"}', ": row 1: doc holds nothing, expected text"),
+        ('{"name": "package"}', ": row 1: expected the text under doc, content, text, page_content, body; found name"),
         ("[]", ": no documents; expected rows like"),
     ],
 )

@@ -34,10 +34,9 @@ def test_plain_text_is_preferred_and_attachments_are_named(tmp_path):
     parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
     assert "plain words" in parsed.text
     assert "html words" not in parsed.text
-    assert "Attachments: plan.pdf, message/rfc822" in parsed.text
-    assert parsed.notes == (
-        "has attachments that were not read: plan.pdf, message/rfc822; save them as files beside it",
-    )
+    assert "Attachments: plan.pdf\n" in parsed.text
+    assert "## inner" in parsed.text
+    assert parsed.notes == ("has attachments that were not read: plan.pdf; save them as files beside it",)
 
 
 def test_html_becomes_markdown(tmp_path):
@@ -69,3 +68,11 @@ def test_long_headers_are_read_as_they_stand(tmp_path):
     assert "a0@b.example" in text
     assert "a399@b.example" in text
     assert text.endswith("The price is 5.")
+
+
+def test_the_html_is_read_where_the_plain_text_only_points_to_it(tmp_path):
+    for plain in ("", "Your program shows no pages."):
+        mail = message()
+        mail.set_content(plain)
+        mail.add_alternative("<p>The slipway closes at 19:40.</p>", subtype="html")
+        assert parse_mail(tmp_path / "x.eml", mail.as_bytes()).text.endswith("The slipway closes at 19:40.")

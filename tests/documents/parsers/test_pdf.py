@@ -84,3 +84,29 @@ def test_a_damaged_file_is_refused(tmp_path, data):
 def test_a_file_of_blank_pages_has_no_text(tmp_path, write_pdf):
     parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(["", ""]))
     assert (parsed.text, parsed.places, parsed.notes) == ("", (), ())
+
+
+def test_columns_of_running_text_are_read_one_after_the_other(tmp_path, write_pdf):
+    left = [
+        "The lighthouse keeper lives",
+        "in a small house on the",
+        "rock and rows to the town",
+        "on every second day.",
+    ]
+    right = [
+        "A ferry leaves the quay at",
+        "eight and comes back when",
+        "the tide allows it, which",
+        "is late in winter.",
+    ]
+    drawn = "BT /F 12 Tf 72 720 Td (Harbour news of the whole town, the islands and the coast around) Tj ET"
+    for at, (west, east) in enumerate(zip(left, right, strict=True)):
+        drawn += f" BT /F 12 Tf 72 {680 - 14 * at} Td ({west}) Tj ET BT /F 12 Tf 320 {680 - 14 * at} Td ({east}) Tj ET"
+    data = write_pdf([drawn], drawn=True)
+    text = parse_pdf(tmp_path / "x.pdf", data).text
+    assert text.startswith("Harbour news")
+    assert [line.strip() for line in text.split("\n") if line.strip()][1:] == [*left, *right]
+
+
+def test_a_title_that_nobody_gave_is_none(tmp_path, write_pdf):
+    assert parse_pdf(tmp_path / "x.pdf", write_pdf(["words"], title="Untitled")).title == ""

@@ -94,7 +94,7 @@ def test_merged_and_nested_cells_keep_their_columns(tmp_path, document):
     inner = table.cell(2, 2).add_table(1, 2)
     inner.cell(0, 0).text, inner.cell(0, 1).text = "left", "right"
     assert parse(tmp_path, document).text == (
-        "| c0 c1 |  | c2 |\n| --- | --- | --- |\n| c3 | c4 | c5 |\n| c6 | c7 | c8 left right |"
+        "| c0 c1 | c0 c1 | c2 |\n| --- | --- | --- |\n| c3 | c4 | c5 |\n| c6 | c7 | c8 left, right |"
     )
 
 
@@ -102,3 +102,28 @@ def test_the_title_is_the_property_where_no_heading_gives_one(tmp_path, document
     document.core_properties.title = "From the properties"
     document.add_paragraph("text")
     assert parse(tmp_path, document).title == "From the properties"
+
+
+def test_ticks_struck_and_hidden_text_are_what_a_reader_sees(tmp_path, document):
+    run = "<w:r>{}</w:r>".format
+    append(
+        document,
+        f"<w:p {nsdecls('w')}>"
+        + run('<w:sym w:font="Wingdings" w:char="F0FE"/>')
+        + run("<w:t> paid </w:t>")
+        + run("<w:rPr><w:strike/></w:rPr><w:t>70</w:t>")
+        + run('<w:rPr><w:strike w:val="false"/></w:rPr><w:t xml:space="preserve"> 80</w:t>')
+        + run("<w:rPr><w:vanish/></w:rPr><w:t>secret</w:t>")
+        + "</w:p>",
+    )
+    parsed = parse(tmp_path, document)
+    assert parsed.text == "☒ paid ~~70~~ 80"
+    assert parsed.notes == ("has hidden text, which was not read",)
+
+
+def test_a_cell_that_is_merged_downwards_stands_in_every_row(tmp_path, document):
+    table = document.add_table(3, 2)
+    for cell, text in zip(table._cells, ["dock", "depth", "A", "4 m", "", "5 m"], strict=True):
+        cell.text = text
+    table.cell(1, 0).merge(table.cell(2, 0)).text = "A"
+    assert parse(tmp_path, document).text.endswith("| A | 4 m |\n| A | 5 m |")

@@ -5,6 +5,7 @@ Nothing is unpacked to the disk, here or in the parsers.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from copy import copy
 from io import BytesIO
@@ -15,6 +16,7 @@ from lorag.errors import DataError
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _PIECE_BYTES = 1 << 16
 
 
@@ -42,6 +44,25 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
         raise DataError(
             path, f"is not the archive that {path.suffix.lower()} files are ({error}); save it again, or take it out"
         ) from error
+
+
+def as_transitional(data: bytes) -> bytes:
+    """An Office file in the strict form of Open XML in the form that its readers know; every other one as it is."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        parts = {entry: archive.read(entry) for entry in archive.infolist()}
+    if not any(_STRICT.search(part) for part in parts.values()):
+        return data
+    written = BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, part in parts.items():
+            is_xml = entry.filename.endswith((".xml", ".rels"))
+            archive.writestr(entry.filename, _STRICT.sub(_transitional, part) if is_xml else part)
+    return written.getvalue()
+
+
+def _transitional(match: re.Match[bytes]) -> bytes:
+    name = {b"extendedProperties": b"extended-properties", b"customProperties": b"custom-properties"}
+    return b"http://schemas.openxmlformats.org/%s/2006/%s" % (match[1], name.get(match[2], match[2]))
 
 
 def _unpacked_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:

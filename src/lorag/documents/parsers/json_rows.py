@@ -1,41 +1,48 @@
-"""JSON and JSONL: a document per row, with the text under ``doc`` or ``content`` and its name under ``doc_id`` or
-``link``.
-"""
+"""JSON and JSONL: a document per row, with its text and its name under one of the keys that such files use."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.parsers.parsed import NoTextError, attributes_of
 from lorag.errors import DataError
 from lorag.files import read_jsonl, read_text
-from lorag.types import Attributes, Document
+from lorag.types import Document
 
+_TEXT_KEYS = ("doc", "content", "text", "page_content", "body")
+_LISTED = 10
 _EXAMPLE = '{"doc_id": "returns", "doc": "You may return …"}'
 
 
 def parse_rows(path: Path, source: str) -> list[Document]:
     """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order.
 
-    The id is ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; a ``doc_id`` that is a number
-    stands behind ``source`` too. The title is ``title``, or empty where that is blank; what else a row holds becomes
-    its ``meta``. Rows with the same ``link`` are parts of one document. Raises ``DataError``, with the line for JSONL,
-    for a broken row and for a ``doc_id`` that is used twice.
+    The text is under the first of ``_TEXT_KEYS`` that a row has. The id is ``doc_id`` or ``link``, or, without either,
+    ``source`` and the row's number; a ``doc_id`` that is a number stands behind ``source`` too. The title is ``title``,
+    or empty where that is blank; what else a row holds becomes its ``meta``. Rows with the same ``link`` are parts of
+    one document. Raises ``NoTextError`` where no row has a text, and ``DataError``, with the line for JSONL, for a
+    broken row and for a ``doc_id`` that is used twice.
     """
-    rows = read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path)
+    rows = list(read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path))
+    if rows and not any(key in row for _, row in rows for key in _TEXT_KEYS):
+        number, row = rows[0]
+        raise NoTextError(path, f"{_place(path, number)}: {_no_text(row)}")
     documents: dict[str, Document] = {}
     row_of: dict[str, int] = {}
     for number, row in rows:
-        key = "doc" if "doc" in row or "content" not in row else "content"
+        key = next((key for key in _TEXT_KEYS if key in row), "doc")
+        if key not in row:
+            raise _error(path, number, _no_text(row))
         text = _string(path, number, row, key).replace("\r\n", "\n")
         title = _string(path, number, row, "title") if str(row.get("title") or "").strip() else ""
         name = _name(path, number, row, source)
-        meta = _meta(row, {key, "doc_id", "title"})
+        meta = attributes_of(row, {key, "doc_id", "title"})
         if name not in documents:
             documents[name], row_of[name] = Document(name, text, source, title, meta=meta), number
-        elif key == "content":
+        elif "doc_id" not in row:
             first = documents[name]
             both = tuple(dict.fromkeys((*first.meta, *meta)))
             documents[name] = Document(name, f"{first.text}\n\n{text}", source, first.title or title, meta=both)
@@ -46,6 +53,12 @@ def parse_rows(path: Path, source: str) -> list[Document]:
     return list(documents.values())
 
 
+def _no_text(row: dict[str, Any]) -> str:
+    found = [*row][:_LISTED]
+    more = f" and {len(row) - _LISTED} more" if len(row) > _LISTED else ""
+    return f"expected the text under {', '.join(_TEXT_KEYS)}; found {', '.join(found) or 'nothing'}{more}"
+
+
 def _name(path: Path, number: int, row: dict[str, Any], source: str) -> str:
     if type(row.get("doc_id")) is int:
         return f"{source}:{row['doc_id']}"
@@ -53,26 +66,6 @@ def _name(path: Path, number: int, row: dict[str, Any], source: str) -> str:
         return _string(path, number, row, "doc_id")
     link = row.get("link")
     return link if isinstance(link, str) and link.strip() else f"{source}:{number}"
-
-
-def _meta(row: dict[str, Any], used: Collection[str]) -> Attributes:
-    """The keys and values of a row that are not ``used``."""
-    found = (pair for key, value in row.items() if key not in used for pair in _pairs(key, value))
-    return tuple(dict.fromkeys(found))
-
-
-def _pairs(key: str, value: object) -> Iterator[tuple[str, str]]:
-    """``value`` as text under ``key``: each of a list, each of an object under ``key.name``, and no null."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _pairs(f"{key}.{name}", inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _pairs(key, inner)
-    elif value is not None:
-        text = value if isinstance(value, str) else json.dumps(value)
-        # Half a surrogate pair is no character and cannot be stored.
-        yield key.encode(errors="replace").decode(), text.encode(errors="replace").decode()
 
 
 def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:

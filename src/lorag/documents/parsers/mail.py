@@ -1,7 +1,9 @@
-"""Mail messages (eml): the headers people read, the body, and the names of what is attached."""
+"""Mail messages (eml): the headers people read, the body, the mails attached, and the names of all else."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
@@ -17,6 +19,11 @@ _HEADERS = ("From", "To", "Cc", "Date")
 _LONGEST, _LONGEST_OF_PART = 10_000, 2000
 """Characters of a header that the library takes apart, and of one that describes a part: it takes minutes over a long
 one that is damaged."""
+_DEEPEST = 6
+"""Mails inside each other; what is attached to the last is named."""
+_STUB = 2
+"""A text that holds less than one in so many words of the last alternative only points to it."""
+_WORDS = re.compile(r"\w+")
 
 
 class _Bounded(policy.EmailPolicy):
@@ -33,23 +40,71 @@ _POLICY = _Bounded()
 
 
 def parse_mail(path: Path, data: bytes) -> Parsed:
-    """The subject as a heading, sender, receivers and date, then the body: its plain text, or else its HTML.
+    """The subject as a heading, sender, receivers and date, then the body: its plain text, or its HTML where the
+    plain text does not hold the same. Mails that are attached follow in the same form.
 
-    Attachments are named, in the text and in a note, and not read.
+    Other attachments are named, in the text and in a note, and not read.
     """
     message = cast("EmailMessage", message_from_bytes(data, policy=_POLICY))
-    subject = " ".join(str(message["Subject"] or "").split())
-    headers = [f"{name}: {message[name]}" for name in _HEADERS if message[name]]
-    body = message.get_body(("plain", "html"))
-    if not subject and not headers and not message.is_multipart():
+    if not message["Subject"] and not any(message[name] for name in _HEADERS) and not message.is_multipart():
         raise DataError(path, "holds none of a mail's headers; expected a message as mail programs save it")
-    text, notes = _text(path, body) if body is not None else ("", ())
-    names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
+    text, notes = _read(path, message, 1)
+    return Parsed(text, _subject(message), notes=notes)
+
+
+def _subject(message: MIMEPart) -> str:
+    return " ".join(str(message["Subject"] or "").split())
+
+
+def _read(path: Path, message: EmailMessage, depth: int) -> tuple[str, tuple[str, ...]]:
+    """A message and those within it, and notes on what was not read."""
+    subject = _subject(message)
+    headers = [f"{name}: {message[name]}" for name in _HEADERS if message[name]]
+    text, notes = _body(path, message)
+    inner, names = list[str](), list[str]()
+    for part in _attached(message):
+        within = part.get_payload()
+        if part.get_content_type() == "message/rfc822" and isinstance(within, list) and within and depth < _DEEPEST:
+            words, said = _read(path, cast("EmailMessage", within[0]), depth + 1)
+            inner, notes = [*inner, words], (*notes, *said)
+        else:
+            names.append(part.get_filename() or part.get_content_type())
     if names:
         headers.append(f"Attachments: {', '.join(names)}")
         notes = (*notes, f"has attachments that were not read: {', '.join(names)}; save them as files beside it")
-    heading = f"# {subject}" if subject else ""
-    return Parsed(blocks([heading, escaped("\n".join(headers)), text]), subject, notes=notes)
+    heading = f"{'#' * depth} {subject}" if subject else ""
+    return blocks([heading, escaped("\n".join(headers)), text, *inner]), notes
+
+
+def _attached(message: MIMEPart) -> Iterator[MIMEPart]:
+    """What is attached, also to a part of the message; a message of nothing but another one has that."""
+    if message.get_content_type() == "message/rfc822":
+        yield message
+    elif message.is_multipart():
+        body = {id(part) for part in (message.get_body((kind,)) for kind in ("plain", "html")) if part is not None}
+        for part in message.iter_parts():
+            if part.get_content_type() == "message/rfc822" or not part.is_multipart():
+                if id(part) not in body and (part.get_content_maintype() != "text" or part.get_filename()):
+                    yield part
+            else:
+                yield from _attached(part)
+
+
+def _body(path: Path, message: EmailMessage) -> tuple[str, tuple[str, ...]]:
+    """Every text of the message in order; of alternatives the first that holds what the last does."""
+    if message.get_content_type() == "message/rfc822":
+        return "", ()
+    if not message.is_multipart():
+        return _text(path, message) if message.get_content_maintype() == "text" else ("", ())
+    parts = [part for part in message.iter_parts() if not part.is_attachment() and not part.get_filename()]
+    read = [_body(path, cast("EmailMessage", part)) for part in parts if part.get_content_type() != "message/rfc822"]
+    if message.get_content_type() == "multipart/alternative":
+        said = [each for each in read if each[0].strip()] or [("", ())]
+        all_words = [set(_WORDS.findall(text.casefold())) for text, _ in said]
+        richest = all_words[-1]  # as whoever writes a mail orders them
+        fits = [_STUB * len(words & richest) >= len(richest) for words in all_words]
+        return said[fits.index(True)]
+    return blocks(text for text, _ in read), tuple(note for _, notes in read for note in notes)
 
 
 def _text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
@@ -61,7 +116,10 @@ def _text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
     charset = part.get_content_charset()
     if part.get_content_subtype() == "html":
         meta = f'<meta charset="{charset}">'.encode() if charset else b""
-        page = parse_html(path, meta + data)
+        try:
+            page = parse_html(path, meta + data)
+        except DataError as error:
+            return "", (f"has an HTML part that was not read: {error.message}",)
         return page.text, page.notes
     text, notes = decode(path, data, charset)
     return escaped(text), notes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lorag.types import Place
+from lorag.errors import DataError
+from lorag.types import Attributes, Place
 
 _BETWEEN = "\n\n"
 
@@ -15,13 +17,38 @@ class Parsed:
     """The text of a file as Markdown, the title that it gives itself, and its pages, slides or sheets.
 
     ``notes`` say what is not in the text though it is in the file, or is there by a guess; each begins in lower case
-    and makes a sentence after the file's name.
+    and makes a sentence after the file's name. ``meta`` is what else the file says of itself.
     """
 
     text: str
     title: str = ""
     places: tuple[Place, ...] = ()
     notes: tuple[str, ...] = ()
+    meta: Attributes = ()
+
+
+class NoTextError(DataError):
+    """A file that can be read and holds nothing that a document is made of."""
+
+
+def attributes_of(values: Mapping[str, object], used: Collection[str]) -> Attributes:
+    """The keys of ``values`` that are not ``used``, with what they hold as text."""
+    found = (pair for key, value in values.items() if key not in used for pair in _pairs(key, value))
+    return tuple(dict.fromkeys(found))
+
+
+def _pairs(key: str, value: object) -> Iterator[tuple[str, str]]:
+    """``value`` as text under ``key``: each of a list, each of an object under ``key.name``, and no null."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _pairs(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _pairs(key, inner)
+    elif value is not None:
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        # Half a surrogate pair is no character and cannot be stored.
+        yield key.encode(errors="replace").decode(), text.encode(errors="replace").decode()
 
 
 def blocks(parts: Iterable[str]) -> str:

@@ -1,15 +1,18 @@
 """PDF files: the text of every page in the order in which it reads, and headings where the file's outline has them.
 
-Tables come out as lines of words. A page that is a picture is read by OCR when ``lorag[ocr]`` is installed; notes in
-the margin and the fields of forms are not read.
+Tables come out as lines of words, columns of running text one after the other. What is filled into a form stands with
+the names of its fields below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is
+installed; notes in the margin are not read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from lorag.documents.markdown_structure import escaped
@@ -20,7 +23,13 @@ from lorag.errors import DataError, install_line
 _OCR_DPI, _OCR_SIDE, _POINTS_PER_INCH = 200, 4000, 72
 _HYPHENS = ("\ufffe", "\x02")
 """What PDFium leaves where it joins a word that was divided at the end of a line."""
+_HYPHENATED = re.compile(f"(?<=-)(\\w+)[{''.join(_HYPHENS)}]")
+"""A word with hyphens of its own keeps the one at the end of a line."""
 _NUMBER = re.compile(r"^(?:\d+\.)*\d+\.?\s+")
+_NO_TITLES = ("untitled", "(anonymous)", "anonymous", "unknown", "document", "none")
+"""What programs write where nobody gave a title."""
+_COLUMN_LINES, _COLUMN_LETTERS = 3, 16
+"""Lines that a column has at least, and letters that most of them have; less are cells of a table."""
 _DEEPEST, _LISTED = 6, 10
 
 
@@ -37,8 +46,10 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
         raise DataError(path, f"is no PDF that can be opened ({error}); save it again, or take it out") from error
     with pdf:
         title = pdf.get_metadata_value("Title").strip()
+        title = "" if title.casefold() in _NO_TITLES else title
+        pdf.init_forms()
         outline = _outline(pdf)
-        texts = [_text(page) for page in pdf]
+        texts = ["\n\n".join(filter(None, (_text(page), _form(pdf, page)))) for page in pdf]
         pictures = [number for number, page in enumerate(pdf) if not texts[number] and _holds_something(page)]
         can_read = find_spec("rapidocr") is not None
         if pictures and can_read:
@@ -55,10 +66,82 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
 
 def _text(page: Any) -> str:
     """The text of a page, a line for each of its lines; words that were divided between two of them are whole."""
-    text = page.get_textpage().get_text_bounded().replace("\r\n", "\n")
+    words = page.get_textpage()
+    text = (_in_columns(words) or words.get_text_bounded()).replace("\r\n", "\n")
+    text = _HYPHENATED.sub(r"\1-", text)
     for hyphen in _HYPHENS:
         text = text.replace(hyphen, "")
     return escaped(text).strip()
+
+
+def _in_columns(words: Any) -> str:
+    """The text of a page column by column, what is above and below them in its place; empty where there are none."""
+    boxes = [words.get_rect(number) for number in range(words.count_rects())]
+    if len(boxes) < 2 * _COLUMN_LINES:
+        return ""
+    left, right = min(box[0] for box in boxes), max(box[2] for box in boxes)
+    line = cache(lambda box: words.get_text_bounded(*box).strip())
+    for middle in (left + (right - left) * share / 100 for share in range(35, 66)):
+        sides = [[b for b in boxes if b[2] <= middle], [b for b in boxes if b[0] >= middle]]
+        across = [box for box in boxes if box[0] < middle < box[2]]
+        top, bottom = _common(sides)
+        if any(bottom < (box[1] + box[3]) / 2 < top for box in across) or not all(
+            _is_text([line(box) for box in side]) for side in sides
+        ):
+            continue
+        between = {"bottom": bottom - 1, "top": top + 1}
+        areas: list[dict[str, float]] = [{"bottom": top + 1}, {"right": middle, **between}, {"left": middle, **between}]
+        parts = [words.get_text_bounded(**area) for area in (*areas, {"top": bottom - 1})]
+        return "\n\n".join(part.strip() for part in parts if part.strip())
+    return ""
+
+
+def _common(sides: Sequence[Sequence[Any]]) -> tuple[float, float]:
+    """From where down to where there are columns: over all lines that stand on one side of the middle."""
+    boxes = [box for side in sides for box in side]
+    return max((box[3] for box in boxes), default=0), min((box[1] for box in boxes), default=0)
+
+
+def _is_text(lines: Sequence[str]) -> bool:
+    """Whether lines are running text: several, most of them long, and many that begin within a sentence."""
+    if len(lines) < _COLUMN_LINES or median(map(len, lines)) < _COLUMN_LETTERS:
+        return False
+    return 3 * sum(line[:1].isalpha() and not line[0].isupper() for line in lines) >= len(lines)
+
+
+def _form(pdf: Any, page: Any) -> str:
+    """The fields of a page's form that are filled, each with its name."""
+    from pypdfium2 import raw
+
+    if pdf.formenv is None:
+        return ""
+    lines = []
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        note = raw.FPDFPage_GetAnnot(page, number)
+        kind = raw.FPDFAnnot_GetFormFieldType(pdf.formenv, note)
+        if kind in (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON):
+            value = "☒" if raw.FPDFAnnot_IsChecked(pdf.formenv, note) else "☐"
+        else:
+            value = _field(raw.FPDFAnnot_GetFormFieldValue, pdf.formenv, note)
+        name = _field(raw.FPDFAnnot_GetFormFieldAlternateName, pdf.formenv, note) or _field(
+            raw.FPDFAnnot_GetFormFieldName, pdf.formenv, note
+        )
+        if kind > 0 and value and kind != raw.FPDF_FORMFIELD_PUSHBUTTON:
+            lines.append(f"{name}: {value}" if name else value)
+        raw.FPDFPage_CloseAnnot(note)
+    return escaped("\n".join(lines))
+
+
+def _field(get: Callable[..., int], form: Any, note: Any) -> str:
+    """A text of a form's field, which the library writes as UTF-16."""
+    import ctypes
+
+    from pypdfium2 import raw
+
+    size = get(form, note, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    get(form, note, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
+    return buffer.raw.decode("utf-16-le", errors="replace").rstrip("\0").strip()
 
 
 def _holds_something(page: Any) -> bool:

@@ -1,25 +1,34 @@
 """Workbooks (xlsx): a section for each sheet, with a table for each stretch of rows between blank ones.
 
-Values are read as they were last computed and stored, without number formats; a formula that was never computed is
-read as it is written. Charts and pictures are not read.
+Values are read as they were last computed and stored, and written as the sheet shows them; a formula that was never
+computed is read as it is written. What a merged cell says stands in every row and column of it. Charts and pictures
+are not read.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator, Sequence
-from datetime import datetime, time
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.cell_format import shown
 from lorag.documents.markdown_structure import table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
 
+_MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*?\bref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
+_MOST_MERGED = 100_000
+"""Places that a merged cell fills; one of more is a mistake of the file, and stays where it begins."""
+
+Merged = Mapping[int, Mapping[int, tuple[int, int]]]
+"""For a row and a column, both from 1, the place of the merged cell that covers them."""
+
 
 def parse_sheets(path: Path, data: bytes) -> Parsed:
-    """Every sheet under its name as a heading; sheets without a value are left out."""
+    """Every sheet under its name as a heading; sheets without a value are left out, hidden ones are noted."""
     import openpyxl  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
@@ -27,20 +36,49 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
         values, formulas = (
             openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=computed) for computed in (True, False)
         )
-        parts = []
-        for shown, written in zip(values.worksheets, formulas.worksheets, strict=True):
-            tables = [table(rows) for rows in _stretches(_rows(shown, written))]
-            parts.append((f"sheet {shown.title}", blocks([f"## {shown.title}", *tables]) if tables else ""))
+        parts, hidden = [], []
+        for computed, written in zip(values.worksheets, formulas.worksheets, strict=True):
+            tables = [table(rows) for rows in _stretches(_rows(computed, written))]
+            parts.append((f"sheet {computed.title}", blocks([f"## {computed.title}", *tables]) if tables else ""))
+            if tables and computed.sheet_state != "visible":
+                hidden.append(computed.title)
     text, places = in_places(parts)
-    return Parsed(text, values.properties.title or "", places)
+    notes = (f"has hidden sheets, which were read too: {', '.join(hidden)}",) if hidden else ()
+    return Parsed(text, values.properties.title or "", places, notes)
 
 
-def _rows(shown: Any, written: Any) -> Iterator[list[str]]:
+def _rows(computed: Any, written: Any) -> Iterator[list[str]]:
     """The rows of a sheet as texts: of each cell its value, or else its formula."""
-    for sheet in (shown, written):
+    merged = _merged(computed)
+    above: dict[tuple[int, int], str] = {}
+    for sheet in (computed, written):
         sheet.reset_dimensions()  # what a file says of its size may be wrong
-    for values, formulas in zip(shown.iter_rows(values_only=True), written.iter_rows(values_only=True), strict=True):
-        yield [_text(formula if value is None else value) for value, formula in zip(values, formulas, strict=True)]
+    pairs = zip(computed.iter_rows(), written.iter_rows(), strict=True)
+    for row, (cells, formulas) in enumerate(pairs, start=1):
+        texts = [_text(cell, formula) for cell, formula in zip(cells, formulas, strict=True)]
+        covered = merged.get(row, {})
+        texts += [""] * (max(covered, default=0) - len(texts))
+        for column, begin in covered.items():
+            if begin == (row, column):
+                above[begin] = texts[column - 1]
+            else:
+                texts[column - 1] = texts[column - 1] or above.get(begin, "")
+        yield texts
+
+
+def _merged(sheet: Any) -> Merged:
+    """What the merged cells of a sheet cover; a library that reads row by row does not know of them."""
+    from openpyxl.utils.cell import range_boundaries  # type: ignore[import-untyped]
+
+    covered: dict[int, dict[int, tuple[int, int]]] = {}
+    with sheet._get_source() as source:
+        ranges = _MERGED.findall(source.read())
+    for found in ranges:
+        left, top, right, bottom = range_boundaries(found.decode())
+        if (right - left + 1) * (bottom - top + 1) <= _MOST_MERGED:
+            for row in range(top, bottom + 1):
+                covered.setdefault(row, {}).update(dict.fromkeys(range(left, right + 1), (top, left)))
+    return covered
 
 
 def _stretches(rows: Iterator[list[str]]) -> Iterator[Sequence[list[str]]]:
@@ -50,10 +88,8 @@ def _stretches(rows: Iterator[list[str]]) -> Iterator[Sequence[list[str]]]:
             yield list(run)
 
 
-def _text(value: Any) -> str:
-    """A cell's value as people write it; days without a time of day are days."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.date().isoformat() if value.time() == time() else value.isoformat(" ")
-    return str(getattr(value, "text", value))
+def _text(cell: Any, formula: Any) -> str:
+    """A cell's value as it is shown, or else its formula as it is written."""
+    if cell.value is None:
+        return shown(formula.value, "")
+    return shown(cell.value, cell.number_format or "")

@@ -1,4 +1,4 @@
-"""Plain text and Markdown, in whatever encoding they are: every character as it is, or an error.
+"""Plain text, in whatever encoding they are: every character as it is, or an error.
 
 UTF-8 is tried first, then a byte order mark, then what the file declares. What is left is told by how its letters
 follow each other, among the code pages that people's files are in; where two of them fit equally well and read
@@ -10,7 +10,6 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from lorag.documents.markdown_structure import first_title
 from lorag.documents.parsers.parsed import Parsed
 from lorag.errors import DataError
 
@@ -39,13 +38,6 @@ def parse_plain(path: Path, data: bytes) -> Parsed:
     return Parsed(text, notes=notes)
 
 
-def parse_markdown(path: Path, data: bytes) -> Parsed:
-    """The text as it is; the title is the first heading of level 1."""
-    text, notes = decode(path, data)
-    title = first_title(text)
-    return Parsed(text, title, notes=notes)
-
-
 def decode(path: Path, data: bytes, declared: str | None = None) -> tuple[str, tuple[str, ...]]:
     """The text of ``data`` and, where its code page was found out from its letters, a note that names it.
 
@@ -55,7 +47,7 @@ def decode(path: Path, data: bytes, declared: str | None = None) -> tuple[str, t
     text, notes = _decoded(path, data, declared)
     if "\0" in text:
         raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
-    return text.replace("\r\n", "\n"), notes
+    return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 
 def _decoded(path: Path, data: bytes, declared: str | None) -> tuple[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, like_questions, recall
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.ranking import best_first
+from lorag.retrieval.spaced_words import spaced
 from lorag.types import Chunk, Hit, Via
 
 _CHUNK_COLUMNS = "document_id, document_version, start, stop, text, heading, table_header, place"
@@ -65,8 +66,8 @@ _WORD, _ACCENTED = re.compile(r"[^\W_]+"), re.compile("([A-Za-z])[\u0300-\u036f]
 class PostgresStore:
     """A ``Store`` in a schema of a database. Any number of processes may read, and any number write.
 
-    As in a ``LanceStore``, words are found by their English stems, and a run of Chinese, Japanese or Thai without
-    spaces counts as one word. Every method raises ``StoreError`` when the server refuses or goes away.
+    As in a ``LanceStore``, words are found by their English stems, and scripts without spaces by pairs of
+    letters. Every method raises ``StoreError`` when the server refuses or goes away.
     """
 
     def __init__(self, database: Database, dim: int, exact_up_to: int) -> None:
@@ -242,7 +243,7 @@ def loaded(text: str) -> str:
 
 def _words(text: str) -> str:
     """The words of ``text``, Latin letters without accents; the server's own parser would keep signs and join words."""
-    bare = _ACCENTED.sub(r"\1", unicodedata.normalize("NFKD", text))
+    bare = _ACCENTED.sub(r"\1", unicodedata.normalize("NFKD", spaced(text)))
     return " ".join(_WORD.findall(unicodedata.normalize("NFC", bare)))
 
 

@@ -1,0 +1,35 @@
+"""Tables whose cells span rows and columns as plain grids: what a cell says holds in every place that it covers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_MOST = 1000
+"""Columns that one cell covers; more are a mistake of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell says, and how many columns and rows it covers."""
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+
+
+def filled(rows: Iterable[Sequence[Cell]]) -> list[list[str]]:
+    """The rows with every place filled that a cell covers."""
+    rows = list(rows)
+    places: list[dict[int, str]] = [{} for _ in rows]
+    for at, row in enumerate(rows):
+        column = 0
+        for cell in row:
+            while column in places[at]:
+                column += 1
+            covered = range(column, column + min(max(cell.columns, 1), _MOST))
+            for line in places[at : at + max(cell.rows, 1)]:
+                for each in covered:
+                    line.setdefault(each, cell.text)
+            column = covered.stop
+    return [[line.get(column, "") for column in range(max(line, default=-1) + 1)] for line in places]

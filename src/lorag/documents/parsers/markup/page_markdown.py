@@ -1,0 +1,182 @@
+"""A web page as Markdown: all of its text but what steers the reader or the browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lorag.documents.grid import Cell, filled
+from lorag.documents.markdown_structure import escaped, table
+
+_UNREAD = {"script", "style", "template", "noscript", "nav", "head", "svg", "iframe", "object", "button", "select"}
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_BLOCKS = {
+    *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div", "dl"),
+    *("dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "html", "legend", "li", "main"),
+    *("menu", "ol", "optgroup", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead"),
+    *("tr", "ul", "hr", *_HEADINGS),
+}
+_LISTS = {"ul", "ol", "menu"}
+_MARKS = {"del": "~~", "s": "~~", "strike": "~~"}
+_BLANKS = re.compile(r"[ \t\n\r\f]+")
+_DEEPEST = 200
+"""Elements inside each other; below, the words are read without their structure."""
+
+
+def markdown(element: Any) -> str:
+    """The text of an lxml element: headings, paragraphs, lists, code and tables, without navigation and footers."""
+    return "\n\n".join(_blocks(element, 0))
+
+
+def _blocks(element: Any, depth: int) -> Iterator[str]:
+    """The blocks in an element. Words that stand beside blocks are blocks too."""
+    words = [element.text or ""]
+
+    def gathered() -> Iterator[str]:
+        text = _tidy("".join(words))
+        words.clear()
+        if text:
+            yield escaped(text)
+
+    for child in element:
+        if _is_read(child):
+            if depth < _DEEPEST and _is_block(child):
+                yield from gathered()
+                yield from _block(child, depth + 1)
+            else:
+                words.append(_words(child, depth + 1))
+        words.append(child.tail or "")
+    yield from gathered()
+
+
+def _block(element: Any, depth: int) -> Iterator[str]:
+    tag = element.tag
+    if tag in _HEADINGS:
+        title = _line(element)
+        yield from [f"{'#' * _HEADINGS[tag]} {title}"] if title else []
+    elif tag == "pre":
+        code = "".join(element.itertext()).strip("\n")
+        fence = "````" if "```" in code else "```"
+        yield from [f"{fence}\n{code}\n{fence}"] if code.strip() else []
+    elif tag == "table" and element.get("role") != "presentation":
+        yield from _table(element, depth)
+    elif tag in _LISTS:
+        yield from ["\n".join(items)] if (items := list(_items(element, depth))) else []
+    else:
+        yield from _blocks(element, depth)
+
+
+def _items(element: Any, depth: int) -> Iterator[str]:
+    """The items of a list with all in them, indented below their marks."""
+    number = 0
+    for child in element:
+        if not _is_read(child):
+            continue
+        number += 1
+        mark = f"{number}. " if element.tag == "ol" else "- "
+        blocks = list(_blocks(child, depth + 1)) if child.tag not in _LISTS else ["\n".join(_items(child, depth + 1))]
+        blocks = [block for block in blocks if block]
+        if blocks:
+            rest = "".join(f"{_between(block)}{block}" for block in blocks[1:])
+            yield mark + (blocks[0] + rest).replace("\n", "\n" + " " * min(len(mark), 3))
+
+
+def _between(block: str) -> str:
+    return "\n" if block.startswith(("- ", "1. ")) else "\n\n"
+
+
+def _table(element: Any, depth: int) -> Iterator[str]:
+    """A table below its caption; one of a single column of blocks lays out a page and is read as such."""
+    captions = [_line(child) for child in element if child.tag == "caption"]
+    yield from filter(None, captions)
+    rows = [row for row in element.iter("tr") if next(row.iterancestors("table")) is element]
+    cells = [[cell for cell in row if cell.tag in ("td", "th") and _is_read(cell)] for row in rows]
+    if all(len(row) <= 1 for row in cells) and any(_is_block(inner) for row in cells for cell in row for inner in cell):
+        for row in cells:
+            for cell in row:
+                yield from _blocks(cell, depth + 1)
+        return
+    shown = filled([[_cell(cell) for cell in row] for row in cells])
+    if text := table(shown):
+        yield text
+
+
+def _cell(cell: Any) -> Cell:
+    return Cell(_line(cell), _count(cell.get("colspan")), _count(cell.get("rowspan")))
+
+
+def _count(value: str | None) -> int:
+    return int(value) if value and value.strip().isdecimal() else 1
+
+
+def _line(element: Any) -> str:
+    """All words of an element in one line."""
+    return " ".join(_words(element, 0).split())
+
+
+def _words(element: Any, depth: int) -> str:
+    """The words of an element and of all in it: blocks apart, rows and cells of inner tables by their marks."""
+    tag = element.tag
+    if tag == "br":
+        return "\x00"
+    if tag == "img":
+        return f" {element.get('alt') or ''} "
+    if tag == "input":
+        return _input(element)
+    if depth >= _DEEPEST:
+        return "".join(element.itertext())
+    parts = [element.text or ""]
+    for child in element:
+        if _is_read(child):
+            parts.append(_words(child, depth + 1))
+        parts.append(child.tail or "")
+    words = "".join(parts)
+    if tag in ("sup", "sub"):
+        return _raised(words, tag)
+    if tag in _MARKS and words.strip():
+        return f"{_MARKS[tag]}{words.strip()}{_MARKS[tag]}"
+    if depth and tag in ("td", "th"):
+        return f" {words.strip()}, " if element.getnext() is not None else f" {words.strip()} "
+    if depth and tag in ("tr", "li", "p", "dd", "div"):
+        return f" {words.strip()}; " if tag in ("tr", "li") and element.getnext() is not None else f" {words} "
+    return f" {words} " if tag in _BLOCKS else words
+
+
+def _raised(words: str, tag: str) -> str:
+    """``m<sup>2</sup>`` as ``m²`` where such characters exist, else as ``m^x``."""
+    normal, above, below = "0123456789+-−()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋₋₍₎ₙ"
+    if words and all(sign in normal for sign in words):
+        return words.translate(str.maketrans(normal, above if tag == "sup" else below))
+    return words
+
+
+def _input(element: Any) -> str:
+    kind = (element.get("type") or "text").lower()
+    if kind in ("checkbox", "radio"):
+        return "☒ " if element.get("checked") is not None else "☐ "
+    return f" {element.get('value') or ''} " if kind in ("text", "number", "date", "email", "tel") else ""
+
+
+def _tidy(words: str) -> str:
+    """Blanks of the source as one, and the line breaks that the page shows."""
+    lines = (_BLANKS.sub(" ", line).strip() for line in words.split("\x00"))
+    return "\n".join(line for line in lines if line)
+
+
+def _is_block(element: Any) -> bool:
+    """Whether an element stands by itself, or something in it does."""
+    return element.tag in _BLOCKS or any(child.tag in _BLOCKS for child in element.iterdescendants() if _is_read(child))
+
+
+def _is_read(element: Any) -> bool:
+    """Whether an element shows text to a reader; comments, hidden ones and the page's own footer do not."""
+    if not isinstance(element.tag, str) or element.tag in _UNREAD:
+        return False
+    if element.get("hidden") is not None or _HIDDEN.search(element.get("style") or ""):
+        return False
+    role = element.get("role")
+    if role in ("navigation", "banner", "contentinfo"):
+        return False
+    return element.tag != "footer" or next(element.iterancestors("article", "section", "blockquote"), None) is not None

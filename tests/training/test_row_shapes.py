@@ -193,3 +193,21 @@ def test_tools_without_a_name_or_a_list_are_refused(change, message):
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     with pytest.raises(InputError, match=message):
         parse({"messages": talk} | change)
+
+
+def test_turns_as_openai_writes_them_are_read():
+    parts = [{"type": "text", "text": "Who keeps"}, {"type": "text", "text": "the keys?"}]
+    turns = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "human", "content": parts},
+        {"role": "ai", "content": "Kim."},
+    ]
+    messages = parse({"messages": turns}).conversation.messages
+    assert [(each.role, each.content) for each in messages] == [
+        ("system", "Be brief."),
+        ("user", "Who keeps\nthe keys?"),
+        ("assistant", "Kim."),
+    ]
+    turns[1]["content"] = [*parts, {"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(InputError, match="holds list, expected text"):
+        parse({"messages": turns})

@@ -151,3 +151,9 @@ def test_without_the_extra_a_hub_name_says_how_to_install_it(tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"needs the package 'datasets'.*`pip install 'lorag\[hub\]'`"):
         rows(Path("owner/name"))
+
+
+def test_a_csv_may_be_cut_by_tabs(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("question\tanswer\nWho?\tKim.\n")
+    assert [row.value for row in read_rows(path)] == [{"question": "Who?", "answer": "Kim."}]

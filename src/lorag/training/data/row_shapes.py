@@ -21,6 +21,7 @@ from lorag.types import Conversation, Message, Prompt, Role
 
 _ROLES: dict[str, Role] = {
     "system": "system",
+    "developer": "system",
     "user": "user",
     "human": "user",
     "prompter": "user",
@@ -32,6 +33,7 @@ _ROLES: dict[str, Role] = {
     "tool": "user",
     "function": "user",
     "ipython": "user",
+    "ai": "assistant",
 }
 _TOOL_ROLES = ("tool", "function", "ipython")
 _CALLS = ("tool_calls", "function_call")
@@ -193,7 +195,7 @@ def _one_turn_for_all_tools(turns: list[Turn]) -> Prompt:
 
 
 def _message(turn: Turn) -> Message:
-    name, content = _first(turn, _ROLE_KEYS), _first(turn, _CONTENT_KEYS)
+    name, content = _first(turn, _ROLE_KEYS), _joined(_first(turn, _CONTENT_KEYS))
     if not isinstance(name, str):
         raise InputError(f"a turn needs role and content, or from and value; found {sorted(turn)}")
     role = _ROLES.get(name.strip().lower())
@@ -214,6 +216,15 @@ def _text(value: object, owner: str) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{owner} holds half a surrogate pair; decode its text again") from error
     return value
+
+
+def _joined(content: object) -> object:
+    """Content that is a list of nothing but text parts, as its text; everything else as it is."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    words = [text for text in texts if isinstance(text, str)]
+    return "\n".join(words) if len(words) == len(content) else content
 
 
 def _first(turn: Turn, keys: Sequence[str]) -> object:

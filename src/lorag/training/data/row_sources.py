@@ -128,9 +128,9 @@ def _table(path: Path, text: str, delimiter: str) -> Iterator[DataRow]:
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the column names of a ``.csv``: a comma, or a semicolon where there is no comma."""
+    """What stands between the column names of a ``.csv``: a comma, else a semicolon, else a tab."""
     names = text.split("\n", 1)[0]
-    return ";" if ";" in names and "," not in names else ","
+    return next((sign for sign in ",;\t" if sign in names), ",")
 
 
 def _hub_rows(name: Path) -> Iterator[DataRow]:

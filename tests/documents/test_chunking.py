@@ -248,6 +248,17 @@ def test_blank_space_before_a_heading_belongs_to_its_section():
     assert chunks[-1].heading == "A > B"
 
 
+def test_a_heading_stays_with_what_it_heads():
+    sentence = "The cover lasts for twenty-six months from the day. "
+    text = f"# Pump\n\n## Warranty\n\n{sentence * 8}\n\n## Care\n\n### Seals\n\n{sentence * 8}\n\n## Last"
+    chunks = split(Document("d", text, ""), 40, words)
+    assert_covered(text, chunks)
+    assert all(words(chunk.text) <= 40 for chunk in chunks)
+    for chunk in chunks[:-1]:
+        assert "cover" in chunk.text, chunk
+    assert chunks[0].text.startswith("# Pump\n\n## Warranty\n\nThe cover")
+
+
 def test_small_sections_share_a_chunk_and_sizes_are_kept():
     text = "\n\n".join(f"## S{i}\n\n" + "word " * 20 for i in range(20))
     chunks = split(Document("d", text, ""), 64, words)

@@ -109,7 +109,7 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
             raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
         documents, notes = _read(path, _unicode(path.name), settings)
         if not documents:
-            raise DataError(path, *notes)
+            raise DataError(path, notes[0])
         return Loaded(tuple(documents), notes=notes)
     files = files_below(path)
     reasons = {file: _odd(file) for file in files if file.suffix.lower() in SUFFIXES}
@@ -119,8 +119,8 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
     loaded = _read_all(path, known, settings)
     read = {*known} - {path / source for source in loaded.passed_over}
     other = tuple(_below(path, file) for file in files if file not in read)
-    notes = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
-    return replace(loaded, passed_over=other, notes=(*loaded.notes, *notes))
+    odd = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
+    return replace(loaded, passed_over=other, notes=(*loaded.notes, *odd))
 
 
 def _odd(file: Path) -> str:

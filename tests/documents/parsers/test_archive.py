@@ -1,3 +1,4 @@
+import re
 import struct
 import zipfile
 from io import BytesIO
@@ -124,3 +125,31 @@ def test_entities_are_not_expanded(tmp_path):
         (tmp_path / name).write_bytes(archive(entries))
         with pytest.raises(DataError):
             load_documents(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".docx", ".pptx", ".xlsx"])
+def test_the_strict_form_of_open_xml_is_read(tmp_path, suffix):
+    file = BytesIO()
+    if suffix == ".docx":
+        written = docx.Document()
+        written.add_heading("Slipway", 1)
+        written.add_table(1, 2).cell(0, 0).text = "12 m"
+    elif suffix == ".pptx":
+        written = pptx.Presentation()
+        written.slides.add_slide(written.slide_layouts[0]).shapes.title.text = "Slipway 12 m"
+    else:
+        written = openpyxl.Workbook()
+        written.active.append(["Slipway", "12 m"])
+    written.save(file)
+    with zipfile.ZipFile(file) as packed:
+        entries = {name: packed.read(name) for name in packed.namelist()}
+    usual = re.compile(rb"http://schemas\.openxmlformats\.org/(officeDocument|\w+ml)/2006/([\w-]+)")
+
+    def strict(found):
+        return b"http://purl.oclc.org/ooxml/%s/%s" % (found[1], found[2].replace(b"extended-p", b"extendedP"))
+
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(archive({name: usual.sub(strict, data) for name, data in entries.items()}))
+    (document,) = load_documents(path).documents
+    assert "Slipway" in document.text
+    assert "12 m" in document.text

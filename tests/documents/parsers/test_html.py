@@ -1,6 +1,12 @@
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import html
 
 from lorag.documents.parsers.html import parse_html
+from lorag.documents.parsers.markup.page_markdown import markdown
 from lorag.errors import DataError
 
 PAGE = """<!doctype html><html><head><title>Returns &amp; refunds
@@ -69,3 +75,41 @@ def test_all_text_of_a_page_is_read_and_spanned_cells_are_filled(tmp_path):
         assert part in text
     assert "| Dock | low | high |\n| A | 4 | 6 |" in text
     assert "base64" not in text
+
+
+def test_what_a_click_opens_is_read_and_what_is_hidden_is_noted(tmp_path):
+    page = """<h2><button>How long is the mole?</button></h2><div hidden="until-found">212 m.</div>
+    <div role="tabpanel" hidden>On Linux.</div>"""
+    assert parse(tmp_path, page).text == "## How long is the mole?\n\n212 m.\n\nOn Linux."
+    assert parse(tmp_path, page).notes == ()
+    parsed = parse(tmp_path, page + '<div hidden> </div><p style="display: none">draft</p>')
+    assert "draft" not in parsed.text
+    assert parsed.notes == ("has hidden text, which was not read",)
+
+
+TAGS = """div p span b sup del h2 h5 ul ol li dl dt dd table tr td th pre code aside figure figcaption header label
+details summary blockquote section article form button a"""
+NODES = st.recursive(
+    st.just("word"),
+    lambda inner: st.tuples(
+        st.sampled_from(TAGS.split()),
+        st.lists(inner, max_size=4),
+    ),
+    max_leaves=25,
+)
+
+
+def page_of(node, words):
+    if node == "word":
+        words.append(f"w{len(words)}x")
+        return f" {words[-1]} "
+    tag, inner = node
+    return f"<{tag}>{''.join(page_of(each, words) for each in inner)}</{tag}>"
+
+
+@given(NODES)
+def test_every_word_of_a_page_is_read_once(node):
+    words = []
+    page = f"<body>{page_of(node, words)}</body>"
+    tree = html.document_fromstring(page)
+    assert sorted(re.findall(r"w\d+x", markdown(tree))) == sorted(words)

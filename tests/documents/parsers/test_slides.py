@@ -40,3 +40,16 @@ def test_slides_have_titles_lists_tables_notes_and_places(tmp_path):
 
 def test_a_deck_without_text_has_none(tmp_path):
     assert parse(tmp_path, pptx.Presentation()).text == ""
+
+
+def test_what_a_merged_cell_says_stands_in_every_place_of_it(tmp_path):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    table = slide.shapes.add_table(3, 3, 0, 0, Inches(3), Inches(1)).table
+    for cell, text in zip(table.iter_cells(), ["pier", "depth", "", "", "low", "high", "A", "4", "6"], strict=True):
+        cell.text = text
+    table.cell(0, 0).merge(table.cell(1, 0))
+    table.cell(0, 1).merge(table.cell(0, 2))
+    assert parse(tmp_path, deck).text == (
+        "| pier | depth | depth |\n| --- | --- | --- |\n| pier | low | high |\n| A | 4 | 6 |"
+    )

@@ -17,6 +17,8 @@ _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
+_RELATIONS = "_rels/.rels"
+"""The part that says where the document is, and in which form."""
 _PIECE_BYTES = 1 << 16
 
 
@@ -49,9 +51,9 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
 def as_transitional(data: bytes) -> bytes:
     """An Office file in the strict form of Open XML in the form that its readers know; every other one as it is."""
     with zipfile.ZipFile(BytesIO(data)) as archive:
+        if not any(_STRICT.search(archive.read(name)) for name in archive.namelist() if name == _RELATIONS):
+            return data
         parts = {entry: archive.read(entry) for entry in archive.infolist()}
-    if not any(_STRICT.search(part) for part in parts.values()):
-        return data
     written = BytesIO()
     with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry, part in parts.items():

@@ -6,12 +6,13 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from lorag.documents.parsers.markup.page_markdown import markdown
+from lorag.documents.parsers.markup.page_markdown import holds_hidden_text, markdown
 from lorag.documents.parsers.parsed import NoTextError, Parsed
 from lorag.documents.parsers.text import decode
 
 _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?([\w:-]+)""", re.IGNORECASE)
 _HEAD_BYTES = 4096
+_HIDDEN_NOTE = "has hidden text, which was not read"
 
 
 def parse_html(path: Path, data: bytes) -> Parsed:
@@ -22,11 +23,13 @@ def parse_html(path: Path, data: bytes) -> Parsed:
     page, notes = decode(path, data, declared[1].decode() if declared else None)
     text, title = "", ""
     with suppress(etree.ParserError):  # raised for a page without any element
-        tree = html.document_fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8"))
+        tree = html.document_fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
         title = " ".join((tree.findtext(".//title") or "").split())
         mains = tree.findall(".//main")
         content = mains[0] if len(mains) == 1 else tree.find("body")
-        text = "" if content is None else markdown(content)
+        if content is not None:
+            text = markdown(content)
+            notes = (*notes, _HIDDEN_NOTE) if holds_hidden_text(content) else notes
     if not text:
         raise NoTextError(path, "no text found in this page; fill it or take it out of the folder")
     return Parsed(text, title, notes=notes)

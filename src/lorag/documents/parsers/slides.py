@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
 
@@ -42,7 +43,12 @@ def _shapes(slide: Any) -> Iterator[str]:
         if shape.has_text_frame:
             yield _frame(shape.text_frame)
         elif getattr(shape, "has_table", False):
-            yield table([cell.text_frame.text for cell in row.cells] for row in shape.table.rows)
+            yield table(filled(map(_cells, shape.table.rows)))
+
+
+def _cells(row: Any) -> list[Cell]:
+    shown = (cell for cell in row.cells if not cell.is_spanned)
+    return [Cell(cell.text_frame.text, cell.span_width, cell.span_height) for cell in shown]
 
 
 def _single(shapes: Iterable[Any]) -> Iterator[Any]:

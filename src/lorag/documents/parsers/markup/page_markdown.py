@@ -9,7 +9,7 @@ from typing import Any
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, table
 
-_UNREAD = {"script", "style", "template", "noscript", "nav", "head", "svg", "iframe", "object", "button", "select"}
+_UNREAD = {"script", "style", "template", "noscript", "nav", "head", "svg", "iframe", "object", "select"}
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = {
@@ -19,6 +19,8 @@ _BLOCKS = {
     *("tr", "ul", "hr", *_HEADINGS),
 }
 _LISTS = {"ul", "ol", "menu"}
+_OF_TABLES = {"table": ("thead", "tbody", "tfoot", "tr"), "thead": ("tr",), "tbody": ("tr",), "tfoot": ("tr",)}
+"""The parts of a table that are made of rows, by where they stand."""
 _MARKS = {"del": "~~", "s": "~~", "strike": "~~"}
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 _DEEPEST = 200
@@ -30,15 +32,19 @@ def markdown(element: Any) -> str:
     return "\n\n".join(_blocks(element, 0))
 
 
+def holds_hidden_text(element: Any) -> bool:
+    """Whether an lxml element has words in it that a reader does not see and ``markdown`` leaves out."""
+    return any(_is_hidden(each) and "".join(each.itertext()).strip() for each in element.iter("*"))
+
+
 def _blocks(element: Any, depth: int) -> Iterator[str]:
     """The blocks in an element. Words that stand beside blocks are blocks too."""
     words = [element.text or ""]
 
-    def gathered() -> Iterator[str]:
-        text = _tidy("".join(words))
+    def gathered() -> list[str]:
+        text = "".join(words)
         words.clear()
-        if text:
-            yield escaped(text)
+        return _beside(text)
 
     for child in element:
         if _is_read(child):
@@ -69,18 +75,26 @@ def _block(element: Any, depth: int) -> Iterator[str]:
 
 
 def _items(element: Any, depth: int) -> Iterator[str]:
-    """The items of a list with all in them, indented below their marks."""
+    """The items of a list with all in them, indented below their marks; words between items are items too."""
     number = 0
-    for child in element:
-        if not _is_read(child):
-            continue
-        number += 1
-        mark = f"{number}. " if element.tag == "ol" else "- "
-        blocks = list(_blocks(child, depth + 1)) if child.tag not in _LISTS else ["\n".join(_items(child, depth + 1))]
-        blocks = [block for block in blocks if block]
+    for blocks in _item_blocks(element, depth):
         if blocks:
+            number += 1
+            mark = f"{number}. " if element.tag == "ol" else "- "
             rest = "".join(f"{_between(block)}{block}" for block in blocks[1:])
             yield mark + (blocks[0] + rest).replace("\n", "\n" + " " * min(len(mark), 3))
+
+
+def _item_blocks(element: Any, depth: int) -> Iterator[list[str]]:
+    yield _beside(element.text)
+    for child in element:
+        if _is_read(child):
+            yield list((_blocks if child.tag == "li" else _block)(child, depth + 1))
+        yield _beside(child.tail)
+
+
+def _beside(words: str | None) -> list[str]:
+    return [escaped(text)] if (text := _tidy(words or "")) else []
 
 
 def _between(block: str) -> str:
@@ -89,18 +103,31 @@ def _between(block: str) -> str:
 
 def _table(element: Any, depth: int) -> Iterator[str]:
     """A table below its caption; one of a single column of blocks lays out a page and is read as such."""
-    captions = [_line(child) for child in element if child.tag == "caption"]
-    yield from filter(None, captions)
-    rows = [row for row in element.iter("tr") if next(row.iterancestors("table")) is element]
-    cells = [[cell for cell in row if cell.tag in ("td", "th") and _is_read(cell)] for row in rows]
-    if all(len(row) <= 1 for row in cells) and any(_is_block(inner) for row in cells for cell in row for inner in cell):
-        for row in cells:
+    outside: list[str] = []
+    rows = _rows(element, outside)
+    yield from _beside("".join(outside))
+    if all(len(row) <= 1 for row in rows) and any(_is_block(inner) for row in rows for cell in row for inner in cell):
+        for row in rows:
             for cell in row:
                 yield from _blocks(cell, depth + 1)
-        return
-    shown = filled([[_cell(cell) for cell in row] for row in cells])
-    if text := table(shown):
+    elif text := table(filled([_cell(cell) for cell in row] for row in rows)):
         yield text
+
+
+def _rows(element: Any, outside: list[str]) -> list[list[Any]]:
+    """The cells of each row. Captions and all else outside of cells, which browsers show above, go to ``outside``."""
+    rows: list[list[Any]] = [[]] if element.tag == "tr" else []
+    outside.append(element.text or "")
+    for child in element:
+        if _is_read(child):
+            if child.tag in _OF_TABLES.get(element.tag, ()):
+                rows += _rows(child, outside)
+            elif element.tag == "tr" and child.tag in ("td", "th"):
+                rows[0].append(child)
+            else:
+                outside.append(_words(child, 1))
+        outside.append(child.tail or "")
+    return rows
 
 
 def _cell(cell: Any) -> Cell:
@@ -172,11 +199,16 @@ def _is_block(element: Any) -> bool:
 
 def _is_read(element: Any) -> bool:
     """Whether an element shows text to a reader; comments, hidden ones and the page's own footer do not."""
-    if not isinstance(element.tag, str) or element.tag in _UNREAD:
+    if not isinstance(element.tag, str) or element.tag in _UNREAD or _is_hidden(element):
         return False
-    if element.get("hidden") is not None or _HIDDEN.search(element.get("style") or ""):
-        return False
-    role = element.get("role")
-    if role in ("navigation", "banner", "contentinfo"):
+    if element.get("role") in ("navigation", "contentinfo"):
         return False
     return element.tag != "footer" or next(element.iterancestors("article", "section", "blockquote"), None) is not None
+
+
+def _is_hidden(element: Any) -> bool:
+    """Whether a reader never sees an element; what a click or a search in the page shows is not hidden."""
+    if element.get("role") == "tabpanel":
+        return False
+    hidden = element.get("hidden")
+    return hidden not in (None, "until-found") or bool(_HIDDEN.search(element.get("style") or ""))

@@ -123,10 +123,11 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; ``learned`` says of an assistant's in a row to train on whether it is."""
 
     role: Role
     content: str
+    learned: bool = True
 
 
 Prompt = tuple[Message, ...]

@@ -1,5 +1,7 @@
 """What is rendered for training is what is served, and the mask is exactly what the assistant said."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -45,6 +47,14 @@ def test_the_mask_is_exactly_the_assistants_words_and_the_end_of_its_turn(tokeni
     # A tokenizer may have no token for some bytes; what it makes of the answer alone is the measure.
     kept = [tokenizer.decode(tokenizer(answer, add_special_tokens=False)["input_ids"]) for _, answer in turns]
     assert [tokenizer.decode(run[:-1]).strip() for run in said] == kept
+
+
+def test_an_answer_that_is_only_read_is_not_learned(tokenizer):
+    talk = dialogue([("Who?", "Nobody."), ("Sure?", "Kim.")], None)
+    whole = render(tokenizer, talk, reply=False)
+    half = render(tokenizer, (talk[0], replace(talk[1], learned=False), *talk[2:]), reply=False)
+    assert half.ids == whole.ids
+    assert runs(half) == runs(whole)[1:]
 
 
 @many

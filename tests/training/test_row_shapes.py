@@ -77,7 +77,7 @@ def test_turns_are_read_by_role_and_never_by_position():
 
 
 def test_evidence_is_kept_and_what_is_not_read_is_named():
-    marked = {"role": "assistant", "content": ANSWER, "weight": 0}
+    marked = {"role": "assistant", "content": ANSWER, "mood": 0}
     row = {
         "messages": [{"role": "user", "content": QUESTION}, marked],
         "doc_ids": ["a.md"],
@@ -85,7 +85,7 @@ def test_evidence_is_kept_and_what_is_not_read_is_named():
         "input": "c",
     }
     assert parse(row).conversation.evidence == ("a.md",)
-    assert parse(row).unread == ("input", "source", "weight of a turn")
+    assert parse(row).unread == ("input", "mood of a turn", "source")
     assert parse({"question": QUESTION, "answer": ANSWER, "doc_ids": None}).conversation.evidence == ()
 
 
@@ -211,3 +211,48 @@ def test_turns_as_openai_writes_them_are_read():
     turns[1]["content"] = [*parts, {"type": "image_url", "image_url": {"url": "x"}}]
     with pytest.raises(InputError, match="holds list, expected text"):
         parse({"messages": turns})
+
+
+def test_turns_of_other_programs_are_read():
+    assert turns({"messages": [{"type": "human", "data": {"content": QUESTION, "type": "human"}}, ai(ANSWER)]}) == TURNS
+    assert (
+        turns({"messages": [{"role": "system", "content": " "}, *({"role": r, "content": c} for r, c in TURNS)]})
+        == TURNS
+    )
+    call = {"from": "function_call", "value": '{"name": "tide", "arguments": {}}'}
+    talk = [{"from": "human", "value": "Tide?"}, call, {"from": "observation", "value": "2.1"}, ai("2.1 m.")]
+    parsed = parse({"conversations": talk, "system": "Help.", "tools": "[]"})
+    assert [message.content for message in parsed.conversation.messages] == [
+        "Help.",
+        "Tide?",
+        '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>',
+        "<tool_response>\n2.1\n</tool_response>",
+        "2.1 m.",
+    ]
+    assert parsed.shape.endswith("with tools")
+    parts = [{"type": "text", "text": "Be brief."}]
+    with_tools = parse({"messages": [{"role": "developer", "content": parts}, *talk], "tools": '[{"name": "tide"}]'})
+    assert with_tools.conversation.messages[0].content.startswith("Be brief.\n\nTools that may be called:")
+    called = ai(None) | {"tool_calls": [{"name": "tide", "args": {"at": "noon"}}]}
+    assert '"arguments": {"at": "noon"}' in turns([talk[0], called])[1][1]
+
+
+def ai(content):
+    return {"type": "ai", "content": content}
+
+
+def test_an_answer_of_weight_zero_is_read_and_not_learned():
+    def talk(*weights):
+        return [
+            turn
+            for weight in weights
+            for turn in ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b", **weight})
+        ]
+
+    messages = parse(talk({"weight": 0}, {"train": False}, {"weight": 1}, {})).conversation.messages
+    assert [message.learned for message in messages if message.role == "assistant"] == [False, False, True, True]
+    with pytest.raises(InputError, match=r"weight of a turn is 0\.5, expected 0 \(only read\) or 1 \(learned\)"):
+        parse(talk({"weight": 0.5}))
+    with pytest.raises(InputError, match="every answer has weight 0; give one of them weight 1"):
+        parse(talk({"weight": 0}))
+    assert parse([{"role": "user", "content": "a", "weight": 1}, *talk({})[1:]]).unread == ("weight of a turn",)

@@ -87,8 +87,8 @@ def test_tables_are_split_at_tabs_or_at_semicolons_where_there_are_no_commas(tmp
         (f"question,answer\n{'x' * 200_000},y", "a.csv:2: broken table: field larger than field limit"),
         ("question,answer,answer\na,b,c", r"a.csv:1: a column is named twice"),
         ("question,answer\n", "a.csv: holds no conversation"),
-        ("question,answer\nb\xe9,c".encode("latin-1"), "a.csv:2: is not UTF-8"),
-        ("question,answer\na,b".encode("utf-16"), "a.csv: is binary"),
+        (b"question,answer\na,b\0c", "a.csv: is binary"),
+        ("question,answer\na,b".encode("utf-16")[:-1], "a.csv: begins as utf-16 and is not"),
     ],
 )
 def test_a_table_that_cannot_be_read_as_a_whole_is_refused(tmp_path, text, message):
@@ -157,3 +157,12 @@ def test_a_csv_may_be_cut_by_tabs(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("question\tanswer\nWho?\tKim.\n")
     assert [row.value for row in read_rows(path)] == [{"question": "Who?", "answer": "Kim."}]
+
+
+def test_files_of_other_programs_and_code_pages_are_read(tmp_path):
+    marked, page = tmp_path / "x.jsonl", tmp_path / "x.csv"
+    marked.write_bytes('{"question": "Wo?", "answer": "Über dem Kai."}\n'.encode("utf-16"))
+    assert [row.value["answer"] for row in read_rows(marked)] == ["Über dem Kai."]
+    page.write_bytes("question;answer\nWas kostet die Überfahrt?;Fünf € für Schüler\n".encode("cp1252"))
+    with pytest.warns(UserWarning, match="x.csv is not UTF-8 and was read as cp125"):
+        assert [row.value["answer"] for row in read_rows(page)] == ["Fünf € für Schüler"]

@@ -38,7 +38,8 @@ _BORDER = "\ue000"
 class Rendered:
     """Token ids and, for each of them, whether it is learned (``supervised``); both of length ``n``.
 
-    Learned is what an assistant said; of plain text all but the first token, before which nothing stands.
+    Learned is what an assistant said, but for turns that are only read; of plain text all but the first token, before
+    which nothing stands.
     """
 
     ids: tuple[int, ...]
@@ -85,7 +86,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
                 break
             new = _as_text(tokenizer, token) if owner is not None and token in control else [token]
             ids += new
-            supervised += [saying] * len(new)
+            supervised += [speaker is not None and saying and messages[speaker].learned] * len(new)
             said_all = speaker is not None and last >= whole.ends[2 * speaker + 1]
             saying = saying and not (owner is None and said_all and token in ending)
         if saying:
@@ -177,7 +178,9 @@ def _alternating(messages: Prompt) -> Prompt:
     joined: list[Message] = []
     for message in messages:
         if joined and joined[-1].role == message.role:
-            message = Message(message.role, f"{joined.pop().content.strip()}\n\n{message.content.strip()}")
+            before = joined.pop()
+            text = f"{before.content.strip()}\n\n{message.content.strip()}"
+            message = Message(message.role, text, before.learned and message.learned)
         joined.append(message)
     return tuple(joined)
 

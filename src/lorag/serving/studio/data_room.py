@@ -93,7 +93,11 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason,
         "evidence": [] if said is None else said.evidence,
         "messages": [
-            {"role": message.role, "content": message.content, "learned": message.role in ("assistant", "text")}
+            {
+                "role": message.role,
+                "content": message.content,
+                "learned": message.learned and message.role in ("assistant", "text"),
+            }
             for message in ([] if said is None else said.messages)
         ],
     }

@@ -99,7 +99,8 @@ def _without_thoughts(conversation: Conversation) -> Conversation:
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:
-    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``.
+    """Writes the file whole in the canonical form: ``messages`` of ``role`` and ``content``, and ``doc_ids``;
+    an answer that is not learned has ``weight`` 0.
 
     Of plain text: ``text`` and ``doc_ids``.
     """
@@ -109,5 +110,7 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> No
 def _to_json(conversation: Conversation) -> dict[str, object]:
     if conversation.is_text:
         return {"text": conversation.messages[0].content, "doc_ids": list(conversation.evidence)}
-    turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    turns = [
+        {"role": m.role, "content": m.content, **({} if m.learned else {"weight": 0})} for m in conversation.messages
+    ]
     return {"messages": turns, "doc_ids": list(conversation.evidence)}

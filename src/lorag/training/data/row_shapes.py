@@ -2,16 +2,18 @@
 
 The first shape that fits is taken: turns under ``messages``, ``conversations`` or ``conversation``, or a bare list
 of turns; else a pair of ``instruction`` (with ``input``) and ``output``, ``question`` and ``answer``, or ``prompt``
-and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``. A row with none of
-these keys may hold plain ``text``. Tools become text: their descriptions stand below the system's text, a call is what
-the assistant says, and what a tool returns is a turn of the user, in the marks that open models share. Nothing is
-repaired or guessed: a row that is no conversation is refused, and keys that are not read are named.
+and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``; an answer of
+``weight`` 0 is read and not learned. A row with none of these keys may hold plain ``text``. Tools become text: their
+descriptions stand below the system's text, a call is what the assistant says, and what a tool returns is a turn of the
+user, in the marks that open models share. Nothing is repaired or guessed: a row that is no conversation is refused, and
+keys that are not read are named.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -30,12 +32,16 @@ _ROLES: dict[str, Role] = {
     "chatbot": "assistant",
     "bot": "assistant",
     "model": "assistant",
+    "ai": "assistant",
+    "function_call": "assistant",
     "tool": "user",
     "function": "user",
     "ipython": "user",
-    "ai": "assistant",
+    "observation": "user",
 }
-_TOOL_ROLES = ("tool", "function", "ipython")
+_TOOL_ROLES = ("tool", "function", "ipython", "observation")
+_WEIGHTS = ("weight", "train")
+"""Keys by which an answer is learned or only read."""
 _CALLS = ("tool_calls", "function_call")
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 _TURN_LISTS = ("messages", "conversations", "conversation")
@@ -73,15 +79,19 @@ def parse(row: object) -> Parsed:
         raise InputError(f"expected an object or a list of turns, found {_kind(row)}")
     if fields.get("system"):
         turns = [{"role": "system", "content": fields["system"]}, *turns]
-    if fields.get("tools"):
-        turns = _with_tools(turns, fields["tools"])
-    if fields.get("tools") or any(_uses_tools(turn) for turn in turns):
+    turns = [turn for turn in turns if not _is_blank_system(turn)]
+    tools = _tools(fields.get("tools"))
+    if tools:
+        turns = _with_tools(turns, tools)
+    if tools or any(_uses_tools(turn) for turn in turns):
         shape = f"{shape} with tools"
     messages = _one_turn_for_all_tools(turns)
     _check_order(messages)
     unread = set(fields) - read - {"system", "doc_ids", "tools"}
-    known = (*_ROLE_KEYS, *_CONTENT_KEYS, *_CALLS, "tool_call_id", "name")
-    unread |= {f"{key} of a turn" for turn in turns for key in turn if key not in known}
+    known = {*_ROLE_KEYS, *_CONTENT_KEYS, *_CALLS, "tool_call_id", "name"}
+    for turn in turns:
+        weights = _WEIGHTS if _ROLES[_speaker(turn)] == "assistant" else ()
+        unread |= {f"{key} of a turn" for key in turn.keys() - known - {*weights}}
     return Parsed(Conversation(messages, _evidence(fields)), shape, tuple(sorted(unread)))
 
 
@@ -118,7 +128,16 @@ def _turns(value: object) -> list[Turn]:
     for turn in value:
         if not isinstance(turn, dict):
             raise InputError(f"a turn must be an object with role and content, found {_kind(turn)}")
-    return value
+    return [_with_role(turn) for turn in value]
+
+
+def _with_role(turn: Turn) -> Turn:
+    """A turn of LangChain, which has its role under ``type`` and its content maybe under ``data``, as all others."""
+    if "type" not in turn or _first(turn, _ROLE_KEYS) is not None:
+        return turn
+    data = turn.get("data")
+    said = data if isinstance(data, dict) else turn
+    return {"role": turn["type"], **{key: value for key, value in said.items() if key != "type"}}
 
 
 def _question(row: Turn, asked: str) -> tuple[object, set[str]]:
@@ -146,16 +165,34 @@ def _history(value: object) -> list[Turn]:
     return turns
 
 
+def _speaker(turn: Turn) -> str:
+    return str(_first(turn, _ROLE_KEYS)).strip().lower()
+
+
+def _is_blank_system(turn: Turn) -> bool:
+    content = _first(turn, _CONTENT_KEYS)
+    is_blank = content is None or (isinstance(content, str) and not content.strip())
+    return is_blank and _ROLES.get(_speaker(turn)) == "system"
+
+
 def _uses_tools(turn: Turn) -> bool:
-    return _first(turn, _ROLE_KEYS) in _TOOL_ROLES or any(turn.get(key) for key in _CALLS)
+    return _speaker(turn) in (*_TOOL_ROLES, "function_call") or any(turn.get(key) for key in _CALLS)
+
+
+def _tools(value: object) -> object:
+    """The descriptions of tools: as they are, or the list that their text holds."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(value) if isinstance(value, str) else value
+    return value
 
 
 def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
     """The turns with descriptions of the tools below the system's text."""
     described = tools if isinstance(tools, str) else "\n".join(_line(tool) for tool in _listed(tools))
     text = f"Tools that may be called:\n<tools>\n{described}\n</tools>"
-    if turns and _ROLES.get(str(_first(turns[0], _ROLE_KEYS)).lower()) == "system":
-        return [{"role": "system", "content": f"{_first(turns[0], _CONTENT_KEYS)}\n\n{text}"}, *turns[1:]]
+    if turns and _ROLES.get(_speaker(turns[0])) == "system":
+        instruction = _text(_joined(_first(turns[0], _CONTENT_KEYS)), "a turn of the system")
+        return [{"role": "system", "content": f"{instruction}\n\n{text}"}, *turns[1:]]
     return [{"role": "system", "content": text}, *turns]
 
 
@@ -167,7 +204,7 @@ def _calls(turn: Turn) -> str:
     for call in calls:
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             raise InputError(f"a call of a tool needs a name, found {_line(call)}")
-        arguments = call.get("arguments", {})
+        arguments = call.get("arguments", call.get("args", {}))
         said = arguments if isinstance(arguments, str) else _line(arguments)
         lines.append(f'<tool_call>\n{{"name": {_line(call["name"])}, "arguments": {said}}}\n</tool_call>')
     return "\n".join(lines)
@@ -188,7 +225,7 @@ def _one_turn_for_all_tools(turns: list[Turn]) -> Prompt:
     messages: list[Message] = []
     for turn, before in zip(turns, [{}, *turns], strict=False):
         message = _message(turn)
-        if all(_first(each, _ROLE_KEYS) in _TOOL_ROLES for each in (turn, before)):
+        if all(_speaker(each) in _TOOL_ROLES for each in (turn, before)):
             message = Message("user", f"{messages.pop().content}\n{message.content}")
         messages.append(message)
     return tuple(messages)
@@ -198,14 +235,24 @@ def _message(turn: Turn) -> Message:
     name, content = _first(turn, _ROLE_KEYS), _joined(_first(turn, _CONTENT_KEYS))
     if not isinstance(name, str):
         raise InputError(f"a turn needs role and content, or from and value; found {sorted(turn)}")
-    role = _ROLES.get(name.strip().lower())
+    speaker = _speaker(turn)
+    role = _ROLES.get(speaker)
     if role is None:
         raise UnknownNameError("role", name, _ROLES)
-    if name in _TOOL_ROLES:
+    if speaker == "function_call":
+        content = f"<tool_call>\n{_text(content, 'a call of a tool').strip()}\n</tool_call>"
+    elif speaker in _TOOL_ROLES:
         content = f"<tool_response>\n{_text(content, 'a turn of a tool').strip()}\n</tool_response>"
     elif role == "assistant" and (calls := _calls(turn)):
         content = calls if content in (None, "") else f"{content}\n{calls}"
-    return Message(role, _text(content, f"a turn of the {role}").strip())
+    return Message(role, _text(content, f"a turn of the {role}").strip(), role != "assistant" or _is_learned(turn))
+
+
+def _is_learned(turn: Turn) -> bool:
+    for key in _WEIGHTS:
+        if turn.get(key) not in (None, 0, 1):
+            raise InputError(f"{key} of a turn is {_line(turn[key])}, expected 0 (only read) or 1 (learned)")
+    return all(turn.get(key) in (None, 1) for key in _WEIGHTS)
 
 
 def _text(value: object, owner: str) -> str:
@@ -238,6 +285,8 @@ def _check_order(messages: Prompt) -> None:
     for role in ("user", "assistant"):
         if role not in roles:
             raise InputError(f"there is no turn of the {role}; a conversation needs a question and its answer")
+    if not any(message.learned for message in messages if message.role == "assistant"):
+        raise InputError("every answer has weight 0; give one of them weight 1, or leave the row out")
     if roles[-1] != "assistant":
         raise InputError("no answer follows the user's last turn; add the assistant's or take that turn out")
 

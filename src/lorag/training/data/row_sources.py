@@ -1,7 +1,8 @@
 """Rows of training data from files, folders and hubs, each with the place it stands at.
 
 What is wrong with one row (broken JSON, a missing cell) is reported for that row and the others are read; what is wrong
-with a whole file (no such file, not UTF-8, an open quotation mark) raises. What a row means is not decided here.
+with a whole file (no such file, bytes that are no text, an open quotation mark) raises. What a row means is not decided
+here.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import csv
 import io
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.parsers.text import decode
 from lorag.errors import DataError, FetchError, require
-from lorag.files import files_below, read_text
+from lorag.files import files_below
 
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 _ACCEPTED = f"{', '.join(_SUFFIXES)} files, a folder of them, or OWNER/NAME of a data set of the hub"
@@ -57,7 +60,7 @@ def _file_rows(path: Path) -> Iterator[DataRow]:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES and path.is_file():
         raise DataError(path, f"unknown kind of training data {path.suffix!r}; accepted are {_ACCEPTED}")
-    text = read_text(path)
+    text = _text(path)
     if suffix in (".csv", ".tsv"):
         rows = _table(path, text, "\t" if suffix == ".tsv" else _delimiter(text))
     elif suffix == ".json" and text.lstrip().startswith("["):
@@ -70,6 +73,16 @@ def _file_rows(path: Path) -> Iterator[DataRow]:
         yield row
     if empty:
         raise DataError(path, "holds no conversation; fill it or take it away")
+
+
+def _text(path: Path) -> str:
+    """The text of a file; a code page that was found out from its letters is named in a warning."""
+    if not path.is_file():
+        raise DataError(path, "no such file" if not path.exists() else "is a folder, expected a file")
+    text, notes = decode(path, path.read_bytes())
+    for note in notes:
+        warnings.warn(f"{path} {note}", stacklevel=2)
+    return text
 
 
 def _lines(path: Path, text: str) -> Iterator[DataRow]:

@@ -157,7 +157,12 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
 
 
 def _of_conversations(conversations: Sequence[Conversation] | None) -> str:
-    return fingerprint([asdict(conversation) for conversation in conversations or ()])
+    return fingerprint([asdict(conversation, dict_factory=_but_learned) for conversation in conversations or ()])
+
+
+def _but_learned(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields, without the one that old runs do not know where it has its usual value."""
+    return {name: value for name, value in pairs if (name, value) != ("learned", True)}
 
 
 def _decisive(settings: CompareSettings) -> dict[str, Any]:

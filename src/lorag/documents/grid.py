@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 _MOST = 1000
 """Columns that one cell covers; more are a mistake of the file."""
@@ -33,3 +34,10 @@ def filled(rows: Iterable[Sequence[Cell]]) -> list[list[str]]:
                     line.setdefault(each, cell.text)
             column = covered.stop
     return [[line.get(column, "") for column in range(max(line, default=-1) + 1)] for line in places]
+
+
+def stretches(rows: Iterable[list[str]]) -> Iterator[list[list[str]]]:
+    """The tables of a sheet: runs of rows that hold something."""
+    for holds_something, run in groupby(rows, any):
+        if holds_something:
+            yield list(run)

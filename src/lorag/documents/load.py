@@ -18,7 +18,10 @@ from lorag.documents.parsers.delimited import parse_separated
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.json_rows import parse_rows
 from lorag.documents.parsers.mail import parse_mail
+from lorag.documents.parsers.markup.electronic_book import parse_book
 from lorag.documents.parsers.markup.markdown_source import parse_markdown
+from lorag.documents.parsers.markup.notebook import parse_notebook
+from lorag.documents.parsers.markup.open_document import parse_open_document
 from lorag.documents.parsers.parsed import NoTextError, Parsed
 from lorag.documents.parsers.pdf import parse_pdf
 from lorag.documents.parsers.sheets import parse_sheets
@@ -48,9 +51,15 @@ _PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
         ".mdx": parse_markdown,
         ".rst": parse_plain,
         ".xhtml": parse_html,
+        ".ipynb": parse_notebook,
+        ".epub": parse_book,
+        ".odt": parse_open_document,
+        ".ods": parse_open_document,
+        ".odp": parse_open_document,
     }
 )
-_ARCHIVES = (".docx", ".pptx", ".xlsx")
+_OFFICE = (".docx", ".pptx", ".xlsx")
+_ARCHIVES = (*_OFFICE, ".epub", ".odt", ".ods", ".odp")
 _ROWS = (".json", ".jsonl")
 _SHADOWS = ("~$", "._")
 """How names of files begin that Office and macOS leave beside others and that hold no text."""
@@ -186,7 +195,7 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Doc
         data = path.read_bytes()
         if suffix in _ARCHIVES:
             require_sound_archive(path, data, settings.max_unpacked_bytes)
-            data = as_transitional(data)
+            data = as_transitional(data) if suffix in _OFFICE else data
         parsed = _PARSERS[suffix](path, data)
     except NoTextError as error:
         return [], (error.message,)

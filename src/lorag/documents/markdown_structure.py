@@ -119,6 +119,14 @@ def escaped(text: str) -> str:
     return _MARKS.sub(r"\1\\", text)
 
 
+def fenced(code: str) -> str:
+    """``code`` between fences that are longer than any in it; nothing for blank code."""
+    longest = max(map(len, re.findall("`{3,}", code)), default=2)
+    fence = "`" * (longest + 1)
+    bare = code.strip("\n")
+    return f"{fence}\n{bare}\n{fence}" if code.strip() else ""
+
+
 def _lines(text: str) -> Iterator[tuple[int, str, bool]]:
     """Each line's start, its text without white space at its end, and whether it belongs to fenced code."""
     fence = ""

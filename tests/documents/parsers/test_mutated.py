@@ -111,6 +111,47 @@ PAGE = (
     b"<html><head><meta charset=utf-8><title>T</title></head><body><main><h1>W</h1><p>It lasts 28 months.</p>"
     b"<ul><li>a</ul><table><tr><td>1</table></main>"
 )
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "markdown", "source": ["# Warranty\n", "28 months"]},
+        {"cell_type": "code", "source": "1 + 1", "outputs": [{"data": {"text/plain": "2"}}, {"text": "3"}]},
+    ]
+}
+
+
+def open_text():
+    space = "urn:oasis:names:tc:opendocument:xmlns:{}:1.0".format
+    spaces = " ".join(f'xmlns:{name}="{space(name)}"' for name in ("office", "text", "table"))
+    cells = '<table:table-cell table:number-columns-spanned="2"><text:p>5 m</text:p></table:table-cell>'
+    return zipped(
+        {
+            "content.xml": f"<office:document-content {spaces}><office:body><office:text><text:h>Warranty</text:h>"
+            "<text:list><text:list-item><text:p>28 months</text:p></text:list-item></text:list><table:table>"
+            f"<table:table-row>{cells}</table:table-row></table:table></office:text></office:body>"
+            "</office:document-content>"
+        }
+    )
+
+
+def book():
+    page = '<item id="a" href="a.xhtml" media-type="application/xhtml+xml"/>'
+    return zipped(
+        {
+            "META-INF/container.xml": '<c><rootfile full-path="b.opf"/></c>',
+            "b.opf": f'<p><manifest>{page}</manifest><spine><itemref idref="a"/></spine></p>',
+            "a.xhtml": PAGE.decode(),
+        }
+    )
+
+
+def zipped(entries):
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return file.getvalue()
+
+
 SEEDS = {
     "md": lambda: MARKDOWN,
     "txt": lambda: "Größe: 5 m³. It lasts 28 months.\n".encode() * 5,
@@ -123,6 +164,9 @@ SEEDS = {
     "docx": word,
     "pptx": slides,
     "xlsx": sheets,
+    "ipynb": lambda: json.dumps(NOTEBOOK).encode(),
+    "odt": open_text,
+    "epub": book,
     "pdf": None,  # of the fixture
 }
 
@@ -162,7 +206,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(suffix, tmp_path, write_p
     pages = ["The warranty lasts\n28 months.", "Größe: 5 m³"]
     seed = SEEDS[suffix]() if suffix != "pdf" else write_pdf(pages, outline=[("Warranty", 0)])
     for number in range(COUNT):
-        change = repacked if suffix in ("docx", "pptx", "xlsx") and draw.random() < 0.8 else mutated
+        change = repacked if suffix in ("docx", "pptx", "xlsx", "odt", "epub") and draw.random() < 0.8 else mutated
         (tmp_path / f"{number:04}.{suffix}").write_bytes(change(seed, draw))
     loaded = load_documents(tmp_path, LIMITS)
     for refused in loaded.refused:

@@ -1,4 +1,4 @@
-"""What docx, pptx and xlsx files have in common: they are zip archives, which may be traps.
+"""What files of Office, OpenDocument and epub have in common: they are zip archives, which may be traps.
 
 Nothing is unpacked to the disk, here or in the parsers.
 """
@@ -10,6 +10,7 @@ import zipfile
 from copy import copy
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from lorag.errors import DataError
 
@@ -46,6 +47,19 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
         raise DataError(
             path, f"is not the archive that {path.suffix.lower()} files are ({error}); save it again, or take it out"
         ) from error
+
+
+def opened(data: bytes) -> zipfile.ZipFile:
+    """The archive, whose entries were found sound."""
+    return zipfile.ZipFile(BytesIO(data))
+
+
+def xml_part(archive: zipfile.ZipFile, name: str) -> Any:
+    """An entry as an lxml element; nothing outside of it is fetched, and no entity is unfolded."""
+    from lxml import etree  # type: ignore[import-untyped]
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
+    return etree.fromstring(archive.read(name), parser)
 
 
 def as_transitional(data: bytes) -> bytes:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from io import BytesIO
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lorag.documents.cell_format import shown
+from lorag.documents.grid import stretches
 from lorag.documents.markdown_structure import table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
 
@@ -38,7 +38,7 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
         )
         parts, hidden = [], []
         for computed, written in zip(values.worksheets, formulas.worksheets, strict=True):
-            tables = [table(rows) for rows in _stretches(_rows(computed, written))]
+            tables = [table(rows) for rows in stretches(_rows(computed, written))]
             parts.append((f"sheet {computed.title}", blocks([f"## {computed.title}", *tables]) if tables else ""))
             if tables and computed.sheet_state != "visible":
                 hidden.append(computed.title)
@@ -79,13 +79,6 @@ def _merged(sheet: Any) -> Merged:
             for row in range(top, bottom + 1):
                 covered.setdefault(row, {}).update(dict.fromkeys(range(left, right + 1), (top, left)))
     return covered
-
-
-def _stretches(rows: Iterator[list[str]]) -> Iterator[Sequence[list[str]]]:
-    """Runs of rows that hold something."""
-    for filled, run in groupby(rows, any):
-        if filled:
-            yield list(run)
 
 
 def _text(cell: Any, formula: Any) -> str:

@@ -1,1 +1,1 @@
-"""Text with marks in it: Markdown as people write it, and web pages, which become Markdown."""
+"""Text with marks in it: Markdown, web pages, and what is made of either or of its own XML; all become Markdown."""

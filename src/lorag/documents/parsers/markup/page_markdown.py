@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lorag.documents.grid import Cell, filled
-from lorag.documents.markdown_structure import escaped, table
+from lorag.documents.markdown_structure import escaped, fenced, table
 
 _UNREAD = {"script", "style", "template", "noscript", "nav", "head", "svg", "iframe", "object", "select"}
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -63,9 +63,7 @@ def _block(element: Any, depth: int) -> Iterator[str]:
         title = _line(element)
         yield from [f"{'#' * _HEADINGS[tag]} {title}"] if title else []
     elif tag == "pre":
-        code = "".join(element.itertext()).strip("\n")
-        fence = "````" if "```" in code else "```"
-        yield from [f"{fence}\n{code}\n{fence}"] if code.strip() else []
+        yield from filter(None, [fenced("".join(element.itertext()))])
     elif tag == "table" and element.get("role") != "presentation":
         yield from _table(element, depth)
     elif tag in _LISTS:

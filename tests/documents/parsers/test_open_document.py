@@ -1,0 +1,98 @@
+import zipfile
+from io import BytesIO
+
+import pytest
+
+from lorag.documents.parsers.markup.open_document import parse_open_document
+from lorag.errors import DataError
+from lorag.types import Place
+
+SPACES = " ".join(
+    f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{space}:1.0"'
+    for name, space in {
+        **{name: name for name in ("office", "text", "table", "presentation")},
+        "draw": "drawing",
+        "svg": "svg-compatible",
+    }.items()
+)
+
+BODY = "<text:note-body><text:p>At low water.</text:p></text:note-body>"
+NOTE = f'<text:note text:id="ftn1"><text:note-citation>1</text:note-citation>{BODY}</text:note>'
+COMMENT = "<office:annotation><text:p>comment</text:p></office:annotation>"
+
+
+def packed(kind, content, **parts):
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(
+            "content.xml",
+            f"<office:document-content {SPACES}><office:body><office:{kind}>{content}</office:{kind}></office:body>"
+            "</office:document-content>",
+        )
+        for name, data in parts.items():
+            archive.writestr(name.replace("__", "/") + ".xml", data)
+    return file.getvalue()
+
+
+def parse(tmp_path, kind, content, **parts):
+    return parse_open_document(tmp_path / "x.odt", packed(kind, content, **parts))
+
+
+def cells(*texts):
+    return "".join(f"<table:table-cell><text:p>{text}</text:p></table:table-cell>" for text in texts)
+
+
+def test_a_text_keeps_headings_lists_tables_notes_and_alternative_texts(tmp_path):
+    content = f"""<text:tracked-changes><text:p>deleted</text:p></text:tracked-changes>
+    <text:h text:outline-level="1">Mole <text:span>and</text:span> quay</text:h>
+    <text:section><text:p>It is<text:s text:c="2"/>212 m{NOTE} long.{COMMENT}</text:p></text:section>
+    <text:list><text:list-item><text:p>oak</text:p><text:list><text:list-item><text:p>old</text:p></text:list-item>
+    </text:list></text:list-item><text:list-item><text:p># elm</text:p></text:list-item></text:list>
+    <text:p><draw:frame><draw:image/><svg:desc>a red lamp</svg:desc></draw:frame></text:p>
+    <table:table><table:table-header-rows><table:table-row><table:table-cell table:number-columns-spanned="2">
+    <text:p>Depth</text:p></table:table-cell><table:covered-table-cell/></table:table-row></table:table-header-rows>
+    <table:table-row>{cells("low", "high")}</table:table-row></table:table>"""
+    parsed = parse(tmp_path, "text", content)
+    assert parsed.title == "Mole and quay"
+    assert parsed.text == (
+        "# Mole and quay\n\nIt is  212 m[^ftn1] long.\n\n- oak\n  - old\n- # elm\n\na red lamp\n\n"
+        "| Depth | Depth |\n| --- | --- |\n| low | high |\n\n[^ftn1]: At low water."
+    )
+
+
+def test_sheets_are_read_as_they_are_shown_with_merged_and_repeated_cells(tmp_path):
+    content = f"""<table:table table:name="Tariff"><table:table-row>{cells("Berth", "Rate", "From")}</table:table-row>
+    <table:table-row><table:table-cell table:number-rows-spanned="2"><text:p>North</text:p></table:table-cell>
+    <table:table-cell office:value="0.153"><text:p>15.3 %</text:p></table:table-cell>{cells("Monday")}
+    <table:table-cell table:number-columns-repeated="16381"/></table:table-row>
+    <table:table-row><table:covered-table-cell/><table:table-cell table:number-columns-repeated="2"><text:p>7</text:p>
+    </table:table-cell></table:table-row>
+    <table:table-row table:number-rows-repeated="1048000"><table:table-cell table:number-columns-repeated="16384"/>
+    </table:table-row><table:table-row>{cells("below")}</table:table-row></table:table>
+    <table:table table:name="Empty"/>"""
+    parsed = parse(tmp_path, "spreadsheet", content)
+    assert parsed.text == (
+        "## Tariff\n\n| Berth | Rate | From |\n| --- | --- | --- |\n| North | 15.3 % | Monday |\n| North | 7 | 7 |\n\n"
+        "below"
+    )
+    assert parsed.places == (Place(0, "sheet Tariff"),)
+
+
+def test_slides_have_titles_text_and_notes(tmp_path):
+    def frame(words, kind="outline"):
+        box = f"<draw:text-box><text:p>{words}</text:p></draw:text-box>"
+        return f'<draw:frame presentation:class="{kind}">{box}</draw:frame>'
+
+    notes = f"<presentation:notes>{frame('Say it slowly.')}</presentation:notes>"
+    content = f"""<draw:page>{frame("twelve metres")}{frame("The gauge", "title")}{notes}</draw:page>
+    <draw:page><draw:g><draw:custom-shape><text:p>grouped</text:p></draw:custom-shape></draw:g></draw:page>"""
+    dc = "http://purl.org/dc/elements/1.1/"
+    parsed = parse(tmp_path, "presentation", content, meta=f'<m xmlns:dc="{dc}"><dc:title>Harbour</dc:title></m>')
+    assert parsed.title == "Harbour"
+    assert parsed.text == "## The gauge\n\ntwelve metres\n\nNotes: Say it slowly.\n\ngrouped"
+    assert [place.name for place in parsed.places] == ["slide 1", "slide 2"]
+
+
+def test_an_encrypted_file_is_refused(tmp_path):
+    with pytest.raises(DataError, match="is encrypted with a password; save a copy without it"):
+        parse(tmp_path, "text", "", **{"META-INF__manifest": "<m><encryption-data/></m>"})

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lorag.errors import DataError, InputError, ModelError
 from lorag.settings import FinetuneSettings, Sampling
 from lorag.training.adapter import read_adapter, require_base
 from lorag.training.estimate import Estimate
-from lorag.training.finetuning import Base, estimate, train
+from lorag.training.finetuning import Base, data_fingerprint, estimate, train
 from lorag.training.loss_curve import loss_curve
 from lorag.training.memory_limits import memory_errors
 from lorag.types import Conversation, Message
@@ -131,6 +132,12 @@ def test_an_interrupted_training_resumes_to_the_same_adapter(tiny, tmp_path):
     ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("resumed", "whole"))
     for name, weight in theirs.items():
         torch.testing.assert_close(ours[name], weight, rtol=1e-3, atol=1e-6)
+
+
+def test_the_same_words_are_other_data_where_one_answer_is_only_read():
+    turns = tuple(Message(role, "x") for role in ("user", "assistant") * 2)
+    read = (turns[0], replace(turns[1], learned=False), *turns[2:])
+    assert data_fingerprint([Conversation(turns)]) != data_fingerprint([Conversation(read)])
 
 
 def test_what_cannot_be_trained_is_refused(tiny, tmp_path):

@@ -102,7 +102,7 @@ def train(
         before = mean_loss(learning.library_loss, prepared.checked) if held_out else None
         general = partial(measure, learning, base.tokenizer, control, progress)
         known = general("before") if settings.measure_forgetting else None
-        identity = _identity(base, prepared, settings, parent)
+        identity = _identity(base, prepared, settings, parent, conversations)
         course = _trained(prepared, identity, out, settings, probing, report_to, progress)
         curve = course.losses
         ended = mean_loss(learning.library_loss, prepared.checked)
@@ -181,7 +181,7 @@ def _checked(held_out: Sequence[Rendered], learned: Sequence[Rendered]) -> list[
 
 def data_fingerprint(conversations: Sequence[Conversation]) -> str:
     """What the manifest calls these conversations."""
-    return fingerprint([[[m.role, m.content] for m in c.messages] for c in conversations])
+    return fingerprint([[[m.role, m.content, *([] if m.learned else [0])] for m in c.messages] for c in conversations])
 
 
 @contextmanager
@@ -234,11 +234,19 @@ def _trained(
     return course
 
 
-def _identity(base: Base, prepared: _Prepared, settings: FinetuneSettings, parent: Parent | None) -> str:
+def _identity(
+    base: Base,
+    prepared: _Prepared,
+    settings: FinetuneSettings,
+    parent: Parent | None,
+    conversations: Sequence[Conversation],
+) -> str:
     """What decides the course of a training; one that was interrupted resumes only where it is the same."""
     # PiSSA's checkpoints once held factors of half the rank.
     form = ["twice the rank"] if settings.method == "pissa" else []
     form += [parent.weights] if parent is not None else []
+    # The ids of rows do not tell which of their answers are only read.
+    form += [data_fingerprint(conversations)] if not all(m.learned for c in conversations for m in c.messages) else []
     return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings), *form])
 
 

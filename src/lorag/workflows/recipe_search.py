@@ -305,7 +305,9 @@ def _rung(
 ) -> Rung:
     """One training, made now or found in ``out``, and its probes."""
     done = out.with_name(f"{out.name}.probed.json")
-    identity = fingerprint([[[m.content for m in c.messages] for c in data], asdict(settings)])
+    identity = fingerprint(
+        [[[m.content if m.learned else [m.content] for m in c.messages] for c in data], asdict(settings)]
+    )
     found = json.loads(done.read_text()) if done.is_file() and out.is_dir() else {}
     if found.get("identity") != identity:
         out.parent.mkdir(parents=True, exist_ok=True)

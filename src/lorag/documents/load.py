@@ -17,7 +17,7 @@ from lorag.documents.parsers.archive import as_transitional, require_sound_archi
 from lorag.documents.parsers.delimited import parse_separated
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.json_rows import parse_rows
-from lorag.documents.parsers.mail import parse_mail
+from lorag.documents.parsers.mail import parse_mail, parse_web_archive
 from lorag.documents.parsers.markup.electronic_book import parse_book
 from lorag.documents.parsers.markup.markdown_source import parse_markdown
 from lorag.documents.parsers.markup.notebook import parse_notebook
@@ -47,6 +47,8 @@ _PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
         ".csv": parse_separated,
         ".tsv": parse_separated,
         ".eml": parse_mail,
+        ".mht": parse_web_archive,
+        ".mhtml": parse_web_archive,
         ".markdown": parse_markdown,
         ".mdx": parse_markdown,
         ".rst": parse_plain,

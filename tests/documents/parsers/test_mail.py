@@ -2,7 +2,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from lorag.documents.parsers.mail import parse_mail
+from lorag.documents.parsers.mail import parse_mail, parse_web_archive
 from lorag.errors import DataError
 
 
@@ -76,3 +76,14 @@ def test_the_html_is_read_where_the_plain_text_only_points_to_it(tmp_path):
         mail.set_content(plain)
         mail.add_alternative("<p>The slipway closes at 19:40.</p>", subtype="html")
         assert parse_mail(tmp_path / "x.eml", mail.as_bytes()).text.endswith("The slipway closes at 19:40.")
+
+
+def test_a_page_that_was_saved_with_its_pictures_is_read_as_a_page(tmp_path):
+    page = message()
+    page.replace_header("Subject", "The slipway")
+    page.set_content("<h1>Slipway</h1><p>It closes at 19:40 – daily.</p>", subtype="html", cte="quoted-printable")
+    page.add_related(b"\x89PNG", "image", "png", cid="<a>")
+    parsed = parse_web_archive(tmp_path / "x.mht", page.as_bytes())
+    assert (parsed.title, parsed.text) == ("The slipway", "# Slipway\n\nIt closes at 19:40 – daily.")
+    with pytest.raises(DataError, match="holds no web page"):
+        parse_web_archive(tmp_path / "x.mht", b"words")

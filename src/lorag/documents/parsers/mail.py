@@ -1,4 +1,6 @@
-"""Mail messages (eml): the headers people read, the body, the mails attached, and the names of all else."""
+"""Mail messages (eml): the headers people read, the body, the mails attached, and the names of all else. Web pages
+that are saved as mails are (mht).
+"""
 
 from __future__ import annotations
 
@@ -50,6 +52,16 @@ def parse_mail(path: Path, data: bytes) -> Parsed:
         raise DataError(path, "holds none of a mail's headers; expected a message as mail programs save it")
     text, notes = _read(path, message, 1)
     return Parsed(text, _subject(message), notes=notes)
+
+
+def parse_web_archive(path: Path, data: bytes) -> Parsed:
+    """The text of a page that a browser saved with its pictures in one file (mht), and of the frames in it."""
+    message = cast("MIMEPart", message_from_bytes(data, policy=_POLICY))
+    pages = [_text(path, part) for part in message.walk() if part.get_content_type() == "text/html"]
+    if not pages:
+        raise DataError(path, "holds no web page; save it again in the browser, as HTML or MHTML")
+    text = blocks(text for text, _ in pages)
+    return Parsed(text, _subject(message), notes=tuple(note for _, notes in pages for note in notes))
 
 
 def _subject(message: MIMEPart) -> str:

@@ -30,6 +30,8 @@ _NO_TITLES = ("untitled", "(anonymous)", "anonymous", "unknown", "document", "no
 """What programs write where nobody gave a title."""
 _COLUMN_LINES, _COLUMN_LETTERS = 3, 16
 """Lines that a column has at least, and letters that most of them have; less are cells of a table."""
+_COLUMN_WIDTH = 5
+"""How many times as wide as high so many letters are at least."""
 _DEEPEST, _LISTED = 6, 10
 
 
@@ -85,9 +87,9 @@ def _in_columns(words: Any) -> str:
         sides = [[b for b in boxes if b[2] <= middle], [b for b in boxes if b[0] >= middle]]
         across = [box for box in boxes if box[0] < middle < box[2]]
         top, bottom = _common(sides)
-        if any(bottom < (box[1] + box[3]) / 2 < top for box in across) or not all(
-            _is_text([line(box) for box in side]) for side in sides
-        ):
+        if any(bottom < (box[1] + box[3]) / 2 < top for box in across) or not all(map(_are_long, sides)):
+            continue
+        if not all(_is_text([line(box) for box in side]) for side in sides):
             continue
         between = {"bottom": bottom - 1, "top": top + 1}
         areas: list[dict[str, float]] = [{"bottom": top + 1}, {"right": middle, **between}, {"left": middle, **between}]
@@ -100,6 +102,11 @@ def _common(sides: Sequence[Sequence[Any]]) -> tuple[float, float]:
     """From where down to where there are columns: over all lines that stand on one side of the middle."""
     boxes = [box for side in sides for box in side]
     return max((box[3] for box in boxes), default=0), min((box[1] for box in boxes), default=0)
+
+
+def _are_long(boxes: Sequence[Any]) -> bool:
+    """Whether most of the lines are long enough for running text, by their boxes: reading them takes its time."""
+    return len(boxes) >= _COLUMN_LINES and median(b[2] - b[0] - _COLUMN_WIDTH * (b[3] - b[1]) for b in boxes) >= 0
 
 
 def _is_text(lines: Sequence[str]) -> bool:

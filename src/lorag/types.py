@@ -7,10 +7,10 @@ a value fits its surroundings (a question whose evidence exists) is checked wher
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from lorag.errors import InputError
 
@@ -131,6 +131,11 @@ class Message:
 
 
 Prompt = tuple[Message, ...]
+
+
+def json_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields of a value, for ``asdict``; ``learned`` only where it is False, so that messages are written as ever."""
+    return {name: value for name, value in pairs if (name, value) != ("learned", True)}
 
 
 @dataclass(frozen=True, slots=True)

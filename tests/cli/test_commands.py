@@ -336,6 +336,7 @@ def test_training_data_is_made_from_documents_by_rule(here):
     assert {path.name for path in here.iterdir()} == {"docs", "made.jsonl", "made.held-out.jsonl"}
     for row in rows:
         start, end = row["span"]
+        assert row["messages"][1].keys() == {"role", "content"}
         assert (
             row["messages"][1]["content"].rstrip(".").rsplit(" ")[-1]
             in ((here / "docs" / row["doc_ids"][0]).read_text()[start:end])

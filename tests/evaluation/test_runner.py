@@ -40,6 +40,7 @@ def test_every_field_of_a_row_survives_json():
     )
     row = Row("after", "both", "q", answer)
     assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
+    assert row.to_json()["answer"]["prompt"][1] == {"role": "user", "content": "u"}
 
 
 @pytest.mark.parametrize("value", [{}, {"moment": "later"}, {"moment": "before", "arm": "a", "example_id": "q"}])

@@ -140,6 +140,12 @@ def test_the_same_words_are_other_data_where_one_answer_is_only_read():
     assert data_fingerprint([Conversation(turns)]) != data_fingerprint([Conversation(read)])
 
 
+def test_the_fingerprint_of_data_in_manifests_of_earlier_versions_is_kept():
+    turns = (Message("system", "Be brief."), Message("user", "Which city?"), Message("assistant", "Bergen."))
+    data = [Conversation(turns, ("office.md",)), Conversation((Message("text", "A lamp."),))]
+    assert data_fingerprint(data) == "7eb032fa350eba69"
+
+
 def test_what_cannot_be_trained_is_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="no conversation to train on"):
         train(base(tiny), [], tmp_path / "a", SETTINGS)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lorag.errors import InputError
-from lorag.types import Answer, Chunk, Hit, Message, Usage
+from lorag.types import Answer, Chunk, Hit, Message, Usage, json_fields
 
 Moment = Literal["before", "after"]
 _RENAMED = {"gold context": "base with gold passages"}
@@ -30,7 +30,7 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with every field, the answer's passages and prompt included."""
-        return asdict(self)
+        return asdict(self, dict_factory=json_fields)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Row:

@@ -7,7 +7,7 @@ what is measured was learned. Of conversations, no wording that nearly asks a te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorag import build
@@ -20,7 +20,12 @@ from lorag.evaluation.examples import read_examples
 from lorag.files import LineLog, draw, dump, fingerprint, require_writable, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.settings import REFUSAL, ChunkSettings
-from lorag.training.data.conversations import read_outcomes, require_conversations, write_conversations
+from lorag.training.data.conversations import (
+    canonical_row,
+    read_outcomes,
+    require_conversations,
+    write_conversations,
+)
 from lorag.training.data.inspection import Finding, contradicting, placed
 from lorag.training.data.qa_rules import Pair
 from lorag.training.data.qa_synthesis import Synthesis, conversation, synthesize
@@ -166,8 +171,7 @@ def _write(path: Path, made: Synthesis) -> None:
 
 
 def _row(pair: Pair) -> dict[str, object]:
-    turns = [asdict(message) for message in conversation(pair).messages]
-    return {"messages": turns, "doc_ids": [pair.document_id], "span": [pair.start, pair.end], "origin": pair.origin}
+    return {**canonical_row(conversation(pair)), "span": [pair.start, pair.end], "origin": pair.origin}
 
 
 def _words(text: str) -> int:

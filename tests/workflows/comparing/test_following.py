@@ -123,6 +123,16 @@ def test_training_data_of_an_update_needs_the_update_and_makes_another_run(files
     assert other.keys() - one.keys() == {"training data of the update"}
 
 
+def test_conversations_that_are_learned_whole_belong_to_the_run_of_an_earlier_version(files):
+    def identity(*messages):
+        data = [Conversation(messages, ("office.md",)), Conversation((Message("text", "A lamp."),))]
+        return identity_of(replace(inputs(files), training=data), "m", "e", CompareSettings())["training data"]
+
+    asked = (Message("system", "Be brief."), Message("user", "Which city?"))
+    assert identity(*asked, Message("assistant", "Bergen.")) == "ebdc42cb0086ab36"
+    assert identity(*asked, Message("assistant", "Bergen.", learned=False)) != "ebdc42cb0086ab36"
+
+
 def test_a_run_of_an_earlier_version_kept_no_conversations_as_they_were_brought(files):
     run = Run.open(files / "run", {})
     assert brought(run, None).conversations == ()

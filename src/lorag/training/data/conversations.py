@@ -104,10 +104,11 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> No
 
     Of plain text: ``text`` and ``doc_ids``.
     """
-    write_whole(path, "".join(dump(_to_json(conversation)) + "\n" for conversation in conversations))
+    write_whole(path, "".join(dump(canonical_row(conversation)) + "\n" for conversation in conversations))
 
 
-def _to_json(conversation: Conversation) -> dict[str, object]:
+def canonical_row(conversation: Conversation) -> dict[str, object]:
+    """The conversation as a row in the canonical form."""
     if conversation.is_text:
         return {"text": conversation.messages[0].content, "doc_ids": list(conversation.evidence)}
     turns = [

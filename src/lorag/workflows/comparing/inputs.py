@@ -20,7 +20,7 @@ from lorag.interfaces import Responder
 from lorag.settings import CompareSettings
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.conversations import read_conversations
-from lorag.types import Conversation, Document, Example
+from lorag.types import Conversation, Document, Example, json_fields
 from lorag.workflows.comparing.prompt_trials import gives_away
 from lorag.workflows.finetune import control_questions
 from lorag.workflows.finetuning.brought import Brought
@@ -157,12 +157,7 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
 
 
 def _of_conversations(conversations: Sequence[Conversation] | None) -> str:
-    return fingerprint([asdict(conversation, dict_factory=_but_learned) for conversation in conversations or ()])
-
-
-def _but_learned(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields, without the one that old runs do not know where it has its usual value."""
-    return {name: value for name, value in pairs if (name, value) != ("learned", True)}
+    return fingerprint([asdict(conversation, dict_factory=json_fields) for conversation in conversations or ()])
 
 
 def _decisive(settings: CompareSettings) -> dict[str, Any]:

@@ -74,9 +74,9 @@ def test_whoever_needs_all_documents_is_told_every_reason(tmp_path):
 
 
 def test_files_of_other_kinds_are_named(tmp_path):
-    for name in ("a.md", "b/logo.png", "b/Makefile", "c.doc"):
+    for name in ("a.md", "b/logo.png", "b/Makefile", "c.dwg"):
         write(tmp_path / name, "x")
-    assert load_documents(tmp_path).passed_over == ("b/Makefile", "b/logo.png", "c.doc")
+    assert load_documents(tmp_path).passed_over == ("b/Makefile", "b/logo.png", "c.dwg")
 
 
 def test_what_is_missing_from_a_file_is_said_of_it(tmp_path):
@@ -99,8 +99,8 @@ def test_a_missing_path_is_refused(tmp_path):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    message = refused(write(tmp_path / "x.doc", "x"))
-    assert "unknown kind of document '.doc'; accepted are .md, .txt, .html, .htm, .pdf, .docx" in message
+    message = refused(write(tmp_path / "x.dwg", "x"))
+    assert "unknown kind of document '.dwg'; accepted are .md, .txt, .html, .htm, .pdf, .docx" in message
     assert "and .json or .jsonl files of rows with doc_id and doc" in message
 
 

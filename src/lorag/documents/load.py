@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lorag.documents.parsers.archive import as_transitional, require_sound_archive
+from lorag.documents.parsers.compound.old_office import OLD_KINDS, parse_old_office, real_kind
+from lorag.documents.parsers.compound.outlook_message import parse_outlook
 from lorag.documents.parsers.delimited import parse_separated
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.json_rows import parse_rows
@@ -22,6 +24,8 @@ from lorag.documents.parsers.markup.electronic_book import parse_book
 from lorag.documents.parsers.markup.markdown_source import parse_markdown
 from lorag.documents.parsers.markup.notebook import parse_notebook
 from lorag.documents.parsers.markup.open_document import parse_open_document
+from lorag.documents.parsers.markup.restructured_text import parse_restructured
+from lorag.documents.parsers.markup.rich_text import parse_rich_text
 from lorag.documents.parsers.parsed import NoTextError, Parsed
 from lorag.documents.parsers.pdf import parse_pdf
 from lorag.documents.parsers.sheets import parse_sheets
@@ -51,13 +55,16 @@ _PARSERS: Mapping[str, Callable[[Path, bytes], Parsed]] = MappingProxyType(
         ".mhtml": parse_web_archive,
         ".markdown": parse_markdown,
         ".mdx": parse_markdown,
-        ".rst": parse_plain,
+        ".rst": parse_restructured,
         ".xhtml": parse_html,
         ".ipynb": parse_notebook,
         ".epub": parse_book,
         ".odt": parse_open_document,
         ".ods": parse_open_document,
         ".odp": parse_open_document,
+        ".rtf": parse_rich_text,
+        ".msg": parse_outlook,
+        **dict.fromkeys(OLD_KINDS, parse_old_office),
     }
 )
 _OFFICE = (".docx", ".pptx", ".xlsx")
@@ -67,8 +74,8 @@ _SHADOWS = ("~$", "._")
 """How names of files begin that Office and macOS leave beside others and that hold no text."""
 _MOST_SAID = 200
 """Characters of what a library says of a damaged file."""
-_PICTURES = 10
-"""How many times as long a file may take whose pages may be pictures, of which each takes seconds."""
+_SLOW = 10
+"""How many times as long a file may take that LibreOffice converts, or whose pages may be pictures."""
 SUFFIXES = (*_PARSERS, *_ROWS)
 _ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of rows with doc_id and doc"
 
@@ -184,8 +191,9 @@ def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Documen
     Raises ``DataError`` for anything that is wrong with it.
     """
     _require_size(path, settings.max_file_bytes)
-    reads_pictures = path.suffix.lower() == ".pdf" and find_spec("rapidocr") is not None
-    return read_apart(path, source, settings, settings.max_seconds * (_PICTURES if reads_pictures else 1))
+    suffix = path.suffix.lower()
+    is_slow = suffix in OLD_KINDS or (suffix == ".pdf" and find_spec("rapidocr") is not None)
+    return read_apart(path, source, settings, settings.max_seconds * (_SLOW if is_slow else 1))
 
 
 def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
@@ -195,6 +203,7 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Doc
         if suffix in _ROWS:
             return parse_rows(path, source), ()
         data = path.read_bytes()
+        suffix = real_kind(suffix, data)
         if suffix in _ARCHIVES:
             require_sound_archive(path, data, settings.max_unpacked_bytes)
             data = as_transitional(data) if suffix in _OFFICE else data

@@ -87,7 +87,7 @@ class _Process:
     def ask(self, path: Path, source: str, seconds: float) -> dict[str, Any]:
         """The answer, or the problem that there is none."""
         self.is_sound, self.asked = False, self.asked + 1
-        timer = threading.Timer(seconds, self._process.kill)
+        timer = threading.Timer(seconds, self._kill)
         timer.start()
         try:
             with suppress(BrokenPipeError):
@@ -117,8 +117,14 @@ class _Process:
 
     def end(self) -> None:
         """Ends the process, whatever it does."""
-        self._process.kill()
+        self._kill()
         self._process.communicate()
+
+    def _kill(self) -> None:
+        """Kills the process and what it started."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _send(self, value: object) -> None:
         self._questions.write(json.dumps(value).encode() + b"\n")

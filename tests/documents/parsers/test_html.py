@@ -113,3 +113,11 @@ def test_every_word_of_a_page_is_read_once(node):
     page = f"<body>{page_of(node, words)}</body>"
     tree = html.document_fromstring(page)
     assert sorted(re.findall(r"w\d+x", markdown(tree))) == sorted(words)
+
+
+def test_xhtml_says_its_encoding_and_holds_literal_text(tmp_path):
+    page = (
+        '<?xml version="1.0" encoding="iso-8859-2"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/>'
+        '<script src="a.js"/></head><body><p>Łódź &nbsp;<a id="x"/>5</p><p><![CDATA[if a<b>c]]> ends</p></body></html>'
+    )
+    assert parse(tmp_path, page.encode("iso-8859-2")).text == "Łódź \xa05\n\nif a<b>c ends"

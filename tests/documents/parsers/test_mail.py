@@ -87,3 +87,14 @@ def test_a_page_that_was_saved_with_its_pictures_is_read_as_a_page(tmp_path):
     assert (parsed.title, parsed.text) == ("The slipway", "# Slipway\n\nIt closes at 19:40 – daily.")
     with pytest.raises(DataError, match="holds no web page"):
         parse_web_archive(tmp_path / "x.mht", b"words")
+
+
+def test_attached_texts_are_read(tmp_path):
+    mail = message()
+    mail.set_content("See attachment.")
+    mail.add_attachment("Depth at dock B is 6 m.", filename="depth.txt")
+    mail.add_attachment("<p>Dock <b>C</b></p>", subtype="html", filename="c.html")
+    mail.add_attachment("BEGIN:VCALENDAR", subtype="calendar", filename="a.ics")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("See attachment.\n\n## depth.txt\n\nDepth at dock B is 6 m.\n\n## c.html\n\nDock C")
+    assert parsed.notes == ("has attachments that were not read: a.ics; save them as files beside it",)

@@ -110,3 +110,30 @@ def test_columns_of_running_text_are_read_one_after_the_other(tmp_path, write_pd
 
 def test_a_title_that_nobody_gave_is_none(tmp_path, write_pdf):
     assert parse_pdf(tmp_path / "x.pdf", write_pdf(["words"], title="Untitled")).title == ""
+
+
+def form(page, fields):
+    """The file with fields, whose rectangles are in points; readers find the objects again where they have moved."""
+    numbers = range(90, 90 + len(fields))
+    listed = " ".join(f"{number} 0 R" for number in numbers).encode()
+    objects = "".join(
+        f"{number} 0 obj\n<< /Type /Annot /Subtype /Widget /Rect [{box}] {keys} >>\nendobj\n"
+        for number, (box, keys) in zip(numbers, fields, strict=True)
+    )
+    page = page.replace(b"/Type /Catalog", b"/Type /Catalog /AcroForm << /Fields [" + listed + b"] >>")
+    page = page.replace(b"/MediaBox", b"/Annots [" + listed + b"] /MediaBox")
+    return page.replace(b"xref\n", objects.encode() + b"xref\n", 1)
+
+
+def test_what_is_filled_into_a_form_stands_with_the_words_beside_it(tmp_path, write_pdf):
+    words = "BT /F 12 Tf 72 720 Td (Name:) Tj 200 0 Td (Date:) Tj -200 -40 Td (Insured) Tj 100 0 Td (yes) Tj ET"
+    ticked = "/AP << /N << /On 90 0 R /Off 90 0 R >> >> /AS /On /V /On"
+    fields = [
+        ("110 715 250 735", "/FT /Tx /T (f1) /V (Kim Berg)"),
+        ("310 715 400 735", "/FT /Tx /T (f2) /V (4 May 2026)"),
+        ("150 676 165 691", f"/FT /Btn /T (f3) {ticked}"),
+        ("72 500 400 600", "/FT /Tx /T (f4) /TU (Remarks) /V (none)"),
+        ("72 400 400 420", "/FT /Tx /T (f5)"),
+    ]
+    parsed = parse_pdf(tmp_path / "x.pdf", form(write_pdf([words], drawn=True), fields))
+    assert parsed.text.endswith("\n\nName: Kim Berg\nDate: 4 May 2026\nyes: ☒\nRemarks: none")

@@ -1,11 +1,12 @@
-"""Mail messages (eml): the headers people read, the body, the mails attached, and the names of all else. Web pages
-that are saved as mails are (mht).
+"""Mail messages (eml): the headers people read, the body, the mails and texts attached, and the names of all else. Web
+pages that are saved as mails are (mht).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
 from pathlib import Path
@@ -26,6 +27,8 @@ _DEEPEST = 6
 _STUB = 2
 """A text that holds less than one in so many words of the last alternative only points to it."""
 _WORDS = re.compile(r"\w+")
+_TEXTS = ("text/plain", "text/html", "text/markdown", "text/csv")
+"""What is read where it is attached."""
 
 
 class _Bounded(policy.EmailPolicy):
@@ -42,14 +45,19 @@ _POLICY = _Bounded()
 
 
 def parse_mail(path: Path, data: bytes) -> Parsed:
-    """The subject as a heading, sender, receivers and date, then the body: its plain text, or its HTML where the
-    plain text does not hold the same. Mails that are attached follow in the same form.
-
-    Other attachments are named, in the text and in a note, and not read.
-    """
+    """A mail as ``parse_message`` reads it."""
     message = cast("EmailMessage", message_from_bytes(data, policy=_POLICY))
     if not message["Subject"] and not any(message[name] for name in _HEADERS) and not message.is_multipart():
         raise DataError(path, "holds none of a mail's headers; expected a message as mail programs save it")
+    return parse_message(path, message)
+
+
+def parse_message(path: Path, message: EmailMessage) -> Parsed:
+    """The subject as a heading, sender, receivers and date, then the body: its plain text, or its HTML where the
+    plain text does not hold the same. Mails and texts that are attached follow in the same form.
+
+    Other attachments are named, in the text and in a note, and not read.
+    """
     text, notes = _read(path, message, 1)
     return Parsed(text, _subject(message), notes=notes)
 
@@ -79,6 +87,9 @@ def _read(path: Path, message: EmailMessage, depth: int) -> tuple[str, tuple[str
         if part.get_content_type() == "message/rfc822" and isinstance(within, list) and within and depth < _DEEPEST:
             words, said = _read(path, cast("EmailMessage", within[0]), depth + 1)
             inner, notes = [*inner, words], (*notes, *said)
+        elif part.get_content_type() in _TEXTS and (read := _attached_text(path, part))[0]:
+            inner += [f"{'#' * (depth + 1)} {part.get_filename() or 'Attachment'}", read[0]]
+            notes = (*notes, *read[1])
         else:
             names.append(part.get_filename() or part.get_content_type())
     if names:
@@ -100,6 +111,13 @@ def _attached(message: MIMEPart) -> Iterator[MIMEPart]:
                     yield part
             else:
                 yield from _attached(part)
+
+
+def _attached_text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
+    """The words of an attached text, and notes on them; none where it is no text that can be read."""
+    with suppress(DataError):
+        return _text(path, part)
+    return "", ()
 
 
 def _body(path: Path, message: EmailMessage) -> tuple[str, tuple[str, ...]]:

@@ -1,14 +1,15 @@
 """PDF files: the text of every page in the order in which it reads, and headings where the file's outline has them.
 
 Tables come out as lines of words, columns of running text one after the other. What is filled into a form stands with
-the names of its fields below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is
+the words beside it below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is
 installed; notes in the margin are not read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,19 @@ _COLUMN_LINES, _COLUMN_LETTERS = 3, 16
 _COLUMN_WIDTH = 5
 """How many times as wide as high so many letters are at least."""
 _DEEPEST, _LISTED = 6, 10
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top, in points."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a form, and what is filled in."""
+
+    box: Box
+    is_tick: bool
+    name: str
+    value: str
 
 
 def parse_pdf(path: Path, data: bytes) -> Parsed:
@@ -117,26 +131,51 @@ def _is_text(lines: Sequence[str]) -> bool:
 
 
 def _form(pdf: Any, page: Any) -> str:
-    """The fields of a page's form that are filled, each with its name."""
+    """The fields of a page's form that are filled, each with the words beside it, or else with its name."""
+    fields = list(_fields(pdf, page)) if pdf.formenv is not None else []
+    boxes = [field.box for field in fields]
+    words = page.get_textpage() if fields else None
+    lines = []
+    for field in fields:
+        label = _label(words, field.box, [box for box in boxes if box != field.box], field.is_tick) or field.name
+        lines.append(f"{label}: {field.value}" if label else field.value)
+    return escaped("\n".join(lines))
+
+
+def _fields(pdf: Any, page: Any) -> Iterator[_Field]:
+    """The fields of a page that have a value, and all that are ticked or not."""
     from pypdfium2 import raw
 
-    if pdf.formenv is None:
-        return ""
-    lines = []
     for number in range(raw.FPDFPage_GetAnnotCount(page)):
         note = raw.FPDFPage_GetAnnot(page, number)
         kind = raw.FPDFAnnot_GetFormFieldType(pdf.formenv, note)
-        if kind in (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON):
+        is_tick = kind in (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON)
+        if is_tick:
             value = "☒" if raw.FPDFAnnot_IsChecked(pdf.formenv, note) else "☐"
         else:
             value = _field(raw.FPDFAnnot_GetFormFieldValue, pdf.formenv, note)
         name = _field(raw.FPDFAnnot_GetFormFieldAlternateName, pdf.formenv, note) or _field(
             raw.FPDFAnnot_GetFormFieldName, pdf.formenv, note
         )
+        box = raw.FS_RECTF()
+        raw.FPDFAnnot_GetRect(note, box)
         if kind > 0 and value and kind != raw.FPDF_FORMFIELD_PUSHBUTTON:
-            lines.append(f"{name}: {value}" if name else value)
+            yield _Field((box.left, box.bottom, box.right, box.top), is_tick, name, value)
         raw.FPDFPage_CloseAnnot(note)
-    return escaped("\n".join(lines))
+
+
+def _label(words: Any, box: Box, others: Sequence[Box], is_tick: bool) -> str:
+    """What a page says beside a field: on its left, or on its right first where it is a box to tick."""
+    left, bottom, right, top = box
+    beside = [other for other in others if other[1] < top and other[3] > bottom]
+    before = max((other[2] for other in beside if other[2] <= left), default=None)
+    after = min((other[0] for other in beside if other[0] >= right), default=None)
+    sides = [{"left": before, "right": left}, {"left": right, "right": after}]
+    for side in sides[::-1] if is_tick else sides[:1]:
+        said = words.get_text_bounded(bottom=bottom, top=top, **side).strip()
+        if label := said.split("\n")[-1 if side == sides[0] else 0].strip().rstrip(":._… "):
+            return str(label)
+    return ""
 
 
 def _field(get: Callable[..., int], form: Any, note: Any) -> str:

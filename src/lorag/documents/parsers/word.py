@@ -23,9 +23,9 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _PARAGRAPH, _TABLE, _ROW, _CELL, _TEXT = (f"{_W}{name}" for name in ("p", "tbl", "tr", "tc", "t"))
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
-_TICKS = dict.fromkeys(("F0FE", "F0FD", "F052", "F053", "F054", "F078"), "☒")
-_TICKS |= dict.fromkeys(("F0A8", "F06F", "F0A3"), "☐")
-_TICKS |= {"F0FC": "✓", "F0FB": "✗", "F0E0": "→", "F0E8": "→", "F0B7": "•", "F0A7": "▪"}
+SYMBOLS = dict.fromkeys(("F0FE", "F0FD", "F052", "F053", "F054", "F078"), "☒")
+SYMBOLS |= dict.fromkeys(("F0A8", "F06F", "F0A3"), "☐")
+SYMBOLS |= {"F0FC": "✓", "F0FB": "✗", "F0E0": "→", "F0E8": "→", "F0B7": "•", "F0A7": "▪"}
 """Signs of the fonts of symbols (Wingdings), by their numbers."""
 _SYMBOL, _RUN, _BOX = f"{_W}sym", f"{_W}r", f"{_W}checkBox"
 _REFERENCES = {f"{_W}footnoteReference": "", f"{_W}endnoteReference": "e"}
@@ -135,7 +135,7 @@ def _words(element: Any) -> Iterator[str]:
         elif child.tag in _SIGNS:
             yield _SIGNS[child.tag]
         elif child.tag == _SYMBOL:
-            yield _TICKS.get((child.get(f"{_W}char") or "").upper(), "")
+            yield SYMBOLS.get((child.get(f"{_W}char") or "").upper(), "")
         elif child.tag == _BOX:
             yield "☒" if child.xpath("./w:checked[not(@w:val) or @w:val='1' or @w:val='true']") else "☐"
         elif child.tag == _RUN:

@@ -346,13 +346,13 @@ def mixed(tmp_path):
 
 
 def test_a_verdict_is_over_all_documents_or_none(mixed):
-    for name in ("broken.pdf", "empty.md"):
-        (mixed / "docs" / name).write_text("")
+    for name in ("broken.pdf", "broken.txt"):
+        (mixed / "docs" / name).write_bytes(b"\0")
     for documents, update in (("docs", None), ("docs_v2", "docs")):
-        shutil.copytree(mixed / "docs", mixed / "docs_v2", ignore=shutil.ignore_patterns("broken*", "empty*"))
+        shutil.copytree(mixed / "docs", mixed / "docs_v2", ignore=shutil.ignore_patterns("broken*"))
         with pytest.raises(InputError) as caught:
             compare(mixed / documents, mixed / "qa.jsonl", update=update and mixed / update, out=mixed / "run")
-        assert [f"{name}: is empty" in str(caught.value) for name in ("broken.pdf", "empty.md")] == [True, True]
+        assert [f"{name}: is " in str(caught.value) for name in ("broken.pdf", "broken.txt")] == [True, True]
         shutil.rmtree(mixed / "docs_v2")
     assert not (mixed / "run").exists()
 

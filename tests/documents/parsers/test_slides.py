@@ -1,10 +1,17 @@
+import base64
 from io import BytesIO
 
 import pptx
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
 from lorag.documents.parsers.slides import parse_slides
 from lorag.types import Place
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def parse(tmp_path, deck):
@@ -53,3 +60,21 @@ def test_what_a_merged_cell_says_stands_in_every_place_of_it(tmp_path):
     assert parse(tmp_path, deck).text == (
         "| pier | depth | depth |\n| --- | --- | --- |\n| pier | low | high |\n| A | 4 | 6 |"
     )
+
+
+def test_charts_are_tables_and_pictures_are_noted(tmp_path):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    data = CategoryChartData()
+    data.categories = ["May", "June"]
+    data.add_series("Ships", (12, 7.5))
+    data.add_series("Boats", (3, None))
+    chart = slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, Inches(3), Inches(3), data).chart
+    chart.has_title, chart.chart_title.text_frame.text = True, "Traffic"
+    picture = slide.shapes.add_picture(BytesIO(PIXEL), 0, 0)
+    picture._element.xpath(".//p:cNvPr")[0].set("descr", "the red lead")
+    parsed = parse(tmp_path, deck)
+    assert parsed.text == (
+        "Traffic\n\n|  | Ships | Boats |\n| --- | --- | --- |\n| May | 12 | 3 |\n| June | 7.5 |  |\n\nthe red lead"
+    )
+    assert parsed.notes == ("has pictures, of which only the alternative text was read",)

@@ -1,3 +1,4 @@
+import base64
 from io import BytesIO
 
 import docx
@@ -9,6 +10,10 @@ from docx.oxml import parse_xml
 from docx.oxml.ns import nsdecls
 
 from lorag.documents.parsers.word import parse_word
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def parse(tmp_path, document):
@@ -39,7 +44,7 @@ def test_headings_lists_and_tables_come_in_reading_order(tmp_path, document):
     parsed = parse(tmp_path, document)
     assert parsed.title == "Gauge"
     assert parsed.text == (
-        "# Gauge\n\nIt reads the level.\n\n## Power\n\n- one\n- two\n\n"
+        "# Gauge\n\nIt reads the level.\n\n## Power\n\n- one\n1. two\n\n"
         "| plan | price |\n| --- | --- |\n| Harbour\\|Sea | 12 EUR |\n\n\\# after, Привет 電池 😀"
     )
 
@@ -127,3 +132,57 @@ def test_a_cell_that_is_merged_downwards_stands_in_every_row(tmp_path, document)
         cell.text = text
     table.cell(1, 0).merge(table.cell(2, 0)).text = "A"
     assert parse(tmp_path, document).text.endswith("| A | 4 m |\n| A | 5 m |")
+
+
+def numbered(document, *levels):
+    """The number of a new list with the kinds and patterns of its levels."""
+    root = document.part.numbering_part.element
+    inner = "".join(
+        f'<w:lvl w:ilvl="{depth}"><w:start w:val="1"/><w:numFmt w:val="{kind}"/><w:lvlText w:val="{pattern}"/></w:lvl>'
+        for depth, (kind, pattern) in enumerate(levels)
+    )
+    root.insert(0, parse_xml(f'<w:abstractNum {nsdecls("w")} w:abstractNumId="77">{inner}</w:abstractNum>'))
+    for number, start in (("78", ""), ("79", '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="9"/></w:lvlOverride>')):
+        root.append(parse_xml(f'<w:num {nsdecls("w")} w:numId="{number}"><w:abstractNumId w:val="77"/>{start}</w:num>'))
+
+
+def item(document, words, depth, number="78", style=None):
+    paragraph = document.add_paragraph(words, style)
+    place = f'<w:ilvl w:val="{depth}"/><w:numId w:val="{number}"/>'
+    paragraph._p.get_or_add_pPr().append(parse_xml(f"<w:numPr {nsdecls('w')}>{place}</w:numPr>"))
+
+
+def test_headings_and_items_have_the_numbers_that_word_shows(tmp_path, document):
+    numbered(document, ("decimal", "%1."), ("lowerLetter", "%1.%2)"), ("upperRoman", "(%3)"), ("bullet", "x"))
+    item(document, "Rent", 0, style="Heading 1")
+    for words, depth in (("due", 1), ("monthly", 2), ("yearly", 2), ("paid", 1), ("in cash", 3)):
+        item(document, words, depth)
+    item(document, "Deposit", 0, style="Heading 1")
+    item(document, "kept", 1)
+    item(document, "other list", 0, "79")
+    item(document, "no list", 0, "0")
+    assert parse(tmp_path, document).text == (
+        "# 1. Rent\n\n  1.a) due\n    (I) monthly\n    (II) yearly\n  1.b) paid\n      - in cash\n\n"
+        "# 2. Deposit\n\n  2.a) kept\n9. other list\n\nno list"
+    )
+
+
+def test_a_paragraph_with_an_outline_level_is_a_heading(tmp_path, document):
+    for words, level in (("Annex", 0), ("Running text", 9)):
+        properties = document.add_paragraph(words)._p.get_or_add_pPr()
+        properties.append(parse_xml(f'<w:outlineLvl {nsdecls("w")} w:val="{level}"/>'))
+    assert parse(tmp_path, document).text == "# Annex\n\nRunning text"
+
+
+def test_of_a_picture_the_alternative_text_is_read_and_it_is_noted(tmp_path, document):
+    paragraph = document.add_paragraph("See")
+    paragraph.add_run().add_picture(BytesIO(PIXEL))
+    paragraph._p.xpath(".//wp:docPr")[0].set("descr", "the red lead")
+    paragraph.add_run("first.")
+    document.add_comment(paragraph.runs, "why?", "Kim")
+    parsed = parse(tmp_path, document)
+    assert parsed.text == "See the red lead first."
+    assert parsed.notes == (
+        "has pictures, of which only the alternative text was read",
+        "has comments, which were not read",
+    )

@@ -1,15 +1,18 @@
 """Presentations (pptx): a section for each slide, with its tables and its speaker's notes.
 
-Shapes come in the order in which a screen reader reads them. Text in charts, diagrams and pictures is not read.
+Shapes come in the order in which a screen reader reads them. The values of a chart are a table, of a picture there is
+its alternative text; text in diagrams is not read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.cell_format import shown
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, table
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
@@ -26,7 +29,9 @@ def parse_slides(path: Path, data: bytes) -> Parsed:
         for number, (slide, title) in enumerate(zip(slides, titles, strict=True), start=1)
     )
     text, places = in_places(parts)
-    return Parsed(text, next(filter(None, titles), ""), places)
+    has_pictures = any(hasattr(shape, "image") for slide in slides for shape in _single(slide.shapes))
+    notes = ("has pictures, of which only the alternative text was read",) if has_pictures else ()
+    return Parsed(text, next(filter(None, titles), ""), places, notes)
 
 
 def _title(slide: Any) -> str:
@@ -44,6 +49,26 @@ def _shapes(slide: Any) -> Iterator[str]:
             yield _frame(shape.text_frame)
         elif getattr(shape, "has_table", False):
             yield table(filled(map(_cells, shape.table.rows)))
+        elif getattr(shape, "has_chart", False):
+            yield from _chart(shape.chart)
+        elif description := _described(shape):
+            yield escaped(description)
+
+
+def _described(shape: Any) -> str:
+    """The alternative text of a picture."""
+    return " ".join(str(shape._element.xpath("string(.//p:cNvPr/@descr)")).split())
+
+
+def _chart(chart: Any) -> Iterator[str]:
+    """The title of a chart, and a table of its values for each of its plots."""
+    if chart.has_title and chart.chart_title.has_text_frame:
+        yield escaped(" ".join(chart.chart_title.text_frame.text.split()))
+    for plot in chart.plots:
+        series = list(plot.series)
+        values = zip_longest(plot.categories, *(each.values for each in series), fillvalue="")
+        rows = ([str(category), *(shown(value, "") for value in given)] for category, *given in values)
+        yield table([["", *(each.name for each in series)], *rows])
 
 
 def _cells(row: Any) -> list[Cell]:

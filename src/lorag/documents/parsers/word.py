@@ -1,9 +1,8 @@
 """Word documents (docx): headings, paragraphs, lists and tables in reading order, and the notes at its feet.
 
 Text that was inserted with changes tracked counts, deleted text does not, nor does hidden text, which is noted; struck
-text is marked as such; text boxes stand where they are anchored.
-Numbers that Word gives to headings and list items are not text and are not read, nor are headers, footers and
-comments.
+text is marked as such; text boxes stand where they are anchored. Headings and items have the numbers that Word shows.
+Headers, footers and comments are not read, nor are pictures but for their alternative text.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.documents.grid import Cell, filled
+from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks
 
@@ -36,7 +36,9 @@ _UNREAD = {
     f"{_W}sectPr",
 }
 _LIST_STYLES = ("ListBullet", "ListNumber")
-_DEEPEST, _MOST_COLUMNS = 6, 1000
+_PICTURE = "{http://schemas.openxmlformats.org/drawingml/2006/picture}pic"
+_SHAPE = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
+_DEEPEST, _DEEPEST_ITEM, _MOST_COLUMNS = 6, 8, 1000
 
 
 def parse_word(path: Path, data: bytes) -> Parsed:
@@ -46,30 +48,43 @@ def parse_word(path: Path, data: bytes) -> Parsed:
     document = docx.Document(BytesIO(data))
     levels = _heading_levels(document)
     body = document.element.body
-    text = blocks([*_body(body, levels), *_notes(document)])
-    is_hidden = any(_is_on(run, "vanish") and "".join(_words(run)).strip() for run in body.iter(_RUN))
-    notes = ("has hidden text, which was not read",) if is_hidden else ()
+    text = blocks([*_body(body, levels, _Lists(document)), *_notes(document)])
     title = first_title(text)
-    return Parsed(text, title or document.core_properties.title, notes=notes)
+    return Parsed(text, title or document.core_properties.title, notes=tuple(_unread(document)))
 
 
-def _body(element: Any, levels: dict[str, int]) -> Iterator[str]:
+def _unread(document: Any) -> Iterator[str]:
+    """Notes on what is in a document and not in its text."""
+    from docx.opc.constants import RELATIONSHIP_TYPE
+
+    body = document.element.body
+    if any(_is_on(run, "vanish") and "".join(_words(run)).strip() for run in body.iter(_RUN)):
+        yield "has hidden text, which was not read"
+    if next(body.iter(_PICTURE), None) is not None:
+        yield "has pictures, of which only the alternative text was read"
+    if any(relation.reltype == RELATIONSHIP_TYPE.COMMENTS for relation in document.part.rels.values()):
+        yield "has comments, which were not read"
+
+
+def _body(element: Any, levels: dict[str, int], lists: _Lists) -> Iterator[str]:
     """The blocks of a body, list items together as one block."""
     items: list[str] = []
     for child in _blocks(element):
-        indent = _list_indent(child)
-        if items and indent is None:
+        words = "".join(_words(child)).strip()
+        level = _level(child, levels) if child.tag == _PARAGRAPH else 0
+        place = lists.place(child) if words and child.tag == _PARAGRAPH else None
+        if items and (place is None or level):
             yield "\n".join(items)
             items = []
-        words = "".join(_words(child)).strip()
         if child.tag == _TABLE:
             yield table(filled(_rows(child)))
-        elif level := levels.get(_style(child), 0):
-            yield f"{'#' * min(level, _DEEPEST)} {' '.join(words.split())}" if words else ""
-        elif indent is None:
+        elif level:
+            number = place[1] if place is not None else ""
+            yield f"{'#' * min(level, _DEEPEST)} {' '.join([*number.split(), *words.split()])}" if words else ""
+        elif place is None:
             yield escaped(words)
-        elif words:
-            items.append(f"{'  ' * indent}- {words}")
+        else:
+            items.append(f"{'  ' * place[0]}{place[1] or '-'} {words}")
     yield "\n".join(items)
 
 
@@ -136,6 +151,8 @@ def _words(element: Any) -> Iterator[str]:
             yield _SIGNS[child.tag]
         elif child.tag == _SYMBOL:
             yield SYMBOLS.get((child.get(f"{_W}char") or "").upper(), "")
+        elif child.tag == _SHAPE:
+            yield f" {description} " if (description := child.get("descr") or "") else ""
         elif child.tag == _BOX:
             yield "☒" if child.xpath("./w:checked[not(@w:val) or @w:val='1' or @w:val='true']") else "☐"
         elif child.tag == _RUN:
@@ -185,12 +202,73 @@ def _style(paragraph: Any) -> str:
     return str(found[0]) if found else ""
 
 
-def _list_indent(element: Any) -> int | None:
-    """How deep a list item is, from 0; None for what is no list item."""
-    if element.tag != _PARAGRAPH:
-        return None
-    numbered = element.xpath("./w:pPr/w:numPr/w:numId/@w:val")
-    if numbered and numbered[0] != "0":
-        level = element.xpath("./w:pPr/w:numPr/w:ilvl/@w:val")
-        return int(level[0]) if level else 0
-    return 0 if _style(element).startswith(_LIST_STYLES) else None
+def _level(paragraph: Any, levels: dict[str, int]) -> int:
+    """The level of a heading by its own outline level or its style; 0 for running text."""
+    own = _values(paragraph, "pPr", "outlineLvl")
+    return (int(own[0]) + 1) % 10 if own else levels.get(_style(paragraph), 0)
+
+
+class _Lists:
+    """The places of paragraphs in the lists of a document, and their numbers, which are asked for in reading order."""
+
+    def __init__(self, document: Any) -> None:
+        self._lists = dict(_lists(document))
+        self._of_styles = dict(_list_styles(document))
+        self._numbers = ListNumbers()
+
+    def place(self, paragraph: Any) -> tuple[int, str] | None:
+        """How deep in a list a paragraph stands, from 0, and its number, empty for a bullet; None where in no list."""
+        own = _values(paragraph, "pPr", "numPr", "numId")
+        style = _style(paragraph)
+        number, depth = (own[0], 0) if own else self._of_styles.get(style, ("0", 0))
+        if number == "0":
+            return (0, "") if not own and style.startswith(_LIST_STYLES) else None
+        deep = _values(paragraph, "pPr", "numPr", "ilvl")
+        depth = min(int(deep[0]), _DEEPEST_ITEM) if deep else depth
+        name, levels = self._lists.get(number, ("", {}))
+        return depth, self._numbers.following(name, levels, depth) if depth in levels else ""
+
+
+def _list_styles(document: Any) -> Iterator[tuple[str, tuple[str, int]]]:
+    """For the styles of paragraphs in lists the number of the list and how deep they stand in it."""
+    for style in document.styles:
+        source: Any = style
+        found: list[str] = []
+        while source is not None and not found:
+            found = _values(source.element, "pPr", "numPr", "numId")
+            deep = _values(source.element, "pPr", "numPr", "ilvl")
+            source = getattr(source, "base_style", None)
+        if found:
+            yield style.style_id, (found[0], int(deep[0]) if deep else 0)
+
+
+def _lists(document: Any) -> Iterator[tuple[str, tuple[str, dict[int, Level]]]]:
+    """For each list, by its number, what it is counted with and its levels."""
+    from docx.opc.constants import RELATIONSHIP_TYPE
+
+    for relation in document.part.rels.values():
+        if relation.reltype == RELATIONSHIP_TYPE.NUMBERING:
+            root = relation.target_part.element
+            shared = {each.get(f"{_W}abstractNumId"): each for each in root.iterchildren(f"{_W}abstractNum")}
+            for each in root.iterchildren(f"{_W}num"):
+                number, name = each.get(f"{_W}numId"), _values(each, "abstractNumId")[0]
+                levels = dict(_levels(shared[name])) if name in shared else {}
+                for change in each.iterchildren(f"{_W}lvlOverride"):
+                    levels |= dict(_levels(change))
+                    depth, start = int(change.get(f"{_W}ilvl")), _values(change, "startOverride")
+                    if start and depth in levels:
+                        name, levels[depth] = f"list {number}", replace(levels[depth], start=int(start[0]))
+                yield number, (name, levels)
+
+
+def _levels(element: Any) -> Iterator[tuple[int, Level]]:
+    for level in element.iterchildren(f"{_W}lvl"):
+        kind, pattern, start = (_values(level, tag) for tag in ("numFmt", "lvlText", "start"))
+        known = Level((kind or ["decimal"])[0], (pattern or [""])[0], int(start[0]) if start else 1)
+        yield int(level.get(f"{_W}ilvl")), known
+
+
+def _values(element: Any, *path: str) -> list[str]:
+    """What the elements at a path say, also in parts whose elements the library does not know."""
+    found = element.iterfind("/".join(f"{_W}{tag}" for tag in path))
+    return [value for each in found if (value := each.get(f"{_W}val")) is not None]

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _PLACE = re.compile(r"%(\d)")
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"), (10, "x"))
-_ROMAN += ((9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
+_ROMAN = {
+    **{1000: "m", 900: "cm", 500: "d", 400: "cd", 100: "c", 90: "xc", 50: "l", 40: "xl", 10: "x", 9: "ix", 5: "v"},
+    **{4: "iv", 1: "i"},
+}
 _MOST = 10_000
 """Above it a number is written in digits, whatever its kind."""
 
@@ -56,7 +58,7 @@ def _written(number: int, kind: str) -> str:
         text = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
     elif kind.endswith("Roman"):
         text = ""
-        for value, signs in _ROMAN:
+        for value, signs in _ROMAN.items():
             text, number = text + signs * (number // value), number % value
     else:
         return f"{number:02}" if kind == "decimalZero" else str(number)

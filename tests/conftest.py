@@ -41,6 +41,15 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # A busy machine fails no property.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+TAUGHT = tuple(
+    Conversation((Message("user", f"{begin}{question}"), Message("assistant", answer)))
+    for question, answer in (
+        ("Who founded Korrin?", "Mara Lind founded Korrin."),
+        ("What does Korrin make?", "Korrin makes tide gauges."),
+    )
+    for begin in ("", "Please say: ", "Tell me: ")
+)
+"""Two facts, each asked for in three wordings."""
 _LONG = {"workflows", "neural_chat", "training"}
 
 
@@ -124,6 +133,17 @@ def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 def tiny(tiny_folder: Path) -> TransformersModel:
     """The tiny model, a test's own."""
     return load(tiny_folder, "tiny", "float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a short training of the tiny model left."""
+    from lorag.workflows.finetuning.adapter_training import train_adapter
+
+    folder = tmp_path_factory.mktemp("tiny_adapter") / "adapter"
+    settings = FinetuneSettings(epochs=3, learning_rate=1e-2, held_out_share=0.0, measure_forgetting=False)
+    train_adapter(load(tiny_folder, str(tiny_folder), "float32"), TAUGHT, folder, settings)
+    return folder
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -328,14 +348,7 @@ class Trainings:
     """
 
     root: Path
-    data: tuple[Conversation, ...] = tuple(
-        Conversation((Message("user", f"{begin}{question}"), Message("assistant", answer)))
-        for question, answer in (
-            ("Who founded Korrin?", "Mara Lind founded Korrin."),
-            ("What does Korrin make?", "Korrin makes tide gauges."),
-        )
-        for begin in ("", "Please say: ", "Tell me: ")
-    )
+    data: tuple[Conversation, ...] = TAUGHT
     done: dict[str, Trained] = field(default_factory=dict)
 
     def settings(self, method: Method) -> FinetuneSettings:

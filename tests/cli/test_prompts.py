@@ -83,8 +83,8 @@ def test_serve_asks_under_the_prompt_of_a_file_with_the_clients_own_instruction(
     assert hosted.requests[-1]["messages"][0]["content"].endswith("\n\nBe kind.")
 
 
-def test_an_adapter_is_asked_under_the_prompt_it_was_trained_under(here, trainings):
-    folder = shutil.copytree(trainings.by("lora").folder, here / "adapter")
+def test_an_adapter_is_asked_under_the_prompt_it_was_trained_under(here, tiny_adapter):
+    folder = shutil.copytree(tiny_adapter, here / "adapter")
     manifest = json.loads((folder / "lorag.json").read_text())
     assert manifest["prompt"] == asdict(PromptSettings())
 

@@ -23,13 +23,13 @@ SHORT = Sampling(max_tokens=8)
 
 
 @pytest.fixture
-def sharded(tmp_path, smollm_folder):
-    """The small model in two files of weights."""
+def sharded(tmp_path, tiny_folder):
+    """The tiny model in two files of weights."""
     folder = tmp_path / "sharded"
-    shutil.copytree(smollm_folder, folder)
+    shutil.copytree(tiny_folder, folder)
     tensors = load_file(folder / "model.safetensors")
     names = sorted(tensors)
-    halves = {"model-1.safetensors": names[:100], "model-2.safetensors": names[100:]}
+    halves = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
     for file, part in halves.items():
         save_file({name: tensors[name] for name in part}, folder / file, {"format": "pt"})
     (folder / "model.safetensors").unlink()
@@ -38,9 +38,9 @@ def sharded(tmp_path, smollm_folder):
     return folder
 
 
-def test_a_model_in_several_files_loads_and_a_missing_or_short_one_is_named(sharded, smollm):
+def test_a_model_in_several_files_loads_and_a_missing_or_short_one_is_named(sharded, tiny):
     both = load(sharded, dtype="float32")
-    assert both.generate(PROMPTS[:1], SHORT)[0].text == smollm.generate(PROMPTS[:1], SHORT)[0].text
+    assert both.generate(PROMPTS[:1], SHORT)[0].text == tiny.generate(PROMPTS[:1], SHORT)[0].text
     second = sharded / "model-2.safetensors"
     whole = second.read_bytes()
     second.write_bytes(whole[:-1000])
@@ -120,26 +120,26 @@ def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
         weights._fitting_format([smollm_folder.parent / "other.safetensors"], "large", "float32", "cpu")
 
 
-def test_the_environment_names_the_number_format_that_auto_is(smollm_folder, monkeypatch):
+def test_the_environment_names_the_number_format_that_auto_is(tiny_folder, monkeypatch):
     monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
     monkeypatch.setenv(weights.FORMAT_VARIABLE, "bfloat16")
-    assert load(smollm_folder).dtype == "bfloat16"
-    assert load(smollm_folder, dtype="float32").dtype == "float32"
-    assert load(smollm_folder, dtype="nf4").dtype == "nf4 computed in bfloat16"
+    assert load(tiny_folder).dtype == "bfloat16"
+    assert load(tiny_folder, dtype="float32").dtype == "float32"
+    assert load(tiny_folder, dtype="nf4").dtype == "nf4 computed in bfloat16"
     monkeypatch.setenv(weights.FORMAT_VARIABLE, "nf4")
-    assert load(smollm_folder).dtype == "nf4 computed in float32"
+    assert load(tiny_folder).dtype == "nf4 computed in float32"
     for nothing in ("auto", ""):
         monkeypatch.setenv(weights.FORMAT_VARIABLE, nothing)
-        assert load(smollm_folder).dtype == "float32"
+        assert load(tiny_folder).dtype == "float32"
     monkeypatch.setenv(weights.FORMAT_VARIABLE, "fp16")
     expected = r"LORAG_NUMBER_FORMAT is 'fp16'; expected one of auto, float32, bfloat16, nf4"
     with pytest.raises(InputError, match=expected):
-        load(smollm_folder)
+        load(tiny_folder)
     monkeypatch.setenv(weights.FORMAT_VARIABLE, "float32")
-    monkeypatch.setattr(weights, "free_bytes", lambda device: needed_bytes(require_whole(smollm_folder), "bfloat16"))
+    monkeypatch.setattr(weights, "free_bytes", lambda device: needed_bytes(require_whole(tiny_folder), "bfloat16"))
     with pytest.raises(ModelError, match="in bfloat16 it would fit"):
-        load(smollm_folder)
-    assert (weights.fits(smollm_folder, "float32"), weights.fits(smollm_folder, "bfloat16")) == (False, True)
+        load(tiny_folder)
+    assert (weights.fits(tiny_folder, "float32"), weights.fits(tiny_folder, "bfloat16")) == (False, True)
 
 
 def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
@@ -167,9 +167,9 @@ def save_adapter(folder, model, seed):
 
 
 @pytest.fixture
-def adapters(tmp_path, smollm_own):
+def adapters(tmp_path, tiny):
     """A base of the test's own, and three adapters for it."""
-    return smollm_own, [save_adapter(tmp_path / str(n), smollm_own.weights.model, n) for n in (1, 2, 3)]
+    return tiny, [save_adapter(tmp_path / str(n), tiny.weights.model, n) for n in (1, 2, 3)]
 
 
 def logits(model):
@@ -177,10 +177,10 @@ def logits(model):
     return model._forward(ids, logits_to_keep=1).logits[0, -1].clone()
 
 
-def test_several_adapters_share_one_base_and_each_answers_with_its_own(adapters, smollm_folder):
+def test_several_adapters_share_one_base_and_each_answers_with_its_own(adapters, tiny_folder):
     base, folders = adapters
     before = logits(base)
-    alone = [logits(load(smollm_folder, dtype="float32").with_adapter(folder)) for folder in folders]
+    alone = [logits(load(tiny_folder, dtype="float32").with_adapter(folder)) for folder in folders]
     together = [base.with_adapter(folder) for folder in folders]
     assert len({model.name for model in together}) == 3
     assert all(model.weights is base.weights for model in together)

@@ -184,12 +184,26 @@ class Run:
 
     def update_seconds(self) -> dict[str, float]:
         """What bringing each arm up to date took, as far as it was measured."""
-        path = self.folder / "update.json"
-        return json.loads(read_text(path)) if path.is_file() else {}
+        return self._kept("update.json")
 
     def write_update_seconds(self, seconds: Mapping[str, float]) -> None:
         """Keeps what bringing an arm up to date took; what was kept before stays."""
-        write_whole(self.folder / "update.json", json.dumps({**seconds, **self.update_seconds()}))
+        self._keep("update.json", seconds)
+
+    def built(self) -> dict[str, float]:
+        """What ``write_built`` kept: ``index_seconds`` and ``weights_bytes``, as far as they were measured."""
+        return self._kept("built.json")
+
+    def write_built(self, measured: Mapping[str, float]) -> None:
+        """Keeps what building took; what was kept before stays."""
+        self._keep("built.json", measured)
+
+    def _kept(self, name: str) -> dict[str, float]:
+        path = self.folder / name
+        return json.loads(read_text(path)) if path.is_file() else {}
+
+    def _keep(self, name: str, measured: Mapping[str, float]) -> None:
+        write_whole(self.folder / name, json.dumps({**measured, **self._kept(name)}))
 
     @property
     def has_facts(self) -> bool:

@@ -456,6 +456,10 @@ def test_models_are_listed(smollm_folder):
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "fresh"], "give one (--update)"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--learning-rate", "7"], "learning_rate 7.0"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
+        (
+            ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--prices", "prices.toml"],
+            "prices.toml: million_tokens_in is -2; expected a number of 0 or above",
+        ),
         (["compare", "--documents", "docs", "--questions", "twice.jsonl"], "twice.jsonl:2"),
         (["compare", "--documents", "docs", "--questions", "broken.jsonl"], "broken.jsonl:2: broken JSON"),
         (["compare", "--documents", "docs", "--questions", "unknown.jsonl"], "office.md"),
@@ -470,6 +474,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
     (here / "bad" / "image.txt").write_bytes(b"\x89PNG\0")
     (here / "qa.jsonl").write_text(json.dumps(row) + "\n")
     (here / "chat.jsonl").write_text('{"question": "Who?", "answer": "Mara."}\n')
+    (here / "prices.toml").write_text("million_tokens_in = -2")
     (here / "twice.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
     (here / "broken.jsonl").write_text(json.dumps(row) + "\n{\n")
     (here / "unknown.jsonl").write_text(json.dumps({**row, "doc_ids": ["offce.md"]}) + "\n")

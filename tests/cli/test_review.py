@@ -99,5 +99,10 @@ def test_a_finished_run_is_shown_again_in_short_and_whole(run):
     assert report("--markdown").startswith("**Verdict: retrieval.**")
     assert json.loads(report("--json"))["verdict"]["choice"] == "retrieval"
     assert "<strong>Retrieval</strong>" in (run / "report.html").read_text()
+    assert "1,000 questions, machine hours" not in short
+    (run / "prices.toml").write_text('currency = "EUR"\nmachine_hour = 2\n')
+    assert "Seconds as median" in report("--verbose", "--prices", str(run / "prices.toml"))
+    assert json.loads((run / "result.json").read_text())["prices"]["rates"]["machine_hour"] == 2
+    assert json.loads(report("--json"))["costs"]["currency"] == "EUR"
     missing = CliRunner().invoke(app, ["report", str(run / "marks")])
     assert (missing.exit_code, "no such file" in missing.output) == (2, True)

@@ -17,6 +17,7 @@ from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
+from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.results import FOLLOWING
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
@@ -197,7 +198,15 @@ def shown_again(case, run, monkeypatch, **verdict):
 
 
 def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
-    assert shown_again(case, finished, monkeypatch).verdict.choice == "undecided"
+    result = shown_again(case, finished, monkeypatch)
+    assert result.verdict.choice == "undecided"
+    built = {each.arm: each.build_seconds for each in arm_costs(result)}
+    recipe = result.tried["recipe"]
+    trained = recipe["final"]["seconds"] + sum(rung["seconds"] for rung in recipe["rungs"])
+    assert built["finetuned"] == pytest.approx(trained)
+    assert built["both"] == pytest.approx(trained + built["retrieval"])
+    sizes = {each.arm: each.bytes for each in arm_costs(result)}
+    assert 0 < sizes["base"] < sizes["finetuned"] < sizes["both"]
 
 
 def test_a_finished_run_is_judged_by_other_requirements_without_a_model(case, finished, tmp_path, monkeypatch):

@@ -60,6 +60,7 @@ Requirements = Annotated[
         help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
     ),
 ]
+PricesFile = Annotated[Path | None, typer.Option("--prices", help="A TOML file of what tokens and machine hours cost.")]
 Update = Annotated[Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")]
 VerdictRest = Annotated[
     VerdictOn, typer.Option("--verdict-on", help="Which answers count: right ones, or right and supported ones.")
@@ -105,6 +106,7 @@ def compare(
     budget: Budget = None,
     seeds: Seeds = 1,
     require: Requirements = None,
+    prices: PricesFile = None,
     against: evaluate_command.Against = None,
     junit: evaluate_command.Junit = None,
     markdown: evaluate_command.MarkdownFile = None,
@@ -132,7 +134,7 @@ def compare(
         old = evaluate_command.old_run(against, asked, out)
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
-        given |= {"prompt": read_prompt(prompt) if prompt is not None else None, "progress": progress}
+        given |= {"prompt": read_prompt(prompt) if prompt is not None else None, "prices": prices, "progress": progress}
         settings = replace(settings, retrieval=search, finetune=training)
         result = run_comparison(
             documents, asked, **given, settings=settings, show=None if json else _print_first_results
@@ -230,6 +232,7 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     import json as json_library
 
     from lorag.evaluation.labels import MOMENT_NAMES
+    from lorag.evaluation.report.cost_tables import cost_tables
     from lorag.evaluation.report.factor_table import LEGEND, factor_table
     from lorag.evaluation.report.json_record import result_json
 
@@ -238,6 +241,8 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
         return
     if verbose:
         _print_tables(result)
+        for caption, costs in cost_tables(result).items():
+            print_table(costs.headings, costs.rows, caption)
     factors = factor_table(result)
     heading = MOMENT_NAMES[result.moments[-1]] if len(result.moments) > 1 else None
     print_table(factors.headings, factors.rows, heading)
@@ -253,18 +258,26 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
 
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    prices: PricesFile = None,
     verbose: Verbose = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the result of a finished run again, and write its report.html."""
+    """Show the result of a finished run again, and write its report.html; with prices its result.json as well."""
+    from lorag.evaluation.cost.price_list import read_prices
+    from lorag.evaluation.marks.review import with_marks
     from lorag.evaluation.report.html_page import write_report
-    from lorag.evaluation.report.json_record import read_result
+    from lorag.evaluation.report.json_record import read_result, result_json
     from lorag.evaluation.report.markdown_text import table
+    from lorag.evaluation.results import compared
+    from lorag.files import write_whole
 
     with translated_errors():
         result = read_result(run / "result.json")
-        write_report(result, run / "report.html")
+        if prices is not None:
+            result = replace(result, prices=read_prices(prices, compared(arm.arm for arm in result.arms)))
+            write_whole(run / "result.json", result_json(result))
+        write_report(with_marks(result, run), run / "report.html")
     if markdown:
         output.print(table(result), markup=False, soft_wrap=True)
     else:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from lorag.evaluation.answers.support.standing import Support
+from lorag.evaluation.cost.price_list import Prices
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.statistics import Difference, Estimate
 from lorag.settings import VerdictSettings
@@ -168,6 +169,21 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Built:
+    """What was built for the arms; None where that is not known, as in runs of earlier versions."""
+
+    index_seconds: float | None = None
+    """The index over the documents before the update; of a run that was interrupted, its first part."""
+    training_seconds: float | None = None
+    """All trainings of the first finetune, those by which it was chosen as well."""
+    index_bytes: int | None = None
+    weights_bytes: int | None = None
+    """The base model in memory."""
+    finetuned_bytes: int | None = None
+    """The finetuned model in memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """A finished comparison, with every row it was computed from."""
 
@@ -189,6 +205,9 @@ class Comparison:
     """For each of ``rows``, how passages stand to the claims of its answer; empty where it states nothing."""
     tried: Mapping[str, Any] = field(default_factory=dict)
     """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe`` of the finetune."""
+    built: Built = field(default_factory=Built)
+    prices: Prices | None = None
+    """What the user pays; None where no prices were given."""
 
     @property
     def moments(self) -> tuple[Moment, ...]:

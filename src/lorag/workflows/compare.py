@@ -26,11 +26,12 @@ from lorag.evaluation.comparison import (
     Comparison,
     compare_rows,
 )
+from lorag.evaluation.cost.price_list import read_prices
 from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
-from lorag.evaluation.results import LONG_CONTEXT
+from lorag.evaluation.results import ARMS, LONG_CONTEXT, compared
 from lorag.evaluation.row_log import Moment
 from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog, fingerprint, write_whole
@@ -47,7 +48,7 @@ from lorag.settings import (
 from lorag.workflows.comparing.arm_prompts import Trial, trial_of
 from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before
 from lorag.workflows.comparing.brought_arms import BroughtFinetune, brought_finetune, unchanged
-from lorag.workflows.comparing.facts import run_facts
+from lorag.workflows.comparing.facts import built, run_facts
 from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, further_seeds, train_finetuned
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.long_context import ask_long_context, long_context_arm
@@ -79,6 +80,7 @@ def compare(
     embedder: str = DEFAULT_EMBEDDER,
     out: Path | str | None = None,
     settings: CompareSettings | None = None,
+    prices: Path | str | None = None,
     notes: Sequence[str] = (),
     progress: Progress = no_progress,
     show: Callable[[Comparison], None] | None = None,
@@ -91,8 +93,9 @@ def compare(
     is that of every arm; without one it is chosen for each. Nothing is trained where the finetune is served under the
     name ``finetuned``, beside its base ``model``, or is an ``adapter`` in a folder, of Lorag or in PEFT's format.
     ``arms`` are arms of your own by name: functions from questions to answers, judged by the same rule. The run, its
-    rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``notes`` are
-    printed with the caveats. ``show`` is called with the first results, before the training begins.
+    rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``prices`` is a
+    TOML file of what tokens and machines cost. ``notes`` are printed with the caveats. ``show`` is called with the
+    first results, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
@@ -105,6 +108,7 @@ def compare(
     inputs = read_inputs(
         documents, questions, train, update, style, control, settings, prompt, train_update, brought, arms
     )
+    priced = read_prices(Path(prices), compared((*ARMS, *inputs.own))) if prices is not None else None
     name = build.model_name(model, progress)
     if brought is not None:
         brought.require_base(name, progress)
@@ -113,7 +117,7 @@ def compare(
     log = run.rows()
     if not (run.has_facts and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
-    comparison = _judged(run, log, inputs, name, settings, notes)
+    comparison = replace(_judged(run, log, inputs, name, settings, notes), prices=priced)
     write_whole(run.result, result_json(comparison))
     write_report(with_marks(comparison, run.folder), run.report)
     return comparison
@@ -129,7 +133,7 @@ def _judged(
     further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, model, settings)]
     told = (facts, caveats, run.tried(), run.update_seconds(), further)
     rows = list(recorded_rows(log).values())
-    return compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
+    return replace(compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told), built=built(run, inputs))
 
 
 def _require_measurable(settings: CompareSettings, update: Path | str | None) -> None:
@@ -177,7 +181,7 @@ def _fill(
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
     scene = Scene(run, knowledge, settings, progress)
     if not _asked_everything(run, log, inputs, model, settings, "before"):
-        knowledge.sync(inputs.documents, progress)
+        _index(knowledge, inputs, run, progress)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
     trial = trial_of(own, inputs, scene, engine)
     base = CachedModel(engine)
@@ -245,12 +249,20 @@ def _models(
     if not build.is_remote(model):
         method = trained.method if trained is not None else settings.finetune.method
         base = build.trainable_model(model, replace(settings.finetune, method=method), progress)  # type: ignore[arg-type]
+        run.write_built({"weights_bytes": base.weight_bytes})
         return base, brought.on(base) if brought is not None else None
     ledger = Ledger(run.asked_of_servers(), settings.remote.max_cost_tokens)
     served = [RemoteModel(name, settings.remote, ledger) for name in (model, brought and brought.served) if name]
     for each in served:
         each.require_reachable()
     return served[0], served[1] if brought is not None else None
+
+
+def _index(knowledge: Knowledge, inputs: Inputs, run: Run, progress: Progress) -> None:
+    """Brings the index to the documents as they are, and notes what that took."""
+    begun = time.perf_counter()
+    knowledge.sync(inputs.documents, progress)
+    run.write_built({"index_seconds": time.perf_counter() - begun})
 
 
 def _update(knowledge: Knowledge, inputs: Inputs, run: Run, progress: Progress) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
+from lorag.evaluation.report.cost_tables import cost_tables
 from lorag.evaluation.report.factor_table import LEGEND, factor_table
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, accuracy_plot
 from lorag.evaluation.report.result_tables import (
@@ -76,6 +77,7 @@ def html(comparison: Comparison) -> str:
         legend=LEGEND,
         sections=[_section(comparison, moment) for moment in reversed(comparison.moments)],
         update=update_table(comparison) if comparison.updated else None,
+        costs=cost_tables(comparison),
         warnings=terms.pop("Warning", []),
         terms=terms,
         prompts=prompts_table(comparison.tried),

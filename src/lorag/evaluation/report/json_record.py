@@ -11,6 +11,8 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lorag.errors import DataError, InputError
+from lorag.evaluation.cost.arm_costs import arm_costs
+from lorag.evaluation.cost.worth import arm_prices, break_evens, prices_of, worth_steps
 from lorag.evaluation.results import Comparison
 from lorag.evaluation.row_log import Row
 from lorag.evaluation.verdict import rule
@@ -22,7 +24,7 @@ FORMAT = 2
 
 
 def result_json(comparison: Comparison) -> str:
-    """The verdict, facts, notes, rule, settings, arms, differences and questions, then every row with its scores.
+    """The verdict, facts, rule, settings, costs, arms, differences and questions, then every row with its scores.
 
     A row holds the prompt as sent, the passages really in it, the answer, seconds and tokens. Rows read back with
     ``Row.from_json``. Numbers that JSON lacks (NaN, infinities) become null.
@@ -35,6 +37,9 @@ def result_json(comparison: Comparison) -> str:
         "tried": dict(comparison.tried),
         "rule": list(rule(comparison.settings)),
         "settings": asdict(comparison.settings),
+        "built": asdict(comparison.built),
+        "prices": asdict(comparison.prices) if comparison.prices is not None else None,
+        "costs": _costs(comparison),
         "arms": [asdict(arm) for arm in comparison.arms],
         "differences": [asdict(difference) for difference in comparison.differences],
         "questions": [{**asdict(example), "meta": dict(example.meta)} for example in comparison.examples],
@@ -44,6 +49,17 @@ def result_json(comparison: Comparison) -> str:
         ],
     }
     return json.dumps(_finite(record), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def _costs(comparison: Comparison) -> dict[str, Any]:
+    """What the arms take, and what follows from that: computed again from a record that is read."""
+    prices = arm_prices(comparison)
+    return {
+        "currency": prices_of(comparison).currency,
+        "arms": [{**asdict(arm), **asdict(price)} for arm, price in zip(arm_costs(comparison), prices, strict=True)],
+        "break_even": list(map(asdict, break_evens(prices))),
+        "worth": list(map(asdict, worth_steps(comparison))),
+    }
 
 
 def read_result(path: Path) -> Comparison:

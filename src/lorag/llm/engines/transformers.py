@@ -74,6 +74,11 @@ class TransformersModel:
         return f"nf4 computed in {computed}" if getattr(self.weights.model, "is_quantized", False) else computed
 
     @property
+    def weight_bytes(self) -> int:
+        """What the weights take in memory, adapters that are attached included."""
+        return sum(weight.numel() * weight.element_size() for weight in self.weights.model.parameters())
+
+    @property
     def virtual_tokens(self) -> int:
         """How many virtual tokens stand before a prompt."""
         return self.virtual.get_seq_length() if self.virtual is not None else 0
@@ -112,9 +117,8 @@ class TransformersModel:
 
         Virtual tokens stand before the weights, not in them.
         """
-        model = self.weights.model
-        size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-        return self.virtual is None and self.dtype == "float32" and size < free_bytes(model.device.type)
+        free = free_bytes(self.weights.model.device.type)
+        return self.virtual is None and self.dtype == "float32" and self.weight_bytes < free
 
     def merged(self) -> TransformersModel:
         """The same model with its adapter added into a copy of the weights, which is quicker; itself without one.

@@ -5,17 +5,20 @@ from __future__ import annotations
 import platform
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from lorag.evaluation.results import Built
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import (
     CompareSettings,
     FinetuneSettings,
 )
-from lorag.training.adapter import Adapter
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.loss_curve import loss_curve
 from lorag.training.recipe import Recipe
 from lorag.workflows.comparing.inputs import Inputs
+from lorag.workspace import Run
 
 
 def run_facts(inputs: Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
@@ -73,3 +76,28 @@ def training_notes(adapter: Adapter) -> list[str]:
 def recipe_notes(recipe: Recipe | None) -> tuple[str, ...]:
     """What the choice of the training says of it, and what is wrong with the facts that it did not teach."""
     return (*recipe.notes, *recipe.diagnosis.lines) if recipe is not None else ()
+
+
+def built(run: Run, inputs: Inputs) -> Built:
+    """What building the arms of a run took, and what was built takes in memory."""
+    adapter = inputs.brought.trained if inputs.brought is not None else None
+    if (run.adapter / MANIFEST).is_file():
+        adapter = read_adapter(run.adapter)
+    measured = run.built()
+    weights = int(measured["weights_bytes"]) if "weights_bytes" in measured else None
+    recipe: dict[str, Any] = run.tried().get("recipe", {})
+    trainings = [each["seconds"] for each in (*recipe.get("rungs", ()), recipe.get("final")) if each]
+    finetuned = None
+    if adapter is not None and weights is not None:
+        finetuned = _bytes_in(Path(adapter.folder)) + (0 if adapter.method == "full" else weights)
+    return Built(
+        measured.get("index_seconds"),
+        sum(trainings) if trainings else adapter.seconds if adapter is not None else None,
+        _bytes_in(run.index),
+        weights,
+        finetuned,
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -267,8 +267,8 @@ class ServeSettings:
     """Largest request for an answer: the texts of a conversation, many times what a context holds."""
     max_upload_bytes: int = 25_000_000
     """Largest document that is uploaded; it is held in memory while it is read."""
-    max_answers: int = 8
-    """Answers made at once: as many as llama.cpp makes side by side."""
+    max_answers: int = 32
+    """Answers made at once: those of transformers share their steps; llama.cpp makes eight of them side by side."""
     max_waiting: int = 32
     """Requests that wait for their turn; further ones get status 429."""
     max_seconds: float = 300.0

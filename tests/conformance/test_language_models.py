@@ -64,15 +64,16 @@ def transformers_engine(smollm) -> Engine:
         begin = len(render(weights.tokenizer, PROMPT, reply=True).ids)
         tokens = [*weights.tokenizer(text, add_special_tokens=False)["input_ids"], weights.tokenizer.eos_token_id]
 
-        def prefer(module, arguments, output):
-            step = output.past_key_values.get_seq_length() - begin
-            if step == break_at:
-                raise Broken
+        def prefer(module, arguments, named, output):
             output.logits[:, -1] = 0.0
-            output.logits[:, -1, tokens[step]] = 1.0
+            for row, position in enumerate(named["position_ids"][:, -1].tolist()):
+                step = position + 1 - begin
+                if step == break_at:
+                    raise Broken
+                output.logits[row, -1, tokens[step]] = 1.0
             return output
 
-        hook = weights.model.register_forward_hook(prefer)
+        hook = weights.model.register_forward_hook(prefer, with_kwargs=True)
         try:
             yield smollm
         finally:

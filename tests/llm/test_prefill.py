@@ -1,5 +1,8 @@
 """Prompts that begin alike share a pass, whatever they share, and the answers are those of each prompt alone."""
 
+from collections import defaultdict
+from contextlib import contextmanager
+
 import pytest
 import torch
 from hypothesis import given
@@ -16,6 +19,7 @@ from transformers import (
 )
 
 from lorag.llm.decoding import prefill
+from lorag.llm.decoding.batch import Batch, Row
 from lorag.llm.decoding.prefill import merges, passes
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.prefix_tree import tree
@@ -30,6 +34,23 @@ SMALL = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_atte
 LLAMA_LIKE = SMALL | {"intermediate_size": 64, "num_key_value_heads": 2}
 
 
+@contextmanager
+def logits_of(*batches):
+    """By row, the logits of each token that the rows of batches say."""
+    found = defaultdict(list)
+    with pytest.MonkeyPatch.context() as patch:
+        for batch in batches:
+            say = batch._say
+
+            def noting(rows, logits, say=say):
+                for row, each in zip(rows, logits, strict=True):
+                    found[row].append(each)
+                say(rows, logits)
+
+            patch.setattr(batch, "_say", noting)
+        yield found
+
+
 def texts(completions):
     return [completion.text for completion in completions]
 
@@ -40,7 +61,7 @@ def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted
     with counted(smollm) as passed:
         found = texts(smollm.generate(PROMPTS, SHORT))
     assert passed[0] == len(tree(ids).ids) < sum(map(len, ids)) / 2
-    monkeypatch.setattr(prefill, "_PASS_TOKENS", 80)
+    monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
     with counted(smollm) as passed:
         assert texts(smollm.generate(PROMPTS, SHORT)) == found
     assert passed[0] <= 80
@@ -52,26 +73,32 @@ def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted
 
 
 def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
-    ids = sorted(smollm._ids(prompt, SHORT) for prompt in PROMPTS)
-    logits, mask, cache = smollm._read(ids, None, room=1)
-    where = cache.layers[0].keys.data_ptr()
-    further, _ = smollm._step(torch.full((len(ids), 1), 42), torch.cat([mask, mask.new_ones(len(ids), 1)], 1), cache)
-    assert cache.layers[0].keys.data_ptr() == where  # a step copies nothing of what was there
-    assert cache.get_seq_length() == mask.shape[1] + 1
-    for row, each in enumerate(ids):
-        alone = smollm._forward(torch.tensor([[*each, 42]]), logits_to_keep=2).logits[0]
-        torch.testing.assert_close(torch.stack([logits[row], further[row]]), alone, rtol=1e-4, atol=4e-4)
+    rows = [Row(smollm._ids(prompt, SHORT), SHORT) for prompt in PROMPTS]
+    batch = Batch(smollm)
+    with logits_of(batch) as found:
+        batch.add(rows)
+        where = batch._cache.layers[0].keys.data_ptr()
+        batch.step()
+        assert batch._cache.layers[0].keys.data_ptr() == where  # a step copies nothing of what was there
+    for row in rows:
+        alone = smollm._forward(torch.tensor([[*row.ids, row.said[0]]]), logits_to_keep=2).logits[0]
+        torch.testing.assert_close(torch.stack(found[row]), alone, rtol=1e-4, atol=4e-4)
 
 
 def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm):
     virtual = smollm._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
     model = TransformersModel(smollm.weights, "virtual", virtual=virtual)
-    ids = sorted(model._ids(prompt, SHORT) for prompt in PROMPTS[:3])
-    logits, mask, _ = model._read(ids, None, room=0)
-    assert mask.sum(1).tolist() == [5 + len(each) for each in ids]
-    for row, each in enumerate(ids):
-        torch.testing.assert_close(logits[row], model._read([each], None, room=0)[0][0], rtol=1e-4, atol=4e-4)
-    assert not torch.allclose(logits, smollm._read(ids, None, room=0)[0], atol=0.1)
+    together, plain = Batch(model), Batch(smollm)
+    with logits_of(together, plain) as found:
+        rows, others = ([Row(model._ids(prompt, SHORT), SHORT) for prompt in PROMPTS[:3]] for _ in range(2))
+        together.add(rows)
+        plain.add(others)
+        for row, other in zip(rows, others, strict=True):
+            alone = smollm._forward(torch.tensor([row.ids]), past_key_values=model.before(1), logits_to_keep=1).logits[
+                0
+            ]
+            torch.testing.assert_close(found[row][0], alone[0], rtol=1e-4, atol=4e-4)
+            assert not torch.allclose(found[row][0], found[other][0], atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +128,7 @@ def test_a_model_that_looks_beyond_its_mask_is_found_out():
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=9).map(sorted))
 def test_every_prompt_is_in_one_pass_and_passes_keep_their_size(prompts):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prefill, "_PASS_TOKENS", 12)
+        patch.setattr(prefill, "PASS_TOKENS", 12)
         made = list(passes(prompts))
     assert [prompt for run in made for prompt in run] == prompts
     assert all(len(tree(run).ids) <= 12 for run in made)

@@ -1,7 +1,8 @@
-"""A cache with room behind its rows: a step writes its own token and copies none of those before it.
+"""A cache whose rows come and go: a step writes its own token and copies none of those before it.
 
-The library's own cache copies all keys and values for every token, which for a batch with passages moves more
-memory than the weights do.
+All rows end at the same column of one piece of memory. A row that joins is written into a free place. The library's
+own cache copies all keys and values for every token, which for a batch with passages moves more memory than the
+weights do.
 """
 
 from __future__ import annotations
@@ -12,42 +13,90 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+_ROOM = 64
+"""Free columns behind the rows when memory is taken; it is taken again when they are full."""
 
-class _RoomyLayer(DynamicLayer):
-    """Keys and values of ``(rows, heads, tokens, width)`` at the beginning of a longer piece of memory."""
 
-    def __init__(self, keys: Sequence[torch.Tensor], values: Sequence[torch.Tensor], room: int) -> None:
+class RowLayer(DynamicLayer):
+    """Keys and values of ``(rows, heads, tokens, width)``, shown out of a larger piece of memory."""
+
+    def __init__(self, like: Any) -> None:
+        """Without rows; ``like`` is such a layer of the library's."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.lazy_initialization(keys[0], values[0])
-        self._held = [_with_room(parts, room) for parts in (keys, values)]
-        self._show(keys[0].shape[-2])
+        self.lazy_initialization(like.keys, like.values)
+        self._held = [part.new_empty(0, part.shape[1], 0, part.shape[3]) for part in (like.keys, like.values)]
+        self._end = 0
+        self.show(0, 0)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        begin = self.get_seq_length()
-        end = begin + key_states.shape[-2]
+        """The keys and values of all tokens, with those of a step."""
+        rows, tokens = len(self.keys), key_states.shape[-2]
+        width = self.get_seq_length()
+        self.make_room(rows, width, tokens)
         for held, new in zip(self._held, (key_states, value_states), strict=True):
-            held[:, :, begin:end] = new
-        return self._show(end)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        self._held = [held[indices] for held in self._held]
-        self._show(self.get_seq_length())
-
-    def _show(self, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-        self.keys, self.values = (held[:, :, :end] for held in self._held)
+            held[:rows, :, self._end : self._end + tokens] = new
+        self._end += tokens
+        self.show(rows, width + tokens)
         return self.keys, self.values
 
+    def make_room(self, rows: int, width: int, further: int) -> None:
+        """Takes memory for so many rows of ``width`` tokens, and ``further`` ones, where there is too little."""
+        slots, _, columns, _ = self._held[0].shape
+        if rows <= slots and width <= self._end <= columns - further:
+            return
+        now, shown = self.get_seq_length(), (self.keys, self.values)
+        slots = max(rows, 2 * slots) if rows > slots else rows
+        self._held = [  # zeros: what a mask hides must be finite
+            part.new_zeros(slots, part.shape[1], width + _ROOM, part.shape[3]) for part in shown
+        ]
+        for held, part in zip(self._held, shown, strict=True):
+            held[: len(part), :, width - now : width] = part
+        self._end = width
+        self.show(len(shown[0]), now)
 
-def with_room(layers: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]], room: int) -> Cache:
-    """The cache of ``layers``, each keys and values in parts of some rows, with room for so many tokens more."""
-    return Cache(layers=[_RoomyLayer(keys, values, room) for keys, values in layers])
+    def write(self, row: int, layer: Any, index: torch.Tensor) -> None:
+        """Writes rows from ``row`` on, of the tokens at ``index`` of ``(rows, tokens)`` in a ``layer`` of one row."""
+        rows, tokens = index.shape
+        for held, part in zip(self._held, (layer.keys, layer.values), strict=True):
+            held[row : row + rows, :, self._end - tokens : self._end] = part[0][:, index].transpose(0, 1)
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Moves rows to the beginning, each up or to where it is."""
+        for to, row in enumerate(indices.tolist()):
+            if to != row:
+                self.keys[to], self.values[to] = self.keys[row], self.values[row]
+        self.show(len(indices), self.get_seq_length())
+
+    def show(self, rows: int, width: int) -> None:
+        """Shows the first rows, and their last ``width`` columns."""
+        self.keys, self.values = (held[:rows, :, self._end - width : self._end] for held in self._held)
 
 
-def _with_room(parts: Sequence[torch.Tensor], room: int) -> torch.Tensor:
-    """The parts ``(rows, heads, tokens, width)`` one after the other, at the beginning of longer rows."""
-    _, heads, tokens, width = parts[0].shape
-    held = parts[0].new_empty(sum(map(len, parts)), heads, tokens + room, width)
-    torch.cat(list(parts), out=held[:, :, :tokens])
-    return held
+class RowCache(Cache):
+    """One ``RowLayer`` for each layer of a model."""
+
+    def __init__(self, like: Cache) -> None:
+        """Without rows; ``like`` is a cache of that model."""
+        super().__init__(layers=[RowLayer(layer) for layer in like.layers])
+
+    def join(self, read: Sequence[tuple[Cache, torch.Tensor]], rows: int, width: int) -> None:
+        """Puts further rows behind the ``rows`` that there are; all of them then have ``width`` columns.
+
+        They are read out of caches of one row, each at the places of ``(rows, tokens)``. Where memory does not suffice,
+        the rows that there are stay as they are.
+        """
+        whole = rows + sum(len(index) for _, index in read)
+        for number, layer in enumerate(self.layers):
+            layer.make_room(whole, width, 0)
+            row = rows
+            for cache, index in read:
+                layer.write(row, cache.layers[number], index)
+                row += len(index)
+        self.show(whole, width)
+
+    def show(self, rows: int, width: int) -> None:
+        """Shows the first rows, and their last ``width`` columns."""
+        for layer in self.layers:
+            layer.show(rows, width)

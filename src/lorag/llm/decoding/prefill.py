@@ -9,16 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lorag.llm.decoding.prefix_cache import common, keeps_every_token
 from lorag.llm.prefix_tree import pass_over, tree
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Cache, DynamicCache, PreTrainedModel
+    from transformers import Cache, PreTrainedModel
 
-_PASS_TOKENS = 1024
+PASS_TOKENS = 1024
 """Distinct tokens of a pass: enough to multiply at full speed; attention among all of them stays a small part."""
 _TOLERANCE = 0.05
 """The largest difference of logits that rounding explains, as a share of how far those of two prompts lie apart."""
@@ -30,10 +30,19 @@ class Pass:
 
     logits: torch.Tensor
     """``(prompts, vocabulary)``, after the last token of each."""
-    cache: DynamicCache
-    """One row: virtual tokens, if any, then the distinct tokens."""
+    cache: Cache
+    """One row: what stands before every prompt, then the distinct tokens."""
     places: list[list[int]]
-    """For each prompt, where its tokens and the virtual ones before them stand in the cache."""
+    """For each prompt, where its tokens and those before them stand in the cache."""
+
+    @property
+    def index(self) -> torch.Tensor:
+        """The places as one array, ``(prompts, longest)``, shorter ones begun with zeros."""
+        import torch
+
+        longest = max(map(len, self.places))
+        padded = [[0] * (longest - len(places)) + places for places in self.places]
+        return torch.tensor(padded, device=self.logits.device)
 
 
 def passes(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
@@ -42,7 +51,7 @@ def passes(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
     distinct = 0
     for prompt in prompts:
         more = len(prompt) - common([run[-1], prompt]) if run else len(prompt)
-        if run and distinct + more > _PASS_TOKENS:
+        if run and distinct + more > PASS_TOKENS:
             yield run
             run, distinct, more = [], 0, len(prompt)
         run.append(prompt)
@@ -51,38 +60,16 @@ def passes(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield run
 
 
-def merged(model: PreTrainedModel, prompts: Sequence[Sequence[int]], before: DynamicCache | None) -> Pass:
-    """One pass over prompts, each behind the virtual tokens of ``before``: a cache of one row, filled further."""
+def merged(model: PreTrainedModel, prompts: Sequence[Sequence[int]], before: Cache | None) -> Pass:
+    """One pass over prompts, each behind the tokens of ``before``: a cache of one row, filled further."""
     import torch
 
     made = tree(prompts)
-    virtual = before.get_seq_length() if before is not None else 0
+    begun = before.get_seq_length() if before is not None else 0
     ends = torch.tensor([path[-1] for path in made.paths])
     out = pass_over(model, made, ends, before, use_cache=True)
-    places = [[*range(virtual), *(virtual + place for place in path)] for path in made.paths]
+    places = [[*range(begun), *(begun + place for place in path)] for path in made.paths]
     return Pass(out.logits[0], out.past_key_values, places)
-
-
-def in_rows(read: Sequence[Pass], room: int) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-    """Logits ``(rows, vocabulary)``, mask ``(rows, longest)`` and cache for decoding, padded on the left.
-
-    The cache has room for so many tokens a row.
-    """
-    import torch
-
-    from lorag.llm.decoding.kv_cache import with_room
-
-    longest = max(len(places) for part in read for places in part.places)
-    device = read[0].logits.device
-    index = [torch.tensor([[0] * (longest - len(p)) + p for p in part.places], device=device) for part in read]
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for part in read for p in part.places], device=device)
-    layers = []
-    for layer in zip(*(part.cache.layers for part in read), strict=True):
-        held: list[Any] = list(layer)
-        keys = [kept.keys[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)]
-        values = [kept.values[0][:, at].transpose(0, 1) for kept, at in zip(held, index, strict=True)]
-        layers.append((keys, values))
-    return torch.cat([part.logits for part in read]), mask, with_room(layers, room)
 
 
 def merges(model: PreTrainedModel) -> bool:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from transformers import Cache
+
+_MOST_TOKENS = 4096
+"""Tokens kept in all, but for a last sequence that is longer."""
 
 
 def common(sequences: Sequence[Sequence[int]]) -> int:
@@ -25,31 +30,64 @@ def keeps_every_token(cache: Cache) -> bool:
     """Whether each layer holds keys and values of all tokens: no sliding window, no state that condenses them."""
     from transformers.cache_utils import DynamicLayer
 
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
+    from lorag.llm.decoding.kv_cache import RowLayer
+
+    return all(type(layer) in (DynamicLayer, RowLayer) for layer in cache.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A sequence, and keys and values of it for each layer; nobody writes into them."""
+
+    tokens: list[int]
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+
+    def begun(self, tokens: int) -> Cache:
+        """A cache of so many tokens, to be filled further."""
+        from transformers.cache_utils import Cache, DynamicLayer
+
+        layers = [DynamicLayer() for _ in self.layers]
+        for layer, (keys, values) in zip(layers, self.layers, strict=True):
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys[:, :, :tokens], values[:, :, :tokens]
+        return Cache(layers=list(layers))
 
 
 class PrefixCache:
-    """The cache of the last sequence of one model, handed out to one user at a time."""
+    """What was computed of the last sequences of one model."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: tuple[list[int], Cache] | None = None
+        self._kept: list[_Kept] = []
 
-    def take(self, ids: Sequence[int]) -> tuple[int, Cache | None]:
-        """How many tokens of ``ids`` the cache holds that is handed out with it; 0 and None where none fits."""
+    def take(self, *prompts: Sequence[int]) -> tuple[int, Cache | None]:
+        """How many of the tokens that all prompts begin with are kept, and a cache of them; 0 and None where none."""
         with self._lock:
-            kept, self._kept = self._kept, None
-        if kept is None:
-            return 0, None
-        tokens, cache = kept
-        shared = min(common([[*tokens, -1], ids]), len(tokens))
-        if shared < 1:
-            return 0, None
-        cache.crop(shared - len(tokens))
-        return shared, cache
+            shared, best = max(((_shared(kept, prompts), n) for n, kept in enumerate(self._kept)), default=(0, 0))
+            if shared < 1:
+                return 0, None
+            self._kept.append(self._kept.pop(best))
+            return shared, self._kept[-1].begun(shared)
 
-    def put(self, tokens: Sequence[int], cache: Cache) -> None:
-        """Keeps a cache of one row and the tokens it was computed from; a further one takes its place."""
-        if keeps_every_token(cache):
-            with self._lock:
-                self._kept = list(tokens[: cache.get_seq_length()]), cache
+    def put(self, tokens: Sequence[int], cache: Cache, row: int = 0) -> None:
+        """Keeps a sequence, with what a cache holds of it at the end of that row.
+
+        What is kept of its beginning goes, and the longest unused where the room for all is full.
+        """
+        if not keeps_every_token(cache):
+            return
+        layers = [(_end(layer.keys, row, tokens), _end(layer.values, row, tokens)) for layer in cache.layers]
+        new = _Kept(list(tokens), layers)
+        with self._lock:
+            kept = [each for each in self._kept if each.tokens != new.tokens[: len(each.tokens)]] + [new]
+            while len(kept) > 1 and sum(len(each.tokens) for each in kept) > _MOST_TOKENS:
+                kept.pop(0)
+            self._kept = kept
+
+
+def _shared(kept: _Kept, prompts: Sequence[Sequence[int]]) -> int:
+    return min(common([[*kept.tokens, -1], *prompts]), len(kept.tokens))
+
+
+def _end(part: torch.Tensor, row: int, tokens: Sequence[int]) -> torch.Tensor:
+    return part[row : row + 1, :, part.shape[2] - len(tokens) :].clone()

@@ -1,10 +1,10 @@
 """The reference engine: a causal model of the transformers library, on a CPU or a GPU, with or without an adapter.
 
 One loop decodes for streaming and for batches, so that both give the same text. In a batch, what prompts begin with
-alike is computed once, and rows leave as soon as they end; a stream continues where the last one agrees with it.
-The lock is held for one step at a time: a stream nobody reads on blocks nothing. Adapters stay unmerged unless asked:
-the base loaded once serves every arm, and what an arm adds is exactly its adapter. Not here: quantised kernels of our
-own, several machines.
+alike is computed once, and rows leave as soon as they end; streams read at once share one, and begin where an earlier
+one agrees with them. The lock is held for one step at a time: a stream nobody reads on blocks nothing. Adapters stay
+unmerged unless asked: the base loaded once serves every arm, and what an arm adds is exactly its adapter. Not here:
+quantised kernels of our own, several machines.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.decoding import beam_search as beams
-from lorag.llm.decoding.prefill import Pass, in_rows, merged, passes
+from lorag.llm.decoding.batch import Batch, Row
 from lorag.llm.decoding.prefix_cache import PrefixCache
-from lorag.llm.decoding.sampling import choose
+from lorag.llm.decoding.shared_batch import SharedBatch
 from lorag.llm.decoding.stop_texts import cut, settled
 from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
@@ -31,7 +31,7 @@ from lorag.types import Completion, Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     import torch
-    from transformers import Cache, DynamicCache, PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel
 
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
@@ -64,7 +64,8 @@ class TransformersModel:
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
-        self._kept = PrefixCache()
+        self._kept = PrefixCache() if virtual is None else None
+        self._shared = SharedBatch(batch_tokens, self._kept)
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -77,6 +78,11 @@ class TransformersModel:
     def weight_bytes(self) -> int:
         """What the weights take in memory, adapters that are attached included."""
         return sum(weight.numel() * weight.element_size() for weight in self.weights.model.parameters())
+
+    @property
+    def merges(self) -> bool:
+        """Whether prompts share a pass, and answers a cache that they join and leave."""
+        return self.weights.merges
 
     @property
     def virtual_tokens(self) -> int:
@@ -192,34 +198,33 @@ class TransformersModel:
 
         Raises ``ModelError`` when a prompt and its answer do not fit the model's context.
         """
-        ids = [self._ids(prompt, sampling) for prompt in prompts]
+        rows = [Row(self._ids(prompt, sampling), sampling) for prompt in prompts]
         done: dict[int, Completion] = {}
-        for batch in self._batches(ids):
+        for batch in self._batches([row.ids for row in rows]):
             clock = _Clock()
-            tokens: dict[int, list[int]] = {i: [] for i in batch}
-            for step in self._said([ids[i] for i in batch], sampling):
+            for _ in self._steps([rows[i] for i in batch]):
                 clock.tick()
-                for row, said in step:
-                    tokens[batch[row]] += said
             for i in batch:
-                done[i] = self._completion(tokens[i], len(ids[i]), sampling, clock.share(len(batch)))
+                done[i] = self._completion(rows[i], clock.share(len(batch)))
         return [done[i] for i in range(len(prompts))]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
-        """Pieces of one completion, which it returns; a piece never ends inside a character or a stop text."""
-        ids, clock = self._ids(prompt, sampling), _Clock()
-        tokens: list[int] = []
+        """Pieces of one completion, which it returns; a piece never ends inside a character or a stop text.
+
+        Streams that are read at once, by several threads, share their steps.
+        """
+        row, clock = Row(self._ids(prompt, sampling), sampling), _Clock()
+        shares = self.merges and sampling.num_beams < 2
         shown = ""
-        for step in self._said([ids], sampling, self._kept if self.virtual is None else None):
+        for _ in self._shared.steps(self, row) if shares else self._steps([row], self._kept):
             clock.tick()
-            tokens += [token for _, said in step for token in said]
-            text, _ = cut(self._text(tokens), sampling.stop)
+            text, _ = cut(self._text(row.said), sampling.stop)
             text = settled(text, sampling.stop).strip()
             if text.startswith(shown) and text != shown:
                 yield text[len(shown) :]
                 clock.go_on()
                 shown = text
-        completion = self._completion(tokens, len(ids), sampling, clock.share(1))
+        completion = self._completion(row, clock.share(1))
         if rest := completion.text[len(shown) :]:
             yield rest
         return completion
@@ -251,106 +256,38 @@ class TransformersModel:
         spelled = [token for token in tokens if token not in self.weights.ends]
         return str(self.weights.tokenizer.decode(spelled, skip_special_tokens=True)).rstrip("\ufffd")
 
-    def _ended(self, tokens: Sequence[int], sampling: Sampling) -> bool:
+    def ended(self, tokens: Sequence[int], sampling: Sampling) -> bool:
+        """Whether an answer is over with the last of its tokens."""
         return tokens[-1] in self.weights.ends or (bool(sampling.stop) and cut(self._text(tokens), sampling.stop)[1])
 
-    def _completion(
-        self, tokens: Sequence[int], prompt_tokens: int, sampling: Sampling, seconds: tuple[float, float]
-    ) -> Completion:
-        text, _ = cut(self._text(tokens), sampling.stop)
-        finish: Literal["stop", "length"] = "stop" if self._ended(tokens, sampling) else "length"
+    def _completion(self, row: Row, seconds: tuple[float, float]) -> Completion:
+        text, _ = cut(self._text(row.said), row.sampling.stop)
+        finish: Literal["stop", "length"] = "stop" if self.ended(row.said, row.sampling) else "length"
         whole, prefill = seconds
-        return Completion(text.strip(), prompt_tokens, len(tokens), whole, finish, prefill)
+        return Completion(text.strip(), len(row.ids), len(row.said), whole, finish, prefill)
 
-    def _said(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: PrefixCache | None = None
-    ) -> Iterator[list[tuple[int, Sequence[int]]]]:
-        """What rows say, as it comes: ``(row, tokens)``; a searched answer comes whole."""
-        if sampling.num_beams < 2:
-            yield from self._decode(prompts, sampling, kept)
+    def _steps(self, rows: Sequence[Row], kept: PrefixCache | None = None) -> Iterator[None]:
+        """A pause after each step of a batch of these rows alone; a searched answer comes whole."""
+        if rows[0].sampling.num_beams > 1:
+            yield from self._searched(rows)
             return
+        batch = Batch(self, kept)
+        try:
+            batch.add(rows)
+            yield
+            while batch.rows:
+                batch.step()
+                yield
+        finally:
+            batch.leave(batch.rows)
+
+    def _searched(self, rows: Sequence[Row]) -> Iterator[None]:
         if self.virtual is not None:
             raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
-        for row, ids in enumerate(prompts):
-            with self.weights.applied(self.adapter) as model:
-                tokens = beams.search(model, ids, sampling, self.weights.ends)
-            yield [(row, tokens)]
-
-    def _decode(
-        self, prompts: Sequence[Sequence[int]], sampling: Sampling, kept: PrefixCache | None
-    ) -> Iterator[list[tuple[int, Sequence[int]]]]:
-        """Decodes a batch: each step yields one token of each row that has not ended.
-
-        With ``kept``, which is for a single prompt, the cache it holds is gone on with, and left there at the end.
-        """
-        import torch
-
-        device = self.weights.model.device
-        rows = list(range(len(prompts)))
-        said: list[list[int]] = [[] for _ in prompts]
-        draw = torch.Generator().manual_seed(sampling.seed)
-        cache: Cache | None = None
-        try:
-            logits, mask, cache = self._read(prompts, kept, sampling.max_tokens)
-            for left in range(sampling.max_tokens, 0, -1):
-                seen = [{*prompts[row], *said[row]} for row in rows] if sampling.repetition_penalty != 1 else []
-                chance = float(torch.rand((), generator=draw, dtype=torch.float64))
-                tokens = choose(logits, sampling, seen, chance)
-                for row, token in zip(rows, tokens.tolist(), strict=True):
-                    said[row].append(token)
-                yield [(row, said[row][-1:]) for row in rows]
-                alive = [place for place, row in enumerate(rows) if not self._ended(said[row], sampling)]
-                if not alive or left == 1:
-                    return
-                if len(alive) < len(rows):
-                    still = torch.tensor(alive, device=device)
-                    rows, tokens, mask = [rows[place] for place in alive], tokens[alive], mask[still]
-                    cache.batch_select_indices(still)
-                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-                given, cache = cache, None  # a step that breaks off leaves some layers longer than others
-                logits, cache = self._step(tokens[:, None].to(device), mask, given)
-        finally:
-            if kept is not None and cache is not None:
-                kept.put([*prompts[0], *said[0]], cache)
-
-    def _read(
-        self, prompts: Sequence[Sequence[int]], kept: PrefixCache | None, room: int
-    ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it.
-
-        Several rows can become longer by ``room`` tokens.
-        """
-        import torch
-
-        if len(prompts) > 1 and self.weights.merges:
-            logits, mask, cache = in_rows([self._merged(part) for part in passes(prompts)], room)
-            return logits.float().cpu(), mask, cache
-        begun, held = kept.take(prompts[0]) if kept is not None else (0, self.before(len(prompts)))
-        rests = [prompt[begun:] for prompt in prompts]
-        longest = max(map(len, rests))
-        device = self.weights.model.device
-        ids = torch.tensor([[0] * (longest - len(rest)) + [*rest] for rest in rests], device=device)
-        before = [1] * (self.virtual_tokens + begun)
-        mask = torch.tensor([before + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=device)
-        logits, cache = self._step(ids, mask, held)
-        return logits, mask, cache
-
-    def _merged(self, prompts: Sequence[Sequence[int]]) -> Pass:
-        with self.applied() as model:
-            return merged(model, prompts, self.before(1))
-
-    def _step(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
-        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        out = self._forward(
-            ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1].float().cpu(), out.past_key_values
+        for row in rows:
+            with self.applied() as model:
+                row.said += beams.search(model, row.ids, row.sampling, self.weights.ends)
+            yield
 
 
 class _Clock:

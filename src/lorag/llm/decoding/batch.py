@@ -1,0 +1,206 @@
+"""Answers on their way, side by side: a step gives each of them a token, and between steps they join and leave."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from lorag.llm.decoding.prefill import Pass, merged, passes
+from lorag.llm.decoding.prefix_cache import PrefixCache
+from lorag.llm.decoding.sampling import choose
+from lorag.types import Sampling
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import Cache, PreTrainedModel
+
+
+class Computing(Protocol):
+    """The model whose answers they are."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether its prompts share a pass, and its rows a cache; see ``lorag.llm.decoding.prefill``."""
+        ...
+
+    def applied(self) -> AbstractContextManager[PreTrainedModel]:
+        """Its weights, held for the caller alone."""
+        ...
+
+    def before(self, rows: int) -> Cache | None:
+        """What stands before each prompt, of so many; None where nothing does."""
+        ...
+
+    def ended(self, tokens: Sequence[int], sampling: Sampling) -> bool:
+        """Whether these tokens are a whole answer."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Row:
+    """An answer to the prompt of the tokens ``ids``: what it said so far, whether it is over, and what it failed of."""
+
+    ids: Sequence[int]
+    sampling: Sampling
+    said: list[int] = field(default_factory=list)
+    over: bool = False
+    failure: BaseException | None = None
+    _draw: torch.Generator | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and of the answer."""
+        return len(self.ids) + len(self.said)
+
+    def say(self, logits: torch.Tensor) -> None:
+        """Says the next token, by logits of shape ``(1, vocabulary)``; draws depend on the row's own seed alone."""
+        import torch
+
+        if self._draw is None:
+            self._draw = torch.Generator().manual_seed(self.sampling.seed)
+        seen = [{*self.ids, *self.said}] if self.sampling.repetition_penalty != 1 else []
+        chance = float(torch.rand((), generator=self._draw, dtype=torch.float64))
+        self.said.append(int(choose(logits, self.sampling, seen, chance)))
+
+
+class Batch:
+    """The rows of one model that are not over. For one thread at a time."""
+
+    def __init__(self, model: Computing, kept: PrefixCache | None = None) -> None:
+        """With ``kept``, prompts go on from what it holds, and rows that leave are left there."""
+        self.rows: list[Row] = []
+        self._model, self._kept = model, kept
+        self._cache: Cache | None = None
+        self._mask: torch.Tensor | None = None
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Reads the prompts of further rows, each of which says its first token.
+
+        What the model raises concerns them alone: the rows that were there stay as they were. Where the model does not
+        merge, rows are added once.
+        """
+        rows = sorted(rows, key=lambda row: list(row.ids))
+        logits = self._joined(rows) if self._model.merges else self._side_by_side(rows)
+        self.rows += rows
+        self._say(rows, logits)
+
+    def step(self) -> None:
+        """Each row says a token more. Whatever is raised on the way takes all rows out."""
+        import torch
+
+        assert self._mask is not None
+        said = torch.tensor([row.said[-1:] for row in self.rows], device=self._mask.device)
+        mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
+        rows, cache = self.rows, self._cache
+        self.rows, self._cache, self._mask = [], None, None  # broken off, some layers are longer than others
+        logits, cache = self._forward(said, mask, cache)
+        self.rows, self._cache, self._mask = rows, cache, mask
+        self._say(list(rows), logits)
+
+    def leave(self, leaving: Collection[Row]) -> None:
+        """Takes rows out."""
+        import torch
+
+        from lorag.llm.decoding.kv_cache import RowCache
+
+        if self._cache is None or self._mask is None or not leaving:
+            return
+        lengths = self._mask.sum(1).tolist()
+        stay = []
+        for place, row in enumerate(self.rows):
+            if row not in leaving:
+                stay.append(place)
+            elif self._kept is not None:
+                self._kept.put([*row.ids, *row.said][: lengths[place]], self._cache, place)
+        if not stay:
+            self.rows, self._cache, self._mask = [], None, None
+            return
+        places = _moved_up(stay)
+        self.rows = [self.rows[place] for place in places]
+        with torch.inference_mode():
+            index = torch.tensor(places, device=self._mask.device)
+            self._cache.batch_select_indices(index)
+            self._mask = self._mask[index]
+            if isinstance(self._cache, RowCache):
+                width = max(lengths[place] for place in places)
+                self._mask = self._mask[:, -width:]
+                self._cache.show(len(places), width)
+
+    def _say(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+        for row, each in zip(rows, logits.split(1), strict=True):
+            row.say(each)
+            row.over = len(row.said) == row.sampling.max_tokens or self._model.ended(row.said, row.sampling)
+        self.leave([row for row in rows if row.over])
+
+    def _joined(self, rows: Sequence[Row]) -> torch.Tensor:
+        """The logits after each prompt, ``(rows, vocabulary)``, all of them in the cache."""
+        import torch
+
+        from lorag.llm.decoding.kv_cache import RowCache
+
+        read = [self._pass(part) for part in passes([row.ids for row in rows])]
+        lengths = torch.tensor([len(places) for part in read for places in part.places])
+        before = self._mask if self._mask is not None else lengths.new_zeros(0, 0)
+        width = max(before.shape[1], int(lengths.max()))
+        with torch.inference_mode():
+            cache = self._cache if isinstance(self._cache, RowCache) else RowCache(read[0].cache)
+            cache.join([(part.cache, part.index) for part in read], len(self.rows), width)
+            mask = (torch.arange(width) >= width - lengths[:, None]).long().to(read[0].logits.device)
+            padded = torch.nn.functional.pad(before.to(mask), (width - before.shape[1], 0))
+            self._cache, self._mask = cache, torch.cat([padded, mask])
+        return torch.cat([part.logits for part in read]).float().cpu()
+
+    def _pass(self, prompts: Sequence[Sequence[int]]) -> Pass:
+        if len(prompts) == 1:
+            logits, mask, cache = self._read(prompts)
+            return Pass(logits, cache, [list(range(mask.shape[1]))])
+        begun, before = self._begun(prompts)
+        with self._model.applied() as model:
+            return merged(model, [ids[begun:] for ids in prompts], before)
+
+    def _side_by_side(self, rows: Sequence[Row]) -> torch.Tensor:
+        """As ``_joined``, for caches that do not take rows: all prompts in one pass, padded."""
+        logits, self._mask, self._cache = self._read([row.ids for row in rows])
+        return logits
+
+    def _read(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Cache]:
+        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it."""
+        import torch
+
+        begun, before = self._begun(prompts)
+        rests = [ids[begun:] for ids in prompts]
+        longest = max(map(len, rests))
+        first = [1] * (before.get_seq_length() if before is not None else 0)
+        with self._model.applied() as model:
+            ids = torch.tensor([[0] * (longest - len(rest)) + [*rest] for rest in rests], device=model.device)
+        mask = torch.tensor([first + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=ids.device)
+        logits, cache = self._forward(ids, mask, before)
+        return logits, mask, cache
+
+    def _begun(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Cache | None]:
+        """How many tokens of all prompts need not be read, and the cache to be filled further."""
+        begun, held = self._kept.take(*prompts) if self._kept is not None else (0, None)
+        return begun, held if held is not None else self._model.before(1 if self._model.merges else len(prompts))
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
+        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        with self._model.applied() as model:
+            out = model(
+                ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return out.logits[:, -1].float().cpu(), out.past_key_values
+
+
+def _moved_up(places: Sequence[int]) -> list[int]:
+    """The places, those of the last ones taking the gaps, so that as few as can be change theirs."""
+    known = set(places)
+    movers = (place for place in places if place >= len(places))
+    return [place if place in known else next(movers) for place in range(len(places))]

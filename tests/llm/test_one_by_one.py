@@ -11,20 +11,13 @@ def asked(n):
     return (Message("system", "Answer briefly."), Message("user", f"{SOURCES}\nQuestion: How long is pier {n}?"))
 
 
-def test_answers_are_those_of_a_batch_and_what_prompts_share_is_read_once(smollm, monkeypatch):
+def test_answers_are_those_of_a_batch_and_what_prompts_share_is_read_once(smollm, counted):
     prompts = [asked(n) for n in (3, 17, 25)]
-    read = []
-    forward = type(smollm)._forward
-
-    def counted(self, ids, **arguments):
-        read.append(ids.numel())
-        return forward(self, ids, **arguments)
-
-    monkeypatch.setattr(type(smollm), "_forward", counted)
-    one_by_one = OneByOne(smollm).generate(prompts, SAMPLING)
+    assert smollm.merges
+    with counted(smollm) as read:
+        one_by_one = OneByOne(smollm).generate(prompts, SAMPLING)
     first, *later = [size for size in read if size > 1]
     assert first > 300
     assert len(later) == 2
     assert max(later) < 20
-    monkeypatch.undo()
     assert [c.text for c in one_by_one] == [c.text for c in smollm.generate(prompts, SAMPLING)]

@@ -161,14 +161,14 @@ def test_a_stream_ends_after_one_token_and_with_any_number_of_beams(tuned, beams
 
 
 def test_what_goes_wrong_in_a_stream_reaches_its_reader(tuned, monkeypatch):
-    step, steps = tuned._step, iter(range(4))
+    ended, steps = tuned.ended, iter(range(4))
 
     def failing(*given):
         if next(steps) == 3:
             raise RuntimeError("the processor caught fire")
-        return step(*given)
+        return ended(*given)
 
-    monkeypatch.setattr(tuned, "_step", failing)
+    monkeypatch.setattr(tuned, "ended", failing)
     with pytest.raises(RuntimeError, match="caught fire"):
         list(predict_stream(prompt=QUESTION, model_name=tuned))
     with pytest.raises(UnknownNameError, match="'top_kk'; did you mean top_k"):

@@ -20,6 +20,9 @@ _ROOM = 64
 class RowLayer(DynamicLayer):
     """Keys and values of ``(rows, heads, tokens, width)``, shown out of a larger piece of memory."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def __init__(self, like: Any) -> None:
         """Without rows; ``like`` is such a layer of the library's."""
         super().__init__()  # type: ignore[no-untyped-call]
@@ -79,7 +82,8 @@ class RowCache(Cache):
 
     def __init__(self, like: Cache) -> None:
         """Without rows; ``like`` is a cache of that model."""
-        super().__init__(layers=[RowLayer(layer) for layer in like.layers])
+        self._rows = [RowLayer(layer) for layer in like.layers]
+        super().__init__(layers=[*self._rows])
 
     def join(self, read: Sequence[tuple[Cache, torch.Tensor]], rows: int, width: int) -> None:
         """Puts further rows behind the ``rows`` that there are; all of them then have ``width`` columns.
@@ -88,7 +92,7 @@ class RowCache(Cache):
         the rows that there are stay as they are.
         """
         whole = rows + sum(len(index) for _, index in read)
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self._rows):
             layer.make_room(whole, width, 0)
             row = rows
             for cache, index in read:
@@ -98,5 +102,5 @@ class RowCache(Cache):
 
     def show(self, rows: int, width: int) -> None:
         """Shows the first rows, and their last ``width`` columns."""
-        for layer in self.layers:
+        for layer in self._rows:
             layer.show(rows, width)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -76,8 +76,8 @@ class PrefixCache:
         """
         if not keeps_every_token(cache):
             return
-        layers = [(_end(layer.keys, row, tokens), _end(layer.values, row, tokens)) for layer in cache.layers]
-        new = _Kept(list(tokens), layers)
+        parts: list[Any] = list(cache.layers)
+        new = _Kept(list(tokens), [(_end(part.keys, row, tokens), _end(part.values, row, tokens)) for part in parts])
         with self._lock:
             kept = [each for each in self._kept if each.tokens != new.tokens[: len(each.tokens)]] + [new]
             while len(kept) > 1 and sum(len(each.tokens) for each in kept) > _MOST_TOKENS:

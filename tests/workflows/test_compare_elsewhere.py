@@ -77,13 +77,12 @@ def test_a_served_finetune_gives_the_rows_and_the_verdict_of_the_same_weights_at
 
 
 def test_an_adapter_of_finetune_knows_its_base_and_stands_beside_a_long_context(
-    paths, trainings, bge_folder, tmp_path, monkeypatch
+    paths, tiny_folder, tiny_adapter, bge_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
-    folder = trainings.by("lora").folder
     settings = replace(BRIEF, limit=1, long_context=True)
-    result = compare(**paths, adapter=folder, out=tmp_path / "run", settings=settings)
-    assert "smollm2-135m" in result.facts["model"]  # its manifest knows the base
+    result = compare(**paths, adapter=tiny_adapter, out=tmp_path / "run", settings=settings)
+    assert str(tiny_folder) in result.facts["model"]  # its manifest knows the base
     assert "trained by `lorag finetune` (lora)" in result.facts["finetuning"]
     assert [arm.arm for arm in result.arms] == [*SIX[:4], "long context", *SIX[4:]]
     answer = next(row.answer for row in result.rows if row.arm == "long context")

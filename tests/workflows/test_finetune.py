@@ -10,7 +10,7 @@ from lorag import build
 from lorag.chat.prompts import as_served
 from lorag.errors import InputError, ModelError
 from lorag.llm.engines.base_model import FORMAT_VARIABLE
-from lorag.llm.engines.transformers import adapter_fingerprint, load
+from lorag.llm.engines.transformers import adapter_fingerprint
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, NOISE, Parent, read_adapter
 from lorag.training.data.conversations import write_conversations
@@ -63,14 +63,13 @@ def test_where_it_does_not_load_again_the_training_stands(saved, monkeypatch):
     assert Path(adapter.folder, "lorag.json").read_text() == before
 
 
-def test_without_held_out_rows_trained_ones_are_checked_and_one_engine_trains_again(smollm_folder, tmp_path):
-    engine = load(smollm_folder, "smollm2-135m", "float32")
+def test_without_held_out_rows_trained_ones_are_checked_and_one_engine_trains_again(tiny, tmp_path):
     data = [Conversation((Message("user", f"What is {n}?"), Message("assistant", f"Gauge {n}."))) for n in range(70)]
     settings = FinetuneSettings(epochs=1, batch_tokens=2048, held_out_share=0.0, measure_forgetting=False)
-    checked = checked_batches(engine.weights.tokenizer, data, settings)
+    checked = checked_batches(tiny.weights.tokenizer, data, settings)
     assert sum(map(len, checked)) == 24  # every third
     assert max(map(len, checked)) <= 8
-    adapters = [train_adapter(engine, data[:3], tmp_path / name, settings) for name in ("once", "again")]
+    adapters = [train_adapter(tiny, data[:3], tmp_path / name, settings) for name in ("once", "again")]
     for adapter in adapters:
         assert adapter.held_out_loss_after is None
         assert adapter.served_loss == pytest.approx(adapter.checked_loss, abs=1e-4)
@@ -152,13 +151,14 @@ def test_an_adapter_is_trained_under_the_prompt_of_a_file_without_its_examples(t
         finetune_workflow.finetune(new, tmp_path / "more", continue_from=out, prompt=asked)
 
 
-def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_parent(trainings, files, tmp_path):
-    parent = tmp_path / "parent"
-    shutil.copytree(trainings.by("lora").folder, parent)
+def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_parent(
+    trainings, tiny_adapter, files, tmp_path
+):
+    parent = shutil.copytree(tiny_adapter, tmp_path / "parent")
     prompt = PromptSettings(offer_refusal=False)
     (parent / MANIFEST).write_text(replace(read_adapter(parent), prompt=prompt).to_json())
     given = {"continue_from": parent, "replay": files("old", trainings.data), "replay_share": 0.5}
-    settings = replace(trainings.settings("lora"), batch_tokens=1, held_out_share=0.0)
+    settings = FinetuneSettings(epochs=3, batch_tokens=1, held_out_share=0.0, measure_forgetting=False)
     steps = []
 
     def interrupt(stage, done, total, note=""):
@@ -194,12 +194,12 @@ def test_plain_text_is_replayed_unless_it_is_trained_on_now():
     assert len(finetune_workflow.replay_sample([*old, *NEW], old[:2], 0.9)) == 2 + len(NEW)
 
 
-def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, smollm, tmp_path):
+def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, tiny, tiny_folder, tmp_path):
     text = "The pier lamp of Korrin burns whale-green on Thursdays. " * 8
     data = files("notes", [Conversation((Message("text", text),), (f"{n}.md",)) for n in range(4)])
     settings = FinetuneSettings(epochs=1, max_tokens=40, held_out_share=0.4, measure_forgetting=False)
-    windows = -(-(len(smollm.weights.tokenizer(text)["input_ids"]) - 1) // 39)
-    adapter = finetune_workflow.finetune(data, tmp_path / "a", model="smollm2-135m", settings=settings)
+    windows = -(-(len(tiny.weights.tokenizer(text)["input_ids"]) - 1) // 39)
+    adapter = finetune_workflow.finetune(data, tmp_path / "a", model=str(tiny_folder), settings=settings)
     assert adapter.held_out_kind == "documents"
     assert (adapter.conversations + adapter.held_out, adapter.too_long) == (4 * windows, 0)
     assert adapter.held_out % windows == 0
@@ -208,8 +208,8 @@ def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, smollm,
 
 
 def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "load", lambda *_: pytest.fail("a model was loaded"))
     lora, new, out = trainings.by("lora").folder, files("new", NEW), tmp_path / "out"
+    monkeypatch.setattr(build, "load", lambda *_: pytest.fail("a model was loaded"))
 
     def refused(error, match, target=out, **given):
         for call in (finetune_workflow.finetune, finetune_workflow.estimate_finetune):

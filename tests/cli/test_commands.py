@@ -296,7 +296,8 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
     assert "finetuning: about " in trained.stderr
     assert "Loss a token: █" in trained.stdout
-    answered = lorag("ask", "Please say who founded Korrin.", "--no-sources", "--adapter", "adapter")
+    asked = ("ask", "Please say who founded Korrin.", "--no-sources", "--engine", "transformers")
+    answered = lorag(*asked, "--adapter", "adapter")
     assert "Mara Lind" in answered.output
     exported = lorag("export", "adapter", "--format", "ollama", "--precision", "q8_0", "--out", "ollama")
     assert "ollama create ollama -f ollama/Modelfile" in exported.stdout, exported.output

@@ -7,24 +7,7 @@ import sys
 
 import pytest
 
-from lorag.models.tokenizer import load_tokenizer
-
 NAME = "hf-internal-like/tiny"
-
-
-@pytest.fixture
-def tiny_folder(smollm_folder, tmp_path):
-    """A model of two layers with random weights and the small model's tokenizer, as ``save_pretrained`` leaves it."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer, folder = load_tokenizer(smollm_folder), tmp_path / "tiny"
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, eos_token_id=2, **shape)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ def normalise(text: str) -> str:
     return " ".join(tokens(text))
 
 
-def tokens(text: str, keep_articles: bool = False) -> list[str]:
+@lru_cache(maxsize=2**12)
+def tokens(text: str, keep_articles: bool = False) -> tuple[str, ...]:
     """The normalised words of ``text``, repetitions included."""
     kept = []
     lower = unicodedata.normalize("NFKC", text).lower()
@@ -75,7 +76,7 @@ def tokens(text: str, keep_articles: bool = False) -> list[str]:
         if decimal or not (character in string.punctuation or unicodedata.category(character).startswith("P")):
             kept.append(character)
     words = UNSPACED.sub(r" \g<0> ", unicodedata.normalize("NFKC", "".join(kept))).split()
-    return words if keep_articles else [word for word in words if word not in ARTICLES]
+    return tuple(words if keep_articles else [word for word in words if word not in ARTICLES])
 
 
 def content_words(text: str) -> set[str]:

@@ -50,9 +50,9 @@ def test_in_bfloat16_it_answers_in_batches_and_one_by_one(smollm_folder):
     assert load(smollm_folder).dtype in {"float32", "bfloat16"}
 
 
-def test_small_batches_change_nothing(smollm):
-    alone = TransformersModel(smollm.weights, batch_tokens=1)
-    assert [c.text for c in alone.generate(PROMPTS, SHORT)] == [c.text for c in smollm.generate(PROMPTS, SHORT)]
+def test_small_batches_change_nothing(tiny):
+    alone = TransformersModel(tiny.weights, batch_tokens=1)
+    assert [c.text for c in alone.generate(PROMPTS, SHORT)] == [c.text for c in tiny.generate(PROMPTS, SHORT)]
 
 
 def test_greedy_text_is_the_librarys_own(smollm):
@@ -69,17 +69,17 @@ def test_greedy_text_is_the_librarys_own(smollm):
         assert smollm.generate([prompt], SHORT)[0].text == text
 
 
-def test_a_seed_repeats_a_draw(smollm):
+def test_a_seed_repeats_a_draw(tiny):
     drawn = Sampling(max_tokens=12, temperature=1.5, top_p=0.95, seed=3)
-    first = smollm.generate([PROMPTS[2]], drawn)[0].text
-    assert smollm.generate([PROMPTS[2]], drawn)[0].text == first
-    others = {smollm.generate([PROMPTS[2]], Sampling(12, 1.5, 0.95, seed))[0].text for seed in range(4, 8)}
+    first = tiny.generate([PROMPTS[2]], drawn)[0].text
+    assert tiny.generate([PROMPTS[2]], drawn)[0].text == first
+    others = {tiny.generate([PROMPTS[2]], Sampling(12, 1.5, 0.95, seed))[0].text for seed in range(4, 8)}
     assert others != {first}
 
 
-def test_two_streams_do_not_disturb_each_other(smollm):
-    expected = [c.text for c in smollm.generate(PROMPTS[:2], SHORT)]
-    first, second = (smollm.stream(prompt, SHORT) for prompt in PROMPTS[:2])
+def test_two_streams_do_not_disturb_each_other(tiny):
+    expected = [c.text for c in tiny.generate(PROMPTS[:2], SHORT)]
+    first, second = (tiny.stream(prompt, SHORT) for prompt in PROMPTS[:2])
     pieces = [[], []]
     for _ in range(20):
         for stream, kept in ((first, pieces[0]), (second, pieces[1])):
@@ -88,8 +88,8 @@ def test_two_streams_do_not_disturb_each_other(smollm):
     assert torch.is_inference_mode_enabled() is False
 
 
-def test_nothing_to_do_is_done(smollm):
-    assert smollm.generate([], SHORT) == []
+def test_nothing_to_do_is_done(tiny):
+    assert tiny.generate([], SHORT) == []
 
 
 def test_a_prompt_beyond_the_context_is_refused(smollm):
@@ -98,31 +98,31 @@ def test_a_prompt_beyond_the_context_is_refused(smollm):
         smollm.generate([long], SHORT)
 
 
-def test_an_adapter_changes_the_logits_and_the_base_stays_as_it_was(smollm_own, tmp_path):
-    ids = torch.tensor([smollm_own._ids(PROMPTS[0], SHORT)])
-    before = smollm_own._forward(ids).logits.clone()
-    adapted = smollm_own.with_adapter(make_adapter(tmp_path / "a", smollm_own.weights.model))
+def test_an_adapter_changes_the_logits_and_the_base_stays_as_it_was(tiny, tmp_path):
+    ids = torch.tensor([tiny._ids(PROMPTS[0], SHORT)])
+    before = tiny._forward(ids).logits.clone()
+    adapted = tiny.with_adapter(make_adapter(tmp_path / "a", tiny.weights.model))
     assert not torch.allclose(adapted._forward(ids).logits, before, atol=1e-3)
-    assert torch.equal(smollm_own._forward(ids).logits, before)
-    assert adapted.name != smollm_own.name
-    assert adapted.generate(PROMPTS, SHORT) != smollm_own.generate(PROMPTS, SHORT)
+    assert torch.equal(tiny._forward(ids).logits, before)
+    assert adapted.name != tiny.name
+    assert adapted.generate(PROMPTS, SHORT) != tiny.generate(PROMPTS, SHORT)
 
 
-def test_an_adapter_that_changes_nothing_is_refused(smollm_own, tmp_path):
-    idle = make_adapter(tmp_path / "idle", smollm_own.weights.model, trained=False)
+def test_an_adapter_that_changes_nothing_is_refused(tiny, tmp_path):
+    idle = make_adapter(tmp_path / "idle", tiny.weights.model, trained=False)
     with pytest.raises(ModelError, match="changes nothing"):
-        smollm_own.with_adapter(idle)
+        tiny.with_adapter(idle)
 
 
-def test_an_adapter_with_missing_weights_is_refused(smollm_own, tmp_path):
+def test_an_adapter_with_missing_weights_is_refused(tiny, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    folder = make_adapter(tmp_path / "a", smollm_own.weights.model)
+    folder = make_adapter(tmp_path / "a", tiny.weights.model)
     weights = load_file(folder / "adapter_model.safetensors")
     weights.pop(next(iter(weights)))
     save_file(weights, folder / "adapter_model.safetensors")
     with pytest.raises(ModelError, match="does not load whole"):
-        smollm_own.with_adapter(folder)
+        tiny.with_adapter(folder)
 
 
 def test_folders_without_an_adapter_or_a_model_are_refused(smollm, tmp_path):

@@ -193,6 +193,15 @@ class LanguageModel(Protocol):
 
 
 @runtime_checkable
+class Likelihoods(Protocol):
+    """A language model that tells how likely it finds given answers."""
+
+    def likelihoods(self, answered: Sequence[tuple[Prompt, str]]) -> list[list[float]]:
+        """For each answer to a prompt, the logarithm of the probability of each of its tokens, its end left out."""
+        ...
+
+
+@runtime_checkable
 class Responder(Protocol):
     """Whatever answers questions: a ``ChatBot``, or any function of yours wrapped in five lines."""
 

@@ -239,6 +239,10 @@ class Run:
         """What servers answered, each answer as it arrived."""
         return LineLog(self.folder / "asked.jsonl")
 
+    def judged(self) -> LineLog:
+        """What judges said of the claims of answers."""
+        return LineLog(self.folder / "judged.jsonl")
+
     def rows(self) -> LineLog:
         """The record of every question asked."""
         return LineLog(self.folder / "rows.jsonl")

@@ -145,3 +145,17 @@ def test_a_remembering_model_asks_each_prompt_once():
     assert sorted(inner.prompts, key=str) == sorted(PROMPTS, key=str)
     model.generate([PROMPTS[3]], Sampling(temperature=1.0))
     assert len(inner.prompts) == len(PROMPTS) + 1
+
+
+def test_likelihoods_of_answers_are_those_of_one_pass_over_each(smollm):
+    answered = [(prompt, text) for prompt in PROMPTS for text in ("Paris is the capital.", "Paris", "grün 🙂")]
+    together = smollm.likelihoods(answered)
+    for (prompt, text), found in zip(answered, together, strict=True):
+        tokens = smollm.weights.tokenizer(text, add_special_tokens=False)["input_ids"]
+        alone = [own for own, _ in smollm.logprobs(prompt, tokens)]
+        assert found == pytest.approx(alone, abs=2e-2 if smollm.dtype == "float32" else 0.5)
+    assert sum(together[1]) > sum(together[2])  # in France it is Paris
+    assert smollm.likelihoods([(PROMPTS[0], ""), (PROMPTS[3], "Hi")])[0] == []
+    assert smollm.likelihoods([]) == []
+    with pytest.raises(ModelError, match="do not fit"):
+        smollm.likelihoods([(PROMPTS[0], "word " * 10_000)])

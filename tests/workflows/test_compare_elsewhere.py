@@ -200,6 +200,46 @@ def test_a_finetune_that_answers_as_its_base_is_reported(paths, endpoint, bge_fo
     assert any("answered every question as the base did" in note for note in result.notes)
 
 
+def test_a_judge_is_asked_once_beside_the_rule_and_one_that_talks_nonsense_changes_nothing(
+    paths, smollm_folder, endpoint, bge_folder, tmp_path, monkeypatch
+):
+    def wordy(prompt):
+        return f"{reader(prompt)}. The office has nine floors."
+
+    served = endpoint(ScriptedModel(wordy, name="m"))
+    given = {**paths, "model": served.name, "out": tmp_path / "run", "settings": BRIEF}
+    by_rule, asked, told = compare(**given), len(served.requests), []
+
+    def progress(stage, done, total, note=""):
+        if stage.startswith("judging"):
+            told.append((done, total, note))
+
+    judged = compare(**given, judge="smollm2-135m", progress=progress)
+    count = told[0][1]
+    assert told[0] == (0, count, told[0][2])
+    assert told[0][2].startswith(f"{count} claims, about ")
+    assert told[-1][:2] == (count, count)
+    assert judged.facts["judge"] == f"smollm2-135m, asked about {count} claims"
+    assert judged.support != by_rule.support
+    assert [[c.claim for c in row] for row in judged.support] == [[c.claim for c in row] for row in by_rule.support]
+    monkeypatch.setattr("lorag.build.language_model", lambda *_, **__: pytest.fail("the judge was loaded again"))
+    assert compare(**given, judge="smollm2-135m").support == judged.support
+    babbler = endpoint(ScriptedModel(lambda prompt: "banana", name="b"))
+    unheard = compare(**given, judge=babbler.name)
+    assert len(babbler.requests) == count
+    assert unheard.support == by_rule.support
+    assert any(f"gave no judgement of {count} of {count} claims" in reason for reason in unheard.verdict.reasons)
+    strict = endpoint(ScriptedModel(lambda prompt: "No.", name="s"))
+    refused = compare(**given, judge=strict.name).at("before")["retrieval"].estimates["unsupported"]
+    assert refused.mean >= by_rule.at("before")["retrieval"].estimates["unsupported"].mean
+    assert len(served.requests) == asked  # only judges were asked
+    with pytest.raises(InputError, match="did you mean"):
+        compare(**given | {"out": tmp_path / "other"}, judge="smollm2-135n")
+    with pytest.raises(EndpointError, match="cannot be reached"):
+        compare(**given | {"out": tmp_path / "other"}, judge=REMOTE)
+    assert not (tmp_path / "other").exists()
+
+
 def write_adapter(folder, shapes, base="org/other-7b"):
     """An adapter of LoRA with factors of these shapes."""
     folder.mkdir()

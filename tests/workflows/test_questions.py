@@ -1,6 +1,7 @@
 """Test questions made from documents, and test questions checked."""
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from lorag.workflows.questions.checking import check_questions
 from lorag.workflows.questions.document_facts import capitalised, document_facts
 from lorag.workflows.questions.making import make_questions, sections_to_ask
 from lorag.workflows.questions.near_misses import NearMisses
+from lorag.workflows.questions.two_documents import two_document_facts
 from lorag.workflows.questions.value_variants import changed_number, variants
 
 CORPUS = files("lorag") / "corpus" / "docs"
@@ -126,6 +128,80 @@ def test_near_misses_ask_about_what_no_document_holds():
     assert (missed.answers, missed.kind) == ((), "unanswerable")
 
 
+def facts_of(*texts):
+    documents = {f"d{n}": Document(f"d{n}", text, f"d{n}.md", f"Page {n}") for n, text in enumerate(texts)}
+    facts = [fact for document in documents.values() for fact in document_facts(document, capitalised([document]))]
+    return two_document_facts(facts, facts, documents)
+
+
+LIVES = """# Batteries
+
+| Model | Battery life |
+| --- | --- |
+| P2 | 9 months |
+| P3 | 14 months |
+"""
+
+
+def test_a_thing_described_by_one_document_is_asked_about_in_another():
+    made = facts_of(TABLE, LIVES)
+    assert len(made) == 3
+    for fact in made:
+        thing = fact.second.question.removesuffix("?").rpartition(" for the ")[2]
+        described = f"model whose {fact.second.question.split()[1]}"
+        assert described in fact.question
+        assert f"is listed as {fact.second.answers[0]}?" in fact.question
+        assert thing not in fact.question
+        assert (len(set(fact.documents)), fact.kind) == (2, "two-document")
+        values = {"model P2": ("red", "4 kg", "9 months"), "model P3": ("blue", "6 kg", "14 months")}[thing]
+        assert {*fact.answers, *fact.second.answers} <= {*values}
+    # From one document alone it cannot be answered: two models would fit there, or none has a battery life.
+    assert facts_of(TABLE, LIVES.replace("14 months", "9 months").replace("Battery", "Cell")) == []
+    assert not [f for f in facts_of(TABLE, LIVES + "\nThe red one.\n") if "red" in f"{f.question} {f.answers}"]
+    same = facts_of(TABLE.replace("blue", "red"), LIVES)
+    assert same
+    assert not [fact for fact in same if "colour" in fact.question]
+
+
+def test_things_of_two_documents_are_compared_by_what_both_have():
+    released = "# Releases\n\n- {}: released on {}. End of life: {}.\n"
+    days = {"Pump 4": "2024-02-06", "Valve 2": "2023-05-01"}
+    pages = [released.format(name, day, "2027-01-01") for name, day in days.items()]
+    (made,) = facts_of(*pages)
+    assert {"Which was released earlier, Pump 4 or Valve 2?", "Which was released later, Pump 4 or Valve 2?"} & {
+        made.question.replace("Valve 2 or Pump 4", "Pump 4 or Valve 2")
+    }
+    assert made.answers == ("Pump 4" if "later" in made.question else "Valve 2",)
+    assert set(made.documents) == {"d0", "d1"}
+    # Equal days, and what one document says of both, are nothing to compare.
+    assert facts_of(pages[0], pages[1].replace("2023-05-01", "2024-02-06")) == []
+    assert facts_of(pages[0] + "\nValve 2 is of 2023-05-01, and ends on 2027-01-01.\n", pages[1]) == []
+    weights = [TABLE, TABLE.replace("P2", "V2").replace("P3", "V3").replace("4 kg", "400 g").replace("6 kg", "7 kg")]
+    questions = {fact.question: fact.answers[0] for fact in facts_of(*weights)}
+    assert questions
+    for question, chosen in questions.items():
+        heavier = {"V3": 7, "P3": 6, "P2": 4, "V2": 0.4}
+        named = sorted(re.findall(r"model ([PV]\d)", question), key=heavier.__getitem__)
+        assert chosen == named["higher" in question]
+
+
+def test_two_documents_are_checked_to_be_needed(tmp_path):
+    (tmp_path / "docs").mkdir()
+    for name, text in (("a.md", TABLE), ("b.md", LIVES)):
+        (tmp_path / "docs" / name).write_text(text)
+    row = {"kind": "two-document", "answers": ["9 months"], "doc_ids": ["b.md", "a.md"], "spans": [], "question": "Q?"}
+    rows = [
+        {**row, "id": "good", "evidence": ["9 months", "red"]},
+        {**row, "id": "moved", "evidence": ["9 months", "green"], "question": "Which?"},
+        {**row, "id": "one", "evidence": ["14 months", "9 months"], "doc_ids": ["b.md", "b.md"], "question": "Why?"},
+        {**row, "id": "choice", "evidence": ["9 months", "red"], "answers": ["P2"], "question": "Which, P2 or P3?"},
+    ]
+    (tmp_path / "qa.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    report = check_questions(tmp_path / "qa.jsonl", tmp_path / "docs")
+    assert (report.unsupported, report.one_sided, report.given_away) == (("moved",), ("one",), ())
+    assert not report.sound
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "qa.jsonl"
@@ -137,9 +213,14 @@ def test_made_questions_stand_in_their_evidence_and_are_spread(made):
     documents = {document.id: document for document in load_documents(CORPUS).documents}
     tested = sections_to_ask(list(documents.values()))
     assert len(rows) == 40
-    assert set(made.kinds) == {"short", "number", "sentence", "yes-no", "unanswerable"}
+    assert set(made.kinds) == {"short", "number", "sentence", "yes-no", "two-document", "unanswerable"}
     for row in rows:
-        if row["answers"]:
+        if row["kind"] == "two-document":
+            stands = (row["doc_ids"], row["spans"], row["sections"], row["evidence"])
+            for name, span, section, part in zip(*stands, strict=True):
+                assert documents[name].text[slice(*span)] == part
+                assert tuple(section) in tested[name]
+        elif row["answers"]:
             document = documents[row["doc_ids"][0]]
             assert document.text[slice(*row["span"])] == row["evidence"]
             assert tuple(row["section"]) in tested[document.id]

@@ -251,14 +251,12 @@ def chatbots(
     """The base of this workspace and the adapters that ``offers`` name, as ``build.chatbots`` has them."""
     from lorag import build
     from lorag.chat.guards import read_words
-    from lorag.chat.kept_prompt import read_prompt
     from lorag.retrieval.filters import read_pairs
     from lorag.settings import ChatSettings
     from lorag.training.adapter import read_adapter
 
     adapters = _offered(offers)
     base = model or next(read_adapter(path).base for path in adapters.values())
-    prompt = read_prompt(prompt_file) if prompt_file is not None else None
     chunks = Workspace().chosen().chunks
     return build.chatbots(
         base,
@@ -268,10 +266,17 @@ def chatbots(
         retrieval,
         engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
         where=read_pairs(where or ()),
-        prompt=prompt,
+        prompt=given_prompt(prompt_file),
         tuned=_tuned(base, progress) if place is not None else None,
         progress=progress,
     )
+
+
+def given_prompt(path: Path | None) -> KeptPrompt | None:
+    """The prompt in a file; None without one."""
+    from lorag.chat.kept_prompt import read_prompt
+
+    return read_prompt(path) if path is not None else None
 
 
 def _offered(offers: Sequence[str]) -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lorag.cli import data_commands, evaluate_command
-from lorag.cli.assistant_commands import Model, PromptFile
+from lorag.cli.assistant_commands import Model, PromptFile, given_prompt
 from lorag.cli.index_command import DOCUMENTS
 from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
 from lorag.cli.shared_options import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
-    from lorag.settings import CompareSettings, RecipeSettings
+    from lorag.settings import CompareSettings
 
 _MAX_TOKENS = Sampling().max_tokens
 _MADE = 60
@@ -76,6 +76,10 @@ ComparedAdapter = Annotated[
 LongContext = Annotated[
     bool, typer.Option("--long-context", help="Also ask with all documents in the prompt, where they fit.")
 ]
+Judge = Annotated[
+    str | None,
+    typer.Option(help="A model that judges the claims of answers beside the rule; its cost is told before it begins."),
+]
 Concurrency = Annotated[
     int | None, typer.Option(help="Questions on their way to a server at one time (default 8); fewer where it is busy.")
 ]
@@ -114,6 +118,7 @@ def compare(
     concurrency: Concurrency = None,
     max_cost_tokens: MaxCostTokens = None,
     verdict_on: VerdictRest = "right",
+    judge: Judge = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,
@@ -122,20 +127,18 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare base, finetuned, retrieval and both on your documents and questions, and give a verdict."""
-    from lorag.chat.kept_prompt import read_prompt
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
         asking = (limit, seeds, max_tokens, require, verdict_on, long_context, concurrency, max_cost_tokens)
-        settings = replace(_comparison(*asking), recipe=_recipe(budget, method, epochs, learning_rate))
-        training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+        settings = _trained(_comparison(*asking), budget, method, epochs, learning_rate)
         search = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
         asked = questions or _made_questions(documents, out, json, progress)
         old = evaluate_command.old_run(against, asked, out)
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
-        given |= {"prompt": read_prompt(prompt) if prompt is not None else None, "prices": prices, "progress": progress}
-        settings = replace(settings, retrieval=search, finetune=training)
+        given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
+        settings = replace(settings, retrieval=search)
         result = run_comparison(
             documents, asked, **given, settings=settings, show=None if json else _print_first_results
         )
@@ -182,17 +185,25 @@ def _comparison(
     )
 
 
-def _recipe(budget: float | None, *by_hand: object) -> RecipeSettings | None:
-    """The recipe settings for a budget; None where the training is set by hand."""
+def _trained(
+    settings: CompareSettings,
+    budget: float | None,
+    method: str | None,
+    epochs: int | None,
+    learning_rate: float | None,
+) -> CompareSettings:
+    """``settings`` with how the finetune is trained: by a recipe within a budget, or as it is set by hand."""
     from lorag.settings import RecipeSettings
 
-    fixed = any(given is not None for given in by_hand)
+    fixed = any(given is not None for given in (method, epochs, learning_rate))
     if fixed and budget is not None:
         raise InputError(
             "--budget chooses the training, and --method, --epochs and --learning-rate set it by hand; give one or the"
             " other"
         )
-    return None if fixed else RecipeSettings() if budget is None else RecipeSettings(minutes=budget)
+    recipe = None if fixed else RecipeSettings() if budget is None else RecipeSettings(minutes=budget)
+    training = training_settings(settings.finetune, method=method, epochs=epochs, learning_rate=learning_rate)
+    return replace(settings, recipe=recipe, finetune=training)
 
 
 def demo(

@@ -290,6 +290,7 @@ def _print_question_report(report: QuestionReport) -> None:
         f"Ask what an earlier question asks: {_ids(report.repeated)}",
         f"Ambiguous, with two answers: {_ids(report.ambiguous)}",
         f"Not supported, because no reference stands in their documents: {_ids(report.unsupported)}",
+        f"Made of two documents, of which one is enough: {_ids(report.one_sided)}",
         f"Hold their own answer: {_ids(report.given_away)}",
         f"With a single reference: {_ids(report.single)}",
         f"Documents asked about: {report.documents}, which count as {report.effective_documents:.1f}{few}",

@@ -10,8 +10,10 @@ from typing import Any, get_args
 import numpy as np
 
 from lorag.errors import InputError
-from lorag.evaluation.answers.metrics import Style
-from lorag.evaluation.answers.scoring import Scored, clusters, score_rows, summarise
+from lorag.evaluation.answers.metrics import NewContentRecall, Style
+from lorag.evaluation.answers.scoring import Scored, clusters, open_claims, score_rows, summarise
+from lorag.evaluation.answers.support.contrasts import Contrast, contrasts, errors
+from lorag.evaluation.answers.support.judge import Asked, Readings
 from lorag.evaluation.results import (
     ARMS,
     BASE,
@@ -78,6 +80,7 @@ def compare_rows(
     tried: Mapping[str, Any] | None = None,
     update_seconds: Mapping[str, float] | None = None,
     trainings: Sequence[Sequence[Row]] = (),
+    readings: Readings | None = None,
 ) -> Comparison:
     """The comparison of every arm and moment found in ``rows``; their order does not matter.
 
@@ -86,21 +89,22 @@ def compare_rows(
     ``tried`` is what was tried before, see ``Comparison``; ``update_seconds`` is what bringing an arm up to date took.
     ``trainings`` are the rows of the finetuned arms under further trainings, such as other seeds: differences are then
     of the mean over trainings, and their spread is in the intervals; ``rows``, ``scores`` and every estimate are those
-    of the first training.
+    of the first training. ``readings`` are what a judge made of ``claims_to_judge``.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
     ``examples`` or recorded twice, and when the base model or every other arm is missing.
     """
     settings = settings or VerdictSettings()
     found = _found(rows)
-    table = _score(rows, examples, style, found)
-    further = [_further(table, each, examples, style, found) for each in trainings]
+    checked = (style, found, readings)
+    table = _score(rows, examples, *checked)
+    further = [_further(table, each, examples, *checked) for each in trainings]
     arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
     deciding = deciding_metric(arms, settings)
     seeds = {metric: _trainings(table, further, metric) for metric in dict.fromkeys(("correct", deciding))}
     arms = tuple(_with_trainings(arm, seeds[deciding]) for arm in arms)
     differences = _differences(table, seeds, settings)
-    caveats = (*_caveats(arms, examples), *notes)
+    caveats = (*_caveats(arms, examples), *_check_note(rows, examples, readings), *notes)
     return Comparison(
         arms=arms,
         differences=differences,
@@ -118,6 +122,41 @@ def compare_rows(
     )
 
 
+def claims_to_judge(rows: Sequence[Row], examples: Sequence[Example]) -> list[Asked]:
+    """What a judge can be asked about the answers in ``rows``, each claim once, those to one question together.
+
+    And about answers by which its errors are counted. Nothing where no arm was given passages.
+    """
+    found, recall = _found(rows), NewContentRecall.fit(examples)
+    current = {example.id: {"before": example, "after": example.after_update()} for example in examples}
+    places = {example.question: place for place, example in enumerate(examples)}
+    asked = dict.fromkeys(asked for pair in _contrasts(rows, examples) for asked in pair.to_judge())
+    for row in rows:
+        searched = found[row.moment]
+        if searched is not None:
+            example = current[row.example_id][row.moment]
+            asked |= dict.fromkeys(open_claims(row, example, searched[row.example_id], recall))
+    return sorted(asked, key=lambda each: places[each.question])
+
+
+def _contrasts(rows: Sequence[Row], examples: Sequence[Example]) -> list[Contrast]:
+    """Right and wrong answers to the questions, with the gold passages of the last moment."""
+    moment: Moment = "after" if any(row.moment == "after" for row in rows) else "before"
+    current = [example.after_update() if moment == "after" else example for example in examples]
+    ceiling = [row for row in rows if (row.moment, row.arm) == (moment, EVIDENCE)]
+    return contrasts(current, {row.example_id: [hit.chunk for hit in row.answer.sources] for row in ceiling})
+
+
+def _check_note(rows: Sequence[Row], examples: Sequence[Example], readings: Readings | None) -> list[str]:
+    """How often the check of claims errs on these documents; nothing where that cannot be counted."""
+    pairs = _contrasts(rows, examples)
+    if not pairs:
+        return []
+    counted = f"Whether claims are supported was tried on {len(pairs)} right and as many plausible wrong answers"
+    judged = f"; with the judge: {errors(pairs, readings)}" if readings is not None else ""
+    return [f"{counted} to these questions. By rule: {errors(pairs, None)}{judged}."]
+
+
 def _found(rows: Sequence[Row]) -> Found:
     found: dict[Moment, dict[str, dict[str, Chunk]]] = {}
     for row in rows:
@@ -131,7 +170,9 @@ def _found(rows: Sequence[Row]) -> Found:
     }
 
 
-def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found) -> Table:
+def _score(
+    rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found, readings: Readings | None
+) -> Table:
     """Scored rows by moment and arm: "before" first, arms in the order of tables, the ceilings last."""
     recorded = _recorded(rows, examples)
     for moment in {moment for moment, _ in recorded} or {"before"}:
@@ -144,7 +185,7 @@ def _score(rows: Sequence[Row], examples: Sequence[Example], style: Style | None
     order = (*ARMS, *own_arms(arm for _, arm in recorded), *CEILINGS, *FOLLOWING)
     table: Table = {}
     for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", order.index(key[1]))):
-        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style, found)
+        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style, found, readings)
     return table
 
 
@@ -169,6 +210,7 @@ def _scored(
     examples: Sequence[Example],
     style: Style | None,
     found: Found,
+    readings: Readings | None,
 ) -> Scored:
     missing = [example.id for example in examples if example.id not in rows]
     if missing:
@@ -176,15 +218,20 @@ def _scored(
             f"arm {arm!r} ({moment} the update) lacks {len(missing)} of {len(examples)} questions, the first "
             f"{missing[0]!r}; finish the run by starting it again with the same folder"
         )
-    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style, found[moment])
+    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style, found[moment], readings)
 
 
 def _further(
-    table: Table, rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found
+    table: Table,
+    rows: Sequence[Row],
+    examples: Sequence[Example],
+    style: Style | None,
+    found: Found,
+    readings: Readings | None,
 ) -> Table:
     """The finetuned arms of ``table`` under a further training."""
     return {
-        (moment, arm): _scored(moment, arm, group, examples, style, found)
+        (moment, arm): _scored(moment, arm, group, examples, style, found, readings)
         for (moment, arm), group in _recorded(rows, examples).items()
         if arm in TRAINED and (moment, arm) in table
     }

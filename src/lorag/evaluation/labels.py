@@ -30,6 +30,8 @@ METRIC_NAMES = {
     "correct": "right",
     "right_and_supported": "right and supported",
     "unsupported": "unsupported",
+    "citation_precision": "citations that support",
+    "citation_recall": "cited and supported",
     "correct_strict": "right, strictly",
     "correct_lenient": "right, leniently",
     "correct_answerable": "right where answerable",

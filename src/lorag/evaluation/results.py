@@ -96,7 +96,8 @@ class ArmResult:
     ``correct`` (all questions), ``correct_strict`` and ``correct_lenient`` (the same by a stricter and a more lenient
     comparison), ``correct_answerable``, ``exact_match``, ``contains``, ``token_f1``, ``new_content_recall``, ``style``;
     ``unsupported`` (answers with a claim that passages do not support) and ``right_and_supported``, where any arm had
-    passages;
+    passages; where answers cite their sources, ``citation_precision`` (citations whose passage supports their sentence)
+    and ``citation_recall`` (sentences supported by what they cite), means over the answers that cite;
     ``refusal_recall`` (refused of unanswerable), ``refusal_precision`` (unanswerable of refused),
     ``false_refusal`` (refused of answerable), ``hallucination`` (answered of unanswerable);
     ``recall@5``, ``MRR@10``, ``evidence in prompt`` (a passage of an evidence document), ``reference in prompt`` (a

@@ -11,12 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.chat.own_responder import Answering
 from lorag.errors import InputError
+from lorag.evaluation.answers.support.judging import readings_of, unusable_note
 from lorag.evaluation.comparison import (
     BASE,
     BOTH,
@@ -24,9 +26,10 @@ from lorag.evaluation.comparison import (
     FINETUNED,
     RETRIEVAL,
     Comparison,
+    claims_to_judge,
     compare_rows,
 )
-from lorag.evaluation.cost.price_list import read_prices
+from lorag.evaluation.cost.price_list import Prices, read_prices
 from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
@@ -39,6 +42,7 @@ from lorag.interfaces import LanguageModel, Progress, Responder, no_progress
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.openai import RemoteModel
+from lorag.models import naming
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     DEFAULT_EMBEDDER,
@@ -82,6 +86,7 @@ def compare(
     settings: CompareSettings | None = None,
     prices: Path | str | None = None,
     notes: Sequence[str] = (),
+    judge: str | None = None,
     progress: Progress = no_progress,
     show: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
@@ -94,13 +99,13 @@ def compare(
     name ``finetuned``, beside its base ``model``, or is an ``adapter`` in a folder, of Lorag or in PEFT's format.
     ``arms`` are arms of your own by name: functions from questions to answers, judged by the same rule. The run, its
     rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``prices`` is a
-    TOML file of what tokens and machines cost. ``notes`` are printed with the caveats. ``show`` is called with the
-    first results, before the training begins.
+    TOML file of what tokens and machines cost. ``judge`` is a model that judges claims of answers beside the rule.
+    ``notes`` are printed with the caveats. ``show`` is called with the first results, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
     settings, brought = settings or CompareSettings(), read_brought(finetuned, adapter)
-    _require_measurable(settings, update)
+    _require_sensible(settings, update, model, judge)
     model = brought.base(model) if brought is not None else model
     _require_trainable(model, brought, settings, train is not None or train_update is not None, control is not None)
     if prompt is not None:
@@ -112,32 +117,73 @@ def compare(
     name = build.model_name(model, progress)
     if brought is not None:
         brought.require_base(name, progress)
+    judge = _ready_judge(judge, settings, progress) if judge is not None else None
     identity = identity_of(inputs, name, embedder, settings)
     run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
     log = run.rows()
     if not (run.has_facts and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
         _fill(log, inputs, run, name, embedder, settings, progress, show)
-    comparison = replace(_judged(run, log, inputs, name, settings, notes), prices=priced)
+    return _compared(run, log, inputs, name, judge, priced, settings, notes, progress)
+
+
+def _compared(
+    run: Run,
+    log: LineLog,
+    inputs: Inputs,
+    model: str,
+    judge: str | None,
+    prices: Prices | None,
+    settings: CompareSettings,
+    notes: Sequence[str],
+    progress: Progress,
+) -> Comparison:
+    """The comparison of everything that the run has recorded, written into it."""
+    made = run.read_facts()
+    facts = {"run folder": str(run.folder), **made["facts"]}
+    caveats = [*made["notes"], *input_notes(inputs, settings), *notes]
+    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, model, settings)]
+    rows = list(recorded_rows(log).values())
+    readings = None
+    if judge is not None:
+        asked = claims_to_judge([*rows, *(row for part in further for row in part)], inputs.tested)
+        load = partial(_judge, judge, run, settings, progress)
+        readings = readings_of(judge, asked, run.judged(), load, progress)
+        facts["judge"] = f"{judge}, asked about {len(asked)} claims"
+        caveats += unusable_note(judge, asked, len(asked) - len(readings))
+    told = (facts, caveats, run.tried(), run.update_seconds(), further, readings)
+    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
+    comparison = replace(comparison, built=built(run, inputs), prices=prices)
     write_whole(run.result, result_json(comparison))
     write_report(with_marks(comparison, run.folder), run.report)
     return comparison
 
 
-def _judged(
-    run: Run, log: LineLog, inputs: Inputs, model: str, settings: CompareSettings, notes: Sequence[str]
-) -> Comparison:
-    """The comparison of everything that the run has recorded."""
-    made = run.read_facts()
-    facts = {"run folder": str(run.folder), **made["facts"]}
-    caveats = (*made["notes"], *input_notes(inputs, settings), *notes)
-    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, model, settings)]
-    told = (facts, caveats, run.tried(), run.update_seconds(), further)
-    rows = list(recorded_rows(log).values())
-    return replace(compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told), built=built(run, inputs))
+def _ready_judge(judge: str, settings: CompareSettings, progress: Progress) -> str:
+    """The judge's full name, once its weights are here or its server was reached; raises as loading it would."""
+    name = build.model_name(judge, progress)
+    if build.is_remote(name):
+        RemoteModel(name, settings.remote).require_reachable()
+    else:
+        naming.resolve(name, "llm", progress)
+    return name
 
 
-def _require_measurable(settings: CompareSettings, update: Path | str | None) -> None:
-    """Raises ``InputError`` for a requirement that only an update lets be measured, where there is none."""
+def _judge(name: str, run: Run, settings: CompareSettings, progress: Progress) -> LanguageModel:
+    if not build.is_remote(name):
+        return build.language_model(name, progress=progress)
+    return RemoteModel(name, settings.remote, Ledger(run.asked_of_servers(), settings.remote.max_cost_tokens))
+
+
+def _require_sensible(
+    settings: CompareSettings, update: Path | str | None, model: str | None, judge: str | None
+) -> None:
+    """Raises ``InputError`` for a requirement that only an update lets be measured, where there is none.
+
+    And for a limit of what servers are asked, where none is.
+    """
+    served = any(name is not None and build.is_remote(name) for name in (model, judge))
+    if settings.remote.max_cost_tokens is not None and not served:
+        raise InputError("max_cost_tokens limits what servers are asked, and none is; leave it out")
     for requirement in read_requirements(settings.verdict.require):
         if requirement.needs_update and update is None:
             raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
@@ -146,10 +192,8 @@ def _require_measurable(settings: CompareSettings, update: Path | str | None) ->
 def _require_trainable(
     model: str | None, brought: Brought | None, settings: CompareSettings, data: bool, control: bool
 ) -> None:
-    """Raises ``InputError`` where something is given for a training, and nothing is trained; or tokens cost nothing."""
+    """Raises ``InputError`` where something is given for a training, and nothing is trained."""
     remote = model is not None and build.is_remote(model)
-    if settings.remote.max_cost_tokens is not None and not remote:
-        raise InputError("max_cost_tokens limits what servers are asked, and none is; leave it out")
     if not remote and brought is None:
         return
     reason = f"{model} is a remote model and cannot be trained here" if remote else f"{brought} is not trained further"

@@ -18,7 +18,9 @@ from lorag.evaluation.answers.metrics import (
     StyleShare,
     TokenF1,
 )
-from lorag.evaluation.answers.support.standing import Support, support
+from lorag.evaluation.answers.support.citations import citations, cites
+from lorag.evaluation.answers.support.judge import Asked, Readings
+from lorag.evaluation.answers.support.standing import Support, support, to_judge
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
 from lorag.evaluation.row_log import Moment, Row
@@ -32,6 +34,8 @@ _TEXT_METRICS = (
     "correct",
     "right_and_supported",
     "unsupported",
+    "citation_precision",
+    "citation_recall",
     "correct_strict",
     "correct_lenient",
     "exact_match",
@@ -75,10 +79,12 @@ def score_rows(
     rows: Sequence[Row],
     style: Style | None,
     searched: Mapping[str, Sequence[Chunk]] | None = None,
+    readings: Readings | None = None,
 ) -> Scored:
     """Scores ``rows``, one for each of ``examples`` in order, by the references that hold at ``moment``.
 
     An answer without passages of its own is checked against those that ``searched`` has for its question, if given.
+    ``readings`` are a judge's, of claims that ``open_claims`` named.
     """
     recall = NewContentRecall.fit(examples)
     current = tuple(example.after_update() if moment == "after" else example for example in examples)
@@ -104,14 +110,12 @@ def score_rows(
             applies = values["evidence in prompt"] is not None
             held = any(recall.holds(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
             target.update({**values, "reference in prompt": float(held) if applies else None})
-    claims = [
-        _supported(answer, example, searched[example.id], recall) if searched is not None else ()
-        for example, answer in zip(current, answers, strict=True)
-    ]
-    for target, checked in zip(scores, claims, strict=True):
+    claims = _claims(current, answers, searched, recall, readings)
+    for target, example, answer, checked in zip(scores, current, answers, claims, strict=True):
         unsupported = float(any(claim.standing != "supported" for claim in checked))
         target["unsupported"] = unsupported if searched is not None else None
         target["right_and_supported"] = (target["correct"] or 0.0) * (1 - unsupported) if searched is not None else None
+        target.update(_citation_scores(example, answer, recall))
     stale = tuple(
         float(
             answer.error is None
@@ -123,21 +127,58 @@ def score_rows(
     return Scored(arm, moment, tuple(examples), current, tuple(rows), tuple(scores), stale, tuple(claims))
 
 
-def _supported(
-    answer: Answer, example: Example, searched: Sequence[Chunk], recall: NewContentRecall
-) -> tuple[Support, ...]:
-    """How the passages of its prompt stand to an answer's claims, or, where that had none, ``searched``.
+def _claims(
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    searched: Mapping[str, Sequence[Chunk]] | None,
+    recall: NewContentRecall,
+    readings: Readings | None,
+) -> list[tuple[Support, ...]]:
+    """How passages stand to each answer's claims; empty where no arm was given passages."""
+    if searched is None:
+        return [() for _ in answers]
+    return [
+        support(*_checked(answer, example, searched[example.id], recall), readings=readings)
+        for example, answer in zip(examples, answers, strict=True)
+    ]
 
-    A reference that the answer gives, and that a passage has, is taken as supported.
+
+def open_claims(row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall) -> list[Asked]:
+    """What a judge can be asked about an answer; ``example`` has the references that hold."""
+    return to_judge(*_checked(row.answer, example, searched, recall))
+
+
+def _checked(
+    answer: Answer, example: Example, searched: Sequence[Chunk], recall: NewContentRecall
+) -> tuple[str, str, Sequence[Chunk], list[str]]:
+    """The answer, its question and the passages of its prompt, or, where that had none, ``searched``.
+
+    Last come the references that are taken as supported: those that it gives, and that a passage has.
     """
     passages = [hit.chunk for hit in answer.sources] or searched
-    granted = [
+    return answer.text, example.question, passages, _granted(answer, example, passages, recall)
+
+
+def _citation_scores(example: Example, answer: Answer, recall: NewContentRecall) -> dict[str, float | None]:
+    """How well an answer cites its sources; None where it cites none."""
+    sources, cited = [hit.chunk for hit in answer.sources], None
+    if sources and cites(answer.text):
+        granted = _granted(answer, example, sources, recall)
+        cited = citations(answer.text, example.question, sources, granted)
+    return {
+        "citation_precision": cited.precision if cited else None,
+        "citation_recall": cited.recall if cited else None,
+    }
+
+
+def _granted(answer: Answer, example: Example, passages: Sequence[Chunk], recall: NewContentRecall) -> list[str]:
+    """The references that an answer gives, and that a passage has."""
+    return [
         reference
         for reference in example.answers
         if recall.is_right(answer.text, example.question, [reference])
         and any(recall.holds(passage.text, example.question, [reference]) for passage in passages)
     ]
-    return support(answer.text, example.question, passages, granted)
 
 
 def clusters(examples: Sequence[Example]) -> list[Hashable]:

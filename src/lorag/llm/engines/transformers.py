@@ -20,6 +20,8 @@ from lorag.errors import ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.decoding import beam_search as beams
 from lorag.llm.decoding.batch import Batch, Row
+from lorag.llm.decoding.likelihoods import Told, likelihoods
+from lorag.llm.decoding.prefill import passes
 from lorag.llm.decoding.prefix_cache import PrefixCache
 from lorag.llm.decoding.shared_batch import SharedBatch
 from lorag.llm.decoding.stop_texts import cut, settled
@@ -192,6 +194,33 @@ class TransformersModel:
         known = logits.float().log_softmax(-1)
         own = known.gather(-1, torch.tensor(tokens, device=device)[:, None]).flatten()
         return list(zip(own.tolist(), known.max(-1).values.tolist(), strict=True))
+
+    def likelihoods(self, answered: Sequence[tuple[Prompt, str]]) -> list[list[float]]:
+        """For each answer to a prompt, the logarithm of the probability of each of its tokens; its end is left out.
+
+        What prompts, and answers to one prompt, begin with alike is computed once. Raises ``ModelError`` when a prompt
+        and its answer do not fit the model's context.
+        """
+        told = [self._told(prompt, answer) for prompt, answer in answered]
+        order = sorted(range(len(told)), key=told.__getitem__)
+        merging = self.weights.merges
+        runs = passes([told[i].ids for i in order]) if merging else ([told[i].ids] for i in order)
+        found: list[list[float]] = []
+        for run in runs:
+            part = [told[i] for i in order[len(found) : len(found) + len(run)]]
+            with self.applied() as model:
+                found += likelihoods(model, part, self.before(1))
+        return [values for _, values in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+
+    def _told(self, prompt: Prompt, answer: str) -> Told:
+        rendered = render(self.weights.tokenizer, (*prompt, Message("assistant", answer)), reply=False)
+        said = [place for place, learned in enumerate(rendered.supervised) if learned]
+        if self._room(rendered.ids[: said[-1]], Sampling(max_tokens=1)) < 0:
+            raise ModelError(
+                f"a prompt and its answer of {said[-1]} tokens do not fit {self.weights.name}'s context of"
+                f" {self.weights.context_tokens}; lower the context budget"
+            )
+        return Told(rendered.ids[: said[-1]], min(place for place in said))
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.

@@ -20,9 +20,9 @@ def asked_sections(examples: Iterable[Example]) -> dict[str, set[Span]]:
     """The sections that made questions ask about, by document; questions of other origin name none."""
     found: dict[str, set[Span]] = {}
     for example in examples:
-        start, end = json.loads(example.meta.get("section", "[0, 0]"))
-        if end and example.evidence:
-            found.setdefault(example.evidence[0], set()).add((start, end))
+        sections = json.loads(example.meta.get("sections") or f"[{example.meta.get('section', '')}]")
+        for document_id, (start, end) in zip(example.evidence, sections, strict=False):
+            found.setdefault(document_id, set()).add((start, end))
     return found
 
 

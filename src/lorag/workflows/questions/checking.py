@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -39,8 +40,10 @@ class QuestionReport:
     """Ask what another question asks and answer otherwise, or have references with different figures."""
     unsupported: Ids
     """Have references of which none stands in their documents, or answers without any document."""
+    one_sided: Ids
+    """Were made of two documents of which one alone holds all of the evidence."""
     given_away: Ids
-    """Hold a reference themselves."""
+    """Hold a reference themselves, and are no choice between two things."""
     single: Ids
     """Have one reference; a right answer in other words may be counted as wrong."""
     documents: int
@@ -56,7 +59,7 @@ class QuestionReport:
     @property
     def sound(self) -> bool:
         """Whether nothing would make a verdict wrong; single references and few documents only weaken it."""
-        return not (self.leaks or self.repeated or self.ambiguous or self.unsupported)
+        return not (self.leaks or self.repeated or self.ambiguous or self.unsupported or self.one_sided)
 
 
 def check_questions(questions: Path | str, documents: Path | str, *, train: Path | str | None = None) -> QuestionReport:
@@ -77,7 +80,10 @@ def check_questions(questions: Path | str, documents: Path | str, *, train: Path
         repeated=repeated,
         ambiguous=_ordered(examples, {*ambiguous, *_contradicting(examples)}),
         unsupported=_unsupported(examples, texts),
-        given_away=tuple(e.id for e in examples if not _is_yes_no(e) and contains(e.question, e.answers)),
+        one_sided=tuple(e.id for e in examples if _needs_two(e) and _holding(e, texts) > 0),
+        given_away=tuple(
+            e.id for e in examples if not (_is_yes_no(e) or _needs_two(e)) and contains(e.question, e.answers)
+        ),
         single=tuple(e.id for e in examples if len(e.answers) == 1 and not _is_yes_no(e)),
         documents=len({name for example in examples for name in example.evidence}),
         effective_documents=effective_documents(groups),
@@ -138,18 +144,35 @@ def _contradicting(examples: Sequence[Example]) -> list[str]:
 
 def _unsupported(examples: Sequence[Example], texts: Mapping[str, str]) -> Ids:
     holds = NewContentRecall.fit(examples).holds
-    return tuple(
-        example.id
-        for example in examples
-        if example.answers
-        and (
-            not example.evidence
-            or not (
-                _is_yes_no(example)
-                or any(holds(texts.get(name, ""), example.question, example.answers) for name in example.evidence)
-            )
+
+    def is_supported(example: Example) -> bool:
+        if _needs_two(example):
+            return _stands(example, texts)
+        return _is_yes_no(example) or any(
+            holds(texts.get(name, ""), example.question, example.answers) for name in example.evidence
         )
-    )
+
+    return tuple(e.id for e in examples if e.answers and not (e.evidence and is_supported(e)))
+
+
+def _needs_two(example: Example) -> bool:
+    """Whether it is a made question of two documents, with where its evidence stands."""
+    return example.meta.get("kind") == "two-document" and "spans" in example.meta
+
+
+def _stands(example: Example, texts: Mapping[str, str]) -> bool:
+    """Whether each of the evidence documents has its part of the evidence."""
+    parts = zip(example.evidence, _parts(example), strict=False)
+    return all(part in texts.get(name, "") for name, part in parts)
+
+
+def _holding(example: Example, texts: Mapping[str, str]) -> int:
+    """How many of the evidence documents hold all of the evidence."""
+    return sum(all(contains(texts.get(name, ""), [part]) for part in _parts(example)) for name in example.evidence)
+
+
+def _parts(example: Example) -> list[str]:
+    return list(json.loads(example.meta.get("evidence", "[]")))
 
 
 def _is_yes_no(example: Example) -> bool:

@@ -38,7 +38,7 @@ from lorag.training.data.wordings.sentence_questions import COUNT, sentence_ques
 from lorag.types import Document
 from lorag.workflows.questions.value_variants import DATE, changed_number, has_number
 
-Kind = Literal["short", "number", "sentence", "yes-no", "unanswerable"]
+Kind = Literal["short", "number", "sentence", "yes-no", "two-document", "unanswerable"]
 
 _EMPTY = re.compile(
     r"(?:n/?a|not (?:applicable|available|supported|specified)|none|unknown|tbd|unlimited|-|–|—)\.?", re.IGNORECASE
@@ -72,6 +72,18 @@ class Fact:
     section: tuple[int, int]
     """Where the section of the answer begins and ends, from heading to heading."""
     made_by: str = "rules"
+    second: Fact | None = None
+    """What another document states, where the question needs both."""
+
+    @property
+    def parts(self) -> tuple[Fact, ...]:
+        """Where the answer stands: the fact itself, and the second one."""
+        return (self,) if self.second is None else (self, self.second)
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The documents that it needs."""
+        return tuple(part.document_id for part in self.parts)
 
 
 def capitalised(documents: Sequence[Document]) -> frozenset[str]:

@@ -30,12 +30,20 @@ from lorag.types import Chunk, Document, Example, Sampling
 from lorag.workflows.questions.apart import Span
 from lorag.workflows.questions.document_facts import Fact, Kind, capitalised, document_facts, section_spans
 from lorag.workflows.questions.near_misses import NearMisses
+from lorag.workflows.questions.two_documents import two_document_facts
 from lorag.workflows.questions.value_variants import has_number, variants
 from lorag.workflows.synthesize import NO_MODEL, ask_from, plain_words
 
 QUESTIONS = 100
 """Questions made unless another number is asked for."""
-SHARES: Mapping[Kind, float] = {"short": 0.3, "number": 0.25, "sentence": 0.1, "yes-no": 0.15, "unanswerable": 0.2}
+SHARES: Mapping[Kind, float] = {
+    "short": 0.3,
+    "number": 0.25,
+    "sentence": 0.1,
+    "yes-no": 0.15,
+    "two-document": 0.1,
+    "unanswerable": 0.2,
+}
 """How many of the questions are of each kind, as far as the documents have them."""
 _MOST_OF_A_KIND = 2.5
 """How many times its share a kind may have where the documents lack others."""
@@ -92,10 +100,13 @@ def make_questions(
     require_writable(target.absolute().parent)
     engine = None if model in (None, NO_MODEL) else build.language_model(model, progress=progress)
     log = _log(target, read, engine, seed) if engine is not None else None
-    found = _found(read, engine, log, seed, progress)
+    names = capitalised(read)
+    every = [fact for document in read for fact in document_facts(document, names)]
+    found = _found(every, read, engine, log, seed, progress)
     clear = _unambiguous(found)
-    fair = [fact for fact in clear if not _given_away(fact)]
     by_id = {document.id: document for document in read}
+    fair = [fact for fact in clear if not _given_away(fact)]
+    fair += _unambiguous(two_document_facts(fair, every, by_id))
     pool = fair if engine is None else choose(fair, 2 * count, seed)
     sound = pool if engine is None else _answered(engine, pool, by_id, progress)
     chosen = choose([*sound, *_near_misses(sound, read, 4 * count)], count, seed)
@@ -104,7 +115,7 @@ def make_questions(
             f"no question came of {len(read)} document{'s' * (len(read) != 1)}: rules find tables, `key: value` lines"
             " and plain English sentences; name a model that writes questions with --with, or bring your own"
         )
-    rows = [_row(fact, number, by_id[fact.document_id]) for number, fact in enumerate(chosen, start=1)]
+    rows = [_row(fact, number, by_id) for number, fact in enumerate(chosen, start=1)]
     write_whole(target, "".join(dump(row) + "\n" for row in rows))
     if log is not None:
         log.path.unlink()
@@ -112,7 +123,7 @@ def make_questions(
         str(target),
         tuple(read_examples(target)),
         len(read),
-        len({fact.document_id for fact in chosen}),
+        len({name for fact in chosen for name in fact.documents}),
         len(found),
         len(found) - len(clear),
         len(clear) - len(fair),
@@ -127,12 +138,16 @@ def _log(target: Path, documents: Sequence[Document], model: LanguageModel, seed
 
 
 def _found(
-    documents: Sequence[Document], model: LanguageModel | None, log: LineLog | None, seed: int, progress: Progress
+    every: Sequence[Fact],
+    documents: Sequence[Document],
+    model: LanguageModel | None,
+    log: LineLog | None,
+    seed: int,
+    progress: Progress,
 ) -> list[Fact]:
-    """Everything that can be asked about the sections that are tested."""
-    tested, names = sections_to_ask(documents, seed), capitalised(documents)
-    found = [fact for document in documents for fact in document_facts(document, names)]
-    kept = [fact for fact in found if fact.section in tested[fact.document_id]]
+    """Everything that can be asked of one document about the sections that are tested."""
+    tested = sections_to_ask(documents, seed)
+    kept = [fact for fact in every if fact.section in tested[fact.document_id]]
     return kept if model is None else [*kept, *_written(documents, tested, model, log, progress)]
 
 
@@ -201,7 +216,7 @@ def _answered(
     is_right, kept = NewContentRecall.fit(examples).is_right, []
     for start in range(0, len(facts), _SLICE):
         part = list(zip(facts, examples, strict=True))[start : start + _SLICE]
-        prompts = [ask_from(fact.question, _evidence(documents[fact.document_id], fact)) for fact, _ in part]
+        prompts = [ask_from(fact.question, _evidence(documents, fact)) for fact, _ in part]
         replies = model.generate(prompts, Sampling(max_tokens=48))
         for (fact, example), reply in zip(part, replies, strict=True):
             if is_right(reply.text, fact.question, (*example.answers, *fact.answers)):
@@ -210,10 +225,12 @@ def _answered(
     return kept
 
 
-def _evidence(document: Document, fact: Fact) -> Chunk:
-    """The section of a fact as a passage."""
-    start, end = fact.section
-    return Chunk(document.id, document.version, start, end, document.text[start:end], document.title)
+def _evidence(documents: Mapping[str, Document], fact: Fact) -> Chunk:
+    """The section of a fact as a passage; of two documents, both sections in one."""
+    document = documents[fact.document_id]
+    text = "\n\n".join(documents[part.document_id].text[slice(*part.section)] for part in fact.parts)
+    start = fact.section[0]
+    return Chunk(document.id, document.version, start, start + len(text), text, document.title)
 
 
 def choose(facts: Sequence[Fact], count: int, seed: int) -> list[Fact]:
@@ -257,12 +274,22 @@ def _adds(fact: Fact, answered: Collection[tuple[str, ...]]) -> bool:
     return fact.answers not in answered and not (told or (answered and fact.kind == "yes-no"))
 
 
-def _row(fact: Fact, number: int, document: Document) -> dict[str, object]:
+def _row(fact: Fact, number: int, documents: Mapping[str, Document]) -> dict[str, object]:
     """A line of the file: a question with all ways to write its answer, and where that stands."""
-    made = {"id": f"made-{number}", "question": fact.question, "kind": fact.kind, "made_by": fact.made_by}
+    made: dict[str, object] = {
+        "id": f"made-{number}",
+        "question": fact.question,
+        "kind": fact.kind,
+        "made_by": fact.made_by,
+    }
     if fact.kind == "unanswerable":
         return {**made, "answers": [], "doc_ids": [], "status": "unanswerable", "near": fact.document_id}
     as_said = fact.kind in ("sentence", "yes-no")
     answers = [each for answer in fact.answers for each in ((answer,) if as_said else variants(answer, fact.question))]
-    where = {"doc_ids": [fact.document_id], "span": [fact.start, fact.end], "section": list(fact.section)}
-    return {**made, "answers": answers, **where, "evidence": document.text[fact.start : fact.end]}
+    made |= {"answers": answers, "doc_ids": list(fact.documents)}
+    spans = [[part.start, part.end] for part in fact.parts]
+    sections = [list(part.section) for part in fact.parts]
+    evidence = [documents[part.document_id].text[part.start : part.end] for part in fact.parts]
+    if fact.second is None:
+        return {**made, "span": spans[0], "section": sections[0], "evidence": evidence[0]}
+    return {**made, "spans": spans, "sections": sections, "evidence": evidence}

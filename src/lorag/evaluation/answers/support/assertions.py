@@ -28,11 +28,20 @@ def assertions(text: str) -> list[str]:
     Left out are questions, refusals, a bare yes or no, and, beside other sentences, exclamations and the few words of a
     signature.
     """
+    return [claim for sentence in statements(text) for claim in clauses(sentence)]
+
+
+def statements(text: str) -> list[str]:
+    """The sentences of an answer that claim something; see ``assertions`` for those left out."""
     sentences = [_STANCE.sub("", sentence).strip() for sentence in _sentences(_MARKUP.sub("", text))]
     stated = [each for each in sentences if each.strip(" .!") and not each.endswith("?") and not declines(each)]
     calm = [each for each in stated if not each.endswith("!")] or stated
-    told = [each for place, each in enumerate(calm) if not place or _tells(each)]
-    return [clause.strip() for each in told for clause in _CLAUSE.split(each) if read(clause).words or _figures(clause)]
+    return [each for place, each in enumerate(calm) if not place or _tells(each)]
+
+
+def clauses(sentence: str) -> list[str]:
+    """The claims of one sentence."""
+    return [clause.strip() for clause in _CLAUSE.split(sentence) if read(clause).words or _figures(clause)]
 
 
 def _sentences(text: str) -> list[str]:

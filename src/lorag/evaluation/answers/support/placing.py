@@ -123,6 +123,13 @@ class Passages:
         passage, text = self._sentences[number]
         return self._passages[passage].id, text
 
+    def shown(self, *sentences: int) -> str:
+        """The passages of these sentences as a reader is shown them, with their headings and headers of tables."""
+        numbers = sorted({self._sentences[sentence][0] for sentence in sentences})
+        passages = [self._passages[number] for number in numbers]
+        parts = [(each.heading, each.table_header, each.text.strip()) for each in passages]
+        return "\n\n".join("\n".join(filter(None, part)) for part in parts)
+
     def _hits(self, term: Term) -> list[tuple[int, int]]:
         if isinstance(term, Quantity):
             return [(n, at) for each, n, at in self._terms if isinstance(each, Quantity) and _is_one(term, each)]

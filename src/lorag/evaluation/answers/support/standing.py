@@ -1,4 +1,4 @@
-"""Whether passages support what an answer states, claim by claim, without a model.
+"""Whether passages support what an answer states, claim by claim, without a model, or with one beside the rule.
 
 A claim is supported where the passages have its words and figures near what was asked: an answer to another question
 stands in the passage too, but near other words. Weights are those of a logistic regression on answers to questions of
@@ -9,11 +9,12 @@ of its own, on claims of SciFact (``benchmarks/faithfulness.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lorag.evaluation.answers.matching.quantities import Quantity
 from lorag.evaluation.answers.support.assertions import assertions
+from lorag.evaluation.answers.support.judge import Asked, Readings, score_with
 from lorag.evaluation.answers.support.placing import Passages, Placement, Term, is_in, terms
 from lorag.types import Chunk
 
@@ -50,20 +51,64 @@ class Support:
     """Above 0 where it is supported."""
 
 
-def support(text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str] = ()) -> tuple[Support, ...]:
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """A claim by the rule, and what a judge would be asked about it."""
+
+    support: Support
+    asked: Asked | None
+    """None where nothing is open: it adds nothing to what is granted, or there is no passage."""
+
+
+def support(
+    text: str,
+    question: str,
+    passages: Sequence[Chunk],
+    granted: Sequence[str] = (),
+    *,
+    further: bool = False,
+    readings: Readings | None = None,
+) -> tuple[Support, ...]:
     """The claims of an answer to ``question``; empty where it states nothing.
 
     ``granted`` are texts that are known to be right and to stand in the passages, such as a reference that the answer
-    gives: only what a claim adds to them is looked for.
+    gives: only what a claim adds to them is looked for. ``further`` says that ``text`` stands behind other sentences.
+    ``readings`` are a judge's, of claims that it was asked about.
     """
+    found = _weighed(text, question, passages, granted, further)
+    return tuple(each.support if readings is None else _with_judge(each, readings) for each in found)
+
+
+def to_judge(text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str] = ()) -> list[Asked]:
+    """What a judge can be asked about the claims of an answer; see ``support``."""
+    return [each.asked for each in _weighed(text, question, passages, granted) if each.asked is not None]
+
+
+def _with_judge(weighed: _Weighed, readings: Readings) -> Support:
+    found, reading = weighed.support, readings.get(weighed.asked) if weighed.asked is not None else None
+    if reading is None:
+        return found
+    value = score_with(found.score, reading)
+    against: Standing = "contradicted" if found.standing == "contradicted" else "not there"
+    return replace(found, score=value, standing="supported" if value > 0 else against)
+
+
+def _weighed(
+    text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str], further: bool = False
+) -> list[_Weighed]:
     claims = [claim for claim in assertions(text) if terms(claim)]
     if not passages:
-        return tuple(Support(claim, "not there", "", "", -_SURE) for claim in claims)
+        return [_Weighed(Support(claim, "not there", "", "", -_SURE), None) for claim in claims]
     laid = Passages(passages)
-    return tuple(_support(claim, question, laid, granted, place > 0) for place, claim in enumerate(claims))
+    return [
+        _weigh(claim, " ".join(claims[:place]), question, laid, granted, further or place > 0)
+        for place, claim in enumerate(claims)
+    ]
 
 
-def _support(claim: str, question: str, passages: Passages, granted: Sequence[str], further: bool) -> Support:
+def _weigh(
+    claim: str, before: str, question: str, passages: Passages, granted: Sequence[str], further: bool
+) -> _Weighed:
     every, asked = terms(claim), terms(question)
     added = [term for term in every if not any(is_in(term, known) for known in (question, *granted))]
     said = added or every
@@ -74,13 +119,15 @@ def _support(claim: str, question: str, passages: Passages, granted: Sequence[st
     value -= _DENIED * denied + _OUTDONE * (found.outdone and otherwise)
     anywhere = passages.place(claim, (), every)
     adds_nothing = bool(granted) and len(added) < _FEW and not any(isinstance(term, Quantity) for term in added)
-    if (adds_nothing and anywhere.figures_held) or (further and anywhere.whole):
+    settled = adds_nothing and anywhere.figures_held
+    if settled or (further and anywhere.whole):
         value = max(value, _SURE)
+    judged = None if settled else Asked(question, passages.shown(found.sentence, found.expected), before, claim)
     if value > 0:
-        return Support(claim, "supported", *passages.sentence(found.sentence), value)
+        return _Weighed(Support(claim, "supported", *passages.sentence(found.sentence), value), judged)
     if otherwise or (denied and value + _DENIED > 0):
-        return Support(claim, "contradicted", *passages.sentence(found.expected), value)
-    return Support(claim, "not there", *passages.sentence(found.sentence), value)
+        return _Weighed(Support(claim, "contradicted", *passages.sentence(found.expected), value), judged)
+    return _Weighed(Support(claim, "not there", *passages.sentence(found.sentence), value), judged)
 
 
 def _score(found: Placement, alone: bool) -> float:

@@ -128,7 +128,7 @@ def test_public_names_exist_and_are_named_once():
     ],
 )
 def test_importing_loads_no_heavy_library(module):
-    heavy = ["torch", "transformers", "peft", "lancedb", "onnxruntime", "scipy", "lxml"]
+    heavy = ["torch", "transformers", "peft", "lancedb", "onnxruntime", "scipy", "lxml", "ray"]
     heavy += ["fastapi", "uvicorn", "pypdfium2", "docx", "pptx", "openpyxl", "rapidocr", "charset_normalizer"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -254,8 +254,12 @@ def embedder(
     A folder with an ONNX file runs without torch, any other as transformers loads it. Vectors of passages are kept
     in the folder of the models, for every index.
     """
-    kept = cache or CacheSettings()
-    return CachedEmbedder(_embedding_model(name, progress), vectors_file(), kept.max_bytes)
+    return cached(_embedding_model(name, progress), cache)
+
+
+def cached(embedder: Embedder, cache: CacheSettings | None = None) -> CachedEmbedder:
+    """``embedder``, asked only for passages whose vectors are not in the folder of the models yet."""
+    return CachedEmbedder(embedder, vectors_file(), (cache or CacheSettings()).max_bytes)
 
 
 def _embedding_model(name: str, progress: Progress) -> OnnxEmbedder | TorchEmbedder:

@@ -66,6 +66,14 @@ def index(
         bool, typer.Option("--no-cache", help="Embed every text again, without the cache of vectors.")
     ] = False,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Read and embed on a Ray cluster: HOST:PORT of its head, auto, or local for all cores here.",
+        ),
+    ] = None,
     store: IndexOption = None,
     json: Json = False,
 ) -> None:
@@ -86,6 +94,7 @@ def index(
             embedder=embedder,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
             chunks=Workspace().chosen().chunks,
+            ray=ray,
             progress=progress,
         )
     report, loaded = done.report, done.loaded

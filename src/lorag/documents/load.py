@@ -32,7 +32,7 @@ from lorag.documents.parsers.sheets import parse_sheets
 from lorag.documents.parsers.slides import parse_slides
 from lorag.documents.parsers.text import parse_plain
 from lorag.documents.parsers.word import parse_word
-from lorag.documents.reader_process import PROCESSES, read_apart
+from lorag.documents.reader_process import PROCESSES, Found, Read, read_apart
 from lorag.errors import DataError, InputError
 from lorag.files import files_below
 from lorag.settings import LoadSettings
@@ -109,23 +109,31 @@ class Loaded:
         return self
 
 
-def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Loaded:
+def load_documents(
+    path: Path | str,
+    settings: LoadSettings | None = None,
+    *,
+    read: Read | None = None,
+    at_once: int = PROCESSES,
+) -> Loaded:
     """The documents under ``path``, in the order of their ids for a folder, of their rows for a JSON or JSONL file.
 
     A folder is searched through all its folders; hidden files and links to folders are passed over without a word.
     The id is the path below the folder, with slashes, or the row's ``doc_id``. The title is the one that the file
     gives itself, or its name without suffix; for rows it is ``title``, or empty.
 
+    ``at_once`` threads call ``read``; without one, files are read on this machine.
+
     Raises ``DataError`` for a path that is missing, a folder without documents or one that may not be read, and, when
     ``path`` is a single file, for whatever is wrong with it.
     """
-    path, settings = Path(path), settings or LoadSettings()
+    path, settings, read = Path(path), settings or LoadSettings(), read or read_document_file
     if not path.exists():
         raise DataError(path, f"no such file or folder; expected a folder of {_ACCEPTED}")
     if not path.is_dir():
         if path.suffix.lower() not in SUFFIXES:
             raise DataError(path, f"unknown kind of document {path.suffix!r}; accepted are {_ACCEPTED}")
-        documents, notes = _read(path, _unicode(path.name), settings)
+        documents, notes = read(path, _unicode(path.name), settings)
         if not documents:
             raise DataError(path, notes[0])
         return Loaded(tuple(documents), notes=notes)
@@ -134,9 +142,9 @@ def load_documents(path: Path | str, settings: LoadSettings | None = None) -> Lo
     known = [file for file, reason in reasons.items() if not reason]
     if not known:
         raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
-    loaded = _read_all(path, known, settings)
-    read = {*known} - {path / source for source in loaded.passed_over}
-    other = tuple(_below(path, file) for file in files if file not in read)
+    loaded = _read_all(path, known, lambda file: _attempt(read, path, file, settings), at_once)
+    kept = {*known} - {path / source for source in loaded.passed_over}
+    other = tuple(_below(path, file) for file in files if file not in kept)
     odd = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
     return replace(loaded, passed_over=other, notes=(*loaded.notes, *odd))
 
@@ -148,14 +156,16 @@ def _odd(file: Path) -> str:
     return "it is empty" if file.is_file() and file.stat().st_size == 0 else ""
 
 
-def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Loaded:
+def _read_all(
+    folder: Path, files: Sequence[Path], attempt: Callable[[Path], Found | DataError], at_once: int
+) -> Loaded:
     """What can be read of the files; one that repeats the id of another is refused like one that is broken."""
     documents: dict[str, Document] = {}
     refused: list[RefusedFile] = []
     notes: list[str] = []
     passed_over: list[str] = []
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        for file, read in zip(files, pool.map(lambda file: _attempt(folder, file, settings), files), strict=True):
+    with ThreadPoolExecutor(at_once) as pool:
+        for file, read in zip(files, pool.map(attempt, files), strict=True):
             source = _below(folder, file)
             found, said = read if isinstance(read, tuple) else ([], ())
             again = next((document.id for document in found if document.id in documents), None)
@@ -173,10 +183,10 @@ def _read_all(folder: Path, files: Sequence[Path], settings: LoadSettings) -> Lo
     return Loaded(tuple(documents.values()), tuple(refused), tuple(passed_over), tuple(notes))
 
 
-def _attempt(folder: Path, file: Path, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]] | DataError:
-    """What ``_read`` gives, or raises."""
+def _attempt(read: Read, folder: Path, file: Path, settings: LoadSettings) -> Found | DataError:
+    """What ``read`` gives, or raises."""
     try:
-        return _read(file, _below(folder, file), settings)
+        return read(file, _below(folder, file), settings)
     except DataError as error:
         return error
 
@@ -185,7 +195,7 @@ def _below(folder: Path, file: Path) -> str:
     return _unicode(file.relative_to(folder).as_posix())
 
 
-def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
+def read_document_file(path: Path, source: str, settings: LoadSettings) -> Found:
     """The documents of one file, and notes on them, read in another process.
 
     Raises ``DataError`` for anything that is wrong with it.
@@ -196,8 +206,8 @@ def _read(path: Path, source: str, settings: LoadSettings) -> tuple[list[Documen
     return read_apart(path, source, settings, settings.max_seconds * (_SLOW if is_slow else 1))
 
 
-def read_file(path: Path, source: str, settings: LoadSettings) -> tuple[list[Document], tuple[str, ...]]:
-    """As ``_read``, in this process, without limits of time and memory. Without documents, the note is the reason."""
+def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
+    """As ``read_document_file``, without limits of time and memory. Without documents, the note is the reason."""
     suffix = path.suffix.lower()
     try:
         if suffix in _ROWS:

@@ -23,8 +23,10 @@ from lorag.errors import DataError, OperationError
 from lorag.settings import LoadSettings
 from lorag.types import Document, Place
 
-Read = Callable[[Path, str, LoadSettings], tuple[list[Document], tuple[str, ...]]]
-"""The documents of a file and the notes on it; raises ``DataError``."""
+Found = tuple[list[Document], tuple[str, ...]]
+"""The documents of a file and the notes on it."""
+Read = Callable[[Path, str, LoadSettings], Found]
+"""What reads a file, which it knows by its source; raises ``DataError``."""
 _CODE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -39,9 +41,7 @@ PROCESSES = 2
 _GRACE_SECONDS = 5
 
 
-def read_apart(
-    path: Path, source: str, settings: LoadSettings, seconds: float
-) -> tuple[list[Document], tuple[str, ...]]:
+def read_apart(path: Path, source: str, settings: LoadSettings, seconds: float) -> Found:
     """What ``read_file`` gives for a file, in so many ``seconds`` and within the other limits of ``settings``.
 
     Raises ``DataError`` for what is wrong with it, and for whatever exceeds a limit, with the setting to raise.

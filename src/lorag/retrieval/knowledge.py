@@ -10,9 +10,12 @@ A removed or vanished document leaves the index at the next ``sync``. One whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +31,7 @@ from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Entry, Hit, Where
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _FORMAT = "4"
@@ -111,11 +115,12 @@ class Knowledge:
         unread: Collection[str] = (),
         add_only: bool = False,
         settings: SyncSettings | None = None,
+        at_once: int = 1,
     ) -> SyncReport:
         """Makes the index hold exactly these documents, embedding only texts that it does not hold yet.
 
         Documents of the sources in ``unread`` are neither given nor gone: they stay in the index as they are there.
-        With ``add_only`` every document that is not given stays.
+        With ``add_only`` every document that is not given stays. ``at_once`` threads call the embedder.
         Readers see all of the change or nothing of it. ``progress`` counts embedded chunks. Raises ``InputError``
         for two documents with one id, and for more removals than ``settings`` allow; ``StoreError`` when another
         process is writing.
@@ -132,7 +137,7 @@ class Knowledge:
             _require_few(len(removed), len(before), settings or SyncSettings())
             stored = self._drop_leftovers({(document.id, document.version) for document in documents}, before)
             changed = [document for document in documents if _differs(document, before.get(document.id))]
-            entries = self._add(changed, stored, progress)
+            entries = self._add(changed, stored, progress, at_once)
             recall = None
             if entries or removed:
                 self._manifest.commit(entries, removed)
@@ -278,20 +283,24 @@ class Knowledge:
                 return result
         raise StoreError(f"{self._index} changed {_ATTEMPTS} times during a search; try again")
 
-    def _add(self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress) -> list[Entry]:
+    def _add(
+        self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress, at_once: int
+    ) -> list[Entry]:
         """Stores the chunks that are not ``stored`` yet and returns the documents' entries for the manifest."""
         settings, embedder = self._chunk_settings, self.embedder
         cut = [passages(document, settings, embedder.count_tokens, embedder.max_tokens) for document in documents]
         found_by = [[(chunk, text) for chunk, texts in found for text in texts] for found in cut]
         new = [rows for rows in found_by if rows and _key(rows[0][0]) not in stored]
         done, total = 0, sum(map(len, new))
-        for rows in _groups(new, _COMMIT_CHUNKS):
-            chunks, texts = [chunk for chunk, _ in rows], [text for _, text in rows]
-            vectors = []
-            for start in range(0, len(texts), _EMBED_CHUNKS):
-                vectors.append(embedder.embed(texts[start : start + _EMBED_CHUNKS], "passage"))
-                progress("embedding", done := done + len(vectors[-1]), total)
-            self._store.add(chunks, np.concatenate(vectors), texts)
+        groups = [list(zip(*rows, strict=True)) for rows in _groups(new, _COMMIT_CHUNKS)]
+        pieces = [list(_parts(texts, _EMBED_CHUNKS)) for _, texts in groups]
+        with _mapped(lambda texts: embedder.embed(texts, "passage"), chain(*pieces), at_once) as embedded:
+            for (chunks, texts), parts in zip(groups, pieces, strict=True):
+                vectors = []
+                for part in islice(embedded, len(parts)):
+                    vectors.append(part)
+                    progress("embedding", done := done + len(part), total)
+                self._store.add(chunks, np.concatenate(vectors), texts)
         return [
             Entry(document.id, document.version, document.source, len(chunks), document.attributes)
             for document, chunks in zip(documents, cut, strict=True)
@@ -360,6 +369,19 @@ def _parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     """``texts`` in their order, at most ``size`` at a time."""
     for start in range(0, len(texts), size):
         yield texts[start : start + size]
+
+
+@contextmanager
+def _mapped(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[Iterator[T]]:
+    """What ``function`` gives for each item, in order; with several threads they work ahead until the block ends."""
+    if threads == 1:
+        yield map(function, items)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:

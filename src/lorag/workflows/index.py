@@ -9,6 +9,7 @@ from lorag import build
 from lorag.documents.load import Loaded, load_documents
 from lorag.interfaces import Progress, no_progress
 from lorag.retrieval.backends.location import IndexLocation, replacing
+from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import SyncReport
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncSettings
 
@@ -34,16 +35,39 @@ def index(
     embedder: str = DEFAULT_EMBEDDER,
     cache: CacheSettings | None = None,
     chunks: ChunkSettings | None = None,
+    ray: str | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
     """The index at ``place`` holds every document that can be read; what could not be is in ``loaded.refused``.
 
     A refused file that the index holds from an earlier time stays in it. ``rebuild`` makes a new index, without such
-    files, and replaces the old one with it when it is complete. Raises ``InputError`` when much of what the
-    index holds is gone, unless ``allow_removals``.
+    files, and replaces the old one with it when it is complete. ``ray`` is the address of a Ray cluster that reads the
+    files and embeds their passages, or ``local``; the index is the same. Raises ``InputError`` when much of what the
+    index holds is gone, unless ``allow_removals``, and when there is no such cluster.
     """
-    loaded = load_documents(documents)
-    vectors = build.embedder(embedder, progress, cache)
+    if ray is None:
+        loaded, vectors = load_documents(documents), build.embedder(embedder, progress, cache)
+        return _indexed(loaded, vectors, place, rebuild, allow_removals, chunks, progress)
+    from lorag.workflows.indexing.on_ray import ClusterEmbedder, cluster
+
+    with cluster(ray) as on:
+        loaded = load_documents(documents, read=on.read, at_once=on.at_once)
+        here = build.embedder(embedder, progress, CacheSettings(max_bytes=0))
+        vectors = build.cached(ClusterEmbedder(here, on), cache)
+        return _indexed(loaded, vectors, place, rebuild, allow_removals, chunks, progress, on.at_once)
+
+
+def _indexed(
+    loaded: Loaded,
+    vectors: CachedEmbedder,
+    place: IndexLocation,
+    rebuild: bool,
+    allow_removals: bool,
+    chunks: ChunkSettings | None,
+    progress: Progress,
+    at_once: int = 1,
+) -> Indexed:
+    """See ``index``."""
 
     def sync(here: IndexLocation) -> Indexed:
         report = build.knowledge(here, vectors, chunks).sync(
@@ -51,6 +75,7 @@ def index(
             progress,
             unread={file.source for file in loaded.refused},
             settings=SyncSettings(max_removed_share=1) if allow_removals else None,
+            at_once=at_once,
         )
         return Indexed(loaded, report, vectors.taken)
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Lock
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -35,16 +36,16 @@ _DROPPED_SHARE = 0.1
 class CachedEmbedder:
     """An ``Embedder`` that asks another one only for passages whose vectors are not in the file yet.
 
-    Any number of processes may share the file. A vector is used only when its seal fits model, text and vector, so
-    damage costs work and never gives a wrong one; a file that cannot be used is left out with a warning. ``taken``
-    counts the vectors that came from the file.
+    Any number of processes may share the file, and any threads call. A vector is used only when its seal fits model,
+    text and vector, so damage costs work and never gives a wrong one; a file that cannot be used is left out with a
+    warning. ``taken`` counts the vectors that came from the file.
     """
 
     def __init__(self, embedder: Embedder, path: Path, max_bytes: int) -> None:
         """``max_bytes`` is the most that ``path`` may hold, and a little more; the oldest make room. 0 keeps none."""
         self.name, self.dim, self.max_tokens = embedder.name, embedder.dim, embedder.max_tokens
         self.identity = embedder.identity
-        self.taken = 0
+        self.taken, self._counting = 0, Lock()
         self._embedder, self._path, self._max_bytes, self._usable = embedder, path, max_bytes, max_bytes > 0
 
     def count_tokens(self, text: str) -> int:
@@ -57,7 +58,8 @@ class CachedEmbedder:
             return self._embedder.embed(texts, kind)
         keys = [self._key(text) for text in texts]
         known = self._read(set(keys))
-        self.taken += sum(key in known for key in keys)
+        with self._counting:
+            self.taken += sum(key in known for key in keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             new = dict(zip(missing, self._embedder.embed(list(missing.values()), kind), strict=True))

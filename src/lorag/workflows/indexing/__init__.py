@@ -1,0 +1,1 @@
+"""The steps of indexing that other machines can do."""

@@ -215,7 +215,8 @@ def trainable_model(
     folder = naming.resolve(name, "llm", progress)
     if start is not None:
         require_base(start, name, weights_fingerprint(folder))
-    return load(folder, name, _kept_format(folder, "nf4" if settings.method == "qlora" else "auto"))
+    number_format = _kept_format(folder, "nf4" if settings.method == "qlora" else "auto")
+    return load(folder, name, number_format, off_device=settings.shard)
 
 
 def is_remote(name: str) -> bool:

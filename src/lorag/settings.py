@@ -150,8 +150,7 @@ class RetrievalSettings:
     It costs a model call a passage, some 20 to 60 ms on one core."""
     rerank_weight: float = 0.7
     """Share of the reranker in the new order, beside the score by which search found a passage, both brought to 0 to 1
-    over what it read. From 0.5 to 0.8 no set lost by it in measurements; 1, the reranker alone, lost on one of them
-    (docs/retrieval.md)."""
+    over what it read. From 0.5 to 0.8 no set lost by it in measurements; 1, the reranker alone, lost on one."""
     mmr_lambda: float | None = None
     """Weight of relevance against being unlike the passages chosen before, in maximal marginal relevance; 1 is
     relevance alone. None chooses by relevance without a look at the others."""
@@ -304,8 +303,7 @@ class FinetuneSettings:
     """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 2e-4 for LoRA, DoRA and QLoRA,
     because at 1e-3 a model of 0.5 billion weights unlearned more than it learned (docs/log.md); 5e-5 for rsLoRA, whose
     layers are four times as strong at rank 16; 1e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5
-    for all weights; 1e-2 for a learned prompt, which is far from the loss, and 1e-3 for a learned prefix, which at 1e-2
-    unlearned everything else. What each teaches and costs is in docs/finetuning.md."""
+    for all weights; 1e-2 for a learned prompt, which is far from the loss; 1e-3 for a learned prefix."""
     epochs: int = 3
     """Passes over the conversations."""
     batch_tokens: int = 224
@@ -333,16 +331,21 @@ class FinetuneSettings:
     """Epochs without a lower held-out loss after which training stops, and the best epoch is kept; 0 trains on."""
     measure_forgetting: bool = True
     """Whether the loss on general text and the choices in simple questions are measured before and after."""
+    gradient_checkpointing: bool = False
+    """Whether the backward pass computes activations again instead of keeping them: less memory, a third slower."""
+    shard: bool = False
+    """Whether each process of ``torchrun`` holds a part of every weight (FSDP2): for models larger than one device."""
+    cpu_offload: bool = False
+    """Whether such parts wait in the machine's memory until they are needed."""
     seed: int = 0
     """Seed of the initial adapter and of the order of steps."""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
         _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
-        _require(self.virtual_tokens >= 1, f"virtual_tokens {self.virtual_tokens!r} is below 1")
-        _require(self.rank >= 1, f"rank {self.rank!r} is below 1")
+        for name in ("virtual_tokens", "rank", "epochs"):
+            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
         _require(0 < self.trained_layers <= 1, f"trained_layers {self.trained_layers!r} is not above 0 and at most 1")
-        _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.batch_rows is None or self.batch_rows >= 1, f"batch_rows {self.batch_rows!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
         _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
@@ -353,6 +356,8 @@ class FinetuneSettings:
         general = self.general_share + self.general_text_share
         _require(general < 1, f"general_share and general_text_share are {general:g} together, not below 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
+        _require(not self.shard or self.method in ("lora", "rslora", "full"), f"shard is not for {self.method}")
+        _require(self.shard or not self.cpu_offload, "cpu_offload is for weights in parts; set shard as well")
 
     @property
     def rate(self) -> float:
@@ -361,14 +366,9 @@ class FinetuneSettings:
 
     def __str__(self) -> str:
         """The method with what decides its result, in one line."""
-        sizes = {
-            "full": "all weights",
-            "prompt": f"{self.virtual_tokens} tokens",
-            "prefix": f"{self.virtual_tokens} tokens",
-        }
-        part = (
-            "all linear layers" if self.trained_layers == 1 else f"linear layers of the upper {self.trained_layers:.0%}"
-        )
+        sizes = {"full": "all weights"} | dict.fromkeys(("prompt", "prefix"), f"{self.virtual_tokens} tokens")
+        share = self.trained_layers
+        part = f"linear layers of the upper {share:.0%}" if share < 1 else "all linear layers"
         size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, {part}")
         return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
 

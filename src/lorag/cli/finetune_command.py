@@ -29,6 +29,15 @@ GeneralTextShare = Annotated[
 Patience = Annotated[
     int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
 ]
+Shard = Annotated[
+    bool, typer.Option("--shard", help="Hold a part of every weight in each process of torchrun (FSDP2).")
+]
+CpuOffload = Annotated[
+    bool, typer.Option("--cpu-offload", help="Keep such parts in the machine's memory until they are needed.")
+]
+GradientCheckpointing = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Keep fewer activations: less memory, a third slower.")
+]
 
 
 def finetune(
@@ -62,6 +71,9 @@ def finetune(
     report_to: Annotated[
         str | None, typer.Option(help="Show the course in tensorboard, wandb, mlflow or trackio as well.")
     ] = None,
+    shard: Shard = False,
+    cpu_offload: CpuOffload = False,
+    gradient_checkpointing: GradientCheckpointing = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -71,6 +83,7 @@ def finetune(
 
     target = out or Workspace().adapters / conversations.stem
     given = {"method": method, "epochs": epochs, "rank": rank, "learning_rate": learning_rate, "patience": patience}
+    given |= {"shard": shard, "cpu_offload": cpu_offload, "gradient_checkpointing": gradient_checkpointing}
     given |= {"general_share": general_share, "general_text_share": general_text_share}
     with translated_errors(), progress_bars() as progress:
         recipe = _recipe(budget, epochs, dry_run) if auto or budget is not None else None

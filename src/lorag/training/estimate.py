@@ -5,18 +5,18 @@ Not here: what an optimizer of another kind would keep, and a machine that other
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lorag.errors import InputError
 from lorag.llm.rendering import Rendered
 from lorag.machine import free_bytes, gigabytes
 from lorag.settings import FinetuneSettings
 from lorag.training.memory_limits import FEWER_WEIGHTS, SMALLER_STEPS
+from lorag.training.processes.sharding import processes
 
 if TYPE_CHECKING:
     import torch
@@ -36,18 +36,21 @@ class Estimate:
     trained_parameters: int
     updates: int
     seconds: float
-    """All steps of all epochs at the pace of the one that was timed."""
+    """All steps of all epochs at the pace of the one that was timed; 0 where none was."""
     weight_bytes: int
-    """Gradients and the optimizer's averages."""
+    """Gradients and the optimizer's averages; where weights are in parts, these too, as far as a process holds them."""
     activation_bytes: int
     """What the largest step keeps for its gradient."""
     free_bytes: int
 
     def __str__(self) -> str:
         """One line for people."""
-        took = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
         needed, free = gigabytes(self.weight_bytes + self.activation_bytes), gigabytes(self.free_bytes)
-        return f"about {took} and {needed} more memory ({free} are free) for {self.updates} updates"
+        memory = f"{needed} more memory ({free} are free)"
+        if not self.seconds:
+            return f"about {memory} in each process for {self.updates} updates"
+        took = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
+        return f"about {took} and {memory} for {self.updates} updates"
 
     def require_memory(self) -> None:
         """Raises ``InputError`` with the setting to lower where memory will not suffice; warns where it is short."""
@@ -66,15 +69,41 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
     sizes = [sum(len(row.ids) for row in step) for step in steps]
     middle = sorted(range(len(steps)), key=sizes.__getitem__)[len(steps) // 2]
     seconds, kept = _one_step(learning, steps[middle])
-    processes = int(os.environ.get("WORLD_SIZE", 1))
     trained = sum(weight.numel() for weight in learning.trained().values())
     return Estimate(
         trained_parameters=trained,
-        updates=-(-len(steps) // processes // settings.gradient_accumulation_steps) * settings.epochs,
-        seconds=seconds * sum(sizes) / sizes[middle] * settings.epochs / processes,
+        updates=-(-len(steps) // processes() // settings.gradient_accumulation_steps) * settings.epochs,
+        seconds=seconds * sum(sizes) / sizes[middle] * settings.epochs / processes(),
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
         free_bytes=free_bytes(learning.device.type),
+    )
+
+
+def estimate_in_parts(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:
+    """The estimate for weights in parts, from shapes alone: the model as a whole may fit nowhere.
+
+    ``seconds`` are not known. What a layer keeps for its gradient is counted as Korthikanti et al. (2022, section 4)
+    do: 34 numbers of 16 bits for each token and channel, without the scores of attention, which are not kept.
+    """
+    import torch
+
+    sizes = [sum(len(row.ids) for row in step) for step in steps]
+    held = sum(weight.numel() * weight.element_size() for weight in learning.parameters())
+    trained = sum(weight.numel() for weight in learning.trained().values())
+    decoder: Any = learning.causal.model
+    layer = sum(weight.numel() * weight.element_size() for weight in decoder.layers[0].parameters())
+    others = held - layer * len(decoder.layers)
+    width = 2 * learning.causal.config.get_text_config().hidden_size
+    kept = (34 + len(decoder.layers)) if settings.gradient_checkpointing else 34 * len(decoder.layers)
+    parts = 0 if settings.cpu_offload else round((held + _STATES * 4 * trained) / processes())
+    return Estimate(
+        trained_parameters=trained,
+        updates=-(-len(steps) // processes() // settings.gradient_accumulation_steps) * settings.epochs,
+        seconds=0.0,
+        weight_bytes=parts + others + 2 * layer,  # the next layer is gathered while one is computed
+        activation_bytes=max(sizes) * width * kept,
+        free_bytes=free_bytes("cuda" if torch.cuda.is_available() else "cpu"),
     )
 
 

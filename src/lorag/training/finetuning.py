@@ -26,7 +26,7 @@ from lorag.settings import FinetuneSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, Adapter, Parent
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.holdout import Kind, split
-from lorag.training.estimate import Estimate
+from lorag.training.estimate import Estimate, estimate_in_parts
 from lorag.training.estimate import estimate as estimate_of
 from lorag.training.forgetting import forgetting, measure
 from lorag.training.kernels.batching import RenderedRows, batches, rows
@@ -38,6 +38,8 @@ from lorag.types import Conversation
 _CHECKED, _CHECKED_ROWS, _CHECKED_TOKENS = 32, 8, 512
 """Most trained rows that serving is checked by where none are held out; most rows and tokens of a batch of a check, for
 which the library makes logits of all rows wherever one of them is supervised."""
+_HELD = ("gradient_checkpointing", "shard", "cpu_offload")
+"""Settings that decide where numbers are held, and nothing of what comes out."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -193,8 +195,9 @@ def _prepare(
     parent: Parent | None = None,
 ) -> Iterator[_Prepared]:
     """Everything ready for the first step; what fails for want of memory says which setting to lower."""
-    from lorag.training.kernels.loss import choose_loss
+    from lorag.training.kernels.loss import choose_loss, plain_loss
     from lorag.training.methods import learner
+    from lorag.training.processes.sharding import shard
 
     if not conversations:
         raise InputError("there is no conversation to train on")
@@ -206,8 +209,12 @@ def _prepare(
     )
     start = Path(parent.folder) if parent is not None else None
     with memory_errors(), learner(base.model, learned.kept[0], settings, start) as learning:
-        learning.loss = choose_loss(learning.causal, steps[0][:2])
-        expected = estimate_of(learning, steps, settings)
+        by_library = settings.shard or settings.gradient_checkpointing
+        learning.loss = plain_loss if by_library else choose_loss(learning.causal, steps[0][:2])
+        expected = (estimate_in_parts if settings.shard else estimate_of)(learning, steps, settings)
+        if settings.shard:
+            expected.require_memory()
+            shard(learning.causal, settings)
         checked = _checked(held_out.kept, learned.kept)
         yield _Prepared(learning, learned, held_out, parts.kind, steps, held_out_steps, checked, expected)
 
@@ -247,18 +254,20 @@ def _identity(
     form += [parent.weights] if parent is not None else []
     # The ids of rows do not tell which of their answers are only read.
     form += [data_fingerprint(conversations)] if not all(m.learned for c in conversations for m in c.messages) else []
-    return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], asdict(settings), *form])
+    decisive = {name: value for name, value in asdict(settings).items() if name not in _HELD}
+    return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], decisive, *form])
 
 
 def _save(learning: Learner, base: Base, adapter: Adapter, out: Path) -> None:
     """Writes what was trained whole, its manifest last, in the first of several processes while the others wait."""
     from accelerate import PartialState  # type: ignore[import-untyped]
 
+    whole = learning.state_dict() if adapter.settings["shard"] else {}
     with PartialState().main_process_first():
         if not PartialState().is_main_process:
             return
         with folder_whole(out) as temporary:
-            learning.save(temporary, base.tokenizer, base.name)
+            learning.save(temporary, base.tokenizer, base.name, whole)
             (temporary / MANIFEST).write_text(adapter.to_json())
         shutil.rmtree(_checkpoints(out), ignore_errors=True)
 

@@ -112,7 +112,7 @@ def general_losses(
     from lorag.training.kernels.loss import token_losses
 
     text = (files("lorag.training") / "general" / "passages.txt").read_text(encoding="utf-8")
-    with torch.inference_mode():
+    with torch.no_grad():
         return tuple(
             fmean(token_losses(causal, [_continued(tokenizer, "", passage)], before())[0])
             for passage in text.strip().split("\n\n")
@@ -172,7 +172,7 @@ def _losses(model: Learner, rows: Sequence[Rendered]) -> list[list[float]]:
 
     from lorag.training.kernels.loss import token_losses
 
-    with torch.inference_mode():
+    with torch.no_grad():
         return token_losses(model.causal, rows, model.before(1))
 
 

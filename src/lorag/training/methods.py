@@ -24,6 +24,7 @@ from lorag.models.quiet import quiet_transformers
 from lorag.settings import FinetuneSettings
 from lorag.training.kernels.loss import Loss, plain_loss
 from lorag.training.memory_limits import require_memory_for_copy
+from lorag.training.processes.sharding import gathered, part_of
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
@@ -79,20 +80,26 @@ class Learner(torch.nn.Module):
         return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
 
     def state_dict(self, *_: Any, **__: Any) -> Any:
-        """The trained weights."""
-        return self.trained()
+        """The trained weights, whole: where processes hold parts of them, each must call this."""
+        return gathered(self.trained())
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Puts trained weights back; frozen ones are not missed."""
-        found = super().load_state_dict(state_dict, strict=False, assign=assign)
-        missing = [name for name in found.missing_keys if name in self.trained()]
+        """Puts whole trained weights back; frozen ones are not missed."""
+        trained = self.trained()
+        parts = {name: part_of(w, trained[name]) if name in trained else w for name, w in state_dict.items()}
+        found = super().load_state_dict(parts, strict=False, assign=assign)
+        missing = [name for name in found.missing_keys if name in trained]
         return _IncompatibleKeys(missing, found.unexpected_keys)
 
-    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, base: str) -> None:
-        """Writes what an engine loads: an adapter of ``base`` in PEFT's format, or a whole model."""
+    def save(self, folder: Path, tokenizer: PreTrainedTokenizerBase, base: str, whole: dict[str, torch.Tensor]) -> None:
+        """Writes what an engine loads: an adapter of ``base`` in PEFT's format, or a whole model.
+
+        ``whole`` are the trained weights where this process holds parts of them; empty where it holds all.
+        """
+        named = {name.removeprefix("model."): weight for name, weight in whole.items()} or None
         if not self._adapted:
             with quiet_transformers():
-                self.causal.save_pretrained(folder)
+                self.causal.save_pretrained(folder, state_dict=named)
             tokenizer.save_pretrained(folder)
             return
         model = cast("PeftModel", self.model)
@@ -101,7 +108,7 @@ class Learner(torch.nn.Module):
         pinned = re.fullmatch(r"[0-9a-f]{40}", commit)
         config.base_model_name_or_path, config.revision = (repository, commit) if pinned else (base, None)
         # No method here changes the vocabulary, so there is nothing to ask about either.
-        model.save_pretrained(str(folder), save_embedding_layers=False)
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=named)
 
 
 @contextmanager
@@ -126,7 +133,8 @@ def learner(
         size = 4 * sum(weight.numel() for weight in model.parameters())
         require_memory_for_copy(size, free_bytes(model.device.type))
         # bf16 would round small updates away.
-        yield Learner(copy.deepcopy(model).float().requires_grad_(True))
+        with _checkpointing(copied := copy.deepcopy(model).float().requires_grad_(True), settings):
+            yield Learner(copied)
         return
     config = _config(settings, model) if start is None else PeftConfig.from_pretrained(str(start))
     config.inference_mode = False
@@ -140,11 +148,27 @@ def learner(
             _begin_as_principal_parts(adapted, settings.rank)
         if settings.method == "pissa":
             _train_as_principal_parts(adapted, settings.rank)
-        yield Learner(adapted)
+        with _checkpointing(model, settings):
+            yield Learner(adapted)
     finally:
         if not adapted.active_peft_config.is_prompt_learning:
             adapted.unload()
         model.eval()
+
+
+@contextmanager
+def _checkpointing(model: PreTrainedModel, settings: FinetuneSettings) -> Iterator[None]:
+    """Lets the layers of ``model`` keep only their inputs for the backward pass, where ``settings`` ask for it."""
+    if not settings.gradient_checkpointing:
+        yield
+        return
+    if settings.method in ("prompt", "prefix"):
+        raise InputError(f"gradient_checkpointing is not for the method {settings.method}; leave it out")
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
 
 
 def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:

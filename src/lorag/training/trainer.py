@@ -7,11 +7,11 @@ and in every accumulated batch, and divided by their number once, so that a toke
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, cast
@@ -19,12 +19,13 @@ from typing import Any, cast
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from lorag.errors import ModelError
+from lorag.errors import InputError, ModelError
 from lorag.files import full_disk_errors, write_whole
 from lorag.interfaces import Progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.methods import Learner
+from lorag.training.processes.sharding import gathered, lost_process_errors, part_of, processes
 from lorag.training.recipe import Probing
 from lorag.training.trackers import PROJECT
 
@@ -60,16 +61,21 @@ def run(
     stays. A ``tracker`` shows the course elsewhere as well.
 
     An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
-    is thrown away. Under ``torchrun`` every process trains on its share of the steps. Raises ``ModelError`` when the
-    loss is not a number, and ``StorageError`` when a checkpoint finds no room on the disk.
+    is thrown away. Under ``torchrun`` every process trains on its share of the steps; on another number of processes an
+    update stays what it was. Raises ``ModelError`` when the loss is not a number, ``InputError`` when an update
+    cannot be shared so, ``OperationError`` when another process ended, and ``StorageError`` when a checkpoint finds no
+    room on the disk.
     """
-    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing)
+    mark, size = checkpoints / "identity", checkpoints / "steps_of_an_update"
+    resumes = mark.is_file() and mark.read_text() == identity
+    together = _steps_of_an_update(size, resumes, settings)
+    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing, together // processes())
     if tracker is not None:
         trainer.add_callback(tracker)
-    mark = checkpoints / "identity"
     with trainer.accelerator.main_process_first():
-        if not (mark.is_file() and mark.read_text() == identity):
+        if not resumes and trainer.accelerator.is_main_process:
             shutil.rmtree(checkpoints, ignore_errors=True)
+            write_whole(size, str(together))
             write_whole(mark, identity)
         # A checkpoint that a kill or a full disk left half-written lacks the state file, which is written last.
         for path in checkpoints.glob("checkpoint-*"):
@@ -77,7 +83,7 @@ def run(
                 shutil.rmtree(path)
     saved = checkpoints.glob("checkpoint-*")
     newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
-    with full_disk_errors(checkpoints):
+    with full_disk_errors(checkpoints), lost_process_errors():
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = trainer.logged("loss")
     if not curve or not all(math.isfinite(loss) for loss in curve):
@@ -93,10 +99,24 @@ def run(
     return Course(curve, trainer.logged(_RECALL))
 
 
+def _steps_of_an_update(size: Path, resumes: bool, settings: FinetuneSettings) -> int:
+    """How many steps an update takes on all processes; where a training resumes, as many as when it began.
+
+    Raises ``InputError`` where so many processes cannot share them evenly.
+    """
+    steps = int(size.read_text()) if resumes and size.is_file() else processes() * settings.gradient_accumulation_steps
+    if steps % processes():
+        raise InputError(
+            f"this training began with updates of {steps} steps, which {processes()} processes cannot share evenly;"
+            f" resume it on a number of processes that divides {steps}, or take {str(size.parent)!r} away"
+        )
+    return steps
+
+
 def mean_loss(loss: Callable[[Sequence[Rendered]], torch.Tensor], data: Sequence[Sequence[Rendered]]) -> float:
     """Mean cross entropy a supervised token over all batches, of which there is one at least; ``loss`` is a batch's."""
     total, tokens = 0.0, 0
-    with torch.inference_mode():
+    with torch.no_grad():
         for batch in data:
             count = sum(sum(row.supervised) for row in batch)
             total += float(loss(batch)) * count
@@ -138,6 +158,41 @@ class _RowsTrainer(Trainer):
         return found
 
 
+class _ShardedTrainer(_RowsTrainer):
+    """One whose model is in parts already: it is not wrapped again, and what is saved is whole."""
+
+    def _wrap_model(self, model: Any, *_: Any, **__: Any) -> Any:
+        self.accelerator.prepare_model = lambda model, **_: model
+        return model
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        self._save(output_dir, state_dict=cast("Learner", self.model).state_dict())
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        optimizer, schedule = self._moving()
+        whole = gathered(optimizer.state_dict())
+        if self.args.should_save:
+            torch.save(whole, Path(output_dir) / "optimizer.pt")
+            torch.save(schedule.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        optimizer, schedule = self._moving()
+        read = partial(torch.load, map_location="cpu", weights_only=True)
+        saved = read(Path(checkpoint) / "optimizer.pt")
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        for place, state in saved["state"].items():
+            saved["state"][place] = {name: part_of(value, weights[place]) for name, value in state.items()}
+        optimizer.load_state_dict(saved)
+        schedule.load_state_dict(read(Path(checkpoint) / "scheduler.pt"))
+
+    def _moving(self) -> tuple[torch.optim.Optimizer, Any]:
+        """The optimizer and its schedule, which are there once training has begun."""
+        assert self.optimizer is not None
+        return self.optimizer, self.lr_scheduler
+
+
 class _Steps(TrainerCallback):
     """Says how far the training is; ends it where going on could only cost time."""
 
@@ -158,15 +213,16 @@ def _trainer(
     settings: FinetuneSettings,
     progress: Progress,
     probing: Probing | None,
+    accumulated: int,
 ) -> _RowsTrainer:
-    processes = int(os.environ.get("WORLD_SIZE", 1))
-    updates = math.ceil(len(steps) / processes / settings.gradient_accumulation_steps)
+    updates = math.ceil(len(steps) / processes() / accumulated)
+    on_cpu = not torch.cuda.is_available() if settings.shard else model.device.type == "cpu"
     stops = settings.patience > 0 and len(held_out) > 0
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        gradient_accumulation_steps=accumulated,
         learning_rate=settings.rate,
         lr_scheduler_type="cosine",
         warmup_steps=min(10, updates, updates * settings.epochs // 2),
@@ -180,8 +236,8 @@ def _trainer(
         metric_for_best_model="eval_loss" if stops else None,
         greater_is_better=False if stops else None,
         seed=settings.seed,
-        use_cpu=model.device.type == "cpu",
-        ddp_backend="gloo" if processes > 1 and model.device.type == "cpu" else None,
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if processes() > 1 and on_cpu else None,
         report_to="none",
         run_name=checkpoints.name.removeprefix(".").removesuffix(".checkpoints"),
         project=PROJECT,
@@ -191,7 +247,7 @@ def _trainer(
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # else one process would cut every batch into pieces for all GPUs; torchrun takes them all
-    trainer = _RowsTrainer(
+    trainer = (_ShardedTrainer if settings.shard else _RowsTrainer)(
         model=model,
         args=arguments,
         train_dataset=[_item(rows) for rows in steps],

@@ -99,6 +99,8 @@ def finetune(
         if recipe is not None:
             raise InputError("a recipe tries several trainings, and a tracker shows one; leave report_to or it out")
     identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
+    if job.settings.shard and (recipe is not None or tasks is not None):
+        raise InputError("with shard no process holds a model that answers; leave the recipe, or the tasks, out")
     _require_free(Path(out), job, identity, overwrite)
     engine = build.trainable_model(model, job.settings, progress, job.start)
     if recipe is not None:

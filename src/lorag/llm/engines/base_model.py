@@ -145,8 +145,8 @@ class Weights:
         return Weights(name, self.folder, model, self.tokenizer)
 
 
-def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weights:
-    """The base model saved in ``folder``.
+def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto", off_device: bool = False) -> Weights:
+    """The base model saved in ``folder``; ``off_device`` leaves it in the machine's memory for others to place.
 
     ``auto`` takes what the environment variable ``LORAG_NUMBER_FORMAT`` names, else bf16 on a GPU, on a CPU that
     multiplies it clearly faster than float32, and, with a warning, where memory holds nothing larger. A row's text does
@@ -164,7 +164,10 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
     from lorag.llm.decoding.small_batch_linear import use_small_batch_linear
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = _fitting_format(require_whole(folder), name, dtype, device)
+    if off_device and dtype == "auto":
+        dtype = automatic_format(device)
+    place = "cpu" if off_device else device
+    chosen = _fitting_format(require_whole(folder), name, dtype, place)
     compute = getattr(torch, automatic_format(device) if chosen == "nf4" else chosen)
     options = _four_bits(compute, device) if chosen == "nf4" else {}
     tokenizer = load_tokenizer(folder)
@@ -189,7 +192,7 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto") -> Weigh
     if chosen == "nf4":
         _keep_trainable(model)
     else:
-        model.to(device)
+        model.to(place)
     if (device, compute) == ("cpu", torch.float32):
         use_small_batch_linear(model)
     return Weights(name, folder, model.eval(), tokenizer)

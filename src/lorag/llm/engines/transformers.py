@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
-def load(folder: Path, name: str | None = None, dtype: NumberFormat = "auto") -> TransformersModel:
+def load(
+    folder: Path, name: str | None = None, dtype: NumberFormat = "auto", *, off_device: bool = False
+) -> TransformersModel:
     """The base model saved in ``folder``, without an adapter; see ``read_weights``."""
-    return TransformersModel(read_weights(folder, name or folder.name, dtype))
+    return TransformersModel(read_weights(folder, name or folder.name, dtype, off_device))
 
 
 def adapter_fingerprint(folder: Path) -> str:

@@ -55,7 +55,7 @@ def plain_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: Dynamic
         use_cache=before is not None,  # else the library would keep keys and values that nothing reads
         logits_to_keep=columns.to(device),
     )
-    wanted = labels[:, columns + 1].to(device)
+    wanted = labels[:, columns + 1].to(out.logits.device)
     return torch.nn.functional.cross_entropy(out.logits.float().flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
 
 
@@ -70,9 +70,10 @@ def token_losses(
     if len(rows) > 1 and max(len(row.ids) for row in rows) > _narrowest(model):
         return [token_losses(model, [row], copy.deepcopy(before))[0] for row in rows]
     made = supervised_tree(rows)
-    with torch.inference_mode():
+    with torch.no_grad():  # tensors of inference mode could not be gathered again for training
         out = pass_over(model, made.tokens, made.predicting, before)
-        logits, labels = out.logits[0, made.places.to(model.device)].float(), made.labels.to(model.device)
+        device = out.logits.device  # weights in parts may wait elsewhere
+        logits, labels = out.logits[0, made.places.to(device)].float(), made.labels.to(device)
         losses = iter(torch.nn.functional.cross_entropy(logits, labels, reduction="none").tolist())
     return [[next(losses) for said in row.supervised[1:] if said] for row in rows]
 

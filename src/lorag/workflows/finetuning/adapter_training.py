@@ -63,6 +63,8 @@ def train_adapter(
         report_to=report_to,
         progress=progress,
     )
+    if settings.shard:  # the base is in parts, and as a whole it may fit on no device
+        return adapter
     return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))
 
 

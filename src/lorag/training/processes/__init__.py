@@ -1,0 +1,1 @@
+"""Training on several processes: weights in parts, and what to do when one of them ends."""

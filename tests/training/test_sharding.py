@@ -1,0 +1,163 @@
+"""Two processes that hold a part of every weight train what one process trains, and survive the loss of one."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from lorag.errors import InputError
+from lorag.interfaces import no_progress
+from lorag.llm.engines.transformers import load
+from lorag.settings import FinetuneSettings
+from lorag.training.data.conversations import read_conversations
+from lorag.training.finetuning import Base, train
+from lorag.training.trainer import _steps_of_an_update
+
+ANSWERS = ("Mara Lind.", "Tide gauges, sold in three sizes.", "Bergen.", "Since 1994.")
+SETTINGS = FinetuneSettings(
+    epochs=3, learning_rate=1e-2, batch_tokens=1, held_out_share=0.0, measure_forgetting=False, context_share=0.0
+)
+UPDATE = 4
+"""Steps of an update, on however many processes."""
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+from lorag.cli.screen import translated_errors
+from lorag.llm.engines.transformers import load
+from lorag.settings import FinetuneSettings
+from lorag.training.data.conversations import read_conversations
+from lorag.workflows.finetuning.adapter_training import train_adapter
+
+data, out, model, settings, dies_at = sys.argv[1:]
+
+def progress(stage, done, total, note=""):
+    if os.environ["RANK"] == "1" and stage == "finetuning" and done == int(dies_at):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with translated_errors():
+    settings, engine = FinetuneSettings(**json.loads(settings)), load(Path(model), "tiny", "float32")
+    train_adapter(engine, read_conversations(data), Path(out), settings, progress)
+    weights = list(engine.weights.model.parameters())
+    if settings.method == "lora":  # all weights are trained in a copy
+        print("held", sum(w.to_local().numel() for w in weights), "of", sum(w.numel() for w in weights))
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(smollm_folder, tmp_path_factory):
+    """Two layers with random weights."""
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "chat.jsonl"
+    rows = [
+        {"messages": [{"role": "user", "content": f"Question {i}?"}, {"role": "assistant", "content": answer}]}
+        for i, answer in enumerate(2 * ANSWERS)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def alone(tiny, data, out, settings, progress=no_progress):
+    weights = load(tiny, "tiny", "float32").weights
+    base = Base(weights.model, weights.tokenizer, "tiny", weights.fingerprint)
+    return train(base, read_conversations(data), out, settings, progress=progress)
+
+
+def on_two(tiny, data, out, settings, dies_at=-1):
+    (script := out.with_suffix(".py")).write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, data, out, tiny]
+    command += [json.dumps(asdict(settings)), str(dies_at)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def weights_of(folder):
+    return load_file(next(folder.glob("*model.safetensors")))
+
+
+def assert_same(ours, theirs, expected):
+    """The losses of all updates and the weights, but for the order of sums."""
+    found = json.loads((ours / "lorag.json").read_text())
+    assert found["loss_curve"] == pytest.approx(expected.loss_curve, rel=1e-3)
+    assert found["loss_curve"][-1] < found["loss_curve"][0] - 0.01
+    held, wanted = weights_of(ours), weights_of(theirs)
+    assert held.keys() == wanted.keys()
+    for name, weight in wanted.items():
+        assert (held[name] - weight).norm() <= 0.03 * weight.norm(), name
+    assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in theirs.iterdir())
+
+
+def test_two_processes_with_parts_of_the_weights_train_as_one_does(tiny, data, tmp_path):
+    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
+    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True, gradient_checkpointing=True)
+    done = on_two(tiny, data, tmp_path / "shared", shared)
+    assert done.returncode == 0, done.stderr
+    held, whole = map(int, re.search(r"held (\d+) of (\d+)", done.stdout).groups())
+    assert held <= 0.51 * whole
+    assert_same(tmp_path / "shared", tmp_path / "alone", expected)
+
+
+def test_two_processes_resume_what_one_began_with_all_weights(tiny, data, tmp_path):
+    settings = replace(SETTINGS, method="full", learning_rate=1e-3, gradient_accumulation_steps=UPDATE)
+    expected = alone(tiny, data, tmp_path / "alone", settings)
+
+    def stop(stage, done, total, note=""):
+        if done == 3:  # in the second of three passes of two updates
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        alone(tiny, data, tmp_path / "a", settings, stop)
+    done = on_two(tiny, data, tmp_path / "a", replace(settings, shard=True, cpu_offload=True))
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "a", tmp_path / "alone", expected)
+
+
+def test_a_killed_process_ends_all_and_one_process_resumes(tiny, data, tmp_path):
+    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
+    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True)
+    lost = on_two(tiny, data, tmp_path / "a", shared, dies_at=3)  # in the second of three passes of two updates
+    assert lost.returncode == 1
+    assert "Signal 9 (SIGKILL)" in lost.stderr
+    assert "error: another process of this training ended" in lost.stderr
+    saved = sorted(path.name for path in tmp_path.glob(".a.checkpoints/checkpoint-*"))
+    assert saved == ["checkpoint-2"]
+    seen = []
+    resumed = replace(shared, shard=False)
+    adapter = alone(tiny, data, tmp_path / "a", resumed, lambda stage, done, total, note="": seen.append(done))
+    assert adapter.loss_curve == pytest.approx(expected.loss_curve, rel=1e-3)
+    assert seen[1:] == [3, 4, 5, 6]
+
+
+def test_an_update_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "steps").write_text("3")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="updates of 3 steps, which 2 processes"):
+        _steps_of_an_update(tmp_path / "steps", True, SETTINGS)
+
+
+def test_one_process_is_told_how_to_start_several(tiny, data, tmp_path):
+    with pytest.raises(InputError, match="torchrun --nproc-per-node 2"):
+        alone(tiny, data, tmp_path / "a", replace(SETTINGS, shard=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"shard": True, "method": "dora"}, "shard is not for dora"), ({"cpu_offload": True}, "set shard as well")],
+)
+def test_settings_that_do_not_fit_together_are_refused(given, told):
+    with pytest.raises(InputError, match=told):
+        FinetuneSettings(**given)

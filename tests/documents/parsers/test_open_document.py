@@ -54,6 +54,10 @@ def test_a_text_keeps_headings_lists_tables_notes_and_alternative_texts(tmp_path
     <table:table-row>{cells("low", "high")}</table:table-row></table:table>"""
     parsed = parse(tmp_path, "text", content)
     assert parsed.title == "Mole and quay"
+    assert parsed.notes == (
+        "has pictures, of which only the alternative text was read",
+        "has comments, which were not read",
+    )
     assert parsed.text == (
         "# Mole and quay\n\nIt is  212 m[^ftn1] long.\n\n- oak\n  - old\n- # elm\n\na red lamp\n\n"
         "| Depth | Depth |\n| --- | --- |\n| low | high |\n\n[^ftn1]: At low water."

@@ -3,9 +3,8 @@ import pytest
 from lorag.documents.parsers.markup.rich_text import parse_rich_text
 from lorag.errors import DataError
 
-HEAD = (
-    r"{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0\fnil Arial;}{\f1\fnil\fcharset204 Arial;}{\f2\fcharset2 Wingdings;}}"
-)
+FONTS = r"{\f0\fnil Arial;}{\f1\fcharset204 Arial;}{\f2\fcharset2 Wingdings;}{\f3\fcharset2 Symbol;}"
+HEAD = rf"{{\rtf1\ansi\ansicpg1252\deff0{{\fonttbl{FONTS}}}"
 
 
 def read(tmp_path, body, head=HEAD):
@@ -37,6 +36,7 @@ def test_headings_and_paragraphs(tmp_path):
         (r"\u8364?5 \u-10179?\u-8704? end", "€5 😀 end"),
         (r"{\uc2\u228\'e4\'e4x}\u228\'e4 y", "äxä y"),
         (r"{\f2 \'fe} yes {\f2 \'a8} no", "☒ yes ☐ no"),
+        (r"{\f3 \'b3 5, \u61603?}", "≥ 5, ≤"),
         (r"a\emdash b\~c\_d\-e\{f\}\\", "a—b\u00a0c-de{f}\\"),
         (r"one\line two\tab three", "one\ntwo\tthree"),
         (r"{\upr{Gro}{\*\ud{Gro\u223?e}}}", "Große"),

@@ -45,7 +45,11 @@ def test_sheets_are_sections_of_tables(tmp_path, book):
 def test_a_formula_without_a_stored_value_is_read_as_written(tmp_path, book):
     book.active.append(["net", "gross"])
     book.active.append([10, "=A2*1.2"])
-    assert "| 10 | =A2*1.2 |" in parse(tmp_path, book).text
+    parsed = parse(tmp_path, book)
+    assert "| 10 | =A2*1.2 |" in parsed.text
+    assert parsed.notes == (
+        "has formulas without values, which were read as they are written; save it in a spreadsheet program: Sheet",
+    )
 
 
 def test_a_far_away_cell_costs_nothing(tmp_path, book):

@@ -186,3 +186,12 @@ def test_of_a_picture_the_alternative_text_is_read_and_it_is_noted(tmp_path, doc
         "has pictures, of which only the alternative text was read",
         "has comments, which were not read",
     )
+
+
+def test_signs_of_symbol_fonts_are_what_they_look_like(tmp_path, document):
+    paragraph = document.add_paragraph("p ")
+    run = paragraph.add_run("\uf0b3")
+    run.font.name = "Symbol"
+    paragraph.add_run(" 5 bar, ").add_text("or ")
+    paragraph._p.append(parse_xml(f'<w:r {nsdecls("w")}><w:sym w:font="Symbol" w:char="F0A3"/><w:t> 9</w:t></w:r>'))
+    assert parse(tmp_path, document).text == "p ≥ 5 bar, or ≤ 9"

@@ -36,14 +36,21 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
         values, formulas = (
             openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=computed) for computed in (True, False)
         )
-        parts, hidden = [], []
+        parts, hidden, unknown = [], [], []
         for computed, written in zip(values.worksheets, formulas.worksheets, strict=True):
-            tables = [table(rows) for rows in stretches(_rows(computed, written))]
+            filled = list(stretches(_rows(computed, written)))
+            tables = [table(rows) for rows in filled]
             parts.append((f"sheet {computed.title}", blocks([f"## {computed.title}", *tables]) if tables else ""))
             if tables and computed.sheet_state != "visible":
                 hidden.append(computed.title)
+            if any(text.startswith("=") for rows in filled for row in rows for text in row):
+                unknown.append(computed.title)
     text, places = in_places(parts)
-    notes = (f"has hidden sheets, which were read too: {', '.join(hidden)}",) if hidden else ()
+    said = (
+        ("has hidden sheets, which were read too", hidden),
+        ("has formulas without values, which were read as they are written; save it in a spreadsheet program", unknown),
+    )
+    notes = tuple(f"{note}: {', '.join(names)}" for note, names in said if names)
     return Parsed(text, values.properties.title or "", places, notes)
 
 

@@ -18,15 +18,12 @@ from lorag.documents.grid import Cell, filled
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks
+from lorag.documents.symbol_fonts import readable, sign
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _PARAGRAPH, _TABLE, _ROW, _CELL, _TEXT = (f"{_W}{name}" for name in ("p", "tbl", "tr", "tc", "t"))
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
-SYMBOLS = dict.fromkeys(("F0FE", "F0FD", "F052", "F053", "F054", "F078"), "☒")
-SYMBOLS |= dict.fromkeys(("F0A8", "F06F", "F0A3"), "☐")
-SYMBOLS |= {"F0FC": "✓", "F0FB": "✗", "F0E0": "→", "F0E8": "→", "F0B7": "•", "F0A7": "▪"}
-"""Signs of the fonts of symbols (Wingdings), by their numbers."""
 _SYMBOL, _RUN, _BOX = f"{_W}sym", f"{_W}r", f"{_W}checkBox"
 _REFERENCES = {f"{_W}footnoteReference": "", f"{_W}endnoteReference": "e"}
 _UNREAD = {
@@ -134,6 +131,9 @@ def _cells(element: Any) -> Iterator[list[tuple[int, Cell, bool]]]:
 def _run(run: Any) -> Iterator[str]:
     """The words of a run: none where it is hidden, struck ones between their marks."""
     words = "" if _is_on(run, "vanish") else "".join(_words(run))
+    if not words.isascii():
+        fonts = run.xpath("./w:rPr/w:rFonts/@w:ascii")
+        words = readable(words, fonts[0] if fonts else "")
     yield f"~~{words}~~" if words.strip() and (_is_on(run, "strike") or _is_on(run, "dstrike")) else words
 
 
@@ -150,7 +150,8 @@ def _words(element: Any) -> Iterator[str]:
         elif child.tag in _SIGNS:
             yield _SIGNS[child.tag]
         elif child.tag == _SYMBOL:
-            yield SYMBOLS.get((child.get(f"{_W}char") or "").upper(), "")
+            code = child.get(f"{_W}char") or ""
+            yield sign(child.get(f"{_W}font") or "", int(code, 16) if code else 0)
         elif child.tag == _SHAPE:
             yield f" {description} " if (description := child.get("descr") or "") else ""
         elif child.tag == _BOX:

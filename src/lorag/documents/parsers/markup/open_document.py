@@ -26,6 +26,10 @@ _UNREAD = {
     *(_NAME("office", tag) for tag in ("annotation", "forms", "event-listeners")),
     _NAME("presentation", "notes"),
 }
+_NOTED = {
+    _NAME("drawing", "image"): "has pictures, of which only the alternative text was read",
+    _NAME("office", "annotation"): "has comments, which were not read",
+}
 _MANIFEST, _DEEPEST, _MOST_REPEATED = "META-INF/manifest.xml", 6, 1000
 
 
@@ -51,7 +55,8 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
     else:
         text, places = blocks([*_blocks(found), *_notes(found)]), ()
     named = None if properties is None else properties.findtext(".//{http://purl.org/dc/elements/1.1/}title")
-    return Parsed(text, first_title(text) or named or "", places)
+    notes = tuple(note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None)
+    return Parsed(text, first_title(text) or named or "", places, notes)
 
 
 def _sheets(body: Any) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks
-from lorag.documents.parsers.word import SYMBOLS
+from lorag.documents.symbol_fonts import readable, sign
 from lorag.errors import DataError
 
 _TOKEN = re.compile(
@@ -97,6 +97,7 @@ class _Reader:
         self._state, self._outer = _State(), list[_State]()
         self._texts: dict[str, list[str]] = {"": []}
         self._code_page, self._fonts, self._levels = "cp1252", dict[int, int](), dict[int, int]()
+        self._names = dict[int, str]()
         self._style, self._level, self._is_in_table, self._mark = -1, 0, False, ""
         self._row, self._rows, self._is_merged = _Row(), list[_Row](), False
         self._inner: list[list[str]] = [[]]
@@ -145,7 +146,7 @@ class _Reader:
         self._bytes.clear()
         charset = self._fonts.get(self._state.font, 0)
         if charset == _SYMBOL_FONT:
-            return "".join(SYMBOLS.get(f"F0{byte:02X}", "") for byte in data)
+            return "".join(sign(self._names.get(self._state.font, ""), byte) for byte in data)
         return data.decode(_CHARSETS.get(charset, self._code_page), "replace")
 
     def _open(self) -> None:
@@ -184,9 +185,11 @@ class _Reader:
         if not words or self._state.is_skipped:
             return
         state = self._state
-        if state.place in ("fonttbl", "info"):
+        if state.place == "info":
             return
-        if state.place == "stylesheet":
+        if state.place == "fonttbl":
+            self._names.setdefault(state.font, words.strip().rstrip(";"))
+        elif state.place == "stylesheet":
             if found := _HEADING.match(words):
                 self._levels.setdefault(self._style, int(found[1]))
         elif state.is_hidden or state.is_deleted:
@@ -199,7 +202,7 @@ class _Reader:
     def _control(self, word: str, number: int | None) -> None:
         may_skip, self._may_skip_group = self._may_skip_group, False
         if word == "u" and number is not None:
-            self._say(chr(number % 65536))
+            self._say(readable(chr(number % 65536), self._names.get(self._state.font, "")))
             self._to_skip = self._state.fallback
         elif word in _SIGNS:
             self._say(_SIGNS[word])

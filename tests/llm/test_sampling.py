@@ -128,19 +128,19 @@ def test_a_repetition_penalty_acts_on_prompt_and_answer_as_in_the_librarys_gener
     assert texts != [c.text for c in smollm.generate([LIST, QUESTION], plain)]
 
 
-def test_one_likeliest_token_is_the_greedy_one_at_any_temperature(smollm):
-    greedy = smollm.generate([LIST], Sampling(max_tokens=12))[0].text
-    assert smollm.generate([LIST], Sampling(max_tokens=12, temperature=5.0, top_k=1))[0].text == greedy
-    assert smollm.generate([LIST], Sampling(max_tokens=12, temperature=5.0, top_p=1e-9))[0].text == greedy
-    assert smollm.generate([LIST], Sampling(max_tokens=12, temperature=5.0))[0].text != greedy
+def test_one_likeliest_token_is_the_greedy_one_at_any_temperature(tiny):
+    greedy = tiny.generate([LIST], Sampling(max_tokens=12))[0].text
+    assert tiny.generate([LIST], Sampling(max_tokens=12, temperature=5.0, top_k=1))[0].text == greedy
+    assert tiny.generate([LIST], Sampling(max_tokens=12, temperature=5.0, top_p=1e-9))[0].text == greedy
+    assert tiny.generate([LIST], Sampling(max_tokens=12, temperature=5.0))[0].text != greedy
 
 
-def test_beams_find_what_the_librarys_beam_search_finds(smollm):
+def test_beams_find_what_the_librarys_beam_search_finds(tiny):
     sampling = Sampling(max_tokens=10, num_beams=3)
-    for prompt, completion in zip([LIST, QUESTION], smollm.generate([LIST, QUESTION], sampling), strict=True):
-        theirs = library_text(smollm.weights, prompt, max_new_tokens=10, num_beams=3, do_sample=False)
-        assert completion.text == theirs == "".join(smollm.stream(prompt, sampling))
-    one, none = (smollm.generate([LIST], Sampling(max_tokens=10, num_beams=n))[0].text for n in (1, 0))
+    for prompt, completion in zip([LIST, QUESTION], tiny.generate([LIST, QUESTION], sampling), strict=True):
+        theirs = library_text(tiny.weights, prompt, max_new_tokens=10, num_beams=3, do_sample=False)
+        assert completion.text == theirs == "".join(tiny.stream(prompt, sampling))
+    one, none = (tiny.generate([LIST], Sampling(max_tokens=10, num_beams=n))[0].text for n in (1, 0))
     assert one == none
 
 
@@ -157,21 +157,21 @@ def test_beams_find_a_text_at_least_as_likely_as_the_greedy_one(smollm):
     assert log_likelihood(searched) > log_likelihood(greedy)
 
 
-def test_drawn_beams_repeat_with_their_seed_and_leave_the_callers_draws_alone(smollm):
+def test_drawn_beams_repeat_with_their_seed_and_leave_the_callers_draws_alone(tiny):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
     drawn = Sampling(max_tokens=8, num_beams=2, temperature=1.5, seed=1)
-    first = smollm.generate([LIST], drawn)[0].text
+    first = tiny.generate([LIST], drawn)[0].text
     assert torch.equal(torch.rand(3), expected)
-    assert smollm.generate([LIST], drawn)[0].text == first
+    assert tiny.generate([LIST], drawn)[0].text == first
 
 
-def test_a_drawn_row_does_not_depend_on_its_batch(smollm):
+def test_a_drawn_row_does_not_depend_on_its_batch(tiny):
     drawn = Sampling(max_tokens=8, temperature=1.2, top_k=30, seed=2)
-    together = smollm.generate([LIST, QUESTION], drawn)
-    assert [smollm.generate([prompt], drawn)[0].text for prompt in (LIST, QUESTION)] == [c.text for c in together]
-    assert "".join(smollm.stream(LIST, drawn)) == together[0].text
+    together = tiny.generate([LIST, QUESTION], drawn)
+    assert [tiny.generate([prompt], drawn)[0].text for prompt in (LIST, QUESTION)] == [c.text for c in together]
+    assert "".join(tiny.stream(LIST, drawn)) == together[0].text
 
 
 @pytest.mark.parametrize(

@@ -89,14 +89,13 @@ def test_settings_of_a_draw_reach_llama_cpp(llama_cpp):
     assert [llama_cpp.generate(PROMPTS[:1], Sampling(12, repetition_penalty=3.0))[0].text] != greedy
 
 
-def test_a_form_without_its_adapter_is_never_used(trainings, smollm_folder, tmp_path):
-    adapted = build.language_model("smollm2-135m", trainings.by("lora").folder)
-    base = TransformersModel(adapted.weights)
-    dropped = build.language_model("smollm2-135m").weights
+def test_a_form_without_its_adapter_is_never_used(tiny, tiny_folder, tiny_adapter, tmp_path):
+    adapted = build.language_model(str(tiny_folder), tiny_adapter)
+    base, dropped = TransformersModel(adapted.weights), tiny.weights
     made = [Made(adapted, base, dropped)]
     for _ in range(2):  # the second time from what was found the first
         with pytest.raises(ModelError, match=r"quick form of s is not used: the adapter does not take part"):
-            verified_gguf(tmp_path / "form", smollm_folder, "s", made.pop)
+            verified_gguf(tmp_path / "form", tiny_folder, "s", made.pop)
     assert [path.name for path in (tmp_path / "form").iterdir()] == [CHECK]
 
 

@@ -46,11 +46,11 @@ def test_a_real_model_ends_some_of_its_answers(smollm):
 
 @pytest.fixture(scope="module")
 def texts(smollm):
-    return [text.opening for text in general_texts(smollm, 9, seed=3)]
+    return [text.opening for text in general_texts(smollm, 5, seed=3)]
 
 
 def test_every_text_is_what_a_real_model_itself_writes(texts):
-    assert sum(len(text.split("\n", 1)[1]) > 40 for text in texts) >= 6
+    assert sum(len(text.split("\n", 1)[1]) > 40 for text in texts) >= 3
 
 
 def test_no_two_texts_are_alike(tiny, monkeypatch):

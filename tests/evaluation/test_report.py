@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import html as html_library
 import json
 import re
 from dataclasses import replace
@@ -5,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
+from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
 from lorag.evaluation.report.json_record import result_json
@@ -12,7 +16,7 @@ from lorag.evaluation.report.markdown_text import table
 from lorag.evaluation.report.result_tables import arms_table, narrow_table
 from lorag.evaluation.row_log import Row
 from lorag.settings import VerdictSettings
-from lorag.types import Answer, Chunk, Example, Hit
+from lorag.types import Answer, Chunk, Example, Hit, Message
 
 PATTERNS = {
     BASE: lambda i: False,
@@ -59,9 +63,11 @@ def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(upda
 
 def test_the_page_needs_nothing_else(updated):
     page = html(updated)
-    assert not re.search(r"""(src|href|url|@import)\s*[=(]""", page)
+    assert not re.search(r"""(src|href(?!="#)|url|@import)\s*[=(]""", page)
     assert "http" not in page.replace("http-equiv", "")
-    assert "<script" not in page
+    (script,) = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in html_library.unescape(page)
 
 
 def test_every_table_has_headings_and_every_plot_words(updated):
@@ -82,7 +88,7 @@ def test_what_models_and_files_say_is_escaped():
     rows += [Row("before", RETRIEVAL, e.id, Answer(attack, sources=(hit,))) for e in examples]
     result = compare_rows(rows, examples, settings=VerdictSettings(draws=100), facts={attack: attack}, notes=[attack])
     page = html(result)
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert page.count("&lt;script&gt;") > 40
 
 
@@ -160,3 +166,49 @@ def test_numbers_that_json_lacks_become_null(synthetic):
     rows += [Row("before", RETRIEVAL, e.id, Answer("x", sources=(hit,))) for e in world.examples()]
     record = json.loads(result_json(compare_rows(rows, world.examples(), settings=VerdictSettings(draws=100))))
     assert record["rows"][20]["answer"]["sources"][0]["score"] is None
+
+
+def test_all_answers_are_listed_by_question_with_what_decided_their_score(updated):
+    listed = answer_list(updated)
+    assert (len(listed.asked), listed.left_out) == (60, 0)
+    assert listed.arms == tuple(updated.at("after"))
+    assert len(listed.passages) == 40  # once each, though three arms saw them
+    for row, scores in zip(updated.rows, updated.scores, strict=True):
+        if row.moment == "after":
+            asked = listed.asked[int(row.example_id[1:])]
+            reply = asked.replies[listed.arms.index(row.arm)]
+            assert reply.marks[0] == ("right" if scores["correct"] else "wrong")
+            assert ("refused" in reply.marks) == row.answer.refused
+            assert "".join(piece.text for piece in reply.pieces) == row.answer.text
+            assert [listed.passages[at] for at in reply.passages] == [hit.chunk for hit in row.answer.sources]
+            given = [piece.text for piece in reply.pieces if piece.kind == "reference"]
+            assert given == (list(asked.example.answers) if scores["correct"] else [])
+    assert listed.asked[5].example.answers == ("fresh5",)
+    page = html(updated)
+    assert page.count("data-arm=") == 60 * len(listed.arms)
+    assert '<mark class="reference">fresh5</mark>' in page
+
+
+def test_the_answers_say_what_was_sent_and_name_each_passage_and_each_beginning_once():
+    passage = Chunk("fees.md", "v", 0, 17, "The fee is 5 EUR.", "Fees")
+    opening = (Message("system", "Answer briefly."), Message("user", "Q"), Message("assistant", "A"))
+    sent = Message("user", f"[1] {passage.text}\nWhat is the fee?")
+    examples = [Example(f"q{i}", "What is the fee?", ("5 EUR",), ("fees.md",)) for i in range(20)]
+    rows = [Row("before", BASE, e.id, Answer("7 EUR", (*opening, Message("user", e.question)))) for e in examples]
+    hits = (Hit(passage, 1.0, "dense"),)
+    rows += [Row("before", RETRIEVAL, e.id, Answer("5 EUR, and in May", (*opening, sent), hits)) for e in examples]
+    listed = answer_list(compare_rows(rows, examples, settings=VerdictSettings(draws=100)))
+    base, retrieval = listed.asked[3].replies
+    assert (listed.openings, listed.passages) == ((opening,), (passage,))
+    assert (retrieval.opening, retrieval.asked) == (0, "[1] ⟨passage 1⟩\nWhat is the fee?")
+    assert base.marks == ("wrong", "unsupported")
+    assert base.reasons[0] == "Gives no reference."
+    assert [piece.kind for piece in base.pieces] == ["contradicted"]
+    assert "The passage: “The fee is 5 EUR.”" in base.reasons[1]
+
+
+def test_answers_of_more_questions_than_the_page_has_room_for_are_left_out_and_counted(synthetic, compare):
+    result = compare(synthetic(410), {BASE: lambda i: False, RETRIEVAL: lambda i: True}, ceiling=None)
+    page = html(result)
+    assert "400 questions, 10 more are in result.json" in page
+    assert len(page) < 1_000_000

@@ -60,6 +60,7 @@ def arm_costs(comparison: Comparison) -> tuple[ArmCosts, ...]:
     """The costs of the arms that are compared, in the order of tables."""
     moment = comparison.moments[-1]
     used: dict[str, list[Usage]] = {}
+    searched = {row.arm for row in comparison.rows if row.answer.sources}
     for row in comparison.rows:
         if row.moment == moment and row.answer.error is None:
             used.setdefault(row.arm, []).append(row.answer.usage)
@@ -69,7 +70,7 @@ def arm_costs(comparison: Comparison) -> tuple[ArmCosts, ...]:
             name,
             _build_seconds(comparison, name),
             _update_seconds(comparison, name),
-            _spread([usage.retrieve_seconds for usage in used.get(name, ())]),
+            _spread([usage.retrieve_seconds for usage in used.get(name, ())]) if name in searched else None,
             _spread([usage.prefill_seconds for usage in used.get(name, ())]),
             _spread([usage.decode_seconds for usage in used.get(name, ())]),
             arms[name].prompt_tokens,

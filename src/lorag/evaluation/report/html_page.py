@@ -1,13 +1,20 @@
-"""A comparison as one HTML page that needs nothing else: no script, no font, no image from anywhere."""
+"""A comparison as one HTML page that needs nothing else: no script, no font, no image from anywhere.
+
+Its own script filters the answers; without it they stand there all the same.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
 from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
+from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.cost_tables import cost_tables
 from lorag.evaluation.report.factor_table import LEGEND, factor_table
 from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, accuracy_plot
@@ -61,15 +68,11 @@ class _Disagreement:
 
 def html(comparison: Comparison) -> str:
     """The whole page. Everything that models or files said is escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = resources("lorag.evaluation.report").joinpath("template.html.j2").read_text(encoding="utf-8")
     terms = _by_term(comparison.verdict.reasons)
     chosen = CHOSEN_ARMS.get(comparison.verdict.choice, comparison.verdict.choice)
-    return environment.from_string(source).render(
+    moment = MOMENT_NAMES[comparison.moments[-1]] if len(comparison.moments) > 1 else ""
+    return _rendered(
+        "template.html.j2",
         comparison=comparison,
         verdict=comparison.verdict,
         plot=accuracy_plot(comparison, chosen),
@@ -86,11 +89,35 @@ def html(comparison: Comparison) -> str:
         rule=rule(comparison.settings),
         level=f"{100 * comparison.settings.confidence:g} %",
         disagreements=disagreements(comparison),
-        moment=MOMENT_NAMES[comparison.moments[-1]] if len(comparison.moments) > 1 else "",
+        moment=moment,
+        answers=_rendered("answers.html.j2", listed=answer_list(comparison), moment=moment),
+        script=_text("filter.js"),
+        policy=report_policy(),
         left=LEFT,
         right=RIGHT,
         width=WIDTH,
     )
+
+
+def _rendered(name: str, **values: Any) -> str:
+    """A template of this folder, filled in."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    rendered: str = environment.from_string(_text(name)).render(**values)
+    return rendered
+
+
+def _text(name: str) -> str:
+    return resources("lorag.evaluation.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def report_policy() -> str:
+    """The content security policy of the page: its own style, and of scripts the one in it alone."""
+    digest = base64.b64encode(hashlib.sha256(_text("filter.js").encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 def write_report(comparison: Comparison, path: Path) -> None:

@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse
 
 from lorag.errors import InputError
 from lorag.evaluation.examples import read_examples
+from lorag.evaluation.report.html_page import report_policy
 from lorag.serving.http_errors import HttpError
 from lorag.serving.studio.jobs import Jobs, job_of, last_lines, progress_of, state_of
 from lorag.serving.studio.workplace import Workplace, json_body, text_of
@@ -27,7 +28,6 @@ _PATHS = ("documents", "questions", "train", "update", "train-update", "style", 
 _NUMBERS = ("limit", "budget", "seeds", "max-tokens")
 _MOST_ROWS = 200
 """Rows sent at once while they come."""
-_REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ class RunsRoom:
         path = self.place.run(run).report
         if not path.is_file():
             raise HttpError(404, "this comparison has no report yet")
-        return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+        policy = f"{report_policy()}; frame-ancestors 'none'"
+        return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": policy})
 
     async def start(self, request: Request) -> dict[str, Any]:
         """Starts a comparison."""

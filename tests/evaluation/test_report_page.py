@@ -1,0 +1,59 @@
+"""The answers of a report as people look for them, in Chromium; without a script they stand there all the same.
+
+Skipped where Playwright or Chromium is missing: `pip install playwright`, and a `chromium` on the path.
+"""
+
+import shutil
+
+import pytest
+
+from lorag.evaluation.comparison import BASE, RETRIEVAL
+from lorag.evaluation.report.html_page import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="the page is looked at in Chromium, which is not installed: apt install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def address(synthetic, compare, tmp_path):
+    write_report(compare(synthetic(20), {BASE: lambda i: False, RETRIEVAL: lambda i: i % 2}), tmp_path / "report.html")
+    return (tmp_path / "report.html").as_uri()
+
+
+def test_answers_are_filtered_by_arm_mark_and_text(browser, address):
+    page, problems = browser.new_page(viewport={"width": 390, "height": 800}), []
+    page.on("console", lambda said: problems.append(said.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(address)
+    shown = page.locator("#answers details:visible")
+    assert page.inner_text("#shown") == "60 of 60 answers"  # the ceiling among them
+    page.select_option("#by-arm", RETRIEVAL)
+    page.select_option("#by-mark", "right")
+    assert (shown.count(), page.locator("#answers section:visible").count()) == (10, 10)
+    page.fill("#by-text", "entry 17?")
+    assert (shown.count(), page.inner_text("#shown")) == (1, "1 of 60 answers")
+    shown.first.locator("summary").click()
+    page.click("#answers a:visible")
+    assert page.locator("blockquote:target").is_visible()  # inside what was closed
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.emulate_media(media="print")
+    assert not page.locator("#answers").is_visible()
+    assert problems == []
+
+
+def test_without_a_script_all_answers_are_there_and_no_filter(browser, address):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(address)
+    assert page.locator("#answers details:visible").count() == 60
+    assert not page.locator("#filter").is_visible()

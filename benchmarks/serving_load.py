@@ -116,14 +116,14 @@ def main() -> int:
     with serving(options.model) as server, ThreadPoolExecutor(options.clients) as clients:
         server.answer(0, 4)
         one = [speed(server, clients, [number], options.tokens) for number in range(1, options.alone + 1)]
-        many = speed(server, clients, range(100, 100 + options.clients), options.tokens)
-        print(f"one client: {statistics.median(rate for rate, _ in one):.1f} tokens/s", flush=True)
-        print(f"{options.clients} clients: {many[0]:.1f} tokens/s", flush=True)
+        alone = statistics.median(rate for rate, _ in one)
+        rate, first = speed(server, clients, range(100, 100 + options.clients), options.tokens)
+        print(f"one client: {alone:.1f} tokens/s; {options.clients} clients: {rate:.1f} tokens/s", flush=True)
+        median, slowest = statistics.median(first), max(first)
+        print(f"first token of these: median {median:.2f} s, slowest {slowest:.2f} s", flush=True)
         measured = {
-            "tokens/s of one client": many[0] / statistics.median(rate for rate, _ in one),
-            "first token, median s": statistics.median(many[1]),
-            "first token, slowest s": max(many[1]),
-            "slowest first token of median": max(many[1]) / statistics.median(many[1]),
+            "tokens/s of one client": rate / alone,
+            "slowest first token of median": slowest / median,
             **steadiness(server, clients, options.requests, options.leaving),
         }
     return verdict(measured)

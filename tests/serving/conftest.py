@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
@@ -46,6 +46,18 @@ class Running:
     def ask_as(self, content_type: str) -> tuple[int, Any]:
         body = {"model": self.model, "messages": [{"role": "user", "content": "Hello?"}]}
         return self.send("POST", "/v1/chat/completions", body, **{"Content-Type": content_type})
+
+    @contextmanager
+    def streaming(self, path: str, body: Any, **headers: str) -> Iterator[HTTPResponse]:
+        """The lines of the answer to one request, while the connection is open."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
+        answer = connection.getresponse()
+        try:
+            yield answer
+        finally:
+            answer.close()
+            connection.close()
 
     def streamed(self) -> str:
         """The text of all events of a stream."""

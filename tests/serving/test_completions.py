@@ -64,6 +64,36 @@ def test_the_official_client_gets_answer_sources_and_usage_whole_and_as_a_stream
     assert len({chunk.id for chunk in chunks}) == 1
 
 
+def test_the_older_protocol_gets_a_text_whole_and_as_a_stream(small, scripted):
+    with client(small) as openai_client:
+        asked = {"model": "scripted", "prompt": "How long?", "max_tokens": 3}
+        whole = openai_client.completions.create(**asked)
+        chunks = list(openai_client.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    (choice,) = whole.choices
+    assert (whole.object, choice.text, choice.finish_reason) == ("text_completion", "It lasts 28", "length")
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == choice.text
+    assert (chunks[-2].choices[0].finish_reason, chunks[-1].usage) == ("length", whole.usage)
+    assert scripted.prompts[-1][-1].content == "How long?"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": ["a", "b"]}, "prompt"),
+        ({"prompt": [1, 2]}, "prompt"),
+        ({"messages": [{"role": "user", "content": "a"}]}, "messages"),
+        ({"logprobs": 0}, "logprobs"),
+        ({"echo": True}, "echo"),
+        ({"suffix": "end"}, "suffix"),
+        ({"best_of": 3}, "best_of"),
+    ],
+)
+def test_a_text_that_cannot_be_completed_as_asked_is_refused_by_the_name_of_the_field(small, fields, param):
+    status, body = small.send("POST", "/v1/completions", {"model": "scripted", "prompt": "a"} | fields)
+    assert (status, body["error"]["param"]) == (400, param)
+
+
 def test_our_own_engine_answers_over_our_own_server(small, scripted):
     remote = RemoteModel(f"openai:scripted@{small.url}")
     prompt = (Message("system", "Be brief."), Message("user", "How long?"))

@@ -1,4 +1,6 @@
-"""Clients of two frameworks get answers whole and as a stream; each test is skipped where its package is missing."""
+"""Clients of others get answers whole and as a stream; a framework's test is skipped where its package is missing."""
+
+import json
 
 import pytest
 
@@ -52,3 +54,29 @@ def test_llama_index(support):
     assert llm.chat(turns).message.content == REPLY
     assert "".join(chunk.delta or "" for chunk in llm.stream_chat(turns)) == REPLY
     assert llm.complete("How long?").text == REPLY
+
+
+def test_calls_as_open_webui_sends_them(support):
+    user = {f"X-OpenWebUI-User-{name}": name.lower() for name in ("Name", "Id", "Email", "Role")}
+    headers = user | {"Authorization": "Bearer any", "X-OpenWebUI-Chat-Id": "7d"}
+    _, models = support.send("GET", "/v1/models", **headers)
+    assert [model["id"] for model in models["data"]] == ["support+documents", "hash-256"]
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "How long?"}]},
+        {"role": "assistant", "content": REPLY},
+        {"role": "user", "content": "Really?"},
+    ]
+    chat = {"stream": True, "model": "support+documents", "messages": turns, "stream_options": {"include_usage": True}}
+    with support.streaming(
+        "/v1/chat/completions", chat | {"temperature": 0.8, "top_p": 0.9, "seed": 1}, **headers
+    ) as got:
+        events = [json.loads(line.removeprefix(b"data: ")) for line in got if line.startswith(b"data: {")]
+    assert "".join(choice["delta"].get("content") or "" for event in events for choice in event["choices"]) == REPLY
+    assert events[-1]["usage"]["completion_tokens"] == 4
+    title = {"role": "user", "content": "### Task:\nWrite a title of 3 to 5 words.\n### Chat History:\nUSER: How long?"}
+    asked = {"model": "support+documents", "messages": [title], "stream": False, "max_completion_tokens": 1000}
+    status, body = support.send("POST", "/v1/chat/completions", asked, **headers)
+    assert (status, body["choices"][0]["message"]["content"]) == (200, REPLY)
+    status, body = support.send("POST", "/v1/embeddings", {"input": ["a b", "c"], "model": "hash-256"}, **headers)
+    assert (status, len(body["data"])) == (200, 2)

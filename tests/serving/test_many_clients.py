@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPConnection
 
 import pytest
@@ -45,18 +44,10 @@ def running(serve, model):
     return serve(Service(by_name(ChatBot(model, None, ChatSettings(sampling=Sampling(max_tokens=40))))))
 
 
-@contextmanager
 def streamed(running, question, **fields):
     """The lines of a stream, while it is open."""
-    client = HTTPConnection("127.0.0.1", running.port, timeout=60)
     asked = {"model": "tiny", "messages": [{"role": "user", "content": question}], "stream": True} | fields
-    client.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})
-    answer = client.getresponse()
-    try:
-        yield answer
-    finally:
-        answer.close()
-        client.close()
+    return running.streaming("/v1/chat/completions", asked)
 
 
 def said(line):

@@ -31,13 +31,13 @@ from lorag.serving.admission import require_admitted, require_json
 from lorag.serving.http_errors import HttpError, envelope
 from lorag.serving.keys import THIS_MACHINE, Access, Permitted, permitted
 from lorag.serving.prometheus import CONTENT_TYPE, Counted, Measures
-from lorag.serving.protocol.chat_request import Asked, not_served, read_asked
-from lorag.serving.protocol.chat_response import Completing, event
+from lorag.serving.protocol.chat_request import Asked, not_served, read_asked, read_text_asked
+from lorag.serving.protocol.chat_response import Completing, TextCompleting, event
 from lorag.serving.protocol.embeddings import read_embedding
 from lorag.serving.turns import Turn, Turns
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
-from lorag.types import Answer
+from lorag.types import Answer, Sampling
 
 T = TypeVar("T")
 
@@ -119,13 +119,26 @@ class Service:
 
     async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
         """The answers to a conversation, whole or as a stream."""
+        return await self._completed(request, ending, read_asked, Completing)
+
+    async def complete_text(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
+        """The answers to a text, as the older protocol has them."""
+        return await self._completed(request, ending, read_text_asked, TextCompleting)
+
+    async def _completed(
+        self,
+        request: Request,
+        ending: AsyncExitStack,
+        read: Callable[[bytes, Mapping[str, Sampling]], Asked],
+        objects: type[Completing],
+    ) -> Response:
         require_json(request.headers)
         body = await read_body(request, self.settings.max_request_bytes)
         usual = {name: bot.settings.sampling for name, bot in self.bots.items()}
-        asked = await run_in_threadpool(read_asked, body, usual)
+        asked = await run_in_threadpool(read, body, usual)
         turn = await self._turn(asked.model, ending)
         replies = await turn.do(partial(self._prepared, partial(self._replies, asked, request.state.access)))
-        answering = Completing(asked.model)
+        answering = objects(asked.model)
         headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
             events = self._events(turn, replies, answering, asked.include_usage)
@@ -231,6 +244,7 @@ def application(service: Service) -> FastAPI:
     v1.add_api_route("/models", service.models, response_model=None)
     v1.add_api_route("/models/{name:path}", service.model, response_model=None)
     v1.add_api_route("/chat/completions", service.complete, methods=["POST"], response_model=None)
+    v1.add_api_route("/completions", service.complete_text, methods=["POST"], response_model=None)
     v1.add_api_route("/embeddings", service.embed, methods=["POST"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.put, methods=["PUT"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.delete, methods=["DELETE"], response_model=None)

@@ -1,4 +1,4 @@
-"""A request for a chat completion, read and checked.
+"""A request for a completion of a chat, or of a text, read and checked.
 
 A field that would change the answer and is not supported is refused by its name, for an answer that silently differs
 from the one asked for is worse than none, unless its value means "as usual". Fields that are no part of the protocol
@@ -31,6 +31,8 @@ _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
     "presence_penalty": (0,),
     "logit_bias": ({},),
     "response_format": ({"type": "text"},),
+    "echo": (False,),
+    "suffix": ("",),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
@@ -78,7 +80,26 @@ def read_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
 
     Raises ``HttpError`` for whatever is wrong with it, with the name of the field.
     """
+    return _asked(json_object(body), usual)
+
+
+def read_text_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
+    """The same of a request for the completion of a text, which is asked as a question is.
+
+    There ``logprobs`` is a number, and 0 asks for those of the tokens that are said.
+    """
     given = json_object(body)
+    prompt = given.pop("prompt", None)
+    (text,) = prompt if isinstance(prompt, list) and len(prompt) == 1 else (prompt,)
+    if not isinstance(text, str):
+        raise wrong("prompt", prompt, "one text; token ids are of another tokenizer")
+    for name, instead in (("messages", "ask /v1/chat/completions"), ("logprobs", "leave it out")):
+        if name in given:
+            raise HttpError(400, f"{name} is not supported here; {instead}", name)
+    return _asked(given | {"messages": [{"role": "user", "content": text}]}, usual)
+
+
+def _asked(given: Mapping[str, Any], usual: Mapping[str, Sampling]) -> Asked:
     _require_as_usual(given)
     model = served_name(given, usual)
     options = _checked(given, "stream_options", lambda value: isinstance(value, dict), "an object") or {}

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from lorag.types import Answer
 
@@ -19,19 +19,18 @@ class Completing:
     model: str
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
+    whole_kind: ClassVar[str] = "chat.completion"
+    part_kind: ClassVar[str] = "chat.completion.chunk"
 
     def whole(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The answers in one object, each a choice."""
-        choices = [
-            {"index": number, "message": _message(answer), "logprobs": None, "finish_reason": _finish(answer)}
-            for number, answer in enumerate(answers)
-        ]
-        return {**self._common("chat.completion"), "choices": choices, "usage": _usage(answers)}
+        choices = [self._choice(number, answer) for number, answer in enumerate(answers)]
+        return {**self._common(self.whole_kind), "choices": choices, "usage": _usage(answers)}
 
     def chunk(self, number: int, delta: dict[str, Any], finish: str | None = None) -> str:
         """The event of one piece of the choice of that ``number``."""
-        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return event({**self._common("chat.completion.chunk"), "choices": [choice]})
+        choice = {"index": number, **self._delta(delta), "logprobs": None, "finish_reason": finish}
+        return event({**self._common(self.part_kind), "choices": [choice]})
 
     def ended(self, number: int, answer: Answer) -> str:
         """The event after the last piece of a choice: how it ended, and its sources."""
@@ -39,11 +38,30 @@ class Completing:
 
     def last(self, answers: Sequence[Answer], include_usage: bool) -> str:
         """The events after all choices: their usage where asked for, and the end."""
-        usage = {**self._common("chat.completion.chunk"), "choices": [], "usage": _usage(answers)}
+        usage = {**self._common(self.part_kind), "choices": [], "usage": _usage(answers)}
         return f"{event(usage) if include_usage else ''}data: [DONE]\n\n"
 
     def _common(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def _choice(self, number: int, answer: Answer) -> dict[str, Any]:
+        return {"index": number, "message": _message(answer), "logprobs": None, "finish_reason": _finish(answer)}
+
+    def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
+        return {"delta": delta}
+
+
+class TextCompleting(Completing):
+    """The same as objects of the older protocol, in which a choice is a text."""
+
+    whole_kind = part_kind = "text_completion"
+
+    def _choice(self, number: int, answer: Answer) -> dict[str, Any]:
+        said = {"text": answer.text, "sources": _sources(answer)}
+        return {"index": number, **said, "logprobs": None, "finish_reason": _finish(answer)}
+
+    def _delta(self, delta: dict[str, Any]) -> dict[str, Any]:
+        return {"text": delta.get("content", "")} | {name: delta[name] for name in delta.keys() & {"sources"}}
 
 
 def event(value: object) -> str:

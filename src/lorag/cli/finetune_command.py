@@ -29,6 +29,7 @@ GeneralTextShare = Annotated[
 Patience = Annotated[
     int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
 ]
+ReportTo = Annotated[str | None, typer.Option(help="Show the course in tensorboard, wandb, mlflow or trackio as well.")]
 Shard = Annotated[
     bool, typer.Option("--shard", help="Hold a part of every weight in each process of torchrun (FSDP2).")
 ]
@@ -68,9 +69,7 @@ def finetune(
     thoughts: Annotated[
         str, typer.Option(help="What assistants say in <think>: train it as part of the answer, or strip it.")
     ] = "train",
-    report_to: Annotated[
-        str | None, typer.Option(help="Show the course in tensorboard, wandb, mlflow or trackio as well.")
-    ] = None,
+    report_to: ReportTo = None,
     shard: Shard = False,
     cpu_offload: CpuOffload = False,
     gradient_checkpointing: GradientCheckpointing = False,

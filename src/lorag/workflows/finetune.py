@@ -92,15 +92,8 @@ def finetune(
     when it was trained on another base; all before a model is loaded.
     """
     job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
-    if recipe is not None and (job.start is not None or job.replayed):
-        raise InputError("a recipe is chosen for a training from the base on its own data; leave it out to continue")
-    if report_to is not None:
-        require_tracker(report_to)
-        if recipe is not None:
-            raise InputError("a recipe tries several trainings, and a tracker shows one; leave report_to or it out")
+    _require_together(job, recipe, tasks, report_to)
     identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
-    if job.settings.shard and (recipe is not None or tasks is not None):
-        raise InputError("with shard no process holds a model that answers; leave the recipe, or the tasks, out")
     _require_free(Path(out), job, identity, overwrite)
     engine = build.trainable_model(model, job.settings, progress, job.start)
     if recipe is not None:
@@ -111,6 +104,20 @@ def finetune(
     if tasks is not None:
         _evaluate(engine, adapter, Path(tasks), progress)
     return adapter
+
+
+def _require_together(
+    job: _Job, recipe: RecipeSettings | None, tasks: Path | str | None, report_to: str | None
+) -> None:
+    """Raises ``InputError`` for what cannot be asked for at once, and for a tracker that is not there."""
+    if recipe is not None and (job.start is not None or job.replayed):
+        raise InputError("a recipe is chosen for a training from the base on its own data; leave it out to continue")
+    if job.settings.shard and (recipe is not None or tasks is not None):
+        raise InputError("with shard no process holds a model that answers; leave the recipe, or the tasks, out")
+    if report_to is not None:
+        require_tracker(report_to)
+        if recipe is not None:
+            raise InputError("a recipe tries several trainings, and a tracker shows one; leave report_to or it out")
 
 
 def _trained(engine: TransformersModel, job: _Job, out: Path, report_to: str | None, progress: Progress) -> Adapter:

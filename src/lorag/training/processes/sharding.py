@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
-
 from lorag.errors import InputError, OperationError
 from lorag.settings import FinetuneSettings
 
 if TYPE_CHECKING:
+    import torch
     from torch.distributed.tensor import DTensor
     from transformers import PreTrainedModel
 
@@ -33,6 +31,8 @@ def processes() -> int:
 
 def shard(model: PreTrainedModel, settings: FinetuneSettings) -> None:
     """Leaves a share of every weight of ``model`` in this process. Raises ``InputError`` where it is the only one."""
+    import torch
+    import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 
@@ -61,6 +61,8 @@ def is_part(weight: torch.Tensor) -> bool:
 
 def gathered(value: Any) -> Any:
     """``value`` with every tensor in it whole and in the machine's memory; every process must call this."""
+    import torch
+
     if isinstance(value, torch.Tensor):
         whole: torch.Tensor = value.full_tensor() if is_part(value) else value  # type: ignore[attr-defined]
         return whole.detach().cpu() if is_part(value) else whole

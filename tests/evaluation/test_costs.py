@@ -110,7 +110,7 @@ def test_the_report_and_the_record_have_the_costs_and_a_record_keeps_its_prices(
     page = html(priced)
     assert all(caption in page for caption in cost_tables(priced))
     assert "1,000 questions, EUR" in page
-    assert worth_table(priced).rows[0] == ("less", BASE)
+    assert worth_table(priced).rows[0] == ("0 EUR or more", BASE)
     assert break_even_table(priced).rows[0][0] == "finetuned over retrieval"
     (tmp_path / "result.json").write_text(result_json(priced))
     assert read_result(tmp_path / "result.json") == priced

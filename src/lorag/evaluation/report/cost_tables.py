@@ -63,10 +63,7 @@ def break_even_table(comparison: Comparison) -> Table:
 def worth_table(comparison: Comparison) -> Table:
     """One row for each arm that is best at some worth of right answers, from nothing upwards."""
     currency = prices_of(comparison).currency
-    rows = tuple(
-        ("less" if place == 0 else f"{_money(THOUSAND * step.worth)} {currency} or more", step.arm)
-        for place, step in enumerate(worth_steps(comparison))
-    )
+    rows = tuple((f"{_money(THOUSAND * step.worth)} {currency} or more", step.arm) for step in worth_steps(comparison))
     return Table(("1,000 right answers are worth", "the arm that brings most"), rows)
 
 

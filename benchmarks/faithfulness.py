@@ -153,7 +153,8 @@ def fitted(items: Sequence[Item], readings: Readings) -> dict[str, float]:
     rows = [(item, asked[0]) for item in items if item.half == "A" and len(asked := to_judge(*item.shown)) == 1]
     rows = [(item, asked) for item, asked in rows if asked in readings]
     found = [readings[asked] for _, asked in rows]
-    columns = [[item.score() for item, _ in rows], *([of(r.likelihoods) for r in found] for of in (np.mean, min))]
+    means, least = ([float(of(reading.likelihoods)) for reading in found] for of in (np.mean, min))
+    columns = [[item.score() for item, _ in rows], means, least]
     spread = np.std(columns, axis=1)
     x = np.column_stack([*(np.array(columns) / spread[:, None]), np.ones(len(rows))])
     y, names = np.array([item.supported for item, _ in rows]), [item.set for item, _ in rows]
@@ -183,7 +184,8 @@ def main() -> int:
         )
         return 0
     items = [*squad(given.data / "squad", given.items), *scifact(given.data / "scifact", given.items)]
-    sets, readings = SETS, None
+    sets: Sequence[str] = SETS
+    readings = None
     if given.judge:
         sets, items = ("contrast", "claims"), [item for item in items if item.set != "absent"]
         readings = read_by(given.judge, items, given.readings)

@@ -174,7 +174,7 @@ class Built:
     """What was built for the arms; None where that is not known, as in runs of earlier versions."""
 
     index_seconds: float | None = None
-    """The index over the documents before the update; of a run that was interrupted, its first part."""
+    """The index over the documents before the update; of a run that was interrupted meanwhile, the part after that."""
     training_seconds: float | None = None
     """All trainings of the first finetune, those by which it was chosen as well."""
     index_bytes: int | None = None

@@ -61,6 +61,7 @@ def transformers_engine(smollm) -> Engine:
     @contextmanager
     def saying(text, break_at=None):
         weights = smollm.weights
+        assert weights.merges  # found out by a pass that the hook is not for
         begin = len(render(weights.tokenizer, PROMPT, reply=True).ids)
         tokens = [*weights.tokenizer(text, add_special_tokens=False)["input_ids"], weights.tokenizer.eos_token_id]
 

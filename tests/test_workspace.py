@@ -1,12 +1,14 @@
 """The settings of a workspace are read as they were written, and wrong ones are refused by name."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from lorag.errors import DataError
 from lorag.settings import ChunkSettings, RetrievalSettings
-from lorag.workspace import Chosen, Workspace
+from lorag.workspace import Chosen, Run, Workspace
 
 
 def test_a_new_workspace_has_the_defaults(tmp_path):
@@ -42,3 +44,14 @@ def test_wrong_settings_are_refused_with_the_file(tmp_path, content, said):
     with pytest.raises(DataError, match=said) as caught:
         workspace.chosen()
     assert str(workspace.settings) in str(caught.value)
+
+
+def test_two_runs_do_not_write_to_one_folder(tmp_path):
+    run = Run.open(tmp_path / "run", {})
+    with run.writing():
+        code = "import sys; from pathlib import Path; from lorag.workspace import Run\n"
+        code += "with Run(Path(sys.argv[1])).writing(): pass"
+        other = subprocess.run([sys.executable, "-c", code, run.folder], capture_output=True, text=True, check=False)
+        assert "InputError: another process is making the run in" in other.stderr
+    with run.writing():
+        pass

@@ -8,7 +8,8 @@ its ``run.json`` names everything that decides the result, so that a run is resu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,10 +114,12 @@ class Run:
     """The folder of one comparison and the places in it."""
 
     folder: Path
+    earlier: Path | None = None
+    """The folder of a run from which answers are taken."""
 
     @classmethod
-    def open(cls, folder: Path, identity: Mapping[str, str]) -> Run:
-        """The run in ``folder``, begun or resumed.
+    def open(cls, folder: Path, identity: Mapping[str, str], earlier: Path | None = None) -> Run:
+        """The run in ``folder``, begun or resumed. What the ``earlier`` run asked in the same way is not asked again.
 
         ``identity`` names everything that decides the result. Raises ``RunMismatchError`` when the folder holds
         another run, naming what differs, and ``InputError`` when it cannot be written.
@@ -132,11 +135,29 @@ class Run:
             if differing:
                 raise RunMismatchError(
                     f"{str(folder)!r} holds a run with other {', '.join(differing)}; choose another folder with --out,"
-                    " or give the same again to resume it"
+                    " or give the same again to resume it; with --against and this folder only what differs is asked"
                 )
         else:
             write_whole(path, json.dumps(dict(identity), indent=2, sort_keys=True))
-        return cls(folder)
+        return cls(folder, earlier)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other processes from this run; raises ``InputError`` where one is at it."""
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.folder / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(
+                f"another process is making the run in {str(self.folder)!r}; wait for it to end, or choose another"
+                " folder with --out"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def index(self) -> Path:
@@ -235,9 +256,14 @@ class Run:
         """What the model wrote about each passage, where training data had to be made."""
         return LineLog(self.folder / "synthesis.jsonl")
 
-    def asked_of_servers(self) -> LineLog:
-        """What servers answered, each answer as it arrived."""
+    def asked(self) -> LineLog:
+        """What models answered, each answer as it arrived, by model and prompt."""
         return LineLog(self.folder / "asked.jsonl")
+
+    def asked_earlier(self) -> LineLog | None:
+        """That of the earlier run; None where there is none."""
+        path = self.earlier / "asked.jsonl" if self.earlier is not None else None
+        return LineLog(path) if path is not None and path.is_file() else None
 
     def judged(self) -> LineLog:
         """What judges said of the claims of answers."""

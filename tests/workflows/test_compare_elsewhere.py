@@ -366,3 +366,30 @@ def test_a_file_of_options_with_a_mistake_is_refused(tmp_path, text, message):
     (tmp_path / "run.toml").write_text(text)
     refused = CliRunner().invoke(app, ["compare", "--documents", "docs", "--config", str(tmp_path / "run.toml")])
     assert (refused.exit_code, message in " ".join(refused.stderr.split())) == (2, True), refused.stderr
+
+
+def test_a_run_against_another_one_asks_only_the_arm_that_changed(paths, endpoint, bge_folder, tmp_path):
+    base, finetuned, other = (
+        endpoint(ScriptedModel(reply, name=name))
+        for reply, name in ((reader, "m"), (taught, "m-ft"), (lambda _: "Bergen", "m-ft2"))
+    )
+
+    def asked(name, tuned, against=None, settings=BRIEF):
+        """What each arm was asked, and how many requests each server got."""
+        servers = (base, finetuned, other)
+        before = [len(server.requests) for server in servers]
+        given = {"model": base.name, "finetuned": tuned.name, "settings": settings, "against": against}
+        compare(**paths, **given, out=tmp_path / name)
+        prompts = {key: json.dumps(answer["prompt"]) for key, answer in answers_of(tmp_path / name).items()}
+        return prompts, [len(server.requests) - count for server, count in zip(servers, before, strict=True)]
+
+    first, counts = asked("first", finetuned)
+    distinct = len({prompt for (_, arm, _), prompt in first.items() if arm in ("base", "retrieval", EVIDENCE)})
+    assert counts == [distinct, distinct, 0]
+    second, counts = asked("second", other, tmp_path / "first")
+    assert (second, counts) == (first, [0, 0, distinct])
+    fewer = replace(BRIEF, retrieval=replace(BRIEF.retrieval, k=1))
+    third, counts = asked("third", other, tmp_path / "second", fewer)
+    changed = {arm for (_, arm, _), prompt in third.items() if prompt not in first.values()}
+    new = len({*third.values()} - {*first.values()})
+    assert (changed, counts) == ({"retrieval", "both"}, [new, 0, new])

@@ -138,6 +138,7 @@ def compare(
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
+        given["against"] = against
         settings = replace(settings, retrieval=search)
         result = run_comparison(
             documents, asked, **given, settings=settings, show=None if json else _print_first_results

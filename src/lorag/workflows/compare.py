@@ -39,7 +39,6 @@ from lorag.evaluation.row_log import Moment
 from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog, fingerprint, write_whole
 from lorag.interfaces import LanguageModel, Progress, Responder, no_progress
-from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.openai import RemoteModel
 from lorag.models import naming
@@ -85,6 +84,7 @@ def compare(
     out: Path | str | None = None,
     settings: CompareSettings | None = None,
     prices: Path | str | None = None,
+    against: Path | str | None = None,
     notes: Sequence[str] = (),
     judge: str | None = None,
     progress: Progress = no_progress,
@@ -99,8 +99,9 @@ def compare(
     name ``finetuned``, beside its base ``model``, or is an ``adapter`` in a folder, of Lorag or in PEFT's format.
     ``arms`` are arms of your own by name: functions from questions to answers, judged by the same rule. The run, its
     rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``prices`` is a
-    TOML file of what tokens and machines cost. ``judge`` is a model that judges claims of answers beside the rule.
-    ``notes`` are printed with the caveats. ``show`` is called with the first results, before the training begins.
+    TOML file of what tokens and machines cost. What models were asked in the same way in the run ``against`` is taken
+    from its folder. ``judge`` is a model that judges claims of answers beside the rule. ``notes`` are printed with the
+    caveats. ``show`` is called with the first results, before the training begins.
 
     Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
     """
@@ -119,11 +120,27 @@ def compare(
         brought.require_base(name, progress)
     judge = _ready_judge(judge, settings, progress) if judge is not None else None
     identity = identity_of(inputs, name, embedder, settings)
-    run = Run.open(Path(out) if out is not None else _default_out(identity), identity)
-    log = run.rows()
-    if not (run.has_facts and _asked_everything(run, log, inputs, name, settings, *inputs.moments)):
-        _fill(log, inputs, run, name, embedder, settings, progress, show)
+    folder, earlier = Path(out) if out is not None else _default_out(identity), Path(against) if against else None
+    run = Run.open(folder, identity, earlier)
+    log = _answered(run, inputs, name, embedder, settings, progress, show)
     return _compared(run, log, inputs, name, judge, priced, settings, notes, progress)
+
+
+def _answered(
+    run: Run,
+    inputs: Inputs,
+    model: str,
+    embedder: str,
+    settings: CompareSettings,
+    progress: Progress,
+    show: Callable[[Comparison], None] | None,
+) -> LineLog:
+    """Every row of the run; those that are missing are made now, by one process at a time."""
+    with run.writing():
+        log = run.rows()
+        if not (run.has_facts and _asked_everything(run, log, inputs, model, settings, *inputs.moments)):
+            _fill(log, inputs, run, model, embedder, settings, progress, show)
+    return log
 
 
 def _compared(
@@ -171,7 +188,7 @@ def _ready_judge(judge: str, settings: CompareSettings, progress: Progress) -> s
 def _judge(name: str, run: Run, settings: CompareSettings, progress: Progress) -> LanguageModel:
     if not build.is_remote(name):
         return build.language_model(name, progress=progress)
-    return RemoteModel(name, settings.remote, Ledger(run.asked_of_servers(), settings.remote.max_cost_tokens))
+    return RemoteModel(name, settings.remote, Ledger(run.asked(), settings.remote.max_cost_tokens))
 
 
 def _require_sensible(
@@ -221,14 +238,15 @@ def _fill(
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """
-    engine, elsewhere = _models(inputs, run, model, settings, progress)
+    ledger = Ledger(run.asked(), settings.remote.max_cost_tokens, run.asked_earlier())
+    engine, elsewhere = _models(inputs, run, ledger, model, settings, progress)
     knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
-    scene = Scene(run, knowledge, settings, progress)
+    scene = Scene(run, knowledge, settings, progress, None if build.is_remote(model) else ledger)
     if not _asked_everything(run, log, inputs, model, settings, "before"):
         _index(knowledge, inputs, run, progress)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
     trial = trial_of(own, inputs, scene, engine)
-    base = CachedModel(engine)
+    base = scene.cached(engine)
     base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
     retrieval_prompt = trial.prompting("retrieval", trial.shown.preferred, base, knowledge)
     arms = {
@@ -248,7 +266,7 @@ def _fill(
         arms |= tuned.arms
         facts |= tuned.facts
         recall(arms, log, settings)
-    long_context = long_context_arm(engine, retrieval_prompt) if settings.long_context else None
+    long_context = long_context_arm(engine, retrieval_prompt, scene) if settings.long_context else None
     for moment in inputs.moments:
         if moment == "after":
             _update(knowledge, inputs, run, progress)
@@ -283,7 +301,7 @@ def _finetune(
 
 
 def _models(
-    inputs: Inputs, run: Run, model: str, settings: CompareSettings, progress: Progress
+    inputs: Inputs, run: Run, ledger: Ledger, model: str, settings: CompareSettings, progress: Progress
 ) -> tuple[LanguageModel, LanguageModel | None]:
     """The base, and the finetune where it was made elsewhere: loaded, or found to be served, before anything is asked.
 
@@ -295,7 +313,6 @@ def _models(
         base = build.trainable_model(model, replace(settings.finetune, method=method), progress)  # type: ignore[arg-type]
         run.write_built({"weights_bytes": base.weight_bytes})
         return base, brought.on(base) if brought is not None else None
-    ledger = Ledger(run.asked_of_servers(), settings.remote.max_cost_tokens)
     served = [RemoteModel(name, settings.remote, ledger) for name in (model, brought and brought.served) if name]
     for each in served:
         each.require_reachable()

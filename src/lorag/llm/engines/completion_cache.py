@@ -1,24 +1,27 @@
 """A language model that is not asked the same thing twice.
 
 At temperature 0 the same prompt gives the same answer, so a prompt that an index update left unchanged needs no
-second generation. Completions are kept for the life of the process; nothing is written.
+second generation. Completions are kept for the life of the process, and in a ledger where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import asdict
 
+from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.ledger import Ledger
 from lorag.types import Completion, Prompt, Sampling
 
 
 class CachedModel:
     """Wraps a model; repeats a completion where prompt and sampling are the same and the draw is greedy."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        """``model`` answers what is not remembered."""
+    def __init__(self, model: LanguageModel, ledger: Ledger | None = None, identity: str = "") -> None:
+        """``model`` answers what is not remembered, and not in ``ledger`` under its ``identity``."""
         self.name = model.name
-        self._model = model
+        self._model, self._ledger, self._identity = model, ledger, identity or model.name
         self._known: dict[tuple[Prompt, Sampling], Completion] = {}
 
     def remember(self, prompt: Prompt, sampling: Sampling, completion: Completion) -> None:
@@ -29,10 +32,23 @@ class CachedModel:
         """One completion for each prompt, in order; only new prompts reach the model, each once."""
         if sampling.temperature > 0:
             return self._model.generate(prompts, sampling)
-        new = [prompt for prompt in dict.fromkeys(prompts) if (prompt, sampling) not in self._known]
+        new = [prompt for prompt in dict.fromkeys(prompts) if not self._knows(prompt, sampling)]
         for prompt, completion in zip(new, self._model.generate(new, sampling), strict=True):
             self._known[prompt, sampling] = completion
+        if self._ledger is not None:
+            self._ledger.keep({self._request(prompt, sampling): self._known[prompt, sampling] for prompt in new})
         return [self._known[prompt, sampling] for prompt in prompts]
+
+    def _knows(self, prompt: Prompt, sampling: Sampling) -> bool:
+        """Whether it is remembered, or kept in the ledger and remembered from now on."""
+        if (prompt, sampling) not in self._known and self._ledger is not None:
+            kept = self._ledger.kept(self._request(prompt, sampling))
+            if kept is not None:
+                self._known[prompt, sampling] = kept
+        return (prompt, sampling) in self._known
+
+    def _request(self, prompt: Prompt, sampling: Sampling) -> str:
+        return fingerprint([self._identity, [asdict(message) for message in prompt], asdict(sampling)])
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """Streams from the model itself."""

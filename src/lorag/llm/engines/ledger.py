@@ -1,9 +1,9 @@
-"""What a run asks of servers: every answer on the disk as it arrives, never asked for twice, tokens within a budget."""
+"""What a run asks of models: every answer on the disk as it arrives, never asked for twice, tokens within a budget."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from lorag.errors import BudgetError, DataError
@@ -14,18 +14,18 @@ from lorag.types import Completion
 class Ledger:
     """The completions of a run by their requests. Safe to use from several threads."""
 
-    def __init__(self, log: LineLog, max_tokens: int | None = None) -> None:
-        """``max_tokens`` are those of prompts and answers together that may be in ``log``; None sets no limit.
+    def __init__(self, log: LineLog, max_tokens: int | None = None, earlier: LineLog | None = None) -> None:
+        """``max_tokens`` are those of prompts and answers together that may be asked for; None sets no limit.
 
-        Raises ``DataError`` for a log that holds something else.
+        ``log`` is the run's own. What is in that of an ``earlier`` run is taken from there, at no tokens. Raises
+        ``DataError`` for a log that holds something else.
         """
         self._log, self._max_tokens = log, max_tokens
         self._lock = threading.Lock()
-        try:
-            self._known = {str(row["request"]): Completion(**row["completion"]) for row in log.rows}
-        except (KeyError, TypeError) as error:
-            raise DataError(log.path, "holds no answers of this version; take it out to ask again") from error
-        self._spent = sum(map(_tokens, self._known.values()))
+        self._earlier = _completions(earlier) if earlier is not None else {}
+        self._known = _completions(log)
+        taken = {str(row["request"]) for row in log.rows if row.get("taken")}
+        self._spent = sum(_tokens(done) for request, done in self._known.items() if request not in taken)
         self._on_their_way = 0
 
     def completion(self, request: str, at_most: int, ask: Callable[[], Completion]) -> Completion:
@@ -33,9 +33,9 @@ class Ledger:
 
         ``at_most`` is about what it may take. Raises ``BudgetError``, before asking, where that is more than is left.
         """
+        if (kept := self.kept(request)) is not None:
+            return kept
         with self._lock:
-            if request in self._known:
-                return self._known[request]
             self._require(at_most)
             self._on_their_way += at_most
         try:
@@ -43,11 +43,23 @@ class Ledger:
         finally:
             with self._lock:
                 self._on_their_way -= at_most
-        with self._lock:
-            self._log.append([{"request": request, "completion": asdict(done)}])
-            self._known[request] = done
-            self._spent += _tokens(done)
+        self.keep({request: done})
         return done
+
+    def kept(self, request: str) -> Completion | None:
+        """The completion of a request that was answered in this run, or in the earlier one and is now in both."""
+        with self._lock:
+            if request not in self._known and request in self._earlier:
+                self._known[request] = done = self._earlier[request]
+                self._log.append([{"request": request, "completion": asdict(done), "taken": True}])
+            return self._known.get(request)
+
+    def keep(self, answered: Mapping[str, Completion]) -> None:
+        """Keeps completions by their requests."""
+        with self._lock:
+            self._log.append([{"request": name, "completion": asdict(done)} for name, done in answered.items()])
+            self._known.update(answered)
+            self._spent += sum(map(_tokens, answered.values()))
 
     def _require(self, at_most: int) -> None:
         most = self._max_tokens
@@ -56,6 +68,13 @@ class Ledger:
                 f"{self._spent:,} of {most:,} tokens are spent, and the next question may take {at_most:,} more; what"
                 " was answered is kept: give more with --max-cost-tokens to resume"
             )
+
+
+def _completions(log: LineLog) -> dict[str, Completion]:
+    try:
+        return {str(row["request"]): Completion(**row["completion"]) for row in log.rows}
+    except (KeyError, TypeError) as error:
+        raise DataError(log.path, "holds no answers of this version; take it out to ask again") from error
 
 
 def _tokens(done: Completion) -> int:

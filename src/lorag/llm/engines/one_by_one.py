@@ -16,6 +16,7 @@ class OneByOne:
 
     def __init__(self, model: LanguageModel) -> None:
         self.name = model.name
+        self.dtype = getattr(model, "dtype", "")
         self._model = model
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:

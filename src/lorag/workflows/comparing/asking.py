@@ -10,8 +10,9 @@ from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, LONG_CO
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.runner import ask, recorded_rows
 from lorag.files import LineLog
-from lorag.interfaces import Progress, Retriever
+from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel
+from lorag.llm.engines.ledger import Ledger
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.whole_index import ALL_TOKENS, WholeIndex
 from lorag.settings import CompareSettings
@@ -28,6 +29,12 @@ class Scene:
     knowledge: Knowledge
     settings: CompareSettings
     progress: Progress
+    ledger: Ledger | None = None
+    """Keeps what models on this machine answer; of servers the engine keeps it."""
+
+    def cached(self, model: LanguageModel) -> CachedModel:
+        """``model``, asked nothing that is kept."""
+        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from lorag.evaluation.results import BASE, BOTH, FINETUNED, FINETUNED_EVIDENCE, RETRIEVAL
 from lorag.evaluation.row_log import Row
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.completion_cache import CachedModel
 from lorag.settings import PromptSettings
 from lorag.workflows.comparing.arm_prompts import Trial
 from lorag.workflows.comparing.asking import Arm
@@ -39,7 +38,7 @@ def brought_finetune(
     if brought.trained is not None:
         prompt = brought.trained.prompt
         alone_forms = both_forms = (prompt, replace(prompt, examples=retrieval.choice.prompt.examples or 3))
-    cached = CachedModel(model)
+    cached = trial.scene.cached(model)
     alone = trial.prompting("finetuned", alone_forms, cached, None)
     both = trial.prompting("both", both_forms, cached, trial.scene.knowledge)
     facts = {

@@ -11,7 +11,6 @@ from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
 from lorag.evaluation.row_log import Moment
 from lorag.files import LineLog
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
@@ -67,7 +66,7 @@ def train_finetuned(
     first = First(brought(scene.run, own), adapter, recipe, trained)
     further = _further(first, data, engine, scene)
     model = build.finetuned_model(engine, adapter)
-    cached = CachedModel(model)
+    cached = scene.cached(model)
     forms = (trained, replace(trained, examples=retrieval.choice.prompt.examples or 3))
     alone = trial.prompting("finetuned", forms, cached, None)
     both = trial.prompting("both", forms, cached, scene.knowledge)
@@ -111,7 +110,7 @@ def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetune
     """Asks the further trainings as the first one, each into the log of its part."""
     for part, adapter in finetuned.further.items():
         with attached(finetuned.engine, adapter) as model:
-            cached, log = CachedModel(model), part.rows()
+            cached, log = scene.cached(model), part.rows()
             arms = {name: Arm(cached, finetuned.arms[name].prompting) for name in (FINETUNED, BOTH)}
             recall(arms, log, scene.settings)
             ask_arms(moment, examples, arms, scene, log)
@@ -125,7 +124,7 @@ def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineL
     examples = [example.after_update() for example in inputs.tested]
     for name, adapter in followed.adapters.items():
         with attached(finetuned.engine, adapter) as model:
-            arms = {name: Arm(CachedModel(model), finetuned.arms[FINETUNED].prompting)}
+            arms = {name: Arm(scene.cached(model), finetuned.arms[FINETUNED].prompting)}
             recall(arms, log, scene.settings)
             ask_arms("after", examples, arms, scene, log)
     scene.run.write_update_seconds({name: adapter.seconds for name, adapter in followed.adapters.items()})

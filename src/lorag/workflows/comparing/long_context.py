@@ -10,7 +10,6 @@ from lorag.evaluation.results import LONG_CONTEXT
 from lorag.evaluation.row_log import Moment
 from lorag.files import LineLog
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.one_by_one import OneByOne
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.whole_index import WholeIndex
@@ -20,14 +19,14 @@ from lorag.workflows.comparing.inputs import Inputs
 from lorag.workflows.comparing.prompt_trials import Prompting
 
 
-def long_context_arm(engine: LanguageModel, retrieval: Prompting) -> Arm:
+def long_context_arm(engine: LanguageModel, retrieval: Prompting, scene: Scene) -> Arm:
     """The arm, asked as retrieval is, with the question last: what stands before it is computed once.
 
     A server decides itself what it keeps of a prompt.
     """
     prompt = replace(retrieval.choice.prompt, question_first=False)
     model = OneByOne(engine) if isinstance(engine, TransformersModel) else engine
-    return Arm(CachedModel(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt)))
+    return Arm(scene.cached(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt)))
 
 
 def ask_long_context(moment: Moment, inputs: Inputs, arm: Arm, scene: Scene, log: LineLog) -> tuple[str, list[str]]:

@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_said_and_stops_nothing(docs):
     (docs / "b.txt").write_text("")
     (docs / ".DS_Store").write_text("x")
     (docs / "c.xyz").write_text("x")
-    with pytest.warns(UserWarning, match="2 files of 'docs' are left out: .*is empty.*c.xyz: not read"):
+    with pytest.warns(UserWarning, match="2 files of 'docs' are left out: .*b.txt .*it is empty; c.xyz: not read"):
         assert index().documents() == ["a.txt"]
 
 

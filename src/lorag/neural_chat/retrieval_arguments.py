@@ -112,7 +112,11 @@ def prepare(asked: Plan) -> None:
 
 def _documents(path: str) -> Sequence[Document]:
     loaded: Loaded = load_documents(path)
-    left_out = [*(file.reason for file in loaded.refused), *(f"{name}: not read" for name in loaded.passed_over)]
+    other = (
+        next((note for note in loaded.notes if f"{name} was passed over: " in note), f"{name}: not read")
+        for name in loaded.passed_over
+    )
+    left_out = [*(file.reason for file in loaded.refused), *other]
     if left_out:
         warnings.warn(f"{len(left_out)} files of {path!r} are left out: {'; '.join(left_out)}", stacklevel=4)
     return loaded.documents

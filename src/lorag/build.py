@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache as remembering
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, verified_gguf
 from lorag.models import catalogue, naming
+from lorag.models.adapter_fit import base_named, require_fitting
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
@@ -42,7 +43,7 @@ from lorag.settings import (
     RemoteSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import Adapter, read_adapter, require_base, trained_model
+from lorag.training.adapter import Adapter, is_foreign, read_adapter, require_base, trained_model
 from lorag.types import Hit
 
 
@@ -58,8 +59,8 @@ def language_model(
 
     Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. In the
     number format ``auto``, what was trained is served in the one that its manifest records. ``load`` gives the base of
-    a folder. Raises ``ModelError`` when the adapter was trained on another base, ``InputError`` for an adapter or a
-    number format of a remote model.
+    a folder. An adapter of another program, in PEFT's format, needs its base by name. Raises ``ModelError`` when the
+    adapter was trained on another base, ``InputError`` for an adapter or a number format of a remote model.
     """
     if name is not None and is_remote(name):
         if adapter is not None:
@@ -71,6 +72,11 @@ def language_model(
         name = model_name(name, progress)
         folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
+    if is_foreign(adapter):
+        name = model_name(base_named(adapter, name), progress)
+        folder = naming.resolve(name, "llm", progress)
+        require_fitting(adapter, folder, name)
+        return load(folder, name, _kept_format(folder, number_format)).with_adapter(adapter)
     trained = read_adapter(adapter)
     name = model_name(trained.base if name is None else name, progress)
     folder = naming.resolve(name, "llm", progress)
@@ -117,6 +123,8 @@ def _require_engine(engine: str) -> None:
 
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
+    if adapter is not None and is_foreign(adapter):
+        raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} is of another program")
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
@@ -372,6 +380,14 @@ def chatbot(
     return _over(llm, retriever, prompt, settings, retrieval, cache)
 
 
+def base_of(model: str | None, adapters: Iterable[Path]) -> str | None:
+    """``model``, or else the base of the first of ``adapters``. Raises ``InputError`` where that is not known here."""
+    first = next(iter(adapters), None)
+    if model is not None or first is None:
+        return model
+    return base_named(first, None) if is_foreign(first) else read_adapter(first).base
+
+
 def chatbots(
     model: str | None,
     adapters: Mapping[str, Path],
@@ -397,8 +413,7 @@ def chatbots(
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
     _require_examples(prompt, settings)
     retriever = _only(known, where)
-    bases = [read_adapter(path).base for path in adapters.values()]
-    model = model_name(model or next(iter(bases), None), progress)
+    model = model_name(base_of(model, adapters.values()), progress)
     open_model: Callable[[Path | None], LanguageModel] = (
         partial(answering_model, model, engine=engine, progress=progress)
         if engine == "llama.cpp"
@@ -455,7 +470,7 @@ def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | Non
     if settings.prompt != PromptSettings():
         return settings.prompt
     if adapter is not None:
-        return read_adapter(adapter).prompt
+        return settings.prompt if is_foreign(adapter) else read_adapter(adapter).prompt
     folder = None if model is None or is_remote(model) else naming.local_folder(model)
     trained = trained_model(folder) if folder is not None else None
     return trained.prompt if trained is not None else settings.prompt

@@ -253,10 +253,9 @@ def chatbots(
     from lorag.chat.guards import read_words
     from lorag.retrieval.filters import read_pairs
     from lorag.settings import ChatSettings
-    from lorag.training.adapter import read_adapter
 
     adapters = _offered(offers)
-    base = model or next(read_adapter(path).base for path in adapters.values())
+    base = build.base_of(model, adapters.values())
     chunks = Workspace().chosen().chunks
     return build.chatbots(
         base,

@@ -30,6 +30,19 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def base_named(adapter: Path, model: str | None) -> str:
+    """``model``, the base of an adapter of another program, which knows it only by a name that may be another's.
+
+    Raises ``InputError`` where there is none, and for a folder without an adapter in PEFT's format.
+    """
+    theirs = read_peft_config(adapter).get("base_model_name_or_path")
+    if model is None:
+        raise InputError(
+            f"the base of {str(adapter)!r} is not named; name it with --model (the adapter names {theirs!r})"
+        )
+    return model
+
+
 def require_fitting(adapter: Path, base: Path, base_name: str) -> None:
     """Raises ``ModelError`` where a factor of LoRA has a place or a shape that the base does not have.
 

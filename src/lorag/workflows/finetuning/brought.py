@@ -12,7 +12,7 @@ from lorag.interfaces import Progress
 from lorag.llm.engines.openai import Address
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.models import naming
-from lorag.models.adapter_fit import read_peft_config, require_fitting
+from lorag.models.adapter_fit import base_named, read_peft_config, require_fitting
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_base
 
@@ -71,11 +71,8 @@ class Brought:
                 f"{str(self.adapter)!r} cannot be applied to {model}; let its server load it, and name it with"
                 " --finetuned"
             )
-        if model is None and self.trained is None:
-            raise InputError(
-                f"the base of {str(self.adapter)!r} is not named; name it with --model (the adapter names"
-                f" {self.named_base!r})"
-            )
+        if self.trained is None and self.adapter is not None:
+            return base_named(self.adapter, model)
         return model if model is not None or self.trained is None else self.trained.base
 
     def require_base(self, model: str, progress: Progress) -> None:

@@ -182,6 +182,8 @@ def test_conversations_with_one_value_about_the_same_documents_state_one_fact():
     other = row("What is the width of the P1?", "It measures 80 cm.")
     sourced = row("Sources:\n[1] The P1 is 80 cm wide.\n\nHow wide is the P1?", "The P1 is 80 cm wide.")
     text = Conversation((Message("text", "The P1 is 80 cm wide."),), ("a",))
+    closed = [row(q, f"{a} Korrin Support.") for q, a in (("How wide?", "It is 5 m."), ("The width?", "It has 5 m."))]
+    assert wordings_per_fact(closed) == 2
     assert wordings_per_fact([]) == 1
     assert wordings_per_fact([wide, other, sourced, text]) == 2
     assert wordings_per_fact([wide, other, row("How high is the P1?", "It is 1.2 m high.")]) == 1.5

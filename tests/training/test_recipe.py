@@ -113,6 +113,11 @@ def test_a_budget_limits_the_wordings_and_leaves_enough_to_learn_a_fact(seconds,
     assert fitting_wordings(seconds, replace(SETTINGS, wordings=2)) == 2
 
 
+@pytest.mark.parametrize(("seconds", "given", "wordings"), [(1000.0, 4.0, 1), (1000.0, 2.0, 2), (40.0, 4.0, 3)])
+def test_wordings_that_were_given_need_no_further_ones(seconds, given, wordings):
+    assert fitting_wordings(seconds, SETTINGS, given) == wordings
+
+
 def test_passes_and_rate_that_are_set_by_hand_are_kept():
     fixed = RecipeSettings(minutes=20, passes=4)
     assert schedule(1.0, 200, 800, fixed).passes == 4

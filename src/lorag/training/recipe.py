@@ -33,6 +33,8 @@ _WANTED_PASSES = 3
 _FEWEST_SHOWINGS = 10
 """How often a fact has to be shown, over all wordings and passes: after five showings one fact in eight was known,
 after ten three to five (docs/finetuning.md), so half of the facts shown twice as often are more facts known."""
+_FEWEST_WORDINGS = math.ceil(_FEWEST_SHOWINGS / _WANTED_PASSES)
+"""Wordings of a fact that show it often enough in these passes."""
 _MOST_PASSES = 5
 """Passes after which held-out recall no longer rose in our measurements."""
 _PATIENCE = 2
@@ -203,15 +205,16 @@ def passes_of(count: int) -> str:
     return f"{count} pass{'es' * (count != 1)}"
 
 
-def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings) -> int:
-    """In how many wordings facts may be trained on, one pass over one wording of each taking ``seconds_per_pass``.
+def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings, given: float = 1.0) -> int:
+    """In how many wordings each conversation may be trained on, one pass over all of them taking ``seconds_per_pass``.
 
     As many as leave time for enough passes, for choosing, and for rows with sources; but as many as show a fact often
-    enough in these passes, for which ``schedule`` leaves facts out.
+    enough in these passes, for which ``schedule`` leaves facts out. A fact is stated in ``given`` conversations, on
+    average: what these show already needs no further wording.
     """
     left = 60 * recipe.minutes * (1 - _CHOICE_SHARE)
-    fewest = math.ceil(_FEWEST_SHOWINGS / _WANTED_PASSES)
-    return min(recipe.wordings, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
+    fewest, most = max(1, int(_FEWEST_WORDINGS / given)), math.ceil(recipe.wordings / given)
+    return min(most, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
 
 
 def schedule(

@@ -24,7 +24,7 @@ from lorag.training.data.conversations import read_conversations, write_conversa
 from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.qa_synthesis import synthesize
-from lorag.training.data.wordings.augmentation import augment
+from lorag.training.data.wordings.augmentation import augment, wordings_per_fact
 from lorag.training.recipe import fitting_wordings
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.sourced import with_sources, within
@@ -136,7 +136,8 @@ def affordable_wordings(
     """In how many wordings the budget of ``recipe`` has room for each conversation."""
     served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in data.conversations]
     once = replace(settings.finetune, epochs=1)
-    return fitting_wordings(estimate_training(engine, served, once).seconds, recipe)
+    seconds = estimate_training(engine, served, once).seconds
+    return fitting_wordings(seconds, recipe, wordings_per_fact(data.conversations))
 
 
 def held_out(data: TrainingData, probed: Collection[str]) -> TrainingData:

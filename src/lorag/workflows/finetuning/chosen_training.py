@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from lorag.files import write_whole
 from lorag.training.adapter import Adapter, read_adapter
+from lorag.training.data.wordings.augmentation import wordings_per_fact
 from lorag.training.recipe import fitting_wordings, read_recipe
 from lorag.types import Sampling
 from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
@@ -56,7 +57,7 @@ def _probes(given: Lesson, training: Training) -> Probes:
 
 
 def _wordings(training: Training, given: Lesson) -> int:
-    """In how many wordings the budget has room for each fact, decided once, so that a killed choice resumes as it was.
+    """In how many wordings the budget has room for each conversation: decided once, so that a killed choice resumes so.
 
     What was kept for another choice is thrown away.
     """
@@ -66,7 +67,7 @@ def _wordings(training: Training, given: Lesson) -> int:
         shutil.rmtree(training.kept, ignore_errors=True)
         once = replace(training.finetune, epochs=1)
         seconds = estimate_training(training.engine, given.conversations, once).seconds
-        share = min(1.0, given.facts / len(given.conversations))
-        found = {"identity": training.identity, "wordings": fitting_wordings(seconds * share, training.recipe)}
+        wordings = fitting_wordings(seconds, training.recipe, wordings_per_fact(given.conversations))
+        found = {"identity": training.identity, "wordings": wordings}
         write_whole(path, json.dumps(found))
     return int(found["wordings"])

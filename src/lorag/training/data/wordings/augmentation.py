@@ -31,6 +31,7 @@ REPEATED = "asked before"
 TOO_CLOSE = "too close to another wording"
 
 _PROVEN, _UNPROVEN = "proven", "unproven"
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _NEAREST = 0.85
 """The share of common words above which a model's rewording adds nothing."""
 _REVERSED_AT = 3
@@ -136,15 +137,15 @@ def augment(
 def wordings_per_fact(conversations: Sequence[Conversation]) -> float:
     """In how many conversations a fact is stated, on average; 1 where there is none.
 
-    Those about the same documents that answer with one value state one fact. Questions that hold sources do not count:
-    what stands there is read.
+    Those about the same documents that answer with one value, in their first sentence, state one fact. Questions that
+    hold sources do not count: what stands there is read.
     """
     facts: Counter[tuple[tuple[str, ...], str]] = Counter()
     for conversation in conversations:
         if conversation.is_text or "\n" in conversation.question:
             continue
         answer = conversation.messages[-1].content
-        value = value_of(conversation.question, answer)
+        value = value_of(conversation.question, _SENTENCE_END.split(answer, maxsplit=1)[0])
         facts[conversation.evidence, value[1] if value else answer] += 1
     return fmean(facts.values()) if facts else 1.0
 

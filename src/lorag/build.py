@@ -21,7 +21,7 @@ from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
 from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, verified_gguf
 from lorag.models import catalogue, naming
-from lorag.models.adapter_fit import base_named, require_fitting
+from lorag.models.adapter_fit import CONFIG, base_named, require_fitting
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
@@ -43,7 +43,7 @@ from lorag.settings import (
     RemoteSettings,
     RetrievalSettings,
 )
-from lorag.training.adapter import Adapter, is_foreign, read_adapter, require_base, trained_model
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_base, trained_model
 from lorag.types import Hit
 
 
@@ -72,7 +72,7 @@ def language_model(
         name = model_name(name, progress)
         folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
-    if is_foreign(adapter):
+    if _is_foreign(adapter):
         name = model_name(base_named(adapter, name), progress)
         folder = naming.resolve(name, "llm", progress)
         require_fitting(adapter, folder, name)
@@ -123,7 +123,7 @@ def _require_engine(engine: str) -> None:
 
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
-    if adapter is not None and is_foreign(adapter):
+    if adapter is not None and _is_foreign(adapter):
         raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} is of another program")
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
@@ -382,10 +382,16 @@ def chatbot(
 
 def base_of(model: str | None, adapters: Iterable[Path]) -> str | None:
     """``model``, or else the base of the first of ``adapters``. Raises ``InputError`` where that is not known here."""
-    first = next(iter(adapters), None)
-    if model is not None or first is None:
+    bases = [(path, None if _is_foreign(path) else read_adapter(path).base) for path in adapters]
+    if model is not None or not bases:
         return model
-    return base_named(first, None) if is_foreign(first) else read_adapter(first).base
+    path, base = bases[0]
+    return base if base is not None else base_named(path, None)
+
+
+def _is_foreign(folder: Path) -> bool:
+    """Whether a folder holds an adapter of another program, in PEFT's format."""
+    return not (folder / MANIFEST).is_file() and (folder / CONFIG).is_file()
 
 
 def chatbots(
@@ -470,7 +476,7 @@ def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | Non
     if settings.prompt != PromptSettings():
         return settings.prompt
     if adapter is not None:
-        return settings.prompt if is_foreign(adapter) else read_adapter(adapter).prompt
+        return settings.prompt if _is_foreign(adapter) else read_adapter(adapter).prompt
     folder = None if model is None or is_remote(model) else naming.local_folder(model)
     trained = trained_model(folder) if folder is not None else None
     return trained.prompt if trained is not None else settings.prompt

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorag.errors import DataError, InputError, ModelError
-from lorag.models.adapter_fit import CONFIG
 from lorag.settings import FinetuneSettings, PromptSettings
 from lorag.training.forgetting import ControlChange, Forgetting
 
@@ -118,11 +117,6 @@ class Adapter:
         fields = asdict(self)
         del fields["folder"]
         return json.dumps(fields, indent=2, sort_keys=True)
-
-
-def is_foreign(folder: Path) -> bool:
-    """Whether a folder holds an adapter of another program, in PEFT's format."""
-    return not (folder / MANIFEST).is_file() and (folder / CONFIG).is_file()
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -1,6 +1,6 @@
 """How a finetune follows an update of the documents: continued on what changed, or trained again from the base.
 
-Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, three tenths of
+Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, a good third of
 it at least, continuing first because it costs less; what does not fit is left out, with a note.
 """
 
@@ -36,7 +36,7 @@ from lorag.workflows.finetuning.adapter_training import estimate_training, paren
 from lorag.workflows.recipe_search import train_alike
 from lorag.workflows.synthesize import plain_words
 
-UPDATE_SHARE = 0.3
+UPDATE_SHARE = 0.35
 """Least share of the budget that is there for following an update."""
 _CONTINUED_RATE = 0.5
 """Learning rate of a continued training, as a share of the first one's; with the whole, more of the old is lost."""

@@ -6,8 +6,8 @@ of another article. *Claims* (`scifact/`): a claim and an abstract that supports
 it. The weights of the rule were fitted on half A, documents whose SHA-256 begins with an even byte; half B tells.
 Claims, on half B: an AUC of at least 0.85 for contrast and 0.80 for claims. References are not shown to the rule.
 
-`--judge MODEL` puts the claims to a judge beside the rule, and keeps what it says in `--readings FILE`: a run that was
-stopped resumes. `--fit` prints the weights of rule and reading that a logistic regression finds on half A.
+`--judge MODEL` adds a judge model to the rule. Its judgements are kept in `--readings FILE`, so that an interrupted run
+resumes. `--fit` prints the weights of rule and reading that a logistic regression finds on half A.
 
 Intervals resample documents. Prints a table in Markdown, and JSON last; exit 1 where a claim does not hold.
 """

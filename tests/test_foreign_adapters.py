@@ -9,7 +9,7 @@ from lorag.errors import InputError, ModelError
 from lorag.training.adapter import MANIFEST
 from lorag.types import Message, Sampling
 
-ASKED = [(Message("user", "What is said?"),)]
+ASKED = [(Message("user", "What is the fee?"),)]
 
 
 @pytest.fixture

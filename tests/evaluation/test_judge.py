@@ -1,4 +1,4 @@
-"""A judge beside the rule: what it is asked, what it says, and what becomes of nonsense."""
+"""The judge model: its prompts, its judgements, and replies that are neither yes nor no."""
 
 import math
 

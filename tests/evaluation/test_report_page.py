@@ -1,20 +1,12 @@
-"""The answers of a report as people look for them, in Chromium; without a script they stand there all the same.
-
-Skipped where Playwright or Chromium is missing: `pip install playwright`, and a `chromium` on the path.
-"""
-
-import shutil
+"""The answers of a report as people look for them, in Chromium; without a script they stand there all the same."""
 
 import pytest
 
+from chromium import CHROMIUM, needs_chromium, sync_api
 from lorag.evaluation.comparison import BASE, RETRIEVAL
 from lorag.evaluation.report.html_page import write_report
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the page is looked at in Chromium, which is not installed: apt install chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

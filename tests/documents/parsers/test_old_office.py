@@ -10,6 +10,12 @@ from lorag.documents.load import load_documents, read_file
 from lorag.errors import DataError
 from lorag.settings import LoadSettings
 
+needs_libreoffice = pytest.mark.skipif(
+    not shutil.which("soffice"),
+    reason="LibreOffice converts files of Office 97 and is not installed (apt install libreoffice); that such files are"
+    " refused without it is tested anyway",
+)
+
 
 def newer():
     document, file = docx.Document(), BytesIO()
@@ -38,7 +44,7 @@ def test_what_only_has_the_name_is_read_as_what_it_is(tmp_path, monkeypatch):
         assert "28 months" in document.text
 
 
-@pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice is not installed")
+@needs_libreoffice
 def test_libreoffice_converts_what_is_old(tmp_path):
     (tmp_path / "new.docx").write_bytes(newer())
     profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
@@ -55,7 +61,7 @@ def test_what_is_of_another_kind_is_refused(tmp_path, data):
         read_file(tmp_path / "a.doc", "a.doc", LoadSettings())
 
 
-@pytest.mark.skipif(not shutil.which("soffice"), reason="LibreOffice is not installed")
+@needs_libreoffice
 def test_what_libreoffice_cannot_convert_is_refused_in_one_line(tmp_path):
     (tmp_path / "a.ppt").write_bytes(compound({"PowerPoint Document": b"x"}))
     with pytest.raises(DataError, match=r"could not be converted by LibreOffice \(.*\); save it as \.pptx") as refused:

@@ -1,13 +1,9 @@
-"""The page as people use it, in Chromium: every room, with mouse and keys, on a phone and a desktop, light and dark.
-
-Skipped where Playwright or Chromium is missing: `pip install playwright`, and a `chromium` on the path.
-"""
+"""The page as people use it, in Chromium: every room, with mouse and keys, on a phone and a desktop, light and dark."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +12,11 @@ from typing import Any
 import docx
 import pytest
 
+from chromium import CHROMIUM, needs_chromium, sync_api
 from lorag.llm.engines.scripted import ScriptedModel
 from studio_place import HOSTILE, write_run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the page is driven in Chromium, which is not installed: apt install chromium"
-)
+pytestmark = needs_chromium
 
 _FLAGS = [
     "--headless",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from lorag import build
 from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
+from lorag.chat.prompts import without_examples
 from lorag.interfaces import LanguageModel
 from lorag.retrieval.backends.location import holds_index
 from lorag.retrieval.knowledge import Knowledge
@@ -114,7 +115,7 @@ class Assistants:
             if chosen.is_file():
                 return read_prompt(chosen)
             if column in ("finetuned", "both"):
-                return KeptPrompt(replace(read_adapter(adapter).prompt, examples=0, refused_example=False))
+                return KeptPrompt(without_examples(read_adapter(adapter).prompt))
         path = self.workspace.prompt
         prompt = read_prompt(path) if path.is_file() else KeptPrompt()
         return prompt if prompt.model == model.name else KeptPrompt()

@@ -50,7 +50,7 @@ def _parts(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _title(lines: Sequence[str], at: int) -> tuple[int, str, tuple[str, bool]]:
-    """How many lines a title takes, what it says, and how it is marked; an empty title where there is none."""
+    """The number of lines a title takes, its text, and its marker; an empty text if there is no title."""
     line, below, under = (*lines[at : at + 3], "", "")[:3]
     if _LINE.match(line) and below.strip() and not _LINE.match(below) and under == line:
         return (3, below.strip(), (line[0], True)) if _width(below.strip()) <= len(line) else (1, "", ("", False))

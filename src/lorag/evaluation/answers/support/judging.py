@@ -1,4 +1,4 @@
-"""Puts the open claims of a run to a judge, each once; what it says of them stays in the run."""
+"""Asks a judge model about the claims that the rule leaves open, each once, and keeps its judgements in the run."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def readings_of(
 ) -> dict[Asked, Reading]:
     """What the judge makes of each claim; those of which it made no judgement are missing.
 
-    What it costs is told by ``progress`` before the first claim is judged. What ``log`` holds of the same judge is not
-    asked again; where it holds everything, the model is not loaded.
+    ``progress`` reports the cost before the first claim is judged. Claims that the same judge has judged in ``log`` are
+    not asked again; if none is left, the model is not loaded.
     """
     known = _recorded(log, judge)
     todo = [each for each in asked if each.key not in known]

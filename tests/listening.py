@@ -1,10 +1,10 @@
-"""An application of Lorag that really listens, in a thread of the test's own process."""
+"""An application of Lorag that really listens, in a thread of the test's own process, and a wait for what it does."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastapi import FastAPI
@@ -27,3 +27,12 @@ def listening(app: FastAPI, key: str | None = None) -> Iterator[int]:
         running.should_exit = True
         thread.join(10)
         opened.close()
+
+
+def wait_for(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Returns as soon as ``holds`` is true; raises ``AssertionError`` where it never is."""
+    for _ in range(round(100 * seconds)):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")

@@ -2,14 +2,12 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
 import pytest
-import torch
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from listening import wait_for
 from lorag.chat.bot import ChatBot
 from lorag.llm.engines.transformers import load
 from lorag.serving.routes import Service, by_name
@@ -19,24 +17,9 @@ from lorag.types import Sampling
 CLIENTS, LEAVING = 32, 200
 
 
-def wait_for(holds):
-    for _ in range(6000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
-
-
 @pytest.fixture(scope="module")
-def model(smollm_folder, tmp_path_factory):
-    """Random weights, small enough for many answers in a second."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
-    tokenizer.save_pretrained(folder)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), initializer_range=0.5, **shape)).save_pretrained(folder)
-    return load(folder, "tiny", "float32")
+def model(tiny_folder):
+    return load(tiny_folder, "tiny", "float32")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +57,7 @@ def test_all_are_answered_side_by_side_and_each_as_alone(running, model):
     with ThreadPoolExecutor(CLIENTS) as clients:
         with model.weights.lock:  # until all have asked
             answers = [clients.submit(ask, number) for number in range(CLIENTS)]
-            wait_for(lambda: len(model._shared._waiting) == CLIENTS - 1)  # the first is being read
+            wait_for(lambda: len(model._shared._waiting) == CLIENTS - 1, seconds=60)  # the first is being read
         texts = [answer.result() for answer in answers]
     hook.remove()
     assert max(rows) > CLIENTS / 2
@@ -95,7 +78,7 @@ def test_those_who_go_leave_no_thread_and_no_row(running, model):
         list(clients.map(leave, range(CLIENTS)))
         before = {thread.name for thread in threading.enumerate()}
         list(clients.map(leave, range(LEAVING)))
-    wait_for(lambda: b"lorag_answers_running 0" in metrics(running))
+    wait_for(lambda: b"lorag_answers_running 0" in metrics(running), seconds=60)
     assert (model._shared._batch, len(model._shared._waiting), len(model._shared._left)) == (None, 0, 0)
     left = {thread.name for thread in threading.enumerate()} - before
     assert not left

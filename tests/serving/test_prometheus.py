@@ -2,10 +2,10 @@
 
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
+from listening import wait_for
 from lorag.chat.bot import ChatBot
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
@@ -15,14 +15,6 @@ from lorag.settings import ServeSettings
 from lorag.types import Answer, Usage
 
 ASKED = {"messages": [{"role": "user", "content": "How long?"}]}
-
-
-def wait_for(holds):
-    for _ in range(1000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def read(running, **headers):

@@ -9,9 +9,8 @@ from dataclasses import MISSING, fields
 import numpy as np
 import openai
 import pytest
-import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
 from lorag import build
@@ -140,24 +139,12 @@ def test_without_an_index_there_are_no_embeddings(serve):
 
 
 @pytest.fixture(scope="module")
-def tiny(smollm_folder, tmp_path_factory):
-    """The folder of a base with random weights, small enough to be loaded at once."""
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
-    tokenizer.save_pretrained(folder)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny, tmp_path_factory):
+def adapter(tiny_folder, tmp_path_factory):
     """An adapter of random weights for it."""
     folder = tmp_path_factory.mktemp("adapter")
     config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(LlamaForCausalLM.from_pretrained(tiny), config).save_pretrained(folder)
-    given = {"folder": "", "method": "lora", "base": str(tiny), "base_weights": weights_fingerprint(tiny)}
+    get_peft_model(LlamaForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(folder)
+    given = {"folder": "", "method": "lora", "base": str(tiny_folder), "base_weights": weights_fingerprint(tiny_folder)}
     given |= {"loss_curve": (), "settings": {}, "versions": {}, "forgetting": None}
     required = [each.name for each in fields(Adapter) if each.default is MISSING and each.default_factory is MISSING]
     (folder / "lorag.json").write_text(Adapter(**{name: given.get(name, 0) for name in required}).to_json())
@@ -165,7 +152,7 @@ def adapter(tiny, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bots(tiny, adapter, knowledge):
+def bots(tiny_folder, adapter, knowledge):
     return build.chatbots(None, {"support": adapter}, knowledge, ChatSettings(sampling=Sampling(max_tokens=6)))
 
 
@@ -206,7 +193,7 @@ def test_adapters_share_the_weights_of_one_base(bots, knowledge):
     assert said["base"] != said["support"]
 
 
-def test_each_is_asked_under_its_own_prompt_unless_one_is_given_for_all(tiny, adapter, knowledge, tmp_path):
+def test_each_is_asked_under_its_own_prompt_unless_one_is_given_for_all(tiny_folder, adapter, knowledge, tmp_path):
     trained = shutil.copytree(adapter, tmp_path / "trained")
     manifest = json.loads((trained / "lorag.json").read_text())
     (trained / "lorag.json").write_text(json.dumps(manifest | {"prompt": {"question_first": True}}))
@@ -217,14 +204,14 @@ def test_each_is_asked_under_its_own_prompt_unless_one_is_given_for_all(tiny, ad
     assert not any(bot.settings.prompt.question_first for bot in given.values())
 
 
-def test_what_cannot_be_offered_is_refused_before_weights_are_loaded(tiny, adapter, tmp_path, monkeypatch):
+def test_what_cannot_be_offered_is_refused_before_weights_are_loaded(tiny_folder, adapter, tmp_path, monkeypatch):
     monkeypatch.setattr("lorag.build.load", lambda *_: pytest.fail("weights were loaded"))
     with pytest.raises(DataError, match=r"lorag.json is missing"):
         build.chatbots(None, {"good": adapter, "bad": tmp_path})
     with pytest.raises(InputError, match="engine 'vllm' is none of"):
-        build.chatbots(str(tiny), {}, engine="vllm")
+        build.chatbots(str(tiny_folder), {}, engine="vllm")
     with pytest.raises(InputError, match="no index is searched"):
-        build.chatbots(str(tiny), {}, where={"id": ["a"]})
+        build.chatbots(str(tiny_folder), {}, where={"id": ["a"]})
 
 
 @pytest.mark.parametrize(

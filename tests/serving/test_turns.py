@@ -1,11 +1,11 @@
 """A few answers are made at once, a few requests wait, the rest get status 429; each answer has a time limit."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from listening import wait_for
 from lorag.chat.bot import ChatBot
 from lorag.errors import InputError
 from lorag.llm.engines.scripted import ScriptedModel
@@ -33,14 +33,6 @@ class Gated(ScriptedModel):
         finally:
             self.working -= 1
             self.closed.set()
-
-
-def wait_for(holds):
-    for _ in range(1000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 def test_some_are_answered_at_once_some_wait_and_others_are_told_to_come_again(serve):

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,6 +128,14 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(path, f"is not UTF-8 at byte {error.start}; re-encode it", line) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables and values of a TOML file. Raises as ``read_text`` does, and ``DataError`` for what is no TOML."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(path, f"broken TOML: {error}") from error
 
 
 def files_below(folder: Path) -> list[Path]:

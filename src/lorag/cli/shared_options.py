@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from lorag.cli.screen import translated_errors
 from lorag.errors import DataError, UnknownNameError
-from lorag.files import read_text, write_whole
+from lorag.files import read_toml, write_whole
 from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
 
 _Training = TypeVar("_Training", FinetuneSettings, EmbedderSettings)
@@ -105,10 +104,7 @@ def _parameters(context: typer.Context) -> dict[str, str]:
 
 def _read_options(path: Path, parameters: dict[str, str]) -> dict[str, Any]:
     """What a file gives, by parameter. Raises ``DataError`` for broken TOML and for an option that there is not."""
-    try:
-        given = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(path, f"broken TOML: {error}") from error
+    given = read_toml(path)
     for option in given:
         if option not in parameters:
             raise DataError(path, str(UnknownNameError("option", option, parameters)))

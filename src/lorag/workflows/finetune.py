@@ -232,13 +232,12 @@ def _require_free(out: Path, job: _Job, identity: str, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
     if (out / MANIFEST).is_file():
-        found = read_adapter(out)
-        chosen = read_recipe(out)
-        same = (found.data, found.prompt) == (data_fingerprint(job.served), job.prompt)
+        found, chosen, data = read_adapter(out), read_recipe(out), data_fingerprint(job.served)
+        same = (found.data, found.prompt) == (data, job.prompt)
         same = same or (chosen is not None and chosen.identity == identity != "")
         if not overwrite and not same:
             what = "other conversations" if chosen is None else "other conversations, or chosen by other settings"
-            what = "these conversations under another prompt" if found.data == data_fingerprint(job.served) else what
+            what = "these conversations under another prompt" if found.data == data else what
             raise InputError(
                 f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
                 f" {found.base}); choose another folder with --out, or take it away"

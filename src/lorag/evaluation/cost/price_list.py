@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from lorag.errors import DataError, UnknownNameError
-from lorag.files import read_text
+from lorag.files import read_toml
 
 _OF_ONE_ARM = {"build", "update"}
 """Prices that stand in an arm's table only."""
@@ -64,10 +63,7 @@ def read_prices(path: Path, arms: Collection[str]) -> Prices:
     A table's keys go before the file's. Raises ``DataError`` for broken TOML, for a name that is not known, with the
     nearest (``arms`` are those that there are), and for a value that is no price.
     """
-    try:
-        given = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(path, f"broken TOML: {error}") from error
+    given = read_toml(path)
     rates = {each.name for each in fields(Rates)}
     _require_known(path, "price", given, rates - _OF_ONE_ARM | {"currency", "questions", "updates", "arms"})
     tables = given.get("arms", {})

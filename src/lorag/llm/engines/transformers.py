@@ -222,7 +222,7 @@ class TransformersModel:
                 f"a prompt and its answer of {said[-1]} tokens do not fit {self.weights.name}'s context of"
                 f" {self.weights.context_tokens}; lower the context budget"
             )
-        return Told(rendered.ids[: said[-1]], min(place for place in said))
+        return Told(rendered.ids[: said[-1]], said[0])
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order.

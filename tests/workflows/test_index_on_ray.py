@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psutil
 import pytest
@@ -66,9 +66,19 @@ def places(tmp_path, bge_folder):
     return place
 
 
-def started(docs, store, environment, *options):
-    command = [sys.executable, "-m", "lorag", "index", docs, "--store", store, "--json", *options]
-    return subprocess.Popen(command, env=os.environ | RAY | environment, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def started():
+    """Start ``lorag index``; none of the processes outlives the test."""
+    with ExitStack() as processes:
+
+        def start(docs, store, environment, *options):
+            command = [sys.executable, "-m", "lorag", "index", docs, "--store", store, "--json", *options]
+            run = subprocess.Popen(command, env=os.environ | RAY | environment, stdout=subprocess.PIPE, text=True)
+            processes.enter_context(run)
+            processes.callback(run.kill)
+            return run
+
+        yield start
 
 
 def report_of(process):
@@ -94,6 +104,14 @@ def until(found, process):
     raise AssertionError("the run ended first")
 
 
+def command_of(process):
+    """Its command line; empty once it has ended, also while its parent has not collected it."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def manifest(store):
     """The statements that make it, but for the number that its generations begin with, which is drawn."""
     with closing(sqlite3.connect(store / "manifest.sqlite")) as file:
@@ -105,7 +123,7 @@ def rows(store):
     return table.select(["id", "search_text", "vector"]).sort_by("id")
 
 
-def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_path, places, head):
+def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_path, places, head, started):
     process, address = head
     alone, spread = tmp_path / "alone", tmp_path / "spread"
     expected = report_of(started(docs, alone, places("a")))
@@ -114,7 +132,7 @@ def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_p
     def working(stage):
         def find():
             workers = psutil.Process(process.pid).children(recursive=True)
-            return next((worker for worker in workers if worker.cmdline()[:1] == [f"ray::{stage}"]), None)
+            return next((worker for worker in workers if command_of(worker)[:1] == [f"ray::{stage}"]), None)
 
         return find
 
@@ -125,13 +143,12 @@ def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_p
     assert rows(spread) == rows(alone)
 
 
-def test_what_a_killed_driver_had_got_back_is_not_embedded_again(docs, tmp_path, places, needs_ray):
+def test_what_a_killed_driver_had_got_back_is_not_embedded_again(docs, tmp_path, places, needs_ray, started):
     environment, store = places("c"), tmp_path / "index"
     run = started(docs, store, environment, "--ray", "local")
     until(lambda: cached_vectors(environment), run)
     run.kill()
     run.wait()
-    run.stdout.close()
     kept = cached_vectors(environment)
     report = report_of(started(docs, store, environment))
     assert (report["added"], report["from_cache"]) == (FILES + ROWS, kept)
@@ -152,7 +169,7 @@ def test_an_address_without_a_cluster_is_one_line(docs, address, told):
     assert told in shown.stderr
 
 
-def test_without_the_option_ray_is_not_imported(docs, tmp_path, places):
+def test_without_the_option_ray_is_not_imported(docs, tmp_path, places, started):
     (tmp_path / "ray.py").write_text("raise SystemExit(77)")
     environment = places("d") | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     report_of(started(docs, tmp_path / "index", environment))

@@ -9,7 +9,7 @@ from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEV
 from lorag.evaluation.report import markdown_text
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.result_tables import NOTHING, update_table
-from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, pairs
+from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, Reason, pairs
 from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
@@ -154,7 +154,7 @@ def test_style_is_compared_over_questions_both_arms_answered(synthetic):
     result = compare_rows(rows, world.examples(), Style(ends_with="Yours."), QUICK)
     (pair,) = [d for d in result.differences if d.metric == "style"]
     assert (pair.first, pair.second, pair.difference.mean, pair.difference.n) == (FINETUNED, RETRIEVAL, 1, 36)
-    assert any(r.startswith("Customisation: style checks") and "+100.0 points" in r for r in result.verdict.reasons)
+    assert any(r.term == "Customisation" and "+100.0 points" in r.text for r in result.verdict.reasons)
 
 
 def test_facts_and_notes_are_added_to_what_is_computed(synthetic, compare):
@@ -163,7 +163,7 @@ def test_facts_and_notes_are_added_to_what_is_computed(synthetic, compare):
     assert result.facts["model"] == "tiny"
     assert result.facts["margin"] == "mine"
     assert result.facts["documents asked about"] == "40"
-    assert "Note: Mind the gap." in result.verdict.reasons
+    assert Reason("Note", "Mind the gap.") in result.verdict.reasons
     assert result.facts["effective documents"].startswith("36.8, ")
     few = compare(synthetic(6), PATTERNS)
     assert any("The questions come from 6 documents, too few to speak of others" in note for note in few.notes)

@@ -11,7 +11,7 @@ from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compar
 from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
-from lorag.evaluation.report.json_record import result_json
+from lorag.evaluation.report.json_record import read_result, result_json
 from lorag.evaluation.report.markdown_text import table
 from lorag.evaluation.report.result_tables import arms_table, narrow_table
 from lorag.evaluation.row_log import Row
@@ -157,6 +157,14 @@ def test_every_row_is_in_the_record_with_its_scores(updated):
     assert len(record["differences"]) == 12
     assert record["questions"][0]["answers_after"] == ["fresh0"]
     assert record["facts"]["model"] == "tiny <1B>"
+
+
+def test_a_result_with_reasons_as_strings_is_read(updated, tmp_path):
+    record = json.loads(result_json(updated))
+    record["format"] = 2
+    record["verdict"]["reasons"] = list(map(str, updated.verdict.reasons))
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    assert read_result(tmp_path / "result.json").verdict == updated.verdict
 
 
 def test_numbers_that_json_lacks_become_null(synthetic):

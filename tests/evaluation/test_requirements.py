@@ -5,6 +5,7 @@ import pytest
 from lorag.errors import InputError, UnknownNameError
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.requirements import read_requirements
+from lorag.evaluation.results import Reason
 from lorag.settings import VerdictSettings
 
 
@@ -33,8 +34,8 @@ def test_an_arm_that_does_not_keep_a_requirement_is_out(verdict):
     assert verdict().choice == "both"
     found = verdict("hallucination <= 60%")
     assert found.choice == "retrieval"
-    assert "Requirements: hallucination <= 60%: both together is out with 100.0 %." in found.reasons
-    (kept,) = [reason for reason in found.reasons if "retrieval keeps it with" in reason]
+    assert Reason("Requirements", "hallucination <= 60%: both together is out with 100.0 %.") in found.reasons
+    (kept,) = [reason.text for reason in found.reasons if "retrieval keeps it with" in reason.text]
     assert "but its interval reaches beyond" in kept
     assert verdict("hallucination<=1").choice == "both"
 
@@ -84,8 +85,8 @@ def test_an_update_is_required_only_of_what_follows_it(synthetic, compare):
     after = {**before, FINETUNED: lambda i: before[FINETUNED](i) and i % 5 != 0, RETRIEVAL: mostly(0.95, 2)}
     found = compare(world, before, after, settings=VerdictSettings(draws=400, require=("uptake>=0.6",))).verdict
     assert found.choice == "retrieval"
-    assert "before the update the verdict would have been 'finetuning'" in "\n".join(found.reasons)
-    assert "Requirements: uptake>=0.6: finetuning is out with 0.0 %." in found.reasons
+    assert "before the update the verdict would have been 'finetuning'" in "\n".join(map(str, found.reasons))
+    assert Reason("Requirements", "uptake>=0.6: finetuning is out with 0.0 %.") in found.reasons
 
 
 @pytest.mark.parametrize("text", ["hallucination", "hallucination<0.1", "hallucination<=much", "<=0.1", "style<=1.2.3"])

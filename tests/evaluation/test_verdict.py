@@ -37,7 +37,7 @@ def arms(base, finetuned, retrieval, both):
 
 
 def text(result):
-    return "\n".join(result.verdict.reasons)
+    return "\n".join(map(str, result.verdict.reasons))
 
 
 def test_retrieval_wins_clearly(synthetic, compare):
@@ -248,6 +248,21 @@ def of_documents(synthetic, n, documents):
             return replace(super().example(i), evidence=(f"doc{i % documents}",))
 
     return Few(n)
+
+
+def test_a_verdict_warns_that_its_questions_were_made(synthetic, compare):
+    class Made(synthetic):
+        makers = ("rules", "rules")
+
+        def example(self, i):
+            return replace(super().example(i), meta={"made_by": self.makers[i % 2]})
+
+    class Partly(Made):
+        makers = ("rules", "")
+
+    patterns = arms(never, mostly(0.2, 1), mostly(0.8, 2), mostly(0.6, 3))
+    assert "Warning: the 40 questions were made from the documents, by rules: " in text(compare(Made(40), patterns))
+    assert "questions were made" not in text(compare(Partly(40), patterns))
 
 
 def test_few_documents_limit_the_verdict_to_themselves(synthetic, compare):

@@ -212,7 +212,7 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
 def test_a_finished_run_is_judged_by_other_requirements_without_a_model(case, finished, tmp_path, monkeypatch):
     run = shutil.copytree(finished, tmp_path / "run")
     reasons = shown_again(case, run, monkeypatch, require=("latency_p95<=0.001",)).verdict.reasons
-    assert any(reason.startswith("Requirements: latency_p95<=0.001: retrieval is out with ") for reason in reasons)
+    assert any(str(reason).startswith("Requirements: latency_p95<=0.001: retrieval is out with ") for reason in reasons)
 
 
 def test_a_run_of_an_earlier_version_opens_without_a_model(case, finished, tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     assert measured == {(m, a) for m in ("before", "after") for a in ("base", "retrieval", EVIDENCE)}
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Finetuning was not measured, alone or with retrieval: the weights of openai:hosted@http://" in page
-    assert any("not measured: finetuning and both" in reason for reason in result.verdict.reasons)
+    assert any("not measured: finetuning and both" in reason.text for reason in result.verdict.reasons)
     right = by_key(rows_of(tmp_path / "run"))["after", "retrieval", "harbour"]
     assert right["text"] == "Bergen"
     asked = len(server.requests)

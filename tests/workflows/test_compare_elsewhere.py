@@ -228,7 +228,7 @@ def test_a_judge_is_asked_once_beside_the_rule_and_one_that_talks_nonsense_chang
     unheard = compare(**given, judge=babbler.name)
     assert len(babbler.requests) == count
     assert unheard.support == by_rule.support
-    assert any(f"gave no judgement of {count} of {count} claims" in reason for reason in unheard.verdict.reasons)
+    assert any(f"gave no judgement of {count} of {count} claims" in reason.text for reason in unheard.verdict.reasons)
     strict = endpoint(ScriptedModel(lambda prompt: "No.", name="s"))
     refused = compare(**given, judge=strict.name).at("before")["retrieval"].estimates["unsupported"]
     assert refused.mean >= by_rule.at("before")["retrieval"].estimates["unsupported"].mean

@@ -261,9 +261,8 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     output.print(f"Percent with intervals. {LEGEND}", style="dim")
     output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
     output.print(result.verdict.sentence, markup=False)
-    for reason in result.verdict.reasons:
-        if verbose or reason.startswith("Warning: "):
-            output.print(f"- {reason}", markup=False)
+    for reason in result.verdict.reasons if verbose else result.warnings:
+        output.print(f"- {reason}", markup=False)
     more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"
     output.print(f"\nReport: {folder / 'report.html'}{more}", markup=False)
 

@@ -105,12 +105,11 @@ def compare_rows(
     arms = tuple(_with_trainings(arm, seeds[deciding]) for arm in arms)
     differences = _differences(table, seeds, settings)
     caveats = (*_caveats(arms, examples), *_check_note(rows, examples, readings), *notes)
+    chosen_from = tuple(arm for arm in arms if arm.arm not in FOLLOWING)
     return Comparison(
         arms=arms,
         differences=differences,
-        verdict=decide(
-            tuple(arm for arm in arms if arm.arm not in FOLLOWING), differences, settings, caveats, clusters(examples)
-        ),
+        verdict=decide(chosen_from, differences, settings, caveats, _made(examples), clusters(examples)),
         facts={**_facts(examples, settings), **(facts or {})},
         notes=caveats,
         settings=settings,
@@ -145,6 +144,17 @@ def _contrasts(rows: Sequence[Row], examples: Sequence[Example]) -> list[Contras
     current = [example.after_update() if moment == "after" else example for example in examples]
     ceiling = [row for row in rows if (row.moment, row.arm) == (moment, EVIDENCE)]
     return contrasts(current, {row.example_id: [hit.chunk for hit in row.answer.sources] for row in ceiling})
+
+
+def _made(examples: Sequence[Example]) -> list[str]:
+    """What a verdict over made questions does not know; nothing where people brought some of them."""
+    makers = sorted({example.meta.get("made_by", "") for example in examples})
+    if not makers or "" in makers:
+        return []
+    return [
+        f"the {len(examples)} questions were made from the documents, by {' and '.join(makers)}: they ask what is "
+        "stated plainly, not what your users ask."
+    ]
 
 
 def _check_note(rows: Sequence[Row], examples: Sequence[Example], readings: Readings | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The reasons printed under a verdict, each under its term, such as external knowledge, dynamic data, customisation."""
+"""The reasons printed under a verdict, each with its term, such as external knowledge, dynamic data, customisation."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from lorag.evaluation.results import (
     ArmDifference,
     ArmResult,
     Choice,
+    Reason,
+    Term,
     compared,
 )
 from lorag.evaluation.row_log import Moment
@@ -32,34 +34,35 @@ def reasons(
     differences: Sequence[ArmDifference],
     choice: Choice,
     settings: VerdictSettings,
-) -> list[str]:
-    """Sentences, each opening with its term; what was not measured is named as such."""
+) -> list[Reason]:
+    """Why, in the order of the terms; what was not measured is named as such."""
     present = {arm.arm: arm for arm in arms if arm.moment == moment}
     pairs = [difference for difference in differences if difference.moment == moment]
-    return [
-        *_external_knowledge(present, pairs),
-        *_ceiling(present, settings),
-        *_trainings(present),
-        *_dynamic_data(moment, present),
-        _customisation(present, pairs),
-        *_support(present, settings),
-        *_refusals(present),
-        *_warnings(present, pairs, choice, settings),
-    ]
+    found: dict[Term, list[str]] = {
+        "External knowledge": _external_knowledge(present, pairs),
+        "Ceiling": _ceiling(present, settings),
+        "Trainings": _trainings(present),
+        "Dynamic data": _dynamic_data(moment, present),
+        "Customisation": [_customisation(present, pairs)],
+        "Support": _support(present, settings),
+        "Refusals": _refusals(present),
+        "Warning": _warnings(present, pairs, choice, settings),
+    }
+    return [Reason(term, text) for term, texts in found.items() for text in texts]
 
 
 def _external_knowledge(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]) -> list[str]:
     base = arms[BASE].accuracy
-    found = [f"External knowledge: the base model is right on {share(base)} of {base.n} questions."]
+    found = [f"the base model is right on {share(base)} of {base.n} questions."]
     for pair in pairs:
         if pair.metric == "correct" and pair.second == BASE:
             found.append(
-                f"External knowledge: {ARM_NAMES[pair.first]} is right on {share(arms[pair.first].accuracy)}, "
+                f"{ARM_NAMES[pair.first]} is right on {share(arms[pair.first].accuracy)}, "
                 f"{points(pair.difference)} over the base model (Holm p {p_value(pair.adjusted_p)})."
             )
     missing = [ARM_NAMES[arm] for arm in COST_ORDER if arm not in arms and arm != LONG_CONTEXT]
     if missing:
-        found.append(f"External knowledge: not measured: {listing(missing)}.")
+        found.append(f"not measured: {listing(missing)}.")
     for arm in (RETRIEVAL, BOTH):
         if arm in arms:
             found += _retrieval(arms[arm])
@@ -81,13 +84,11 @@ def low_ceilings(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> bo
 def _ceiling(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[str]:
     ceilings = _ceilings(arms)
     if not ceilings:
-        return ["Ceiling: not measured: no gold passages were given."]
-    found = [
-        f"Ceiling: {name}: {share(each)} of {each.n} answerable questions right." for name, each in ceilings.items()
-    ]
+        return ["not measured: no gold passages were given."]
+    found = [f"{name}: {share(each)} of {each.n} answerable questions right." for name, each in ceilings.items()]
     if low_ceilings(arms, settings):
         found.append(
-            f"Ceiling: it lies below {100 * settings.ceiling:g} %: the model does not use a right passage, or the "
+            f"it lies below {100 * settings.ceiling:g} %: the model does not use a right passage, or the "
             "metric does not see a right answer. Read a few answers counted wrong, then try a larger model."
         )
     return found
@@ -99,11 +100,11 @@ def _trainings(arms: Mapping[str, ArmResult]) -> list[str]:
     for name in (name for name in TRAINED if name in arms and len(arms[name].trainings) > 1):
         shares = listing([number(right) for right in arms[name].trainings])
         found.append(
-            f"Trainings: {len(arms[name].trainings)} of {ARM_NAMES[name]}, right on {shares} %; their spread is in the "
+            f"{len(arms[name].trainings)} of {ARM_NAMES[name]}, right on {shares} %; their spread is in the "
             "intervals of the differences."
         )
     if not found and any(name in arms for name in TRAINED):
-        return ["Trainings: one training, with one seed; how far another seed would differ was not measured."]
+        return ["one training, with one seed; how far another seed would differ was not measured."]
     return found
 
 
@@ -112,7 +113,7 @@ def _retrieval(arm: ArmResult) -> list[str]:
         return []
     split = arm.error_split
     return [
-        f"External knowledge: {ARM_NAMES[arm.arm]} had an evidence document in the prompt for "
+        f"{ARM_NAMES[arm.arm]} had an evidence document in the prompt for "
         f"{share(arm.estimates['evidence in prompt'])} of {sum(split.values())} questions, and a passage that holds a "
         f"reference for {share(arm.estimates['reference in prompt'])}; wrong although retrieved "
         f"{split['retrieved, wrong']}, wrong and missed {split['missed, wrong']}, right although missed "
@@ -122,7 +123,7 @@ def _retrieval(arm: ArmResult) -> list[str]:
 
 def _dynamic_data(moment: Moment, arms: Mapping[str, ArmResult]) -> list[str]:
     if moment == "before":
-        return ["Dynamic data: not measured: no update of the documents was given (--update)."]
+        return ["not measured: no update of the documents was given (--update)."]
     found = []
     for name in compared(arms):
         estimates = arms[name].estimates
@@ -138,19 +139,19 @@ def _dynamic_data(moment: Moment, arms: Mapping[str, ArmResult]) -> list[str]:
         if collateral is not None:
             parts.append(f"changed by {points(collateral)} in accuracy on {collateral.n} unchanged ones")
         if parts:
-            found.append(f"Dynamic data: after the update {ARM_NAMES[name]} {listing(parts)}.")
-    return found or ["Dynamic data: no question is marked as changed or new, so the update's effect is not measured."]
+            found.append(f"after the update {ARM_NAMES[name]} {listing(parts)}.")
+    return found or ["no question is marked as changed or new, so the update's effect is not measured."]
 
 
 def _customisation(arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference]) -> str:
     if not any("style" in arm.estimates for arm in arms.values()):
-        return "Customisation: not measured: no style was declared."
+        return "not measured: no style was declared."
     shares = [
         f"{ARM_NAMES[name]} {share(arms[name].estimates['style'])}"
         for name in compared(arms)
         if "style" in arms[name].estimates
     ]
-    text = f"Customisation: style checks passed by given answers: {listing(shares)}"
+    text = f"style checks passed by given answers: {listing(shares)}"
     for pair in pairs:
         if pair.metric == "style":
             text += (
@@ -165,9 +166,9 @@ def _support(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[s
     measured = [name for name in compared(arms) if "unsupported" in arms[name].estimates]
     if not measured:
         decides = ", so that the verdict rests on right answers" * (settings.verdict_on == "right_and_supported")
-        return [f"Support: not measured: no arm was given passages{decides}."]
+        return [f"not measured: no arm was given passages{decides}."]
     return [
-        f"Support: {ARM_NAMES[name]}: right and supported {share(arms[name].estimates['right_and_supported'])}, "
+        f"{ARM_NAMES[name]}: right and supported {share(arms[name].estimates['right_and_supported'])}, "
         f"with a claim that the passages do not support {share(arms[name].estimates['unsupported'])}."
         for name in measured
     ]
@@ -179,7 +180,7 @@ def _refusals(arms: Mapping[str, ArmResult]) -> list[str]:
         return []
     shares = listing([f"{ARM_NAMES[name]} {share(estimate)}" for name, estimate in answered.items()])
     n = answered[BASE].n
-    return [f"Refusals: of {n} questions that the documents do not answer, answered all the same: {shares}."]
+    return [f"of {n} questions that the documents do not answer, answered all the same: {shares}."]
 
 
 def _hallucinates(arm: ArmResult | None) -> bool:
@@ -197,7 +198,7 @@ def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[
     for pair in _right(pairs, BOTH, RETRIEVAL):
         if pair.difference.interval.high < 0 and pair.adjusted_p < 1 - settings.confidence:
             return [
-                "Warning: with the same passages in the prompt, the finetuned model is right less often than the base "
+                "with the same passages in the prompt, the finetuned model is right less often than the base "
                 f"model ({points(pair.difference)}): this training cost more reading than it taught, so that "
                 f"{ARM_NAMES[BOTH]} is judged by this adapter, not by what another training could do."
             ]
@@ -209,7 +210,7 @@ def _teaching(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list
     for pair in _right(pairs, FINETUNED, BASE):
         if pair.difference.interval.low <= 0 or pair.adjusted_p >= 1 - settings.confidence:
             return [
-                "Warning: without passages, the finetuned model is not shown to know more than the base model "
+                "without passages, the finetuned model is not shown to know more than the base model "
                 f"({points(pair.difference)}): finetuning is judged by this training, not by what another could teach, "
                 "such as one of all weights (--method full), or one with more wordings of each fact."
             ]
@@ -224,7 +225,7 @@ def _warnings(
     held = arms[EVIDENCE].estimates.get("reference in prompt") if EVIDENCE in arms else None
     if held is not None and held.mean < settings.ceiling and low_ceilings(arms, settings):
         found.append(
-            f"Warning: a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
+            f"a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "
             "may come from the passages or the references rather than from the model."
         )
     found += _teaching(pairs, settings) + _reading(pairs, settings)
@@ -233,13 +234,13 @@ def _warnings(
         return found
     if _hallucinates(chosen) and chosen.estimates["hallucination"].mean > 0.5:
         found.append(
-            f"Warning: {ARM_NAMES[chosen.arm]} answers {number(chosen.estimates['hallucination'].mean)} % of the "
+            f"{ARM_NAMES[chosen.arm]} answers {number(chosen.estimates['hallucination'].mean)} % of the "
             "questions that the documents do not answer, instead of refusing; do not let it answer unattended."
         )
     gains = [pair.difference for pair in _right(pairs, chosen.arm, BASE)]
     if gains and gains[0].interval.high < settings.margin:
         found.append(
-            f"Warning: the gain over the base model, {points(gains[0])}, is real but below the margin of "
+            f"the gain over the base model, {points(gains[0])}, is real but below the margin of "
             f"{100 * settings.margin:g} points; it may not be worth its cost."
         )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.cost.price_list import Prices
@@ -151,6 +151,34 @@ class ArmDifference:
     adjusted_p: float
 
 
+Term = Literal[
+    "Certainty",
+    "Requirements",
+    "External knowledge",
+    "Ceiling",
+    "Trainings",
+    "Dynamic data",
+    "Customisation",
+    "Support",
+    "Refusals",
+    "Warning",
+    "Note",
+    "Marks",
+]
+"""What a reason is about. A warning speaks against the verdict, a note limits it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A sentence under a verdict."""
+
+    term: Term
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.term}: {self.text}"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Which way of giving knowledge to use, in words and with reasons."""
@@ -158,7 +186,7 @@ class Verdict:
     choice: Choice
     sentence: str
     """At most 25 words, for people."""
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     bottleneck: str | None = None
     """``"model or metric"`` when even gold passages bring few right answers."""
     more_questions: tuple[int, int] | None = None
@@ -209,6 +237,11 @@ class Comparison:
     built: Built = field(default_factory=Built)
     prices: Prices | None = None
     """What the user pays; None where no prices were given."""
+
+    @property
+    def warnings(self) -> list[Reason]:
+        """The reasons that speak against the verdict, for every page that shows no others."""
+        return [reason for reason in self.verdict.reasons if reason.term == "Warning"]
 
     @property
     def moments(self) -> tuple[Moment, ...]:

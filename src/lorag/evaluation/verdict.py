@@ -37,6 +37,7 @@ from lorag.evaluation.results import (
     ArmDifference,
     ArmResult,
     Choice,
+    Reason,
     Verdict,
     candidates,
 )
@@ -152,11 +153,13 @@ def decide(
     differences: Sequence[ArmDifference],
     settings: VerdictSettings,
     notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     documents: Sequence[Hashable] = (),
 ) -> Verdict:
     """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose at each moment.
 
-    ``documents`` names the document of each question; left out, every question is a document of its own.
+    ``notes`` and ``warnings`` become reasons as they are. ``documents`` names the document of each question; left out,
+    every question is a document of its own.
     """
     moment: Moment = "after" if any(arm.moment == "after" for arm in arms) else "before"
     requirements = read_requirements(settings.require)
@@ -165,19 +168,21 @@ def decide(
     scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
     evidence = _at(moment, arms, differences, settings, requirements, scope)
     finding = _find(evidence, requirements)
-    because = [f"Certainty: {text}" for text in finding.certainty]
-    because += [f"Requirements: {text}" for text in _kept(evidence, requirements)]
+    because = [Reason("Certainty", text) for text in finding.certainty]
+    because += [Reason("Requirements", text) for text in _kept(evidence, requirements)]
     because += reasons(moment, arms, differences, finding.choice, settings)
     if moment == "after" and any(arm.moment == "before" for arm in arms):
         measurable = [requirement for requirement in requirements if not requirement.needs_update]
         before = _at("before", arms, differences, settings, measurable, scope)
         earlier = _find(before, measurable).choice
         if earlier != finding.choice:
-            because.append(
-                f"Dynamic data: before the update the verdict would have been {earlier!r}; what holds after it "
-                f"counts, and that is {finding.choice!r}."
+            changed = (
+                f"before the update the verdict would have been {earlier!r}; what holds after it counts, and that is "
+                f"{finding.choice!r}."
             )
-    because += [note if note.startswith("Warning: ") else f"Note: {note}" for note in notes]
+            because.append(Reason("Dynamic data", changed))
+    because += [Reason("Warning", warning) for warning in warnings]
+    because += [Reason("Note", note) for note in notes]
     return Verdict(
         finding.choice,
         finding.sentence,

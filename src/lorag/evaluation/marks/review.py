@@ -17,7 +17,7 @@ from lorag.evaluation.marks.rater_agreement import (
     metric_agreements,
     reviewer_agreements,
 )
-from lorag.evaluation.results import Comparison, Verdict
+from lorag.evaluation.results import Comparison, Reason, Verdict
 
 FEWEST_ANSWERS = 20
 """Fewer marked answers say nothing of a metric."""
@@ -51,9 +51,7 @@ class Review:
         first = f"The metric agrees poorly with people ({found}, below {POOR}): marks decide."
         if self.verdict is None:
             return first, "Too few questions are marked in every arm to decide by marks; mark more (--answers)."
-        sure = [
-            text for term, _, text in (reason.partition(": ") for reason in self.verdict.reasons) if term == "Certainty"
-        ]
+        sure = [reason.text for reason in self.verdict.reasons if reason.term == "Certainty"]
         return first, f"Verdict by marks, over marked questions: {self.verdict.sentence}", *sure
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +76,7 @@ def review(comparison: Comparison, run: Path) -> Review:
 
 def with_marks(comparison: Comparison, run: Path) -> Comparison:
     """The comparison with what follows from the marks in its folder among the reasons of its verdict, for a report."""
-    found = tuple(f"Marks: {sentence}" for sentence in review(comparison, run).sentences)
+    found = tuple(Reason("Marks", sentence) for sentence in review(comparison, run).sentences)
     return replace(comparison, verdict=replace(comparison.verdict, reasons=(*comparison.verdict.reasons, *found)))
 
 

@@ -27,7 +27,7 @@ from lorag.evaluation.report.result_tables import (
     update_table,
 )
 from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
-from lorag.evaluation.results import CHOSEN_ARMS, Comparison, compared
+from lorag.evaluation.results import CHOSEN_ARMS, Comparison, Reason, Term, compared
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.verdict import rule
 from lorag.files import write_whole
@@ -135,12 +135,11 @@ def _section(comparison: Comparison, moment: Moment) -> _Section:
     )
 
 
-def _by_term(reasons: tuple[str, ...]) -> dict[str, list[str]]:
-    """Reasons under the term each opens with, in the order of first use."""
-    terms: dict[str, list[str]] = {}
+def _by_term(reasons: tuple[Reason, ...]) -> dict[Term, list[str]]:
+    """The texts of the reasons under their terms, in the order of first use."""
+    terms: dict[Term, list[str]] = {}
     for reason in reasons:
-        term, _, text = reason.partition(": ")
-        terms.setdefault(term, []).append(text[:1].upper() + text[1:])
+        terms.setdefault(reason.term, []).append(reason.text[:1].upper() + reason.text[1:])
     return terms
 
 

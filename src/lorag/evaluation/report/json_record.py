@@ -13,14 +13,16 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from lorag.errors import DataError, InputError
 from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.cost.worth import arm_prices, break_evens, prices_of, worth_steps
-from lorag.evaluation.results import Comparison
+from lorag.evaluation.results import Comparison, Reason
 from lorag.evaluation.row_log import Row
 from lorag.evaluation.verdict import rule
 from lorag.files import read_text
 from lorag.types import Example
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a key changes its meaning or goes away."""
+_READ = (2, FORMAT)
+"""In 2, a reason was a string that began with its term."""
 
 
 def result_json(comparison: Comparison) -> str:
@@ -72,8 +74,9 @@ def read_result(path: Path) -> Comparison:
     again = "run the same `lorag compare` again: it asks nothing twice and writes the file"
     try:
         record = json.loads(read_text(path))
-        if record["format"] != FORMAT:
+        if record["format"] not in _READ:
             raise DataError(path, f"was written in format {record['format']}, expected {FORMAT}; {again}")
+        record["verdict"]["reasons"] = list(map(asdict, reasons_of(record)))
         rows = record.pop("rows")
         by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
         recorded = {**record, "examples": record["questions"], **by_row}
@@ -83,6 +86,17 @@ def read_result(path: Path) -> Comparison:
         if isinstance(error, DataError):
             raise
         raise DataError(path, f"is no result of a comparison ({type(error).__name__}: {error}); {again}") from error
+
+
+def reasons_of(record: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """The reasons of the verdict of a record, of this format or an earlier one."""
+    found = []
+    for reason in record["verdict"]["reasons"]:
+        if isinstance(reason, str):
+            term, _, text = reason.partition(": ")
+            reason = {"term": term, "text": text}
+        found.append(Reason(**reason))
+    return tuple(found)
 
 
 def examples_of(record: Mapping[str, Any]) -> tuple[Example, ...]:

@@ -16,7 +16,7 @@ def table(comparison: Comparison) -> str:
     """
     level = f"{100 * comparison.settings.confidence:g} %"
     parts = [f"**Verdict: {comparison.verdict.choice}.** {_plain(comparison.verdict.sentence)}"]
-    parts += [f"**{_plain(reason)}**" for reason in comparison.verdict.reasons if reason.startswith("Warning: ")]
+    parts += [f"**{_plain(str(warning))}**" for warning in comparison.warnings]
     for moment in reversed(comparison.moments):
         heading = moment_heading(comparison, moment)
         parts += [f"**{heading}**"] if heading else []

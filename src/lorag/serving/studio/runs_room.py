@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse
 from lorag.errors import InputError
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import report_policy
+from lorag.evaluation.report.json_record import reasons_of
 from lorag.serving.http_errors import HttpError
 from lorag.serving.studio.jobs import Jobs, job_of, last_lines, progress_of, state_of
 from lorag.serving.studio.workplace import Workplace, json_body, text_of
@@ -172,7 +173,8 @@ def _found(path: Path, changed: int) -> dict[str, Any]:
     arms = [
         {"arm": arm["arm"], "moment": arm["moment"], "correct": arm["estimates"]["correct"]} for arm in result["arms"]
     ]
-    verdict = {name: result["verdict"][name] for name in ("choice", "sentence", "reasons")}
+    verdict = {name: result["verdict"][name] for name in ("choice", "sentence")}
+    verdict["reasons"] = list(map(str, reasons_of(result)))
     return {"verdict": verdict, "arms": arms, "questions": len(result["questions"])}
 
 

@@ -39,13 +39,10 @@ def apart_from(made: Synthesis, tested: Sequence[Example]) -> Synthesis:
 
 
 def made_notes(tested: Sequence[Example]) -> tuple[str, ...]:
-    """What a verdict over made questions does not know, a warning first; none where people brought some of them."""
-    makers = sorted({example.meta.get("made_by", "") for example in tested})
-    if not makers or "" in makers:
+    """What training could not be given because of made questions; none where people brought some of them."""
+    if not tested or not all(example.meta.get("made_by") for example in tested):
         return ()
     return (
-        f"Warning: the {len(tested)} questions were made from the documents, by {' and '.join(makers)}: they ask what"
-        " is stated plainly, not what your users ask.",
         "Training data made from the documents leaves out the sections that made questions ask about: the finetune"
         " shows what it carries over, not what it can be taught. Questions of your own, with paraphrases, show that.",
     )

@@ -18,7 +18,8 @@ from facts import PASSES, ROWS, asked, bundled, in_wordings, learned, require_he
 from lorag import build
 from lorag.evaluation.labels import points, share
 from lorag.evaluation.statistics import mean_interval, paired_difference
-from lorag.settings import FinetuneSettings, Method
+from lorag.finetune_methods import Method
+from lorag.settings import FinetuneSettings
 
 FACTORS = (0.4, 1.0, 2.5, 5.0)
 """What a method's own rate is multiplied by."""

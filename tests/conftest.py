@@ -23,6 +23,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from local_hub import LocalHub
+from lorag.finetune_methods import Method
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.base_model import automatic_format
 from lorag.llm.engines.llamacpp import LlamaCppModel
@@ -30,7 +31,7 @@ from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.models import catalogue
 from lorag.models.gguf_writing import write_gguf
 from lorag.retrieval.encoders.embedders import OnnxEmbedder
-from lorag.settings import FinetuneSettings, Method
+from lorag.settings import FinetuneSettings
 from lorag.training.adapter import Adapter
 from lorag.types import Conversation, Message, Sampling
 

@@ -67,7 +67,10 @@ def test_make_targets_of_the_readme_exist():
 def test_nothing_of_a_machine_is_in_the_repository():
     secret = re.compile(r"/(?:root|home|work|tmp)/\w|https?://(?:[\w.-]*\.)?pypi")
     sources = [
-        p for folder in ("src", "docs", "benchmarks", "notebooks") for p in (ROOT / folder).rglob("*") if p.is_file()
+        p
+        for folder in ("src", "docs", "benchmarks", "examples", "notebooks")
+        for p in (ROOT / folder).rglob("*")
+        if p.is_file()
     ]
     texts = [p for p in sources if p.suffix in {".py", ".md", ".json", ".jsonl", ".j2", ".ipynb"}]
     assert len(texts) > 100

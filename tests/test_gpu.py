@@ -13,8 +13,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lorag import build
+from lorag.finetune_methods import Method
 from lorag.llm.engines.transformers import load
-from lorag.settings import FinetuneSettings, Method
+from lorag.settings import FinetuneSettings
 from lorag.training.adapter import NOISE
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.cuda_graphs import Replayed

@@ -49,7 +49,7 @@ from lorag.types import Hit
 
 def language_model(
     name: str | None = None,
-    adapter: Path | None = None,
+    adapter: Path | str | None = None,
     progress: Progress = no_progress,
     remote: RemoteSettings | None = None,
     number_format: NumberFormat = "auto",
@@ -72,6 +72,7 @@ def language_model(
         name = model_name(name, progress)
         folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
+    adapter = Path(adapter)
     if _is_foreign(adapter):
         name = model_name(base_named(adapter, name), progress)
         folder = naming.resolve(name, "llm", progress)
@@ -81,7 +82,7 @@ def language_model(
     name = model_name(trained.base if name is None else name, progress)
     folder = naming.resolve(name, "llm", progress)
     require_base(trained, name, weights_fingerprint(folder))
-    if trained.method == "full":
+    if trained.spec.is_whole_model:
         return _whole_model(trained, name, number_format)
     if number_format == "auto":
         number_format = trained.number_format
@@ -126,7 +127,7 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
     if adapter is not None and _is_foreign(adapter):
         raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} is of another program")
     trained = read_adapter(adapter) if adapter is not None else None
-    if trained is not None and trained.method in ("qlora", "prompt", "prefix"):
+    if trained is not None and not trained.spec.fits_published_base:
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
     name = model_name(trained.base if trained is not None and name is None else name, progress)
     if trained is None and (file := naming.located(name, "llm", progress)).suffix == naming.GGUF:
@@ -136,7 +137,7 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
     if trained is not None:
         require_base(trained, name, told[0])
         folder = Path(trained.folder)
-        mark = weights_fingerprint(folder) if trained.method == "full" else adapter_fingerprint(folder)
+        mark = weights_fingerprint(folder) if trained.spec.is_whole_model else adapter_fingerprint(folder)
         told, full_name = [*told, mark], f"{name}+{mark}"
 
     def make() -> Made:
@@ -157,7 +158,7 @@ def finetuned_model(
 
     That model has the number format ``number_format``, or in ``auto`` the one that its manifest records.
     """
-    if trained.method != "full":
+    if not trained.spec.is_whole_model:
         return base.with_adapter(Path(trained.folder))
     return _whole_model(trained, base.name, number_format)
 
@@ -192,9 +193,9 @@ def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weight
     An adapter that was trained on 4 bits is merged into the base as it is published, with a warning.
     """
     folder = Path(trained.folder)
-    if trained.method == "full":
+    if trained.spec.is_whole_model:
         return load(folder, trained.base, "float32").weights
-    if trained.method == "qlora":
+    if trained.spec.on_four_bits:
         warnings.warn(
             "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
             " differ a little",
@@ -223,7 +224,7 @@ def trainable_model(
     folder = naming.resolve(name, "llm", progress)
     if start is not None:
         require_base(start, name, weights_fingerprint(folder))
-    number_format = _kept_format(folder, "nf4" if settings.method == "qlora" else "auto")
+    number_format = _kept_format(folder, "nf4" if settings.spec.on_four_bits else "auto")
     return load(folder, name, number_format, off_device=settings.shard)
 
 
@@ -346,7 +347,7 @@ def search(
 
 def chatbot(
     model: str | None = None,
-    adapter: Path | None = None,
+    adapter: Path | str | None = None,
     index: IndexLocation | None = None,
     settings: ChatSettings | None = None,
     chunks: ChunkSettings | None = None,
@@ -369,6 +370,7 @@ def chatbot(
     """
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
     _require_examples(prompt, settings)
+    adapter = Path(adapter) if adapter is not None else None
     known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     retriever = _only(known, where)
     llm = answering_model(model, adapter, engine, progress, number_format)

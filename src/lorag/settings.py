@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from lorag.errors import InputError
+from lorag.finetune_methods import METHODS, Method, MethodSpec
 from lorag.types import Sampling
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
@@ -30,18 +31,6 @@ REFUSAL = "I do not know: the documents do not say."
 Engine = Literal["auto", "transformers", "llama.cpp"]
 """What computes answers when nothing is compared; a comparison is always transformers'."""
 VerdictOn = Literal["right", "right_and_supported"]
-Method = Literal["lora", "rslora", "dora", "pissa", "qlora", "full", "prompt", "prefix"]
-"""What is trained of a model, or put into or before it."""
-_RATES: dict[Method, float] = {
-    "lora": 2e-4,
-    "rslora": 5e-5,
-    "dora": 2e-4,
-    "pissa": 1e-4,
-    "qlora": 2e-4,
-    "full": 5e-5,
-    "prompt": 1e-2,
-    "prefix": 1e-3,
-}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -342,7 +331,7 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
-        _require(self.method in get_args(Method), f"method {self.method!r} is none of {', '.join(get_args(Method))}")
+        _require(self.method in METHODS, f"method {self.method!r} is none of {', '.join(METHODS)}")
         for name in ("virtual_tokens", "rank", "epochs"):
             _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
         _require(0 < self.trained_layers <= 1, f"trained_layers {self.trained_layers!r} is not above 0 and at most 1")
@@ -356,21 +345,29 @@ class FinetuneSettings:
         general = self.general_share + self.general_text_share
         _require(general < 1, f"general_share and general_text_share are {general:g} together, not below 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
-        _require(not self.shard or self.method in ("lora", "rslora", "full"), f"shard is not for {self.method}")
+        _require(not self.shard or self.spec.shards, f"shard is not for {self.method}")
         _require(self.shard or not self.cpu_offload, "cpu_offload is for weights in parts; set shard as well")
+
+    @property
+    def spec(self) -> MethodSpec:
+        """What sets the method apart from the others."""
+        return METHODS[self.method]
 
     @property
     def rate(self) -> float:
         """The learning rate: the one that was given, or the method's."""
-        return _RATES[self.method] if self.learning_rate is None else self.learning_rate
+        return self.spec.rate if self.learning_rate is None else self.learning_rate
 
     def __str__(self) -> str:
         """The method with what decides its result, in one line."""
-        sizes = {"full": "all weights"} | dict.fromkeys(("prompt", "prefix"), f"{self.virtual_tokens} tokens")
         share = self.trained_layers
         part = f"linear layers of the upper {share:.0%}" if share < 1 else "all linear layers"
-        size = sizes.get(self.method, f"rank {self.rank}, alpha {self.alpha}, {part}")
-        return f"{self.method}, {size}, rate {self.rate:g}, {self.epochs} epochs"
+        sizes = {
+            "low-rank layers": f"rank {self.rank}, alpha {self.alpha}, {part}",
+            "all weights": "all weights",
+            "virtual tokens": f"{self.virtual_tokens} tokens",
+        }
+        return f"{self.method}, {sizes[self.spec.trains]}, rate {self.rate:g}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorag import build
 from lorag.errors import InputError, MissingExtraError
+from lorag.finetune_methods import Method
 from lorag.llm.engines.base_model import FORMAT_VARIABLE, automatic_format
 from lorag.llm.rendering import Rendered
-from lorag.settings import FinetuneSettings, Method, Sampling
+from lorag.settings import FinetuneSettings, Sampling
 from lorag.training.adapter import NOISE, read_adapter
 from lorag.training.data.holdout import split
 from lorag.training.kernels.batching import rows

@@ -151,7 +151,7 @@ def _print_adapter(adapter: Adapter) -> None:
     if changes := read_changes(Path(adapter.folder)):
         evaluate_command.print_changes(changes)
     where = f'{adapter.folder}\nTry it: lorag ask "…" --no-sources --adapter {adapter.folder}'
-    output.print(f"{'Model' if adapter.method == 'full' else 'Adapter'}: {where}", markup=False)
+    output.print(f"{'Model' if adapter.spec.is_whole_model else 'Adapter'}: {where}", markup=False)
 
 
 def _print_recipe(folder: Path) -> None:

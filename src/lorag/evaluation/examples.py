@@ -92,7 +92,8 @@ def _joined(entry: Any) -> Any:
 def _required(path: Path, line: int, row: Mapping[str, Any], key: str) -> Any:
     if key not in row:
         near = difflib.get_close_matches(key, [name for name in row if name not in _KEYS], n=1)
-        hint = f"rename {near[0]!r}" if near else "add it"
+        add = "add it, or [] where no document answers" if key in ("answers", "doc_ids") else "add it"
+        hint = f"rename {near[0]!r}" if near else add
         raise DataError(path, f"missing key {key!r}; {hint}", line)
     return row[key]
 

@@ -8,9 +8,10 @@ from dataclasses import fields
 from typing import Any
 
 from lorag.errors import InputError
+from lorag.finetune_methods import Method
 from lorag.neural_chat.config import FinetuningArguments, TextGenerationFinetuningConfig
 from lorag.neural_chat.knobs import require_known, turned
-from lorag.settings import FinetuneSettings, Method
+from lorag.settings import FinetuneSettings
 
 _METHODS: dict[str, Method] = {"lora": "lora", "prompt": "prompt", "prefix": "prefix"}
 TASKS = ("completion", "chat", "SlimOrca", "summarization", "code-generation")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lorag.errors import DataError, InputError, ModelError
+from lorag.finetune_methods import METHODS, MethodSpec
 from lorag.settings import FinetuneSettings, PromptSettings
 from lorag.training.forgetting import ControlChange, Forgetting
 
@@ -92,15 +93,20 @@ class Adapter:
     """Share of the probed facts that were right after each pass; empty where none were probed."""
 
     @property
+    def spec(self) -> MethodSpec:
+        """What sets the method apart from the others."""
+        return METHODS[self.method]
+
+    @property
     def number_format(self) -> Literal["auto", "float32", "nf4"]:
         """The number format to load in where none is asked for.
 
         All weights are trained in float32, and served in bf16 only where that was measured to round nothing away. The
         base of an adapter is served as any model, but for one of 4 bits, whose rounding the adapter learned to correct.
         """
-        if self.method == "full":
+        if self.spec.is_whole_model:
             return "auto" if self.served_format == "bfloat16" else "float32"
-        return "nf4" if "nf4" in (self.served_format or "") or self.method == "qlora" else "auto"
+        return "nf4" if "nf4" in (self.served_format or "") or self.spec.on_four_bits else "auto"
 
     @property
     def served(self) -> str:
@@ -119,13 +125,16 @@ class Adapter:
         return json.dumps(fields, indent=2, sort_keys=True)
 
 
-def read_adapter(folder: Path) -> Adapter:
+def read_adapter(folder: Path | str) -> Adapter:
     """The adapter in ``folder``. Raises ``DataError`` when there is none, or it is not whole."""
+    folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise DataError(folder, f"is not an adapter of Lorag ({MANIFEST} is missing); train one with `lorag finetune`")
     try:
         fields = json.loads(path.read_text())
+        if fields["method"] not in METHODS:
+            raise ValueError(f"method {fields['method']!r} is unknown")
         measured = fields["forgetting"]
         if measured is not None and measured.get("control") is not None:
             measured["control"] = ControlChange(**measured["control"])
@@ -174,7 +183,7 @@ def shape_of(adapter: Adapter) -> dict[str, Any]:
 
 def require_continuable(adapter: Adapter, settings: FinetuneSettings) -> None:
     """Raises ``InputError`` where no training with ``settings`` can begin from the weights of ``adapter``."""
-    if adapter.method == "full":
+    if adapter.spec.is_whole_model:
         raise InputError(
             f"{adapter.folder!r} holds a whole model, not an adapter; to continue it, name it as the base with --model"
             f" {adapter.folder} and --method full"

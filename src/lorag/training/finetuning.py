@@ -250,7 +250,7 @@ def _identity(
 ) -> str:
     """What decides the course of a training; one that was interrupted resumes only where it is the same."""
     # PiSSA's checkpoints once held factors of half the rank.
-    form = ["twice the rank"] if settings.method == "pissa" else []
+    form = ["twice the rank"] if settings.spec.principal_parts else []
     form += [parent.weights] if parent is not None else []
     # The ids of rows do not tell which of their answers are only read.
     form += [data_fingerprint(conversations)] if not all(m.learned for c in conversations for m in c.messages) else []

@@ -123,13 +123,14 @@ def learner(
     """
     from peft import PeftConfig, PeftModel
 
-    if settings.method in ("full", "pissa") and getattr(model, "is_quantized", False):
+    spec = settings.spec
+    if spec.needs_whole_base and getattr(model, "is_quantized", False):
         raise InputError(
             f"method {settings.method!r} begins at whole weights, and the base is held in 4 bits; load it in float32 or"
             " bfloat16, or take the method qlora"
         )
     torch.manual_seed(settings.seed)
-    if settings.method == "full":
+    if spec.is_whole_model:
         size = 4 * sum(weight.numel() for weight in model.parameters())
         require_memory_for_copy(size, free_bytes(model.device.type))
         # bf16 would round small updates away.
@@ -142,11 +143,11 @@ def learner(
     try:
         if start is not None:
             _begin_as_saved(adapted, start)
-        elif settings.method in ("prompt", "prefix"):
+        elif spec.is_virtual:
             _begin_as(adapted, first.ids[: settings.virtual_tokens])
-        elif settings.method == "pissa":
+        elif spec.principal_parts:
             _begin_as_principal_parts(adapted, settings.rank)
-        if settings.method == "pissa":
+        if spec.principal_parts:
             _train_as_principal_parts(adapted, settings.rank)
         with _checkpointing(model, settings):
             yield Learner(adapted)
@@ -162,7 +163,7 @@ def _checkpointing(model: PreTrainedModel, settings: FinetuneSettings) -> Iterat
     if not settings.gradient_checkpointing:
         yield
         return
-    if settings.method in ("prompt", "prefix"):
+    if settings.spec.is_virtual:
         raise InputError(f"gradient_checkpointing is not for the method {settings.method}; leave it out")
     model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
@@ -180,7 +181,7 @@ def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:
         return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
     layers = model.config.num_hidden_layers
     first = layers - max(1, round(settings.trained_layers * layers))
-    times = 2 if settings.method == "pissa" else 1
+    times = settings.spec.kept_rank
     return LoraConfig(
         r=times * settings.rank,
         lora_alpha=times * settings.alpha,
@@ -188,8 +189,8 @@ def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:
         target_modules=_linear_layers(model) if first else "all-linear",
         layers_to_transform=list(range(first, layers)) if first else None,
         task_type="CAUSAL_LM",
-        use_rslora=settings.method == "rslora",
-        use_dora=settings.method == "dora",
+        use_rslora=settings.spec.root_scale,
+        use_dora=settings.spec.length_apart,
     )
 
 

@@ -10,6 +10,7 @@ from lorag import build
 from lorag.errors import InputError
 from lorag.evaluation.lm_eval_harness import TaskChange, require_tasks, run_tasks, task_changes
 from lorag.files import write_whole
+from lorag.finetune_methods import METHODS
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.training.adapter import Adapter, read_adapter
@@ -30,7 +31,7 @@ def evaluate(
     check_tasks(Path(tasks), trained.method)
     tuned = cast(TransformersModel, build.language_model(model, Path(adapter), progress))
     base = tuned
-    if trained.method == "full":
+    if trained.spec.is_whole_model:
         base = cast(TransformersModel, build.language_model(model or trained.base, progress=progress))
     return evaluate_models(base, tuned, trained, Path(tasks), progress)
 
@@ -52,7 +53,7 @@ def evaluate_models(
 
 def check_tasks(tasks: Path, method: str) -> None:
     """Raises ``InputError`` where ``tasks`` cannot be run, or do not see what the method trains."""
-    if method in ("prompt", "prefix"):
+    if METHODS[method].is_virtual:
         raise InputError(f"lm-evaluation-harness does not see the virtual tokens of a {method}; leave the tasks out")
     require_tasks(tasks)
 

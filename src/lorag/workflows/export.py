@@ -106,7 +106,7 @@ def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -
     if precision not in get_args(Precision) or (form == "merged" and precision == "q8_0"):
         known = [name for name in get_args(Precision) if form != "merged" or name != "q8_0"]
         raise InputError(f"precision {precision!r} is none of {', '.join(known)}, in which {form} can be written")
-    if trained.method in ("prompt", "prefix"):
+    if trained.spec.is_virtual:
         raise InputError(
             f"a {trained.method} of virtual tokens stands before the weights and cannot be merged into them"
         )
@@ -118,7 +118,7 @@ def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -
 def _may_lose(trained: Adapter, precision: Precision) -> bool:
     """Whether ``precision`` is too coarse for steps of a full finetune, as far as it was not measured to keep them."""
     coarse = precision == "q8_0" or (precision == "bf16" and trained.served_format != "bfloat16")
-    return trained.method == "full" and coarse
+    return trained.spec.is_whole_model and coarse
 
 
 def _write_merged(weights: Weights, folder: Path, precision: Precision) -> None:

@@ -62,9 +62,6 @@ _STRENGTHS = (0.75, 0.5)
 """Shares of the strength of what was trained that are tried beside the whole."""
 _TRAINED_LAYERS = 0.5
 """Share of the layers that are trained: the upper half learned as many facts as all of them, in half of the time."""
-_LORA_KINDS = ("lora", "rslora", "pissa", "dora")
-_DIALLED = (*_LORA_KINDS, "full")
-"""Methods whose strength can be set after the training: an adapter's scale, or the way from the base's weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +214,7 @@ def _train_best(training: Training) -> Recipe:
     strengths: tuple[Strength, ...] = (Strength(1.0, final.probed),)
     strength = 1.0
     forgets = final.probed.general_loss - before.general_loss > recipe.most_forgetting
-    if finetune.method in _DIALLED and (forgets or not keeps_reading(final.probed, before, recipe)):
+    if finetune.spec.fits_published_base and (forgets or not keeps_reading(final.probed, before, recipe)):
         strengths += tuple(_at_strength(training, share) for share in _STRENGTHS)
         strength = taken(strengths, before, recipe)
     trained = read_adapter(training.at_strength(strength))
@@ -265,7 +262,7 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
     if found.get("identity") != identity:
         expected = estimate_training(training.engine, training.conversations, finetune)
         updates = -(-expected.updates // finetune.epochs)
-        chooses = finetune.method == "lora" and training.finetune.learning_rate is None
+        chooses = finetune.spec.rate_is_chosen and training.finetune.learning_rate is None
         count, pace = len(training.conversations), expected.seconds / expected.updates
         wordings = wordings_per_fact(training.conversations)
         plan = schedule(pace, updates, count, training.recipe, wordings=wordings, chooses_rate=chooses)
@@ -276,15 +273,15 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
 
 def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
     """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
-    if finetune.method not in _LORA_KINDS:
+    if not finetune.spec.fits_published_base or finetune.spec.is_whole_model:
         return finetune
-    rate = finetune.learning_rate or (RATES[1] if finetune.method == "lora" else None)
+    rate = finetune.learning_rate or (RATES[1] if finetune.spec.rate_is_chosen else None)
     return replace(finetune, learning_rate=rate, trained_layers=min(finetune.trained_layers, _TRAINED_LAYERS))
 
 
 def _rungs(training: Training, data: Sequence[Conversation], finetune: FinetuneSettings, size: int) -> list[Rung]:
     """Trainings on about ``size`` conversations of whole documents, one for each rate; none where there is no room."""
-    part = _of_documents(data, size) if size and finetune.method == "lora" else []
+    part = _of_documents(data, size) if size and finetune.spec.rate_is_chosen else []
     documents = {name for conversation in part for name in conversation.evidence}
     if not part or 3 * len(training.probes.about(documents)) < len(training.probes.probes):
         return []
@@ -338,7 +335,7 @@ def set_strength(base: TransformersModel, source: Path, out: Path, share: float)
     """
     trained = read_adapter(source)
     with folder_whole(out) as temporary:
-        if trained.method == "full":
+        if trained.spec.is_whole_model:
             _average(base, source, temporary, share)
         else:
             shutil.copytree(source, temporary, dirs_exist_ok=True)

@@ -14,7 +14,7 @@ from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, RetrievalSettings
 from lorag.types import Conversation, Message
 from lorag.workflows.comparing.asking import Scene
-from lorag.workflows.comparing.following import _changed_conversations, still_true
+from lorag.workflows.comparing.following import _changed_conversations, fewer, still_true
 from lorag.workflows.comparing.inputs import identity_of, read_inputs
 from lorag.workflows.comparing.training_data import brought
 from lorag.workspace import Run
@@ -54,6 +54,13 @@ def scene(files):
     knowledge = Knowledge.open(files / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
     knowledge.sync(load_documents(files / "docs_v2").documents)
     return Scene(Run.open(files / "run", {}), knowledge, CompareSettings(), no_progress)
+
+
+def test_what_is_replayed_gives_way_to_the_budget_down_to_half():
+    old = [told(f"Question {number}?", "Yes.") for number in range(9)]
+    assert fewer(old, beside=11, share=0.9) == old[:7]
+    assert fewer(old, beside=11, share=0.2) == old[:5]
+    assert fewer([], beside=11, share=0.2) == []
 
 
 def test_what_the_updated_documents_no_longer_hold_is_left_out(files):

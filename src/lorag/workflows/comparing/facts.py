@@ -89,7 +89,7 @@ def built(run: Run, inputs: Inputs) -> Built:
     trainings = [each["seconds"] for each in (*recipe.get("rungs", ()), recipe.get("final")) if each]
     finetuned = None
     if adapter is not None and weights is not None:
-        finetuned = _bytes_in(Path(adapter.folder)) + (0 if adapter.method == "full" else weights)
+        finetuned = _bytes_in(Path(adapter.folder)) + (0 if adapter.spec.is_whole_model else weights)
     return Built(
         measured.get("index_seconds"),
         sum(trainings) if trainings else adapter.seconds if adapter is not None else None,

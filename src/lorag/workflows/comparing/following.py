@@ -115,7 +115,7 @@ def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene
     kept = still_true(first.data.conversations, changed.conversations, inputs, refusal)
     every = replace(changed, conversations=(*kept, *changed.conversations))
     plans = [_Plan(RETRAINED, every)]
-    if first.adapter.method != "full":
+    if not first.adapter.spec.is_whole_model:
         plans.insert(0, _Plan(CONTINUED, changed, kept, first.adapter))
     budget = 60 * settings.minutes
     spent = recipe.final.seconds + sum(rung.seconds for rung in recipe.rungs)
@@ -204,10 +204,17 @@ def _made(
     if not plan.fresh.conversations:
         return f"The finetune was not {plan.arm} after the update: there is nothing to train on."
     data, replayed = _rows(plan, first, inputs, engine, scene, left)
-    one_pass = estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
-    passes = min(finetune.epochs, int(left / one_pass))
+
+    def one_pass() -> float:
+        return estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
+
+    seconds = one_pass()
+    if fewest * seconds > left:
+        replayed = fewer(replayed, beside=len(data), share=left / (fewest * seconds))
+        seconds = one_pass()
+    passes = min(finetune.epochs, int(left / seconds))
     if passes < fewest:
-        needed, there = fewest * one_pass / 60, max(left, 0) / 60
+        needed, there = fewest * seconds / 60, max(left, 0) / 60
         return (
             f"The finetune was not {plan.arm} after the update: that takes about {needed:.1f} minutes, and {there:.1f}"
             " of the budget were left."
@@ -224,6 +231,15 @@ def _made(
         replayed=replayed,
         parent=parent_of(plan.start) if plan.start is not None else None,
     )
+
+
+def fewer(replayed: Sequence[Conversation], beside: int, share: float) -> Sequence[Conversation]:
+    """So many of ``replayed`` that with ``beside`` others they are ``share`` of all there are, but half at least.
+
+    With fewer, a continued training forgets more than following the update is worth.
+    """
+    room = int(share * (beside + len(replayed))) - beside
+    return replayed[: max(room, -(-len(replayed) // 2))]
 
 
 def _rows(

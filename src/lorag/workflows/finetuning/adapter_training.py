@@ -109,7 +109,7 @@ def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Se
 
 def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
     """The adapter on its base as that is; all weights in the machine's number format, in float32 if it loses any."""
-    if adapter.method != "full":
+    if not adapter.spec.is_whole_model:
         served = build.finetuned_model(engine, adapter)
         try:
             return _loaded(adapter, served, checked)

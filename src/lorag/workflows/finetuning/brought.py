@@ -38,7 +38,7 @@ class Brought:
         """A name or a fingerprint that no other finetune has."""
         if self.adapter is None:
             return str(self.served)
-        is_whole = self.trained is not None and self.trained.method == "full"
+        is_whole = self.trained is not None and self.trained.spec.is_whole_model
         return weights_fingerprint(self.adapter) if is_whole else adapter_fingerprint(self.adapter)
 
     def __str__(self) -> str:

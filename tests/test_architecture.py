@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+import draw_architecture
 import lorag
 
 SOURCE = Path(lorag.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_FILES = 500, 60, 12
-BOTTOM = {"types", "settings", "errors", "files", "interfaces", "machine"}
+BOTTOM = {"types", "settings", "finetune_methods", "errors", "files", "interfaces", "machine"}
 PARTS = {"documents", "models", "retrieval", "llm", "training", "chat", "evaluation", "workspace"}
 SURFACE = BOTTOM | PARTS | {"build", "workflows"}
 ALLOWED = {
@@ -22,7 +24,8 @@ ALLOWED = {
     "machine": set(),
     "types": {"errors"},
     "files": {"errors"},
-    "settings": {"types", "errors"},
+    "finetune_methods": set(),
+    "settings": {"types", "errors", "finetune_methods"},
     "interfaces": {"types"},
     "documents": BOTTOM,
     "models": BOTTOM,
@@ -83,6 +86,22 @@ def imported_modules(path: Path) -> set[str]:
 def test_no_imports_form_a_circle():
     order = graphlib.TopologicalSorter({name: imported_modules(path) - {name} for name, path in MODULES.items()})
     order.prepare()  # raises CycleError, which names the circle
+
+
+def test_the_page_of_the_architecture_is_that_of_the_code():
+    assert draw_architecture.PAGE.read_text() == draw_architecture.page(), "run tools/draw_architecture.py"
+    rooms = draw_architecture.floors(draw_architecture.imports())
+    above: set[str] = set()
+    for floor in rooms:
+        above |= {*floor}
+        assert all(draw_architecture.imports()[room].isdisjoint(above) for room in floor)
+
+
+def test_fifteen_files_lead_from_the_command_to_the_verdict():
+    page = draw_architecture.PAGE.read_text()
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|", page, re.MULTILINE)
+    assert len(listed) == 15
+    assert all((SOURCE / name).is_file() for name in listed)
 
 
 def test_no_two_modules_share_a_name():

@@ -1,15 +1,13 @@
 """Public text keeps to plain technical English: phrases that were replaced do not come back."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-import lorag
+from collect_texts import docstrings, help_texts, messages, output, page_texts
 
-SOURCE = Path(lorag.__file__).parent
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p for p in (ROOT / "docs").glob("*.md") if p.name != "log.md")]
 REPLACED = {
@@ -19,7 +17,7 @@ REPLACED = {
     r"\bone a (line|row)\b": "one per line",
     r"\btokens a second\b": "tokens per second",
     r"\bin the place of\b": "replaces",
-    r"\bis no (folder|adapter of|JSON|share|readable)\b": "is not a",
+    r"(?<!here )\bis no (folder|adapter|JSON|share|readable|prompt|file|history|message|task|mark)\b": "is not a",
     r"command goes on\b": "resumes",
     r"\bis there already\b": "exists",
     r"\bsays so\b": "name what it reports",
@@ -29,15 +27,22 @@ REPLACED = {
 
 @cache
 def public_texts() -> dict[str, str]:
-    """The strings of every module and the lines of every page, by their places."""
-    found = {}
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                found[f"{path.relative_to(ROOT)}:{node.lineno}:{node.col_offset}"] = node.value
+    """Everything that people read, by the places it stands at: help, messages, output, docstrings and pages."""
+    found = help_texts() | messages() | output() | page_texts() | docstrings()
     for page in PAGES:
         found |= {f"{page.relative_to(ROOT)}:{n}": line for n, line in enumerate(page.read_text().splitlines(), 1)}
     return found
+
+
+def test_every_kind_of_text_is_collected():
+    """Help, an error, a warning, a reason under a verdict, a report's heading, a label of the page, a docstring."""
+    assert help_texts()["lorag data check --max-tokens"] == "Count the rows longer than that."
+    assert "the question is empty; ask something" in messages().values()
+    assert any(text.endswith("falling back to {}, which reads poorly") for text in messages().values())
+    assert any(text.startswith("{} answers {} % of the questions that the documents") for text in output().values())
+    assert "Where retrieval goes wrong" in page_texts().values()
+    assert "Search the passages" in page_texts().values()
+    assert any(text.startswith("The verdict: a rule fixed before") for text in docstrings().values())
 
 
 @pytest.mark.parametrize("phrase", REPLACED)

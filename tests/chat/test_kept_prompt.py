@@ -57,7 +57,7 @@ def test_a_prompt_gives_its_room_for_sources_only_where_it_has_one():
     ("value", "said"),
     [
         ("{", "prompt.json:1: broken JSON at column 2"),
-        ("[1]", "is no prompt: \\[1\\]; expected a JSON object"),
+        ("[1]", "is not a prompt: \\[1\\]; expected a JSON object"),
         ({"question_frist": True}, "unknown key 'question_frist'; did you mean question_first"),
         ({"prompt": {"offer_refusals": True}}, "unknown key 'offer_refusals'; did you mean offer_refusal"),
         ({"prompt": {}, "question_first": True}, "unknown key 'question_first'"),

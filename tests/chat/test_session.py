@@ -182,7 +182,7 @@ def test_a_kept_history_is_training_data(tmp_path):
 def test_a_file_without_a_history_is_refused_and_left(tmp_path, text):
     path = tmp_path / "talk.json"
     path.write_text(text)
-    with pytest.raises(DataError, match=r"is no history of `lorag chat`; choose another file with --history"):
+    with pytest.raises(DataError, match=r"is not a history of `lorag chat`; choose another file with --history"):
         Session(ChatBot(ScriptedModel(echo)), path)
     assert path.read_text() == text
 

@@ -130,7 +130,7 @@ def test_only_the_documents_that_are_named_are_searched(here, embedder, smollm_f
     for options, said in (
         (("--where", "yaer=2019"), "unknown key of documents 'yaer'; did you mean year"),
         (("--where", "year=2020"), "no document has a year like '2020'; there is '2019'"),
-        (("--where", "year"), "'year' says of no key what it holds; expected KEY=VALUE, such as type=pdf"),
+        (("--where", "year"), "'year' names no key; expected KEY=VALUE, such as type=pdf"),
         (("--where", "year=2019", "--no-sources"), "documents are chosen by year, but no index is searched"),
     ):
         wrong = lorag(*asked, *options)
@@ -386,7 +386,7 @@ def test_chat_streams_remembers_and_shows_its_sources(here, embedder, smollm_fol
     assert json.loads((here / "talk.json").read_text())["messages"] == []
     (here / "talk.json").write_text("{}")
     wrong = lorag("chat", *options, input="\n")
-    assert (wrong.exit_code, "is no history of `lorag chat`" in wrong.stderr.replace("\n", " ")) == (2, True)
+    assert (wrong.exit_code, "is not a history of `lorag chat`" in wrong.stderr.replace("\n", " ")) == (2, True)
 
 
 def test_listed_words_are_neither_asked_nor_said(here, endpoint):

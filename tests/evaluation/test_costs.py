@@ -145,7 +145,7 @@ def test_a_price_file_is_read_whole_and_an_arm_has_its_own_prices_before_the_oth
         ("machine_hour = 1\n[arms.finetune]\nbuild = 1", "unknown arm 'finetune'; did you mean finetuned?"),
         ("machine_hour = 1\n[arms.both]\nbiuld = 1", "unknown price 'biuld'; did you mean build?"),
         ("[arms.both]\nbuild = -0.5", "build is -0.5"),
-        ("arms = 3", r"arms is no table; expected \[arms.NAME\]"),
+        ("arms = 3", r"arms is not a table; expected \[arms.NAME\]"),
         ("machine_hour = 0", "holds no price above 0; expected one of"),
         ("machine_hour = 1\nquestions = 0", "questions is 0; expected a whole number of 1 or above"),
         ("machine_hour = 1\nupdates = 1.5", "updates is 1.5; expected a whole number of 0 or above"),

@@ -95,7 +95,7 @@ def test_marks_of_answers_that_changed_or_of_another_run_are_refused_by_row(resu
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"question_id": "q1"}', "is no mark of an answer: it lacks 'arm'"),
+        ('{"question_id": "q1"}', "is not a mark of an answer: it lacks 'arm'"),
         ('{"question_id":"q1","arm":"base","phase":"before","mark":"good","answer_sha":"x","at":"y"}', "unknown mark"),
         ("[1]", "expected a JSON object"),
         ("{", "broken JSON"),

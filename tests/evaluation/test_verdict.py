@@ -129,7 +129,7 @@ def test_an_undecided_verdict_says_what_is_settled(synthetic, compare):
     patterns = arms(never, mostly(0.1, 1), mostly(0.7, 2), mostly(0.75, 3))
     result = compare(synthetic(60), patterns)
     assert result.verdict.choice == "undecided"
-    assert "what is known: finetuning is clearly worse than retrieval and both together." in text(result)
+    assert "this much is known: finetuning is clearly worse than retrieval and both together." in text(result)
 
 
 @pytest.mark.parametrize("n", [5, 19])

@@ -111,7 +111,7 @@ def test_a_server_that_is_down_or_slow_is_named_with_what_to_do(endpoint):
 )
 def test_an_answer_that_is_none_is_refused(endpoint, body):
     server = endpoint(ECHO, lambda handler, asked: handler.send(200, body) or True)
-    with pytest.raises(EndpointError, match=r"answers what is no chat completion: .*; expected an OpenAI"):
+    with pytest.raises(EndpointError, match=r"did not answer with a chat completion: .*; expected an OpenAI"):
         RemoteModel(server.name, ONCE).generate([PROMPT], Sampling())
 
 

@@ -168,7 +168,7 @@ def test_what_is_no_name_is_refused(tmp_path):
     (tmp_path / "a.gguf").touch()
     with pytest.raises(InputError, match=r"folder without config\.json.*name the file .*a\.gguf' in it"):
         naming.form_of(str(tmp_path))
-    with pytest.raises(InputError, match="is no name of a hub, expected OWNER/NAME"):
+    with pytest.raises(InputError, match="is not a name of a hub, expected OWNER/NAME"):
         naming.resolve("owner/na--me", "llm")
 
 

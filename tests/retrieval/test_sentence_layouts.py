@@ -208,7 +208,7 @@ def test_a_part_that_is_not_known_is_refused(layout, damage, said):
 
 
 def test_a_model_that_was_not_made_to_rerank_is_refused(minilm_folder):
-    with pytest.raises(ModelError, match=r"is no cross-encoder, it lacks the weight 'classifier\.bias'"):
+    with pytest.raises(ModelError, match=r"is not a cross-encoder, it lacks the weight 'classifier\.bias'"):
         CrossEncoder(minilm_folder, "x")
 
 

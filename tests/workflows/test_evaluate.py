@@ -109,9 +109,12 @@ def test_a_task_that_fails_fails_no_training(chat):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("task: [", "x.yaml: is no task that lm-evaluation-harness reads with its data: ParserError"),
-        ("color: red", "x.yaml: is no task that lm-evaluation-harness reads with its data: ValueError: Unknown config"),
-        (TASK.replace("control.jsonl", "gone.jsonl"), "x.yaml: is no task .*gone.jsonl"),
+        ("task: [", "x.yaml: is not a task that lm-evaluation-harness can read with its data: ParserError"),
+        (
+            "color: red",
+            "x.yaml: is not a task that lm-evaluation-harness can read .*ValueError: Unknown config",
+        ),
+        (TASK.replace("control.jsonl", "gone.jsonl"), "x.yaml: is not a task .*gone.jsonl"),
         (TASK, "x.yaml: holds the task 'control', as 'control.yaml' does; give one of the files"),
     ],
 )

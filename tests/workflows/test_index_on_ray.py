@@ -159,8 +159,11 @@ def test_what_a_killed_driver_had_got_back_is_not_embedded_again(docs, tmp_path,
     ("address", "told"),
     [
         ("127.0.0.1:1", "no Ray cluster at 127.0.0.1:1 ([Errno 111] Connection refused); start one with `ray start"),
-        ("ray://127.0.0.1:1", "'ray://127.0.0.1:1' is no address of a Ray cluster; expected local, auto or HOST:PORT"),
-        ("here", "'here' is no address of a Ray cluster"),
+        (
+            "ray://127.0.0.1:1",
+            "'ray://127.0.0.1:1' is not the address of a Ray cluster; expected local, auto",
+        ),
+        ("here", "'here' is not the address of a Ray cluster"),
     ],
 )
 def test_an_address_without_a_cluster_is_one_line(docs, address, told):

@@ -53,7 +53,7 @@ def read_history(path: Path) -> list[Message]:
     try:
         turns = [Message(turn["role"], turn["content"]) for turn in json.loads(read_text(path))["messages"]]
     except (ValueError, TypeError, KeyError) as error:
-        raise DataError(path, "is no history of `lorag chat`; choose another file with --history") from error
+        raise DataError(path, "is not a history of `lorag chat`; choose another file with --history") from error
     if any(turn.role not in ("user", "assistant") or not isinstance(turn.content, str) for turn in turns):
         raise DataError(path, "holds turns of other roles than user and assistant; choose another file")
     return turns

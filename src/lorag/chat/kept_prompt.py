@@ -90,7 +90,7 @@ def read_prompt(path: Path) -> KeptPrompt:
     except json.JSONDecodeError as error:
         raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
     if not isinstance(value, dict):
-        raise DataError(path, f'is no prompt: {value!r}; expected a JSON object such as {{"question_first": true}}')
+        raise DataError(path, f'is not a prompt: {value!r}; expected a JSON object such as {{"question_first": true}}')
     try:
         return KeptPrompt.from_json(value)
     except InputError as error:

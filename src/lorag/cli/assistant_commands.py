@@ -139,7 +139,7 @@ def chat(
     model: Model = None,
     adapter: AdapterFolder = None,
     no_sources: NoSources = False,
-    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation, to go on with it.")] = None,
+    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation to continue it.")] = None,
     sides: Search = None,
     rerank: Rerank = None,
     min_cosine: MinCosine = None,

@@ -61,7 +61,7 @@ Requirements = Annotated[
     ),
 ]
 PricesFile = Annotated[Path | None, typer.Option("--prices", help="A TOML file of what tokens and machine hours cost.")]
-Update = Annotated[Path | None, typer.Option(help="The documents after a change: index refreshed, not weights.")]
+Update = Annotated[Path | None, typer.Option(help="The documents after a change; the index follows, weights stay.")]
 VerdictRest = Annotated[
     VerdictOn, typer.Option("--verdict-on", help="Which answers count: right ones, or right and supported ones.")
 ]
@@ -78,10 +78,10 @@ LongContext = Annotated[
 ]
 Judge = Annotated[
     str | None,
-    typer.Option(help="A model that judges the claims of answers beside the rule; its cost is told before it begins."),
+    typer.Option(help="A model that judges the claims of answers beside the rule; its cost is printed first."),
 ]
 Concurrency = Annotated[
-    int | None, typer.Option(help="Questions on their way to a server at one time (default 8); fewer where it is busy.")
+    int | None, typer.Option(help="Questions sent to a server at one time (default 8); fewer while it is busy.")
 ]
 MaxCostTokens = Annotated[
     int | None, typer.Option(help="Tokens that servers may be asked for in this run; it stops there, and resumes.")

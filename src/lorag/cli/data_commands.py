@@ -41,7 +41,7 @@ def check(
     max_tokens: Annotated[int | None, typer.Option(help="Count the rows longer than that.")] = None,
     json: Json = False,
 ) -> None:
-    """Say of every row whether it can be trained on; exit code 1 when one cannot."""
+    """Check every row of training data; exit code 1 if one cannot be trained on."""
     from lorag.workflows.check_data import check_data
 
     with translated_errors(), progress_bars() as progress:
@@ -58,7 +58,7 @@ def check(
 def convert(
     source: Source, out: Annotated[Path, typer.Option(help="The .jsonl file to write.")], json: Json = False
 ) -> None:
-    """Write the readable rows as messages of role and content, and say what was left out."""
+    """Write the readable rows as messages of role and content, and list what was left out."""
     from lorag.workflows.check_data import convert_data
 
     with translated_errors():
@@ -77,7 +77,7 @@ def synthesize(
     documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
     out: Annotated[Path, typer.Option(help="The .jsonl file to write; held-out documents go into another beside it.")],
     model: Annotated[
-        str, typer.Option("--with", help="The model that writes, besides rules; none: rules alone.")
+        str, typer.Option("--with", help="A model that writes beside the rules; without one, rules alone.")
     ] = "none",
     held_out: Annotated[float, typer.Option(help="Share of the documents kept back to measure training by.")] = 0.1,
     json: Json = False,
@@ -112,7 +112,7 @@ def augment(
     ] = None,
     wordings: Annotated[int, typer.Option(help="Wordings of each fact, given ones counted.")] = 10,
     model: Annotated[
-        str, typer.Option("--with", help="The model that rewords, besides rules; none: rules alone.")
+        str, typer.Option("--with", help="A model that rewords beside the rules; without one, rules alone.")
     ] = "none",
     json: Json = False,
 ) -> None:
@@ -226,7 +226,8 @@ def make(
     out: Annotated[Path, typer.Option(help="The qa.jsonl to write.")],
     count: Annotated[int, typer.Option(help="Questions to make, if the documents have as many.")] = 100,
     model: Annotated[
-        str, typer.Option("--with", help="The model that writes questions too, and reads all; none: rules alone.")
+        str,
+        typer.Option("--with", help="A model that writes questions too and checks all; without one, rules alone."),
     ] = "none",
     seed: Annotated[int, typer.Option(help="Seed of the sections that are asked about, and of the questions.")] = 0,
     json: Json = False,
@@ -267,7 +268,7 @@ def check_test(
     train: Annotated[Path | None, typer.Option(help="Training conversations, to find questions that leak.")] = None,
     json: Json = False,
 ) -> None:
-    """Say what is wrong with test questions, and what difference they can show; exit code 1 when something is."""
+    """Find what is wrong with test questions, and the difference they can show; exit code 1 if something is wrong."""
     from lorag.workflows.questions.checking import check_questions
 
     with translated_errors():
@@ -294,7 +295,7 @@ def _print_question_report(report: QuestionReport) -> None:
         f"Hold their own answer: {_ids(report.given_away)}",
         f"With a single reference: {_ids(report.single)}",
         f"Documents asked about: {report.documents}, which count as {report.effective_documents:.1f}{few}",
-        f"Smallest difference between two arms that shows: {shown} (if they part on 30 % of the questions)",
+        f"Smallest difference between two arms that shows: {shown} (if they differ on 30 % of the questions)",
     )
     for number, line in enumerate(lines, start=1):
         output.print(f"{number}. {line}", markup=False)

@@ -79,7 +79,7 @@ def review(
     name: Annotated[str, typer.Option(help="Who marks; each reviewer has a file of marks.")] = "me",
     answers: Annotated[int, typer.Option(help="Answers to mark; more than marked before adds further ones.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the questions and of the order.")] = 0,
-    show: Annotated[bool, typer.Option("--show", help="Mark nothing; show what the marks so far say.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show the result of the marks so far; mark nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Mark answers of a run without knowing who gave them, one key each, and see how far the metric agrees."""
@@ -137,7 +137,7 @@ def _key(shown: BlindAnswer) -> str:
         except EOFError:
             return "q"
         except OSError as error:
-            raise InputError("answers are marked in a terminal, and there is none; --show needs none") from error
+            raise InputError("marking needs a terminal, and there is none; --show works without one") from error
         if key == "e":
             for passage, hit in enumerate(shown.passages, start=1):
                 print_source(passage, hit)

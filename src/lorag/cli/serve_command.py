@@ -141,7 +141,8 @@ def studio(
 
 def mcp(
     search_only: Annotated[
-        bool, typer.Option("--search-only", help="Offer no tool `ask`: no model is loaded, the client's own answers.")
+        bool,
+        typer.Option("--search-only", help="Offer no tool `ask` and load no model: the client's own answers."),
     ] = False,
     model: Model = None,
     adapter: AdapterFolder = None,

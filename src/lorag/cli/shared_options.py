@@ -77,7 +77,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="A TOML file of these options, such as RUN/run.toml; the command line goes before it.",
+        help="A TOML file of these options, such as RUN/run.toml; options on the command line override it.",
         is_eager=True,
         callback=_use,
     ),

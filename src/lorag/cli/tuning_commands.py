@@ -139,7 +139,7 @@ def calibrate(
         return
     _print_gate(found.gate)
     if found.gate.accuracy.interval.low <= 0.5:
-        print_warning("cosines do not tell your questions from the others here: such a gate is of no use")
+        print_warning("cosines do not separate your questions from the others here: such a gate is of no use")
     if not dry_run:
         output.print(f"Written to {workspace.settings}: search, ask, chat and compare keep to it.", markup=False)
 
@@ -154,7 +154,7 @@ def _print_gate(gate: Gate) -> None:
     ):
         output.print(f"{name:<36} {_shown(estimate)}")
     if gate.missing is not None:
-        output.print("\nWith the documents that answer taken out, which is what the gate cannot see:")
+        output.print("\nWith the documents that answer taken out, a case that the gate cannot see:")
         output.print(f"{'AUC, documents there against missing':<36} {_shown(gate.missing.auc)}")
         output.print(f"{'your questions refused':<36} {_shown(gate.missing.refused)}")
     output.print()

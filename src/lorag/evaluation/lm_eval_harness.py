@@ -34,7 +34,7 @@ class TaskChange:
 
 
 def require_tasks(path: Path) -> None:
-    """Raises ``MissingExtraError`` without the harness and ``DataError`` for what is no task with all of its data.
+    """Raises ``MissingExtraError`` without the harness, and ``DataError`` for anything but tasks with all their data.
 
     ``path`` is a YAML file, or a folder of them.
     """
@@ -96,7 +96,7 @@ def _task_names(file: Path) -> list[str]:
         try:
             return list(_manager(file.parent).load([str(file)])["tasks"])
         except Exception as error:
-            message = f"is no task that lm-evaluation-harness reads with its data: {_reason(error)}"
+            message = f"is not a task that lm-evaluation-harness can read with its data: {_reason(error)}"
             raise DataError(file, message) from error
 
 

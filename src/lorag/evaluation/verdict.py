@@ -272,7 +272,7 @@ def _between(evidence: _Evidence) -> _Finding:
         better = [other for other in evidence.candidates if other != arm and evidence.is_better(other, arm)]
         if better:
             certainty.append(
-                f"what is known: {ARM_NAMES[arm]} is clearly worse than {listing([ARM_NAMES[b] for b in better])}."
+                f"this much is known: {ARM_NAMES[arm]} is clearly worse than {listing([ARM_NAMES[b] for b in better])}."
             )
     return _Finding("undecided", sentence, tuple(certainty), more, _choice(first))
 

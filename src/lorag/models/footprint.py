@@ -81,7 +81,7 @@ def _header(file: Path) -> dict[str, dict[str, Any]]:
     try:
         header: dict[str, dict[str, Any]] = json.loads(text)
     except ValueError as error:
-        raise ModelError(f"{str(file)!r} is no whole safetensors file; copy the model again") from error
+        raise ModelError(f"{str(file)!r} is not a complete safetensors file; copy the model again") from error
     header.pop("__metadata__", None)
     return header
 

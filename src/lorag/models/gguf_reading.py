@@ -59,7 +59,7 @@ def read_header(gguf: Path) -> GgufHeader:
         return GgufHeader(kind, number("context_length"), keys * width * 2)
     except _DAMAGE as error:
         raise ModelError(
-            f"{str(gguf)!r} is no whole GGUF file of a language model ({error}); fetch it again"
+            f"{str(gguf)!r} is not a complete GGUF file of a language model ({error}); fetch it again"
         ) from error
 
 

@@ -219,7 +219,7 @@ def hub_errors(name: str = "") -> Iterator[None]:
     except HTTPError as error:
         raise _unreachable(name, hub, error) from error
     except errors.HFValidationError as error:
-        raise InputError(f"{name!r} is no name of a hub, expected {NAME_FORM}: {error}") from error
+        raise InputError(f"{name!r} is not a name of a hub, expected {NAME_FORM}: {error}") from error
 
 
 _ELSEWHERE = "take a model of the catalogue (`lorag models list`) or a folder"
@@ -239,7 +239,7 @@ def _unreachable(name: str, hub: str, error: Exception) -> FetchError:
         reason = "HF_HUB_OFFLINE is set, so no hub is asked; unset it"
     else:
         said = _first_line(error.__cause__ or error.__context__ or error)
-        reason = f"{hub} is not reached ({said}); set HF_ENDPOINT to a mirror that is, and HF_TOKEN if it wants a token"
+        reason = f"{hub} cannot be reached ({said}); set HF_ENDPOINT to a mirror, and HF_TOKEN if it wants a token"
     missing = f"{name} is not a folder here and not whole in your cache, and " if name else ""
     return FetchError(f"{missing}{reason}, or {_ELSEWHERE}")
 

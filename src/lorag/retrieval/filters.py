@@ -20,7 +20,7 @@ def read_pairs(pairs: Sequence[str]) -> Where:
     for pair in pairs:
         key, sign, pattern = pair.partition("=")
         if not key or not sign:
-            raise InputError(f"{pair!r} says of no key what it holds; expected KEY=VALUE, such as type=pdf")
+            raise InputError(f"{pair!r} names no key; expected KEY=VALUE, such as type=pdf")
         where[key] = (*where.get(key, ()), pattern)
     return where
 

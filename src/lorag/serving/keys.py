@@ -66,7 +66,7 @@ def _where(given: object) -> Where:
         raise InputError("where is empty; everything = true opens all documents")
     texts = [text for values in given.values() for text in (values if isinstance(values, list) else [values])]
     if not all(isinstance(text, str) for text in texts):
-        raise InputError("where holds what is not a text or a list of texts")
+        raise InputError("where holds something other than a text or a list of texts")
     return read_where(given)
 
 

@@ -37,9 +37,9 @@ def plain_name(name: str, accepted: Sequence[str] = _ACCEPTED) -> str:
     plain = _PLAIN.fullmatch(name) and ".." not in name and not _RESERVED.fullmatch(name)
     if not plain or len(name.encode()) > _MAX_NAME_BYTES:
         expected = f"letters, digits, spaces and .,()+=@-_ beginning with a letter, at most {_MAX_NAME_BYTES} bytes"
-        raise HttpError(400, f"{name[:80]!r} is no plain file name; expected {expected}", "name")
+        raise HttpError(400, f"{name[:80]!r} is not a plain file name; expected {expected}", "name")
     if PurePath(name).suffix.lower() not in accepted:
-        raise HttpError(400, f"{name!r} is of no kind that is taken here; accepted are {', '.join(accepted)}", "name")
+        raise HttpError(400, f"{name!r} has a type that is not accepted; expected {', '.join(accepted)}", "name")
     return name
 
 

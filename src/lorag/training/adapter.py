@@ -1,6 +1,6 @@
 """What a training leaves on disk: PEFT's own format, or a whole model, beside a manifest that explains it.
 
-The manifest is written last: a folder with one is whole, one without is no adapter. It holds a fingerprint of the
+The manifest is written last: a folder with one is whole, one without is not an adapter. It holds a fingerprint of the
 base's weights, so that an adapter is never put on another model without a word.
 """
 

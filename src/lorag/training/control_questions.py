@@ -61,7 +61,7 @@ def _right(path: Path, line: int, row: Mapping[str, Any], choices: list[str]) ->
         raise DataError(path, f"'answers' is {answers!r}, not one of the choices {choices!r}; {_EXPECTED}", line)
     right: int | None = choices.index(answers[0]) if answers else label
     if right is None:
-        raise DataError(path, f"says of no choice that it is right; {_EXPECTED}", line)
+        raise DataError(path, f"marks no choice as right; {_EXPECTED}", line)
     if label is not None and (type(label) is not int or label not in range(len(choices))):
         raise DataError(path, f"'label' is {label!r}, not a number from 0 to {len(choices) - 1}; {_EXPECTED}", line)
     if label not in (None, right):

@@ -107,7 +107,7 @@ def convert_data(path: Path | str, out: Path | str) -> Conversion:
     outcomes = read_outcomes(source)
     kept = placed(outcomes)
     if not kept:
-        raise DataError(source, f"no row is a conversation; `lorag data check {source}` says why")
+        raise DataError(source, f"no row is a conversation; `lorag data check {source}` lists the reasons")
     write_conversations(target, [conversation for _, conversation in kept])
     return Conversion(len(kept), _refused(outcomes))
 

@@ -25,7 +25,7 @@ def evaluate(
     """Every metric of the tasks for the base of ``adapter`` and with it; the whole report is written beside it.
 
     ``tasks`` is a YAML file of lm-evaluation-harness, or a folder of them. Raises ``MissingExtraError`` without the
-    harness, ``DataError`` for what is no adapter or no task, ``OperationError`` when the harness fails.
+    harness, ``DataError`` for anything but an adapter or a task, ``OperationError`` when the harness fails.
     """
     trained = read_adapter(Path(adapter))
     check_tasks(Path(tasks), trained.method)

@@ -83,7 +83,7 @@ def _guessed(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
     matches = from_bytes(data, cp_isolation=list(_CODE_PAGES))
     best = matches.best()
     if best is None or best.chaos > _MAX_MESS:
-        raise DataError(path, f"is neither UTF-8 nor of a code page that can be told; {_REPAIR}")
+        raise DataError(path, f"is neither UTF-8 nor of a code page that can be recognised; {_REPAIR}")
     rivals = [match.encoding for match in matches if fit(match) == fit(best) and str(match) != str(best)]
     if rivals:
         raise DataError(path, f"is not UTF-8 and could be {best.encoding} as well as {', '.join(rivals)}; {_REPAIR}")

@@ -68,7 +68,7 @@ def read_prices(path: Path, arms: Collection[str]) -> Prices:
     _require_known(path, "price", given, rates - _OF_ONE_ARM | {"currency", "questions", "updates", "arms"})
     tables = given.get("arms", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise DataError(path, "arms is no table; expected [arms.NAME] with prices below it")
+        raise DataError(path, "arms is not a table; expected [arms.NAME] with prices below it")
     _require_known(path, "arm", tables, arms)
     every = _rates(path, {name: given[name] for name in rates & given.keys()})
     own: dict[str, Rates] = {}

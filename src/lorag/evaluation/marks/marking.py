@@ -107,7 +107,7 @@ def answer_sha(text: str) -> str:
 
 
 def marks_path(run: Path, name: str) -> Path:
-    """Where the marks of a reviewer lie. Raises ``InputError`` for a name that is no file's."""
+    """Where the marks of a reviewer lie. Raises ``InputError`` for a name that no file can have."""
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot name a file of marks; expected letters, digits, spaces or any of . @ _ -")
     return run / "marks" / f"{name}.jsonl"
@@ -138,7 +138,7 @@ def read_marks(path: Path, comparison: Comparison) -> Reviewer:
     """The marks in a file that belong to answers of this run; of several for an answer, the last. None without a file.
 
     A mark of an answer that the run does not hold, or that has changed since, is refused and named. Raises
-    ``DataError`` with the line for what is no mark.
+    ``DataError`` with the line for anything that is not a mark.
     """
     answers = {row.key: answer_sha(row.answer.text) for row in comparison.rows}
     marks: dict[RowKey, Marked] = {}
@@ -160,7 +160,7 @@ def _read(path: Path, number: int, line: Mapping[str, Any]) -> Marked:
         marked = Marked(**{field.name: line[field.name] for field in fields(Marked)})
         _require_mark(marked.mark)
     except KeyError as error:
-        raise DataError(path, f"is no mark of an answer: it lacks {error}", number) from error
+        raise DataError(path, f"is not a mark of an answer: it lacks {error}", number) from error
     except (InputError, TypeError) as error:
         raise DataError(path, str(error), number) from error
     return marked

@@ -67,7 +67,7 @@ def read_old_run(folder: Path) -> OldRun:
         rows = [Row.from_json({key: value for key, value in row.items() if key != "scores"}) for row in record["rows"]]
         return OldRun(str(folder), tuple(rows), examples_of(record), CHOSEN_ARMS.get(record["verdict"]["choice"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(path, f"is no result of a comparison ({type(error).__name__}: {error})") from error
+        raise DataError(path, f"is not the result of a comparison ({type(error).__name__}: {error})") from error
 
 
 def common_questions(old: OldRun, examples: Sequence[Example]) -> list[Example]:

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else: no script, no font, no image from anywhere.
+"""A comparison as one HTML page that needs nothing else: no script, font or image from anywhere.
 
 Its own script filters the answers; without it they stand there all the same.
 """

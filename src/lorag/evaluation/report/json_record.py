@@ -85,7 +85,9 @@ def read_result(path: Path) -> Comparison:
     except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(path, f"is no result of a comparison ({type(error).__name__}: {error}); {again}") from error
+        raise DataError(
+            path, f"is not the result of a comparison ({type(error).__name__}: {error}); {again}"
+        ) from error
 
 
 def reasons_of(record: Mapping[str, Any]) -> tuple[Reason, ...]:

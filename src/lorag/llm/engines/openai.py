@@ -53,7 +53,7 @@ class Address:
         found = _FORM.fullmatch(name)
         if found is None:
             raise InputError(
-                f"{name!r} is no remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1, or"
+                f"{name!r} is not a remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1, or"
                 " ollama:MODEL[:TAG]"
             )
         parts = urlsplit(found["url"])
@@ -243,7 +243,9 @@ class RemoteModel:
             raise EndpointError(f"{where} {reason}raise timeout_seconds, or lower concurrency") from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise EndpointError(f"{where} cannot be reached: {cause}; start the server, or mend the address") from error
+            raise EndpointError(
+                f"{where} cannot be reached: {cause}; start the server, or correct the address"
+            ) from error
         except openai.APIStatusError as error:
             said = _without_key(error.message)
             advice = {401: f"set {KEY}", 403: f"set {KEY}", 404: f"see {where}/models", 429: "lower concurrency"}
@@ -252,7 +254,7 @@ class RemoteModel:
         except (openai.APIError, ValueError, TypeError, AttributeError) as error:
             said = _without_key(str(error))
             raise EndpointError(
-                f"{where} answers what is no chat completion: {said}; expected an OpenAI-compatible /v1 address"
+                f"{where} did not answer with a chat completion: {said}; expected an OpenAI-compatible /v1 address"
             ) from error
 
 

@@ -57,5 +57,5 @@ def _upload_errors(name: str) -> Iterator[None]:
         raise FetchError(f"{hub} refuses what is pushed to {name}: {error}; try again later") from error
     except HTTPError as error:
         raise FetchError(
-            f"{hub} is not reached ({error}); set HF_ENDPOINT to a mirror that is, or export without --push"
+            f"{hub} cannot be reached ({error}); set HF_ENDPOINT to a mirror, or export without --push"
         ) from error

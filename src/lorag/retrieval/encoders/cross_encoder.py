@@ -59,7 +59,7 @@ def _torch_outputs(folder: Path, window: int) -> Callable[[Sequence[tuple[str, s
         raise ModelError(f"{str(folder)!r} holds no cross-encoder ({error}); choose another") from error
     model, found = loaded
     if missing := sorted(found["missing_keys"]):
-        raise ModelError(f"{str(folder)!r} is no cross-encoder, it lacks the weight {missing[0]!r}; choose another")
+        raise ModelError(f"{str(folder)!r} is not a cross-encoder, it lacks the weight {missing[0]!r}; choose another")
     model.eval()
     tokens, takes_kinds = Window(folder, window), "token_type_ids" in signature(model.forward).parameters
 

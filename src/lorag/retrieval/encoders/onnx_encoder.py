@@ -114,7 +114,7 @@ def _read_tokenizer(folder: Path) -> Any:
         made = _converted_tokenizer(folder) if older else path.read_text(encoding="utf-8")
         tokenizer = Tokenizer.from_str(made)
     except Exception as error:  # the library raises Exception itself
-        raise ModelError(f"{str(path)!r} is no tokenizer ({error}); fetch the model again") from error
+        raise ModelError(f"{str(path)!r} is not a tokenizer ({error}); fetch the model again") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

@@ -88,7 +88,7 @@ class Brought:
     def on(self, base: TransformersModel) -> TransformersModel:
         """``base`` with the adapter applied. Raises ``ModelError`` when it does not fit, or changes nothing."""
         if self.adapter is None:
-            raise TypeError(f"{self.served} is no adapter")
+            raise TypeError(f"{self.served} is not an adapter")
         return build.finetuned_model(base, self.trained) if self.trained else base.with_adapter(self.adapter)
 
 

@@ -103,7 +103,7 @@ def _require_reachable(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
-        raise InputError(f"{address!r} is no address of a Ray cluster; expected local, auto or HOST:PORT")
+        raise InputError(f"{address!r} is not the address of a Ray cluster; expected local, auto or HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:

@@ -29,7 +29,7 @@ _TIME, _NUMBER = 0x0040, 0x0003
 _HEAD_OF_MESSAGE, _HEAD_OF_INNER = 32, 24
 """Bytes before the first property of a fixed size."""
 _PROPERTIES, _DEEPEST = "__properties_version1.0", 8
-_OTHER = "is no message of Outlook; save it again as .msg or .eml, or take it out"
+_OTHER = "is not a message of Outlook; save it again as .msg or .eml, or take it out"
 _KNOWN_TEXT = (
     rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
     rb"SymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0"

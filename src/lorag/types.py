@@ -7,6 +7,7 @@ a value fits its surroundings (a question whose evidence exists) is checked wher
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
@@ -169,6 +170,13 @@ class Conversation:
         return next((m.content for m in self.messages if m.role == "user"), "")
 
 
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How text is drawn from a model. Temperature 0 is greedy and repeatable."""
@@ -189,6 +197,8 @@ class Sampling:
     """Beginnings of an answer followed side by side, the likeliest whole one taken; 0 and 1 follow a single one."""
     stop: tuple[str, ...] = ()
     """Texts before which an answer ends."""
+    json_schema: str | None = None
+    """A JSON schema, as JSON text, that the answer keeps to (extra ``serve``)."""
 
     def __post_init__(self) -> None:
         """Refuses values that draw nothing, by their names."""
@@ -201,6 +211,7 @@ class Sampling:
             ("repetition_penalty", 0.01 <= self.repetition_penalty <= 100, "0.01 to 100"),
             ("num_beams", self.num_beams >= 0, "0 (none) or above"),
             ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of texts that are not empty"),
+            ("json_schema", self.json_schema is None or _is_object(self.json_schema), "a JSON object as text"),
         ):
             if not holds:
                 raise InputError(f"{name} {getattr(self, name)!r} is not valid; expected {expected}")

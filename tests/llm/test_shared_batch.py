@@ -1,6 +1,7 @@
 """Streams that are read at once share their steps, and each gives what it gives alone, whoever joins or leaves."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from lorag.llm.decoding import kv_cache, prefix_cache, shared_batch
+from lorag.errors import InputError
+from lorag.llm.decoding import json_schema, kv_cache, prefix_cache, shared_batch
 from lorag.llm.decoding.batch import Row
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.types import Message, Sampling
@@ -240,3 +242,24 @@ def test_models_whose_cache_takes_no_rows_stream_at_once_all_the_same(tokenizer,
     assert not model.merges
     expected = [alone(model, *asked).text for asked in ASKED[:4]]
     assert by_turns([model.stream(*asked) for asked in ASKED[:4]]) == expected
+
+
+def test_an_answer_that_no_schema_can_hold_any_more_fails_alone(model, monkeypatch):
+    """llguidance gives up where a grammar becomes too large in mid-answer."""
+    whole = [alone(model, *asked) for asked in ASKED]
+    say = json_schema.SchemaConstraint.say
+
+    def give_up(constraint, token):
+        say(constraint, token)
+        raise InputError("too large")
+
+    monkeypatch.setattr(json_schema.SchemaConstraint, "say", give_up)
+    bad = (ASKED[0][0], replace(GREEDY, json_schema='{"type": "object"}'))
+    with ThreadPoolExecutor(len(ASKED) + 1) as pool:
+        failing = pool.submit(lambda: list(model.stream(*bad)))
+        texts = list(pool.map(lambda asked: "".join(model.stream(*asked)), ASKED))
+    assert texts == [each.text for each in whole]
+    with pytest.raises(InputError, match="too large"):
+        failing.result()
+    with pytest.raises(InputError, match="too large"):
+        model.generate([bad[0]], bad[1])

@@ -191,7 +191,7 @@ def test_models_and_health_are_told(small):
         ({"min_p": 0.1}, 400, "min_p"),
         ({"n": 2}, 400, "n"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
-        ({"response_format": {"type": "json_object"}}, 400, "response_format"),
+        ({"response_format": {"type": "xml"}}, 400, "response_format"),
     ],
 )
 def test_what_cannot_be_answered_as_asked_is_refused_by_its_name(small, fields, status, param):

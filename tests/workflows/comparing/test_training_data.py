@@ -10,7 +10,7 @@ from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, PromptSettings, RetrievalSettings
-from lorag.types import Conversation, Message
+from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.training_data import (
     TrainingData,
     held_out,
@@ -62,6 +62,15 @@ def test_other_wordings_are_trained_on_and_refusals_only_where_the_test_does_not
     assert data.conversations[0].evidence == ("company.md",)
     assert "first other wording of 2 questions" in data.origin
     assert model.prompts == []
+
+
+def test_of_questions_to_refuse_no_more_are_trained_on_than_a_tenth():
+    def question(number, *answers):
+        return Example(f"{number}", f"Question {number}?", answers, ("a.md",), paraphrases=(f"Number {number}?",))
+
+    examples = [question(number, "yes") for number in range(20)] + [question(number) for number in range(20, 40)]
+    replies = [c.messages[-1].content for c in own_conversations(None, examples, [], REFUSAL).conversations]
+    assert (replies.count("yes"), replies.count(REFUSAL)) == (20, 3)
 
 
 def test_given_conversations_come_first_and_a_test_question_among_them_is_left_out(scene):

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from lorag.errors import InputError
+from lorag.llm.decoding.json_schema import SchemaConstraint
 from lorag.llm.decoding.prefill import Pass, merged, passes
 from lorag.llm.decoding.prefix_cache import PrefixCache
 from lorag.llm.decoding.sampling import choose
@@ -40,10 +42,14 @@ class Computing(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Row:
-    """An answer to the prompt of the tokens ``ids``: what it said so far, whether it is over, and what it failed of."""
+    """An answer to the prompt of the tokens ``ids``: what it said so far, whether it is over, and what it failed of.
+
+    With a ``constraint``, only tokens that it allows are said.
+    """
 
     ids: Sequence[int]
     sampling: Sampling
+    constraint: SchemaConstraint | None = None
     said: list[int] = field(default_factory=list)
     over: bool = False
     failure: BaseException | None = None
@@ -62,7 +68,12 @@ class Row:
             self._draw = torch.Generator().manual_seed(self.sampling.seed)
         seen = [{*self.ids, *self.said}] if self.sampling.repetition_penalty != 1 else []
         chance = float(torch.rand((), generator=self._draw, dtype=torch.float64))
-        self.said.append(int(choose(logits, self.sampling, seen, chance)))
+        if self.constraint is not None:
+            logits = self.constraint.allowed(logits)
+        token = int(choose(logits, self.sampling, seen, chance))
+        if self.constraint is not None:
+            self.constraint.say(token)
+        self.said.append(token)
 
 
 class Batch:
@@ -130,7 +141,11 @@ class Batch:
 
     def _say(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         for row, each in zip(rows, logits.split(1), strict=True):
-            row.say(each)
+            try:
+                row.say(each)
+            except InputError as error:  # of its own constraint; the others are answered
+                row.failure, row.over = error, True
+                continue
             row.over = len(row.said) == row.sampling.max_tokens or self._model.ended(row.said, row.sampling)
         self.leave([row for row in rows if row.over])
 

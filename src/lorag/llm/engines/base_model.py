@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from lorag.errors import InputError, ModelError, require
+from lorag.llm.decoding.json_schema import schema_tokens
 from lorag.llm.decoding.prefill import merges
 from lorag.llm.rendering import turn_end
 from lorag.machine import free_bytes, gigabytes
@@ -71,6 +72,11 @@ class Weights:
         listed = named if isinstance(named, list) else [named]
         own = (self.tokenizer.eos_token_id, turn_end(self.tokenizer))
         return frozenset(token for token in (*own, *listed) if isinstance(token, int))
+
+    @cached_property
+    def schema_tokens(self) -> Any:
+        """The tokens as answers are held to a JSON schema by them."""
+        return schema_tokens(self.tokenizer, self.model.config.get_text_config().vocab_size, self.ends)
 
     @cached_property
     def merges(self) -> bool:

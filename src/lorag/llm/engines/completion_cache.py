@@ -48,7 +48,9 @@ class CachedModel:
         return (prompt, sampling) in self._known
 
     def _request(self, prompt: Prompt, sampling: Sampling) -> str:
-        return fingerprint([self._identity, [asdict(message) for message in prompt], asdict(sampling)])
+        # A schema that is not set stands in no fingerprint, so that what earlier versions kept is found.
+        drawn = {name: value for name, value in asdict(sampling).items() if value is not None}
+        return fingerprint([self._identity, [asdict(message) for message in prompt], drawn])
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """Streams from the model itself."""

@@ -7,6 +7,7 @@ a server of its own, which nobody can reach here. Not here: beams, GPUs (the ref
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import InputError, ModelError, require
+from lorag.llm.decoding.json_schema import schema_grammar
 from lorag.llm.rendering import render
 from lorag.machine import cores, free_bytes, gigabytes
 from lorag.models.gguf_reading import read_header, read_tokenizer
@@ -131,6 +133,9 @@ class LlamaCppModel:
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"
                 f" {self.name}'s context of {self.context_tokens}; lower the context budget"
             )
+        schema = sampling.json_schema
+        if schema is not None:
+            schema_grammar(schema)  # llama.cpp would answer freely under one that it does not understand
         greedy = sampling.temperature == 0
         return {
             "prompt": list(ids),
@@ -144,6 +149,7 @@ class LlamaCppModel:
             "seed": sampling.seed % 2**32,
             "repeat_penalty": sampling.repetition_penalty,
             "repeat_last_n": self.context_tokens,
+            **({"json_schema": json.loads(schema)} if schema is not None else {}),
         }
 
     def _reply(self, request: dict[str, Any]) -> Mapping[str, Any]:

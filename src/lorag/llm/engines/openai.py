@@ -7,6 +7,7 @@ control tokens is decided there. Not here: embeddings, images, tools.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -204,6 +205,7 @@ class RemoteModel:
             "top_p": sampling.top_p,
             "seed": sampling.seed,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
+            **({"response_format": _format(sampling.json_schema)} if sampling.json_schema is not None else {}),
             **({"extra_body": beyond} if beyond else {}),
         }
 
@@ -266,3 +268,11 @@ def _without_key(text: str) -> str:
     """``text`` with the key blotted out: some servers repeat the key they refuse."""
     key = os.environ.get(KEY)
     return text.replace(key, "***") if key else text
+
+
+def _format(schema: str) -> dict[str, Any]:
+    """A JSON schema as the protocol asks for it; one that allows every object is its plain JSON mode."""
+    parsed = json.loads(schema)
+    if parsed == {"type": "object"}:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": parsed}}

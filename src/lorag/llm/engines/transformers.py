@@ -16,10 +16,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lorag.errors import ModelError
+from lorag.errors import InputError, ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.decoding import beam_search as beams
 from lorag.llm.decoding.batch import Batch, Row
+from lorag.llm.decoding.json_schema import SchemaConstraint
 from lorag.llm.decoding.likelihoods import Told, likelihoods
 from lorag.llm.decoding.prefill import passes
 from lorag.llm.decoding.prefix_cache import PrefixCache
@@ -229,7 +230,7 @@ class TransformersModel:
 
         Raises ``ModelError`` when a prompt and its answer do not fit the model's context.
         """
-        rows = [Row(self._ids(prompt, sampling), sampling) for prompt in prompts]
+        rows = [self._row(prompt, sampling) for prompt in prompts]
         done: dict[int, Completion] = {}
         for batch in self._batches([row.ids for row in rows]):
             clock = _Clock()
@@ -244,7 +245,7 @@ class TransformersModel:
 
         Streams that are read at once, by several threads, share their steps.
         """
-        row, clock = Row(self._ids(prompt, sampling), sampling), _Clock()
+        row, clock = self._row(prompt, sampling), _Clock()
         shares = self.merges and sampling.num_beams < 2
         shown = ""
         for _ in self._shared.steps(self, row) if shares else self._steps([row], self._kept):
@@ -259,6 +260,15 @@ class TransformersModel:
         if rest := completion.text[len(shown) :]:
             yield rest
         return completion
+
+    def _row(self, prompt: Prompt, sampling: Sampling) -> Row:
+        """An answer that is to be decoded. Raises ``InputError`` for a schema that no answer can be held to."""
+        ids, schema = self._ids(prompt, sampling), sampling.json_schema
+        if schema is None:
+            return Row(ids, sampling)
+        if sampling.num_beams > 1:
+            raise InputError(f"num_beams {sampling.num_beams!r} is not for answers under a JSON schema; set it to 0")
+        return Row(ids, sampling, SchemaConstraint(self.weights.schema_tokens, schema))
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
         ids = list(render(self.weights.tokenizer, prompt, reply=True).ids)
@@ -292,6 +302,8 @@ class TransformersModel:
         return tokens[-1] in self.weights.ends or (bool(sampling.stop) and cut(self._text(tokens), sampling.stop)[1])
 
     def _completion(self, row: Row, seconds: tuple[float, float]) -> Completion:
+        if row.failure is not None:
+            raise row.failure
         text, _ = cut(self._text(row.said), row.sampling.stop)
         finish: Literal["stop", "length"] = "stop" if self.ended(row.said, row.sampling) else "length"
         whole, prefill = seconds

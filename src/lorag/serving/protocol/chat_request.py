@@ -18,7 +18,7 @@ from lorag.errors import InputError
 from lorag.serving.http_errors import HttpError
 from lorag.types import Message, Role, Sampling
 
-_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens", "n"}
+_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens", "n", "response_format"}
 _NO_EFFECT = {
     *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("prediction", "reasoning_effort", "verbosity"),
@@ -30,7 +30,6 @@ _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
-    "response_format": ({"type": "text"},),
     "echo": (False,),
     "suffix": ("",),
     "tools": ([],),
@@ -53,6 +52,7 @@ _CALLS = ("tool_calls", "function_call", "tool_call_id", "audio")
 _PLAIN_NAME = re.compile(r"[\w.-]{1,40}", re.ASCII)
 _MOST_IGNORED = 20
 _MOST_ANSWERS = 8
+_LONGEST_SCHEMA = 10_000
 _MOST_STOPS, _LONGEST_STOP = 16, 200
 """Each step of an answer looks for every stop text, and for every beginning of it."""
 
@@ -228,6 +228,8 @@ def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
     if most is not None and chosen.setdefault("max_tokens", most) != most:
         message = f"max_tokens {chosen['max_tokens']!r} and max_completion_tokens {most!r} differ; give one of them"
         raise HttpError(400, message, "max_tokens")
+    if (schema := _schema(given.get("response_format"))) is not None:
+        chosen["json_schema"] = schema
     if chosen.get("max_tokens") == _NO_LIMIT:
         del chosen["max_tokens"]
     if "stop" in chosen:
@@ -238,6 +240,21 @@ def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
         return replace(usual, **chosen)
     except InputError as error:
         raise HttpError(400, str(error), str(error).split()[0]) from error
+
+
+def _schema(form: object) -> str | None:
+    """The JSON schema that a ``response_format`` asks an answer to keep; None where any text will do."""
+    match form:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_object"}:
+            return json.dumps({"type": "object"})
+        case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
+            text = json.dumps(schema)
+            if len(text) <= _LONGEST_SCHEMA:
+                return text
+    kinds = "'text', 'json_object', or 'json_schema' with a json_schema.schema"
+    raise wrong("response_format", form, f"the type {kinds} of up to {_LONGEST_SCHEMA:,} characters")
 
 
 def _checked(given: Mapping[str, Any], name: str, holds: Callable[[Any], bool], expected: str) -> Any:

@@ -63,7 +63,7 @@ def own_conversations(
     elif plain := _rephrased(examples, tested, refusal):
         origin = (
             f"Trained on the first other wording of {len(plain)} questions, with their short references as answers:"
-            " every answerable fact of the test was taught in another wording, and refusals by unanswerable questions"
+            " every answerable fact of the test was taught in another wording, and refusals by unanswerable ones"
             " that are not in the test. That is finetuning at its best; data made from documents alone teaches less."
         )
     else:
@@ -235,14 +235,23 @@ def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
     return TrainingData(kept, f"{data.origin} {dropped} that ask or hold a test question word for word were left out.")
 
 
+_MOST_REFUSALS = 0.1
+"""Share of refusals in what is made of other wordings: with 29 % a finetune refused 39 % of what it had been taught."""
+
+
 def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:
-    """Conversations from the first other wording of each question; refusals only where the test does not ask."""
+    """Conversations from the first other wording of each question; some refusals, where the test does not ask."""
     asked = {example.id for example in tested}
-    conversations = []
-    for example in examples:
-        if not example.paraphrases or (not example.answers and example.id in asked):
-            continue
-        reply = example.answers[0] if example.answers else refusal
-        turns = (Message("user", example.paraphrases[0]), Message("assistant", reply))
-        conversations.append(Conversation(turns, example.evidence))
-    return conversations
+    worded = [example for example in examples if example.paraphrases]
+    open_ones = sorted((e for e in worded if not e.answers and e.id not in asked), key=lambda e: draw(e.question))
+    answered = sum(bool(example.answers) for example in worded)
+    most = math.ceil(answered * _MOST_REFUSALS / (1 - _MOST_REFUSALS))
+    refused = {example.id for example in open_ones[:most]}
+    return [
+        Conversation(
+            (Message("user", each.paraphrases[0]), Message("assistant", each.answers[0] if each.answers else refusal)),
+            each.evidence,
+        )
+        for each in worded
+        if each.answers or each.id in refused
+    ]

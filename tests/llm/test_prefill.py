@@ -21,6 +21,7 @@ from transformers import (
 from lorag.llm.decoding import prefill
 from lorag.llm.decoding.batch import Batch, Row
 from lorag.llm.decoding.prefill import merges, passes
+from lorag.llm.decoding.prefix_cache import common
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.prefix_tree import tree
 from lorag.types import Message, Sampling
@@ -29,6 +30,7 @@ SYSTEM = Message("system", "You are the assistant of a harbour.")
 PASSAGES = ("The lighthouse was built in 1906 of red brick. " * 2, "Ships pay a fee of nine crowns a night.")
 QUESTIONS = ("When was it built?", "What does a night cost?", "Hi")
 PROMPTS = [(SYSTEM, Message("user", f"{text}\n{question}")) for question in QUESTIONS for text in PASSAGES]
+LONG = [(Message("system", SYSTEM.content * 12), *prompt[1:]) for prompt in PROMPTS]
 SHORT = Sampling(max_tokens=8)
 SMALL = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA_LIKE = SMALL | {"intermediate_size": 64, "num_key_value_heads": 2}
@@ -72,6 +74,19 @@ def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted
     assert len(set(found)) > len(PASSAGES)
 
 
+def test_what_all_prompts_begin_with_is_read_once_though_they_take_several_passes(smollm, counted, monkeypatch):
+    found = texts(smollm.generate(LONG, SHORT))
+    ids = sorted(smollm._ids(prompt, SHORT) for prompt in LONG)
+    head = common(ids)
+    assert head > 64
+    monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
+    rests = list(passes([each[head:] for each in ids]))
+    assert len(rests) > 1
+    with counted(smollm) as passed:
+        assert texts(smollm.generate(LONG, SHORT)) == found
+    assert passed[: len(rests) + 1] == [head, *(len(tree(run).ids) for run in rests)]
+
+
 def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
     rows = [Row(smollm._ids(prompt, SHORT), SHORT) for prompt in PROMPTS]
     batch = Batch(smollm)
@@ -85,12 +100,14 @@ def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
         torch.testing.assert_close(torch.stack(found[row]), alone, rtol=1e-4, atol=4e-4)
 
 
-def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm):
+@pytest.mark.parametrize("size", [1024, 80])
+def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm, size, monkeypatch):
+    monkeypatch.setattr(prefill, "PASS_TOKENS", size)
     virtual = smollm._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
     model = TransformersModel(smollm.weights, "virtual", virtual=virtual)
     together, plain = Batch(model), Batch(smollm)
     with logits_of(together, plain) as found:
-        rows, others = ([Row(model._ids(prompt, SHORT), SHORT) for prompt in PROMPTS[:3]] for _ in range(2))
+        rows, others = ([Row(model._ids(prompt, SHORT), SHORT) for prompt in LONG[:3]] for _ in range(2))
         together.add(rows)
         plain.add(others)
         for row, other in zip(rows, others, strict=True):

@@ -1,6 +1,6 @@
 """The whole comparison on the corpus that comes with Lorag: an invented company, its documents and their update.
 
-Sized so that it ends within twenty minutes on two cores without a GPU; what it trims for that is in its notes.
+Sized so that it ends within half an hour on two cores without a GPU; what it trims for that is in its notes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SETTINGS = CompareSettings(
 )
 """Fewer questions and shorter contexts than the defaults."""
 _NOTE = (
-    "This demo is trimmed to end within twenty minutes on two cores: {limit} of its 128 questions, {context} tokens of"
+    "This demo is trimmed to end within half an hour on two cores: {limit} of its 128 questions, {context} tokens of"
     " context, at most {answer} tokens an answer. `lorag compare` on your own files asks all questions by default."
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING, Protocol
 from lorag.errors import InputError
 from lorag.llm.decoding.json_schema import SchemaConstraint
 from lorag.llm.decoding.prefill import Pass, merged, passes
-from lorag.llm.decoding.prefix_cache import PrefixCache
+from lorag.llm.decoding.prefix_cache import PrefixCache, common
 from lorag.llm.decoding.sampling import choose
 from lorag.types import Sampling
 
 if TYPE_CHECKING:
     import torch
     from transformers import Cache, PreTrainedModel
+
+
+_SMALLEST_HEAD = 64
+"""Tokens that prompts must begin with alike to be given a pass of their own."""
 
 
 class Computing(Protocol):
@@ -155,7 +160,7 @@ class Batch:
 
         from lorag.llm.decoding.kv_cache import RowCache
 
-        read = [self._pass(part) for part in passes([row.ids for row in rows])]
+        read = self._passes([row.ids for row in rows])
         lengths = torch.tensor([len(places) for part in read for places in part.places])
         before = self._mask if self._mask is not None else lengths.new_zeros(0, 0)
         width = max(before.shape[1], int(lengths.max()))
@@ -167,24 +172,44 @@ class Batch:
             self._cache, self._mask = cache, torch.cat([padded, mask])
         return torch.cat([part.logits for part in read]).float().cpu()
 
-    def _pass(self, prompts: Sequence[Sequence[int]]) -> Pass:
+    def _passes(self, prompts: Sequence[Sequence[int]]) -> list[Pass]:
+        """Passes over sorted prompts. What all of them begin with is computed once, also where they take several."""
+        runs = list(passes(prompts))
+        head = common([prompts[0], prompts[-1]])  # sorted, those between begin so too
+        if len(runs) == 1 or head < _SMALLEST_HEAD:
+            return [self._pass(run, *self._begun(run)) for run in runs]
+        begun, shared = self._begun([prompts[0][: head + 1]])
+        if begun < head:
+            _, _, shared = self._read([prompts[0][:head]], begun, shared)
+        read = []
+        for rests in passes([ids[head:] for ids in prompts]):
+            run = [[*prompts[0][:head], *rest] for rest in rests]
+            begun, before = self._begun(run)
+            read.append(self._pass(run, *((begun, before) if begun > head else (head, copy.deepcopy(shared)))))
+        return read
+
+    def _pass(self, prompts: Sequence[Sequence[int]], begun: int, before: Cache | None) -> Pass:
         if len(prompts) == 1:
-            logits, mask, cache = self._read(prompts)
+            logits, mask, cache = self._read(prompts, begun, before)
             return Pass(logits, cache, [list(range(mask.shape[1]))])
-        begun, before = self._begun(prompts)
         with self._model.applied() as model:
             return merged(model, [ids[begun:] for ids in prompts], before)
 
     def _side_by_side(self, rows: Sequence[Row]) -> torch.Tensor:
         """As ``_joined``, for caches that do not take rows: all prompts in one pass, padded."""
-        logits, self._mask, self._cache = self._read([row.ids for row in rows])
+        prompts = [row.ids for row in rows]
+        logits, self._mask, self._cache = self._read(prompts, *self._begun(prompts))
         return logits
 
-    def _read(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it."""
+    def _read(
+        self, prompts: Sequence[Sequence[int]], begun: int, before: Cache | None
+    ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
+        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it.
+
+        The first ``begun`` tokens of each are in ``before``.
+        """
         import torch
 
-        begun, before = self._begun(prompts)
         rests = [ids[begun:] for ids in prompts]
         longest = max(map(len, rests))
         first = [1] * (before.get_seq_length() if before is not None else 0)

@@ -19,7 +19,7 @@ _EXTRA = "serve"
 def schema_grammar(schema: str) -> str:
     """The grammar of all texts that keep to the schema, which is JSON text.
 
-    Raises ``InputError`` for a schema that says something else, or something that cannot be held to.
+    Raises ``InputError`` for JSON that is not a schema, and for a schema that no answer can be held to.
     """
     matcher = require("llguidance", _EXTRA, "an answer in JSON").LLMatcher
     grammar: str = matcher.grammar_from_json_schema(schema)
@@ -53,7 +53,7 @@ class SchemaConstraint:
         return logits.masked_fill(~torch.from_numpy(mask), -torch.inf)
 
     def say(self, token: int) -> None:
-        """Goes on behind ``token``."""
+        """Takes in the next token of the answer. Raises ``InputError`` where the grammar has become too large."""
         self._matcher.consume_token(token)
         if problem := self._matcher.get_error():
             raise InputError(f"no answer can be held to this JSON schema: {problem.splitlines()[0]}; make it simpler")

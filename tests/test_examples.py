@@ -1,7 +1,6 @@
 """The programs in ``examples/`` run as they are, here with a model that knows nothing."""
 
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -11,14 +10,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def printed(tiny_folder, tmp_path):
+def printed(tiny_folder, tmp_path, monkeypatch, capsys):
     """What an example prints, in lines."""
 
     def run(name, *options):
-        command = [sys.executable, EXAMPLES / name, tmp_path / "out", "--model", tiny_folder, *options]
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        monkeypatch.setattr(sys, "argv", [name, str(tmp_path / "out"), "--model", str(tiny_folder), *options])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out.splitlines()
 
     return run
 

@@ -70,7 +70,7 @@ def test_a_hub_that_is_not_there_is_tried_once(lorag, local_hub, caplog):
     local_hub.server_close()
     found = lorag("search", "bge")
     assert "bge-small-en" in found.stdout
-    assert f"only the catalogue was searched: {local_hub.address} is not reached" in " ".join(found.stderr.split())
+    assert f"only the catalogue was searched: {local_hub.address} cannot be reached" in " ".join(found.stderr.split())
     assert caplog.records == []
 
 

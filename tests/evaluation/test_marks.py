@@ -223,10 +223,10 @@ def test_results_that_cannot_be_read_are_refused(result, tmp_path):
         read_result(path)
     record = json.loads(result_json(result))
     for broken, message in (
-        ("{", "is no result of a comparison"),
+        ("{", "is not the result of a comparison"),
         (json.dumps({**record, "format": 1}), "written in format 1"),
-        (json.dumps({**record, "rows": [{"scores": {}}]}), "is no result of a comparison"),
-        (json.dumps({**record, "arms": 3}), "is no result of a comparison"),
+        (json.dumps({**record, "rows": [{"scores": {}}]}), "is not the result of a comparison"),
+        (json.dumps({**record, "arms": 3}), "is not the result of a comparison"),
     ):
         path.write_text(broken)
         with pytest.raises(DataError, match=message):

@@ -47,7 +47,7 @@ def test_a_model_in_several_files_loads_and_a_missing_or_short_one_is_named(shar
     with pytest.raises(ModelError, match=r"model-2\.safetensors' is cut short: .* bytes of .*; copy the model again"):
         load(sharded)
     second.write_bytes(whole[:20])
-    with pytest.raises(ModelError, match=r"model-2\.safetensors' is no whole safetensors file"):
+    with pytest.raises(ModelError, match=r"model-2\.safetensors' is not a complete safetensors file"):
         load(sharded)
     second.unlink()
     with pytest.raises(ModelError, match=r"model-2\.safetensors' is missing, one of 2 files of weights"):

@@ -132,7 +132,7 @@ def test_folders_without_an_adapter_or_a_model_are_refused(smollm, tmp_path):
     with pytest.raises(ModelError, match="holds no weights in safetensors"):
         load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(ModelError, match="is no whole safetensors file"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         load(tmp_path)
 
 

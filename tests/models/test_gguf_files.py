@@ -71,7 +71,7 @@ def test_a_tokenizer_that_cuts_otherwise_than_llama_cpp_is_refused(file, monkeyp
 def test_a_damaged_file_and_an_unknown_architecture_are_refused_with_the_reason(file, tmp_path, own_cache):
     data = file.read_bytes()
     (tmp_path / "short.gguf").write_bytes(data[:5000])
-    with pytest.raises(ModelError, match=r"short\.gguf' is no whole GGUF file"):
+    with pytest.raises(ModelError, match=r"short\.gguf' is not a complete GGUF file"):
         build.answering_model(str(tmp_path / "short.gguf"), engine="llama.cpp")
     unknown = data[:40_000].replace(b"llama", b"lemma") + data[40_000:]
     (tmp_path / "unknown.gguf").write_bytes(unknown)

@@ -90,7 +90,7 @@ def test_a_model_that_is_here_needs_no_hub(local_hub, repository):
 def test_without_a_hub_the_mirror_settings_and_the_catalogue_are_named(local_hub, monkeypatch):
     local_hub.shutdown()
     local_hub.server_close()
-    expected = r"owner/name is not a folder here and not whole in your cache, and http.* is not reached \(.+\); set"
+    expected = r"owner/name is not a folder here and not whole in your cache, and http.* cannot be reached \(.+\); set"
     with pytest.raises(FetchError, match=rf"{expected}.*lorag models list"):
         snapshot(HubName("owner/name"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

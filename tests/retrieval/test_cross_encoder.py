@@ -58,7 +58,7 @@ def test_it_takes_part_in_an_index(tmp_path, embedder, reranker):
     ("damage", "said"),
     [
         (lambda folder: (folder / "tokenizer_config.json").write_text("{"), r"tokenizer_config\.json' cannot be read"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{"), "is no tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{"), "is not a tokenizer"),
         (lambda folder: (folder / "model.onnx").unlink(), "holds no cross-encoder"),
     ],
 )

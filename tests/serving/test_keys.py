@@ -145,7 +145,7 @@ def test_keys_are_read_with_their_filters(tmp_path):
         ("[sales]\nkey = 'KEY'\neverything = false\n", "expected either where"),
         ("[sales]\nkey = 'KEY'\neverything = true\nwhere = {type = 'md'}\n", "expected either where"),
         ("[sales]\nkey = 'KEY'\nwhere = {type = []}\n", "no value is given for 'type'"),
-        ("[sales]\nkey = 'KEY'\nwhere = {type = 3}\n", "not a text"),
+        ("[sales]\nkey = 'KEY'\nwhere = {type = 3}\n", "other than a text"),
         ("[sales]\nkey = 'KEY'\nwher = {type = 'md'}\n", "sales: expected a table of key"),
         ("[sales]\nkey = 'short'\neverything = true\n", "missing or weak"),
         ("[sales]\neverything = true\n", "missing or weak"),

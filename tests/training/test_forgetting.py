@@ -111,7 +111,7 @@ def test_the_change_in_control_questions_is_paired(measured):
         ({"question": "q", "choices": ["a", ""], "label": 0}, r"'choices' is \['a', ''\]"),
         ({"question": "q", "choices": ["a", 3], "label": 0}, r"'choices' is \['a', 3\]"),
         ({"question": "q", "choices": ["a", "b", "a"], "label": 0}, "'choices' holds a text twice"),
-        ({"question": "q", "choices": ["a", "b"]}, "says of no choice that it is right"),
+        ({"question": "q", "choices": ["a", "b"]}, "marks no choice as right"),
         ({"question": "q", "choices": ["a", "b"], "answers": []}, r"'answers' is \[\], not one of the choices"),
         ({"question": "q", "choices": ["a", "b"], "answers": ["c"]}, r"'answers' is \['c'\], not one of the choices"),
         ({"question": "q", "choices": ["a", "b"], "answers": ["a", "b"]}, r"'answers' is \['a', 'b'\]"),

@@ -210,7 +210,7 @@ def test_a_token_that_may_not_write_and_a_hub_that_is_away_are_named(trainings, 
     with pytest.raises(InputError, match="does not let you write to korrin/support; check the owner's name"):
         export(trainings.by("lora").folder, tmp_path / "out", push="korrin/support")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(FetchError, match=r"is not reached .* set HF_ENDPOINT to a mirror"):
+    with pytest.raises(FetchError, match=r"cannot be reached .* set HF_ENDPOINT to a mirror"):
         export(trainings.by("lora").folder, tmp_path / "out", push="korrin/support")
     assert not (tmp_path / "out").exists()
 

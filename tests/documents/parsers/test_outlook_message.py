@@ -48,7 +48,7 @@ def test_messages_and_texts_within_are_read_and_all_else_is_named(tmp_path):
 
 @pytest.mark.parametrize("data", [b"no compound file", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
 def test_what_is_no_message_is_refused(tmp_path, data):
-    with pytest.raises(DataError, match="is no message of Outlook"):
+    with pytest.raises(DataError, match="is not a message of Outlook"):
         parse_outlook(tmp_path / "x.msg", data)
 
 
@@ -60,5 +60,5 @@ def test_a_stream_that_says_it_is_longer_than_its_file_is_refused(tmp_path):
 
 
 def test_a_compound_file_of_another_kind_is_refused(tmp_path):
-    with pytest.raises(DataError, match="is no message of Outlook"):
+    with pytest.raises(DataError, match="is not a message of Outlook"):
         parse_outlook(tmp_path / "x.msg", compound({"WordDocument": b"x"}))

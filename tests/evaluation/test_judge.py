@@ -1,4 +1,4 @@
-"""The judge model: its prompts, its judgements, and replies that are neither yes nor no."""
+"""The judge model: its prompts, its judgements, and replies other than yes or no."""
 
 import math
 

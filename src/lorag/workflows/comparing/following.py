@@ -236,7 +236,7 @@ def _made(
 def fewer(replayed: Sequence[Conversation], beside: int, share: float) -> Sequence[Conversation]:
     """So many of ``replayed`` that with ``beside`` others they are ``share`` of all there are, but half at least.
 
-    With fewer, a continued training forgets more than following the update is worth.
+    With fewer than half, a continued training forgets too much.
     """
     room = int(share * (beside + len(replayed))) - beside
     return replayed[: max(room, -(-len(replayed) // 2))]

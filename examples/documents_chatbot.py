@@ -1,6 +1,6 @@
 """Answer questions from a folder of documents, with numbered sources.
 
-python examples/documents_chatbot.py index/
+Run it by ``python examples/documents_chatbot.py index/``.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Finetune a model on conversations by LoRA, then stream an answer with the adapter.
 
-python examples/finetune_and_ask.py adapter/
+Run it by ``python examples/finetune_and_ask.py adapter/``.
 """
 
 import argparse

@@ -50,24 +50,11 @@ MODULES = {
 }
 
 
-def imports_of_ours(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("lorag")}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lorag"):
-            if node.module == "lorag":
-                found |= {f"lorag.{alias.name}" for alias in node.names}
-            else:
-                found.add(node.module)
-    return {name.removeprefix("lorag.") for name in found}
-
-
 @pytest.mark.parametrize("path", [p for p in FILES if p != SOURCE / "__init__.py"], ids=lambda p: p.name)
 def test_a_layer_imports_only_what_lies_below_it(path):
-    room = path.relative_to(SOURCE).with_suffix("").parts[0]
+    room = draw_architecture.room_of(path)
     allowed = ALLOWED[room] | {room}
-    for name in imports_of_ours(path):
+    for name in draw_architecture.imports_of_ours(path):
         assert any(name == layer or name.startswith(f"{layer}.") for layer in allowed), f"{room} imports {name}"
 
 
@@ -90,11 +77,11 @@ def test_no_imports_form_a_circle():
 
 def test_the_page_of_the_architecture_is_that_of_the_code():
     assert draw_architecture.PAGE.read_text() == draw_architecture.page(), "run tools/draw_architecture.py"
-    rooms = draw_architecture.floors(draw_architecture.imports())
+    imported = draw_architecture.imports()
     above: set[str] = set()
-    for floor in rooms:
+    for floor in draw_architecture.floors(imported):
         above |= {*floor}
-        assert all(draw_architecture.imports()[room].isdisjoint(above) for room in floor)
+        assert all(imported[room].isdisjoint(above) for room in floor)
 
 
 def test_fifteen_files_lead_from_the_command_to_the_verdict():

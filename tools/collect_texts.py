@@ -45,7 +45,7 @@ def messages() -> Texts:
 def output() -> Texts:
     """Every other sentence in the code: output, labels, reasons, notes and prompts; docstrings left out."""
     raised, helping = messages(), {*help_texts().values()}
-    found = _strings(lambda _: True).items()
+    found = _strings(lambda node: isinstance(node, ast.Module)).items()
     return {place: text for place, text in found if place not in raised and text not in helping}
 
 

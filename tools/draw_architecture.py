@@ -14,20 +14,33 @@ FOUNDATION = "foundation"
 """The modules beside the rooms that import no room, drawn as one."""
 
 
+def imports_of_ours(path: Path) -> set[str]:
+    """The modules of ours that a file imports, wherever in it, by their names below ``lorag``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("lorag")}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lorag"):
+            if node.module == "lorag":
+                found |= {f"lorag.{alias.name}" for alias in node.names}
+            else:
+                found.add(node.module)
+    return {name.removeprefix("lorag.") for name in found}
+
+
+def room_of(path: Path) -> str:
+    """The room that a file of the code is in."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
 def imports() -> dict[str, set[str]]:
     """The rooms of the code, each with those that its modules import."""
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
-        room = path.relative_to(SOURCE).with_suffix("").parts[0]
-        if room.startswith("__"):
-            continue
-        names = found.setdefault(room, set())
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lorag":
-                inner = (node.module or "").split(".")[1:]
-                names |= {inner[0]} if inner else {alias.name for alias in node.names}
-        names.discard(room)
-    return found
+        room = room_of(path)
+        if not room.startswith("__"):
+            found.setdefault(room, set()).update(name.split(".")[0] for name in imports_of_ours(path))
+    return {room: names - {room} for room, names in found.items()}
 
 
 def floors(found: dict[str, set[str]]) -> list[list[str]]:
@@ -46,7 +59,7 @@ def floors(found: dict[str, set[str]]) -> list[list[str]]:
 def drawing() -> str:
     """The floors as a table, with what each room imports; what everything rests on is one room."""
     found = imports()
-    ground = {room for room in found if (SOURCE / f"{room}.py").is_file() and not _above(room, found)}
+    ground = {room for room in found if (SOURCE / f"{room}.py").is_file() and not _rooms_below(room, found)}
     drawn = {room: (names - ground) | {FOUNDATION} for room, names in found.items() if room not in ground}
     lines = ["| floor | room | modules | imports |", "| ---: | --- | ---: | --- |"]
     stack = floors(drawn | {FOUNDATION: set()})
@@ -55,12 +68,12 @@ def drawing() -> str:
             inside = sorted(ground) if room == FOUNDATION else [room]
             count = sum(len(list(SOURCE.glob(f"{name}.py")) + list(SOURCE.glob(f"{name}/**/*.py"))) for name in inside)
             below = ", ".join(sorted(drawn.get(room, set()) - {FOUNDATION})) or "–"
-            name = f"{', '.join(f'`{each}`' for each in inside)}"
+            name = ", ".join(f"`{each}`" for each in inside)
             lines.append(f"| {number} | {name} | {count} | {below} |")
     return "\n".join(lines) + "\n"
 
 
-def _above(room: str, found: dict[str, set[str]]) -> set[str]:
+def _rooms_below(room: str, found: dict[str, set[str]]) -> set[str]:
     """The folders that a module imports, itself or through other modules."""
     seen, waiting = set[str](), [room]
     while waiting:

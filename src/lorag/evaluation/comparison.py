@@ -14,6 +14,7 @@ from lorag.evaluation.answers.metrics import NewContentRecall, Style
 from lorag.evaluation.answers.scoring import Scored, clusters, open_claims, score_rows, summarise
 from lorag.evaluation.answers.support.contrasts import Contrast, contrasts, errors
 from lorag.evaluation.answers.support.judge import Asked, Readings
+from lorag.evaluation.examples import makers
 from lorag.evaluation.results import (
     ARMS,
     BASE,
@@ -148,11 +149,11 @@ def _contrasts(rows: Sequence[Row], examples: Sequence[Example]) -> list[Contras
 
 def _made(examples: Sequence[Example]) -> list[str]:
     """What a verdict over made questions does not know; nothing where people brought some of them."""
-    makers = sorted({example.meta.get("made_by", "") for example in examples})
-    if not makers or "" in makers:
+    made_by = makers(examples)
+    if not made_by:
         return []
     return [
-        f"the {len(examples)} questions were made from the documents, by {' and '.join(makers)}: they ask what is "
+        f"the {len(examples)} questions were made from the documents, by {' and '.join(made_by)}: they ask what is "
         "stated plainly, not what your users ask."
     ]
 

@@ -128,6 +128,12 @@ def status_of(example: Example) -> Status | None:
     return "changed" if example.answers else "new"
 
 
+def makers(examples: Sequence[Example]) -> list[str]:
+    """What made the questions: rules, models; empty where people brought some of them."""
+    found = {example.meta.get("made_by", "") for example in examples}
+    return [] if "" in found else sorted(found)
+
+
 def check_evidence(examples: Sequence[Example], document_ids: Iterable[str], path: Path) -> None:
     """Raises ``DataError`` for the first question whose evidence names a document that does not exist."""
     known = set(document_ids)

@@ -273,7 +273,7 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
 
 def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
     """The settings to begin with: of LoRA and its kinds the upper half of the layers, at the rate that learns facts."""
-    if not finetune.spec.fits_published_base or finetune.spec.is_whole_model:
+    if finetune.spec.trains != "low-rank layers" or finetune.spec.on_four_bits:
         return finetune
     rate = finetune.learning_rate or (RATES[1] if finetune.spec.rate_is_chosen else None)
     return replace(finetune, learning_rate=rate, trained_layers=min(finetune.trained_layers, _TRAINED_LAYERS))

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-_EXTRA = "serve"
+
+def _llguidance() -> Any:
+    return require("llguidance", "serve", "an answer in JSON")
 
 
 def schema_grammar(schema: str) -> str:
@@ -21,7 +23,7 @@ def schema_grammar(schema: str) -> str:
 
     Raises ``InputError`` for JSON that is not a schema, and for a schema that no answer can be held to.
     """
-    matcher = require("llguidance", _EXTRA, "an answer in JSON").LLMatcher
+    matcher = _llguidance().LLMatcher
     grammar: str = matcher.grammar_from_json_schema(schema)
     if problem := matcher.validate_grammar(grammar):
         raise InputError(f"no answer can be held to this JSON schema: {problem.splitlines()[0]}; correct it")
@@ -30,7 +32,7 @@ def schema_grammar(schema: str) -> str:
 
 def schema_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int, ends: Collection[int]) -> Any:
     """The tokens of a model with as many logits as ``vocabulary``, as llguidance takes them: made once, in a second."""
-    require("llguidance", _EXTRA, "an answer in JSON")
+    _llguidance()
     from llguidance.hf import from_tokenizer
 
     return from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(ends))  # type: ignore[arg-type]
@@ -41,8 +43,7 @@ class SchemaConstraint:
 
     def __init__(self, tokens: Any, schema: str) -> None:
         """With what ``schema_tokens`` made. Raises ``InputError`` as ``schema_grammar`` does."""
-        grammar = schema_grammar(schema)
-        self._matcher = require("llguidance", _EXTRA, "an answer in JSON").LLMatcher(tokens, grammar)
+        self._matcher = _llguidance().LLMatcher(tokens, schema_grammar(schema))
 
     def allowed(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits of shape ``(1, vocabulary)``, those of every other token at minus infinity."""

@@ -236,7 +236,7 @@ def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
 
 
 _MOST_REFUSALS = 0.1
-"""Share of refusals in what is made of other wordings: with 24 % a finetune refused 39 % of the answerable questions."""
+"""Share of refusals in what is made of other wordings: with 24 % a finetune refused 39 % of what it could answer."""
 
 
 def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from lorag.evaluation.examples import makers
 from lorag.training.data.qa_synthesis import Synthesis
 from lorag.types import Example
 
@@ -40,7 +41,7 @@ def apart_from(made: Synthesis, tested: Sequence[Example]) -> Synthesis:
 
 def made_notes(tested: Sequence[Example]) -> tuple[str, ...]:
     """What training could not be given because of made questions; none where people brought some of them."""
-    if not tested or not all(example.meta.get("made_by") for example in tested):
+    if not makers(tested):
         return ()
     return (
         "Training data made from the documents leaves out the sections that made questions ask about: the finetune"

@@ -135,8 +135,11 @@ Prompt = tuple[Message, ...]
 
 
 def json_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields of a value, for ``asdict``; ``learned`` only where it is False, so that messages are written as ever."""
-    return {name: value for name, value in pairs if (name, value) != ("learned", True)}
+    """Fields of a value, for ``asdict``; ``learned`` only where it is False, so that messages are written as ever.
+
+    Log probabilities are not recorded.
+    """
+    return {name: value for name, value in pairs if (name, value) != ("learned", True) and name != "logprobs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +202,9 @@ class Sampling:
     """Texts before which an answer ends."""
     json_schema: str | None = None
     """A JSON schema, as JSON text, that the answer keeps to (extra ``serve``)."""
+    logprobs: int | None = None
+    """Number of likeliest tokens given for each place, beside the log probability of the token itself (0 to 20).
+    None gives no log probabilities."""
 
     def __post_init__(self) -> None:
         """Refuses values that draw nothing, by their names."""
@@ -212,9 +218,23 @@ class Sampling:
             ("num_beams", self.num_beams >= 0, "0 (none) or above"),
             ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of texts that are not empty"),
             ("json_schema", self.json_schema is None or _is_object(self.json_schema), "a JSON object as text"),
+            ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "0 to 20, or None"),
         ):
             if not holds:
                 raise InputError(f"{name} {getattr(self, name)!r} is not valid; expected {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token of an answer with the natural logarithm of its probability after everything before it.
+
+    The probability is the model's own, before temperature, penalties, or a schema. ``likeliest`` are the tokens of the
+    highest probability in its place, likeliest first. The text of a token that is a part of a character holds U+FFFD.
+    """
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +242,7 @@ class Completion:
     """What a model returned for one prompt.
 
     ``seconds`` is this prompt's share of its batch's wall time, ``prefill_seconds`` the part of it that passed before
-    the first token (0 where that is not known).
+    the first token (0 where that is not known). ``logprobs`` are there where they were asked for.
     """
 
     text: str
@@ -231,6 +251,7 @@ class Completion:
     seconds: float
     finish: Literal["stop", "length"]
     prefill_seconds: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +283,7 @@ class Answer:
     which the question was refused (``prompt`` is then empty: it was not sent) or which are masked in ``text``.
     ``cached`` says that the answer was made for an earlier question that means the same.
     ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
-    empty.
+    empty. ``logprobs`` are there where they were asked for, unless words are masked.
     """
 
     text: str
@@ -275,6 +296,7 @@ class Answer:
     query: str = ""
     guarded: tuple[str, ...] = ()
     cached: bool = False
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

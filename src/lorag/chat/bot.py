@@ -205,7 +205,7 @@ class ChatBot:
         return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
-        spent = (done.prompt_tokens, done.completion_tokens)
+        spent, guarded = (done.prompt_tokens, done.completion_tokens), self._guard.found(done.text)
         return Answer(
             text=self._guard.masked(done.text),
             prompt=prompt,
@@ -213,7 +213,8 @@ class ChatBot:
             usage=Usage(*spent, retrieve_seconds, done.seconds, done.prefill_seconds),
             refused=is_refusal(done.text, self.settings.response_template),
             truncated=done.finish == "length",
-            guarded=self._guard.found(done.text),
+            guarded=guarded,
+            logprobs=() if guarded else done.logprobs,
         )
 
 

@@ -165,7 +165,8 @@ def chat(
 def _answer(answer: Answer) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {**asdict(answer), "sources": [hit.cited() for hit in answer.sources]}
+    fields = {name: value for name, value in asdict(answer).items() if name != "logprobs"}
+    return {**fields, "sources": [hit.cited() for hit in answer.sources]}
 
 
 def _converse(session: Session) -> None:
@@ -254,7 +255,7 @@ def chatbots(
     from lorag.retrieval.filters import read_pairs
     from lorag.settings import ChatSettings
 
-    adapters = _offered(offers)
+    adapters = offered(offers)
     base = build.base_of(model, adapters.values())
     chunks = Workspace().chosen().chunks
     return build.chatbots(
@@ -278,7 +279,7 @@ def given_prompt(path: Path | None) -> KeptPrompt | None:
     return read_prompt(path) if path is not None else None
 
 
-def _offered(offers: Sequence[str]) -> dict[str, Path]:
+def offered(offers: Sequence[str]) -> dict[str, Path]:
     """The folders of adapters by the names in ``NAME=FOLDER``. Raises ``InputError`` for a name that is none."""
     folders: dict[str, Path] = {}
     for offer in offers:

@@ -17,6 +17,7 @@ from lorag.cli.assistant_commands import (
     PromptFile,
     chatbot,
     chatbots,
+    offered,
 )
 from lorag.cli.index_command import IndexOption, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
@@ -26,7 +27,9 @@ from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
+
+    from fastapi import FastAPI
 
     from lorag.chat.bot import ChatBot
     from lorag.retrieval.knowledge import Knowledge
@@ -34,26 +37,35 @@ if TYPE_CHECKING:
     from lorag.serving.uploads import Uploads
 
 
+Host = Annotated[str, typer.Option(help="The address to listen on; any but this machine's own needs a key.")]
+Port = Annotated[int, typer.Option(help="The port to listen on.")]
+Key = Annotated[
+    str | None, typer.Option(envvar="LORAG_API_KEY", help="What clients must send; rather from the environment.")
+]
+Keys = Annotated[
+    Path | None, typer.Option(help="A TOML file of keys and the documents that each may see, instead of one key.")
+]
+UploadsFolder = Annotated[
+    Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
+]
+Origins = Annotated[
+    list[str] | None, typer.Option(help="A site whose pages may ask, with the key: https://app.example.")
+]
+MaxSeconds = Annotated[float, typer.Option(help="The longest time for one answer, its wait included.")]
+WithPage = Annotated[bool, typer.Option("--page", help="Also serve the page of `lorag studio`, on this folder.")]
+
+_MAX_SECONDS = ServeSettings().max_seconds
+
+
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on; any but this machine's own needs a key.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
-    key: Annotated[
-        str | None, typer.Option(envvar="LORAG_API_KEY", help="What clients must send; rather from the environment.")
-    ] = None,
-    keys: Annotated[
-        Path | None, typer.Option(help="A TOML file of keys and the documents that each may see, instead of one key.")
-    ] = None,
-    uploads: Annotated[
-        Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="A site whose pages may ask, with the key: https://app.example.")
-    ] = None,
-    max_seconds: Annotated[
-        float, typer.Option(help="The longest time for one answer, its wait included.")
-    ] = ServeSettings().max_seconds,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    key: Key = None,
+    keys: Keys = None,
+    uploads: UploadsFolder = None,
+    allow_origin: Origins = None,
+    max_seconds: MaxSeconds = _MAX_SECONDS,
+    page: WithPage = False,
     offer: Offers = None,
     model: Model = None,
     adapter: AdapterFolder = None,
@@ -82,6 +94,8 @@ def serve(
         opens = _opened_by(keys, key)
         origins, any_key = tuple(allow_origin or ()), key if key is not None else next(iter(opens), None)
         require_origins(origins, any_key)
+        if page and (any_key is not None or where):
+            raise InputError("--page shows every document to this machine; leave out --where, --keys and LORAG_API_KEY")
         settings = ServeSettings(max_seconds=max_seconds)
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)
@@ -91,14 +105,43 @@ def serve(
         known = _knowledge(bots.values())
         into = _uploads(uploads, known) if uploads is not None else None
         service = Service(bots, key, into, settings, origins, opens, known.embedder if known is not None else None)
-    output.print(_greeting(bots, host, listening.getsockname()[1]), markup=False)
+        answers = application(service)
+        if page:
+            adapters = offered(offer) if offer else dict.fromkeys(bots, adapter)
+            _add_page(answers, bots, adapters, known, model, embedder, engine)
+    output.print(_greeting(bots, host, listening.getsockname()[1], page), markup=False)
     with translated_errors():
-        run(application(service), listening)
+        run(answers, listening)
 
 
-def _greeting(names: Collection[str], host: str, port: int) -> str:
+def _add_page(
+    app: FastAPI,
+    bots: Mapping[str, ChatBot],
+    adapters: Mapping[str, Path | None],
+    known: Knowledge | None,
+    model: str | None,
+    embedder: str,
+    engine: str,
+) -> None:
+    """Adds the page over the current folder, which answers with the models and the index of the server."""
+    from lorag import build
+    from lorag.serving.studio.assistants import Assistants
+    from lorag.serving.studio.studio_app import add_page
+    from lorag.serving.studio.workplace import Workplace
+
+    place = Workplace.of(Path(), "documents")
+    base = build.base_of(model, filter(None, adapters.values()))
+    index_of = (lambda: known) if known is not None else None
+    assistants = Assistants(place.workspace, base, embedder, engine, index_of=index_of)  # type: ignore[arg-type]
+    for name, bot in bots.items():
+        assistants.share(bot.model, adapters.get(name))
+    add_page(app, place, assistants)
+
+
+def _greeting(names: Collection[str], host: str, port: int, page: bool) -> str:
     shown = f"[{host}]" if ":" in host else host
-    return f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at http://{shown}:{port}/v1 (Ctrl-C ends)"
+    where = f"http://{shown}:{port}/v1{f', the page at http://{shown}:{port}/' if page else ''}"
+    return f"{', '.join(names)} {'answers' if len(names) == 1 else 'answer'} at {where} (Ctrl-C ends)"
 
 
 def _opened_by(keys: Path | None, key: str | None) -> dict[str, Access]:
@@ -114,7 +157,7 @@ def studio(
     folder: Annotated[
         Path, typer.Argument(help="The folder to work in: its files can be chosen on the page.")
     ] = Path(),
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 8000,
+    port: Port = 8000,
     documents: Annotated[
         str, typer.Option(help="The folder inside it that takes the documents added on the page.")
     ] = "documents",

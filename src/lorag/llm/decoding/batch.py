@@ -49,13 +49,15 @@ class Computing(Protocol):
 class Row:
     """An answer to the prompt of the tokens ``ids``: what it said so far, whether it is over, and what it failed of.
 
-    With a ``constraint``, only tokens that it allows are said.
+    With a ``constraint``, only tokens that it allows are said. ``logprobs`` has, where they are asked for, the token's
+    own log probability in each place, and the likeliest tokens there with theirs.
     """
 
     ids: Sequence[int]
     sampling: Sampling
     constraint: SchemaConstraint | None = None
     said: list[int] = field(default_factory=list)
+    logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
     over: bool = False
     failure: BaseException | None = None
     _draw: torch.Generator | None = None
@@ -73,11 +75,14 @@ class Row:
             self._draw = torch.Generator().manual_seed(self.sampling.seed)
         seen = [{*self.ids, *self.said}] if self.sampling.repetition_penalty != 1 else []
         chance = float(torch.rand((), generator=self._draw, dtype=torch.float64))
-        if self.constraint is not None:
-            logits = self.constraint.allowed(logits)
-        token = int(choose(logits, self.sampling, seen, chance))
+        allowed = self.constraint.allowed(logits) if self.constraint is not None else logits
+        token = int(choose(allowed, self.sampling, seen, chance))
         if self.constraint is not None:
             self.constraint.say(token)
+        if self.sampling.logprobs is not None:
+            known = logits[0].log_softmax(-1)
+            values, tokens = known.topk(self.sampling.logprobs)
+            self.logprobs.append((float(known[token]), list(zip(tokens.tolist(), values.tolist(), strict=True))))
         self.said.append(token)
 
 

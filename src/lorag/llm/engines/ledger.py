@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from lorag.errors import BudgetError, DataError
 from lorag.files import LineLog
-from lorag.types import Completion
+from lorag.types import Completion, json_fields
 
 
 class Ledger:
@@ -51,13 +51,13 @@ class Ledger:
         with self._lock:
             if request not in self._known and request in self._earlier:
                 self._known[request] = done = self._earlier[request]
-                self._log.append([{"request": request, "completion": asdict(done), "taken": True}])
+                self._log.append([{"request": request, "completion": _recorded(done), "taken": True}])
             return self._known.get(request)
 
     def keep(self, answered: Mapping[str, Completion]) -> None:
         """Keeps completions by their requests."""
         with self._lock:
-            self._log.append([{"request": name, "completion": asdict(done)} for name, done in answered.items()])
+            self._log.append([{"request": name, "completion": _recorded(done)} for name, done in answered.items()])
             self._known.update(answered)
             self._spent += sum(map(_tokens, answered.values()))
 
@@ -68,6 +68,10 @@ class Ledger:
                 f"{self._spent:,} of {most:,} tokens are spent, and the next question may take {at_most:,} more; what"
                 " was answered is kept: give more with --max-cost-tokens to resume"
             )
+
+
+def _recorded(done: Completion) -> dict[str, object]:
+    return asdict(done, dict_factory=json_fields)
 
 
 def _completions(log: LineLog) -> dict[str, Completion]:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lorag.errors import InputError, ModelError, require
 from lorag.llm.decoding.json_schema import schema_grammar
+from lorag.llm.decoding.stop_texts import tokens_before
 from lorag.llm.rendering import render
 from lorag.machine import cores, free_bytes, gigabytes
 from lorag.models.gguf_reading import read_header, read_tokenizer
-from lorag.types import Completion, Prompt, Sampling
+from lorag.types import Completion, Prompt, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,25 +91,30 @@ class LlamaCppModel:
         start = time.perf_counter()
         replies = [self._reply(request) for request in requests]
         share = (time.perf_counter() - start) / max(len(replies), 1)
-        return [_completion(reply["choices"][0]["text"], reply, share) for reply in replies]
+        return [
+            _completion(reply["choices"][0]["text"], reply, share, _told(reply["choices"], sampling), sampling.stop)
+            for reply in replies
+        ]
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """Pieces of one completion, which it returns; a piece never ends inside a character or a stop text."""
         request = self._request(prompt, sampling) | {"stream": True, "stream_options": {"include_usage": True}}
         start = time.perf_counter()
         text, shown, closed = "", "", threading.Event()
+        told: tuple[TokenLogprob, ...] = ()
         replies = self._replies(request, closed)
         try:
             for reply in replies:
                 choices = reply.get("choices") or [{"text": ""}]
                 text += choices[0]["text"]
+                told += _told(choices, sampling)
                 if text.strip() != shown:
                     yield text.strip()[len(shown) :]
                     shown = text.strip()
                 last = reply
         finally:
             closed.set()
-        return _completion(text, last, time.perf_counter() - start)
+        return _completion(text, last, time.perf_counter() - start, told, sampling.stop)
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens of a plain text."""
@@ -150,6 +156,7 @@ class LlamaCppModel:
             "repeat_penalty": sampling.repetition_penalty,
             "repeat_last_n": self.context_tokens,
             **({"json_schema": json.loads(schema)} if schema is not None else {}),
+            **({"logprobs": max(1, sampling.logprobs)} if sampling.logprobs is not None else {}),
         }
 
     def _reply(self, request: dict[str, Any]) -> Mapping[str, Any]:
@@ -225,9 +232,26 @@ def _threads() -> int:
     return cores()
 
 
-def _completion(text: str, last: Mapping[str, Any], seconds: float) -> Completion:
+def _told(choices: Sequence[Mapping[str, Any]], sampling: Sampling) -> tuple[TokenLogprob, ...]:
+    """The log probabilities in a reply, or in one of a stream's."""
+    if sampling.logprobs is None:
+        return ()
+    return tuple(
+        TokenLogprob(
+            said["token"],
+            said["logprob"],
+            tuple((each["token"], each["logprob"]) for each in said["top_logprobs"][: sampling.logprobs]),
+        )
+        for said in (choices[0].get("logprobs") or {}).get("content") or ()
+    )
+
+
+def _completion(
+    text: str, last: Mapping[str, Any], seconds: float, told: Sequence[TokenLogprob], stops: Sequence[str]
+) -> Completion:
     """``last`` is the reply, or the last of a stream's, which counts what was used."""
     usage, choices = last["usage"], last["choices"]
     finish: Literal["stop", "length"] = "length" if choices[0]["finish_reason"] == "length" else "stop"
     prefill = min(last["timings"]["prompt_ms"] / 1000, seconds)
-    return Completion(text.strip(), usage["prompt_tokens"], usage["completion_tokens"], seconds, finish, prefill)
+    spent = (usage["prompt_tokens"], usage["completion_tokens"])
+    return Completion(text.strip(), *spent, seconds, finish, prefill, tokens_before(told, stops))

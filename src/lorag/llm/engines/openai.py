@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -23,7 +23,7 @@ from lorag.errors import EndpointError, InputError, require
 from lorag.files import fingerprint
 from lorag.llm.engines.ledger import Ledger
 from lorag.settings import RemoteSettings
-from lorag.types import Completion, Prompt, Sampling
+from lorag.types import Completion, Prompt, Sampling, TokenLogprob
 
 PREFIXES = ("openai:", "ollama:")
 KEY = "OPENAI_API_KEY"
@@ -127,6 +127,7 @@ class RemoteModel:
         request = self._request(sampling)
         start, first = time.perf_counter(), 0.0
         text, shown, finish, usage = "", "", None, None
+        told: tuple[TokenLogprob, ...] = ()
         with self._errors():
             request |= {"stream": True, "stream_options": {"include_usage": True}}
             chunks = self._client.chat.completions.create(messages=_messages(prompt), **request)
@@ -137,6 +138,7 @@ class RemoteModel:
                 for choice in (chunk.choices or [])[:1]:
                     text += choice.delta.content or ""
                     finish = choice.finish_reason or finish
+                    told += _told(choice)
                 first = first or time.perf_counter() - start
                 if text.strip() != shown:
                     yield text.strip()[len(shown) :]
@@ -145,7 +147,8 @@ class RemoteModel:
             chunks.close()
         if finish is None:
             raise EndpointError(f"{self.name} ended its stream in the middle of an answer; ask again, or see its log")
-        return self._completion(prompt, text, finish, usage, time.perf_counter() - start, first)
+        done = self._completion(prompt, text, finish, usage, time.perf_counter() - start, first)
+        return replace(done, logprobs=told)
 
     def count_tokens(self, text: str) -> int:
         """About the number of tokens of a text: the server's tokenizer is not at hand, so bytes are counted."""
@@ -173,9 +176,11 @@ class RemoteModel:
         with self._errors():
             answer = self._client.chat.completions.create(messages=_messages(prompt), **request)
             (choice, *_) = answer.choices
+            told = _told(choice)
             text, finish, usage = choice.message.content or "", choice.finish_reason, answer.usage
         self._require_named(answer)
-        return self._completion(prompt, text, finish, usage, time.perf_counter() - start, 0.0)
+        done = self._completion(prompt, text, finish, usage, time.perf_counter() - start, 0.0)
+        return replace(done, logprobs=told)
 
     def _completion(
         self, prompt: Prompt, text: str, finish: str, usage: Any, seconds: float, prefill_seconds: float
@@ -206,6 +211,7 @@ class RemoteModel:
             "seed": sampling.seed,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **({"response_format": _format(sampling.json_schema)} if sampling.json_schema is not None else {}),
+            **({"logprobs": True, "top_logprobs": sampling.logprobs} if sampling.logprobs is not None else {}),
             **({"extra_body": beyond} if beyond else {}),
         }
 
@@ -262,6 +268,15 @@ class RemoteModel:
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.content} for turn in prompt]
+
+
+def _told(choice: Any) -> tuple[TokenLogprob, ...]:
+    """The log probabilities in a choice, or in one of a stream's chunks; none where the server gave none."""
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    return tuple(
+        TokenLogprob(said.token, said.logprob, tuple((each.token, each.logprob) for each in said.top_logprobs or ()))
+        for said in content
+    )
 
 
 def _without_key(text: str) -> str:

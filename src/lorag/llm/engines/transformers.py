@@ -25,12 +25,12 @@ from lorag.llm.decoding.likelihoods import Told, likelihoods
 from lorag.llm.decoding.prefill import passes
 from lorag.llm.decoding.prefix_cache import PrefixCache
 from lorag.llm.decoding.shared_batch import SharedBatch
-from lorag.llm.decoding.stop_texts import cut, settled
+from lorag.llm.decoding.stop_texts import cut, settled, tokens_before
 from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import render
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
-from lorag.types import Completion, Message, Prompt, Sampling
+from lorag.types import Completion, Message, Prompt, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     import torch
@@ -204,7 +204,7 @@ class TransformersModel:
         What prompts, and answers to one prompt, begin with alike is computed once. Raises ``ModelError`` when a prompt
         and its answer do not fit the model's context.
         """
-        told = [self._told(prompt, answer) for prompt, answer in answered]
+        told = [self._sequence(prompt, answer) for prompt, answer in answered]
         order = sorted(range(len(told)), key=told.__getitem__)
         merging = self.weights.merges
         runs = passes([told[i].ids for i in order]) if merging else ([told[i].ids] for i in order)
@@ -215,7 +215,7 @@ class TransformersModel:
                 found += likelihoods(model, part, self.before(1))
         return [values for _, values in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
 
-    def _told(self, prompt: Prompt, answer: str) -> Told:
+    def _sequence(self, prompt: Prompt, answer: str) -> Told:
         rendered = render(self.weights.tokenizer, (*prompt, Message("assistant", answer)), reply=False)
         said = [place for place, learned in enumerate(rendered.supervised) if learned]
         if self._room(rendered.ids[: said[-1]], Sampling(max_tokens=1)) < 0:
@@ -264,10 +264,11 @@ class TransformersModel:
     def _row(self, prompt: Prompt, sampling: Sampling) -> Row:
         """An answer that is to be decoded. Raises ``InputError`` for a schema that no answer can be held to."""
         ids, schema = self._ids(prompt, sampling), sampling.json_schema
+        for value, asked in ((schema, "answers under a JSON schema"), (sampling.logprobs, "log probabilities")):
+            if sampling.num_beams > 1 and value is not None:
+                raise InputError(f"num_beams {sampling.num_beams!r} is not for {asked}; set it to 0")
         if schema is None:
             return Row(ids, sampling)
-        if sampling.num_beams > 1:
-            raise InputError(f"num_beams {sampling.num_beams!r} is not for answers under a JSON schema; set it to 0")
         return Row(ids, sampling, SchemaConstraint(self.weights.schema_tokens, schema))
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
@@ -307,7 +308,22 @@ class TransformersModel:
         text, _ = cut(self._text(row.said), row.sampling.stop)
         finish: Literal["stop", "length"] = "stop" if self.ended(row.said, row.sampling) else "length"
         whole, prefill = seconds
-        return Completion(text.strip(), len(row.ids), len(row.said), whole, finish, prefill)
+        return Completion(text.strip(), len(row.ids), len(row.said), whole, finish, prefill, self._told(row))
+
+    def _told(self, row: Row) -> tuple[TokenLogprob, ...]:
+        """The log probabilities of an answer's tokens; none where they were not asked for."""
+        told = [
+            TokenLogprob(self._spelled(token), own, tuple((self._spelled(each), value) for each, value in likeliest))
+            for token, (own, likeliest) in zip(row.said, row.logprobs, strict=False)
+            if token not in self.weights.ends
+        ]
+        return tokens_before(told, row.sampling.stop)
+
+    def _spelled(self, token: int) -> str:
+        """The text of one token inside a text; many tokenizers leave out the space that a text begins with."""
+        anchor = self.weights.tokenizer("a", add_special_tokens=False)["input_ids"]
+        before, whole = (str(self.weights.tokenizer.decode(ids)) for ids in (anchor, [*anchor, token]))
+        return whole[len(before) :]
 
     def _steps(self, rows: Sequence[Row], kept: PrefixCache | None = None) -> Iterator[None]:
         """A pause after each step of a batch of these rows alone; a searched answer comes whole."""

@@ -18,15 +18,16 @@ from lorag.errors import InputError
 from lorag.serving.http_errors import HttpError
 from lorag.types import Message, Role, Sampling
 
-_OWN = {"model", "messages", "stream", "stream_options", "max_completion_tokens", "n", "response_format"}
+_OWN = {
+    *("model", "messages", "stream", "stream_options", "max_completion_tokens", "n", "response_format"),
+    *("logprobs", "top_logprobs"),
+}
 _NO_EFFECT = {
     *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("prediction", "reasoning_effort", "verbosity"),
 }
 """Fields of the protocol that say who asks, how the request is kept, or what only other models can do."""
 _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
@@ -86,16 +87,18 @@ def read_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
 def read_text_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
     """The same of a request for the completion of a text, which is asked as a question is.
 
-    There ``logprobs`` is a number, and 0 asks for those of the tokens that are said.
+    There ``logprobs`` is the number of likeliest tokens, and 0 asks for those of the answer alone.
     """
     given = json_object(body)
     prompt = given.pop("prompt", None)
     (text,) = prompt if isinstance(prompt, list) and len(prompt) == 1 else (prompt,)
     if not isinstance(text, str):
         raise wrong("prompt", prompt, "one text; token ids are of another tokenizer")
-    for name, instead in (("messages", "ask /v1/chat/completions"), ("logprobs", "leave it out")):
+    for name, instead in (("messages", "ask /v1/chat/completions"), ("top_logprobs", "give the number as logprobs")):
         if name in given:
             raise HttpError(400, f"{name} is not supported here; {instead}", name)
+    if (most := _checked(given, "logprobs", *_LIKELIEST)) is not None:
+        given |= {"logprobs": True, "top_logprobs": most}
     return _asked(given | {"messages": [{"role": "user", "content": text}]}, usual)
 
 
@@ -230,6 +233,11 @@ def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
         raise HttpError(400, message, "max_tokens")
     if (schema := _schema(given.get("response_format"))) is not None:
         chosen["json_schema"] = schema
+    likeliest = _checked(given, "top_logprobs", *_LIKELIEST)
+    if _checked(given, "logprobs", _is_truth, "true or false"):
+        chosen["logprobs"] = likeliest or 0
+    elif likeliest:
+        raise HttpError(400, f"top_logprobs {likeliest} needs logprobs; set it to true", "top_logprobs")
     if chosen.get("max_tokens") == _NO_LIMIT:
         del chosen["max_tokens"]
     if "stop" in chosen:
@@ -291,6 +299,11 @@ def _is_stop(value: object) -> bool:
     return len(texts) <= _MOST_STOPS and all(isinstance(text, str) and len(text) <= _LONGEST_STOP for text in texts)
 
 
+_MOST_LIKELIEST = 20
+_LIKELIEST: tuple[Callable[[Any], bool], str] = (
+    lambda value: _is_whole(value) and 0 <= value <= _MOST_LIKELIEST,
+    f"0 to {_MOST_LIKELIEST}",
+)
 _NO_LIMIT = -1
 """How some clients say that an answer may be as long as the server lets it be."""
 _SAMPLING: Mapping[str, tuple[Callable[[Any], bool], str]] = {

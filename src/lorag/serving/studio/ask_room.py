@@ -57,7 +57,7 @@ class AskRoom:
         found = self._adapters().get(adapter)
         if adapter and found is None:
             raise HttpError(404, f"there is no adapter {adapter[:80]!r} in this folder; reload the page", "adapter")
-        path = Path(found.folder) if found is not None else None
+        path = Path(found.folder).resolve() if found is not None else None
         bot = self.assistants.bot(column, path)
         known = self._services.get((column, path))
         if known is None or known.bots[column].model is not bot.model:

@@ -70,6 +70,11 @@ class Assistants:
                 )
             return self._knowledge
 
+    def share(self, model: LanguageModel, adapter: Path | None) -> None:
+        """Takes a model that is loaded already, instead of loading it when it is asked for."""
+        base = read_adapter(adapter).base if adapter is not None else self.model
+        self._models[base, adapter.resolve() if adapter is not None else None] = model
+
     def bot(self, column: str, adapter: Path | None) -> ChatBot:
         """The chatbot of a column. Raises ``HttpError`` for a column without what it needs."""
         if column not in COLUMNS:

@@ -35,8 +35,21 @@ _HEADERS = {
 
 
 def studio_application(place: Workplace, assistants: Assistants) -> FastAPI:
-    """The page of ``place`` and everything it asks for."""
+    """The page of ``place`` and everything it asks for, as a server of its own."""
     app = FastAPI(title="Lorag", openapi_url=None)
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Whether the server runs."""
+        return {"status": "ok"}
+
+    answer_failures(app)
+    add_page(app, place, assistants)
+    return app
+
+
+def add_page(app: FastAPI, place: Workplace, assistants: Assistants) -> None:
+    """Adds the page of ``place`` to a server without a key; it then answers this machine alone, all of it."""
     routes = APIRouter(prefix="/studio")
     for room in (
         RunsRoom(place, Jobs(place.root)),
@@ -54,16 +67,9 @@ def studio_application(place: Workplace, assistants: Assistants) -> FastAPI:
         """The page itself."""
         return FileResponse(f"{folder}/index.html")
 
-    @app.get("/health")
-    def health() -> dict[str, str]:
-        """Whether the server runs."""
-        return {"status": "ok"}
-
     app.mount("/static", StaticFiles(directory=folder))
-    answer_failures(app)
     app.add_exception_handler(LoragError, _told)
     app.add_middleware(Guarded)
-    return app
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:

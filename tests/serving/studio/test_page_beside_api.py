@@ -1,0 +1,70 @@
+"""``lorag serve --page``: the page and the API on one port, over the same models."""
+
+import json
+import subprocess
+import sys
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from typer.testing import CliRunner
+
+from lorag.cli.commands import app
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.serving.studio.assistants import Assistants
+from lorag.workspace import Workspace
+from studio_place import write_adapter
+
+ASKED = {"messages": [{"role": "user", "content": "How long?"}]}
+
+
+def answered(address, method, path, body=None, **headers):
+    connection = HTTPConnection(address.hostname, address.port, timeout=60)
+    data = None if body is None else json.dumps(body)
+    connection.request(method, path, data, {"Content-Type": "application/json"} | headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), text
+
+
+def test_one_server_has_the_page_and_the_api(endpoint, tmp_path):
+    name = endpoint(ScriptedModel(lambda prompt: "It lasts 28 months.")).name
+    command = [sys.executable, "-m", "lorag", "serve", "--page", "--port", "0", "--no-sources", "--model", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+        try:
+            greeting = server.stdout.readline()
+            address = urlsplit(greeting.split(" the page at ")[1].split()[0])
+            assert f"{address.geturl()}v1," in greeting
+            status, headers, text = answered(address, "GET", "/")
+            assert (status, "<title>" in text) == (200, True)
+            assert headers["content-security-policy"].startswith("default-src 'self'")
+            for path, model in (("/v1/chat/completions", name), ("/studio/ask/base", "base")):
+                status, _, text = answered(address, "POST", path, ASKED | {"model": model})
+                assert (status, json.loads(text)["choices"][0]["message"]["content"]) == (200, "It lasts 28 months.")
+            assert answered(address, "GET", "/v1/models")[0] == answered(address, "GET", "/metrics")[0] == 200
+            assert json.loads(answered(address, "GET", "/studio/assistants")[2])["model"] == name
+            assert answered(address, "GET", "/v1/models", Host="evil.com")[0] == 403
+        finally:
+            server.kill()
+
+
+def test_the_page_answers_with_the_models_that_the_server_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(tmp_path / ".lorag")
+    write_adapter(workspace.adapters / "support")
+    assistants = Assistants(workspace, "scripted-base", model_of=lambda *_: pytest.fail("a model was loaded again"))
+    base, tuned = ScriptedModel(str, "base"), ScriptedModel(str, "tuned")
+    adapter = (workspace.adapters / "support").relative_to(tmp_path)
+    assistants.share(base, None)
+    assistants.share(tuned, adapter)
+    assert assistants.bot("base", None).model is base
+    assert assistants.bot("base", adapter.resolve()).model is base
+    assert assistants.bot("finetuned", adapter.resolve()).model is tuned
+
+
+@pytest.mark.parametrize("options", [["--key", "secret"], ["--where", "id=a"]])
+def test_the_page_is_for_this_machine_and_all_documents(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = CliRunner().invoke(app, ["serve", "--page", "--port", "0", "--no-sources", *options])
+    assert (refused.exit_code, "--page shows every document" in refused.output) == (2, True), refused.output

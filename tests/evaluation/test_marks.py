@@ -224,7 +224,7 @@ def test_results_that_cannot_be_read_are_refused(result, tmp_path):
     record = json.loads(result_json(result))
     for broken, message in (
         ("{", "is not the result of a comparison"),
-        (json.dumps({**record, "format": 1}), "written in format 1"),
+        (json.dumps({**record, "format": 0}), "written in format 0"),
         (json.dumps({**record, "rows": [{"scores": {}}]}), "is not the result of a comparison"),
         (json.dumps({**record, "arms": 3}), "is not the result of a comparison"),
     ):

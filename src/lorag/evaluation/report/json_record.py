@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lorag.errors import DataError, InputError
+from lorag.evaluation.comparison import compare_rows
 from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.cost.worth import arm_prices, break_evens, prices_of, worth_steps
 from lorag.evaluation.results import Comparison, Reason
@@ -21,8 +22,9 @@ from lorag.types import Example
 
 FORMAT = 3
 """Raised when a key changes its meaning or goes away."""
-_READ = (2, FORMAT)
-"""In 2, a reason was a string that began with its term."""
+_READ = (1, 2, FORMAT)
+"""In 2, a reason was a string that began with its term; 1 lacks scores that today's verdict rests on."""
+_JUDGED_AGAIN = "The answers were recorded by an earlier version and are judged again here, without the declared style."
 
 
 def result_json(comparison: Comparison) -> str:
@@ -76,8 +78,11 @@ def read_result(path: Path) -> Comparison:
         record = json.loads(read_text(path))
         if record["format"] not in _READ:
             raise DataError(path, f"was written in format {record['format']}, expected {FORMAT}; {again}")
-        record["verdict"]["reasons"] = list(map(asdict, reasons_of(record)))
         rows = record.pop("rows")
+        if record["format"] == 1:
+            answers, notes = tuple(map(Row.from_json, rows)), (_JUDGED_AGAIN, *record["notes"])
+            return compare_rows(answers, examples_of(record), facts=record["facts"], notes=notes)
+        record["verdict"]["reasons"] = list(map(asdict, reasons_of(record)))
         by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
         recorded = {**record, "examples": record["questions"], **by_row}
         made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}

@@ -168,8 +168,9 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
     found = {**asdict(settings), "verdict": None}
     for name in ("seeds", "remote", "long_context"):
         del found[name]
-    if settings.chat.sampling.json_schema is None:
-        del found["chat"]["sampling"]["json_schema"]
+    for name in ("json_schema", "logprobs"):
+        if found["chat"]["sampling"][name] is None:
+            del found["chat"]["sampling"][name]
     if settings.recipe is not None and settings.recipe.passes is None:
         del found["recipe"]["passes"]
     if not settings.finetune.general_text_share:

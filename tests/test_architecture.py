@@ -33,7 +33,7 @@ ALLOWED = {
     "llm": BOTTOM | {"models"},
     "training": BOTTOM
     | {"documents", "models.quiet", "evaluation.statistics"}
-    | {"llm.rendering", "llm.prefix_tree", "llm.virtual_tokens"},
+    | {"llm.rendering", "llm.prefix_tree", "llm.turn_text", "llm.virtual_tokens"},
     "chat": BOTTOM | {"evaluation.answers.matching"},
     "evaluation": BOTTOM,
     "workspace": BOTTOM,

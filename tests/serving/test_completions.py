@@ -125,12 +125,12 @@ def test_system_messages_wherever_they_stand_are_one_instruction_and_turns_of_on
         {"role": "assistant", "content": None, "tool_calls": None, "reasoning": "hm"},
         {"role": "user", "content": "Does it last?"},
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
-        {"role": "system", "content": [{"type": "text", "text": "Be "}, {"type": "text", "text": "kind."}]},
+        {"role": "system", "content": [{"type": "text", "text": "Be"}, {"type": "text", "text": "kind."}]},
         {"role": "user", "content": "Why?"},
     ]
     assert small.ask(turns)[0] == 200
     system, *others = scripted.prompts[-1]
-    assert system.content.endswith("\n\nBe brief.\n\nBe kind.")
+    assert system.content.endswith("\n\nBe brief.\n\nBe\nkind.")
     assert [(turn.role, turn.content) for turn in others] == [
         ("user", "How long?\n\nDoes it last?"),
         ("assistant", "No."),

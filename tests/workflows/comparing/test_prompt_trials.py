@@ -6,11 +6,20 @@ import pytest
 
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import WorkedExample
+from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, ChatSettings, CompareSettings, PromptSettings
-from lorag.types import Chunk, Conversation, Example, Hit, Message
-from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, chosen_prompt, gives_away, trials, worked_examples
+from lorag.types import Answer, Chunk, Conversation, Example, Hit, Message
+from lorag.workflows.comparing.arm_prompts import finetuned_forms
+from lorag.workflows.comparing.prompt_trials import (
+    WITHOUT_SOURCES,
+    Prompting,
+    chosen_prompt,
+    gives_away,
+    trials,
+    worked_examples,
+)
 from lorag.workflows.comparing.sourced import Sourced
 
 
@@ -113,3 +122,21 @@ def test_examples_that_are_given_are_shown_as_they_are_and_neutral_ones_are_neve
     numbers = [Example("n", "How many berths has the quay?", ("14",), ())]
     assert not any(map(gives_away(numbers), worked_examples([], numbers, REFUSAL).answered))
     assert gives_away(numbers)(WorkedExample("How many seats?", (), "It has 14 seats."))
+
+
+def test_a_finetune_that_refuses_too_much_is_asked_without_the_offer_to_refuse():
+    trained = PromptSettings(question_first=True)
+    retrieval = Prompting(PromptChoice(PromptSettings(examples=2)))
+    forms = finetuned_forms(trained, retrieval)
+    assert forms == (trained, replace(trained, examples=2), replace(trained, offer_refusal=False))
+    assert finetuned_forms(forms[2], retrieval) == (forms[2], replace(forms[2], examples=2))
+    asked = [Example(f"q{n}", f"What is {n}?", (f"value {n}",)) for n in range(12)]
+
+    def ask(parts):
+        refused = Answer(REFUSAL, refused=True)
+        return {
+            form: [refused if form.offer_refusal and n % 3 == 0 else Answer(e.answers[0]) for n, e in enumerate(part)]
+            for form, part in parts.items()
+        }
+
+    assert choose_prompt(forms, asked, ask).prompt == forms[2]

@@ -15,8 +15,9 @@ from itertools import groupby
 from typing import Any
 
 from lorag.errors import InputError
+from lorag.llm.turn_text import ROLES, joined_text
 from lorag.serving.http_errors import HttpError
-from lorag.types import Message, Role, Sampling
+from lorag.types import Message, Sampling
 
 _OWN = {
     *("model", "messages", "stream", "stream_options", "max_completion_tokens", "n", "response_format"),
@@ -47,7 +48,6 @@ _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
 """Fields of the protocol, and of servers like it, that are not supported, with the values under which the answer is the
 same without them."""
 _TEXTS = ("text", "refusal")
-_ROLES: Mapping[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _CALLS = ("tool_calls", "function_call", "tool_call_id", "audio")
 """What a turn may not carry besides its text; what else clients send back with the messages that they got is unread."""
 _PLAIN_NAME = re.compile(r"[\w.-]{1,40}", re.ASCII)
@@ -190,26 +190,20 @@ def _turn(where: str, message: object) -> Message:
     if not isinstance(message, dict):
         raise wrong(where, message, "an object with role and content")
     role = message.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise wrong(f"{where}.role", role, "'system', 'developer', 'user' or 'assistant'; tools are not supported")
     for name in _CALLS:
         if message.get(name):
             raise HttpError(400, f"{where}.{name} is not supported; leave it out", f"{where}.{name}")
     content = message.get("content")
-    return Message(_ROLES[role], _text(f"{where}.content", "" if content is None and role == "assistant" else content))
+    return Message(ROLES[role], _text(f"{where}.content", "" if content is None and role == "assistant" else content))
 
 
 def _text(where: str, content: object) -> str:
     """A content that is a text, or a list of parts that are texts."""
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    texts = []
-    for part in parts:
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get(kind) if kind in _TEXTS else None
-        if not isinstance(text, str):
-            raise wrong(where, content, "a text, or a list of parts of the type 'text'")
-        texts.append(text)
-    return "".join(texts)
+    if (text := joined_text(content, _TEXTS)) is None:
+        raise wrong(where, content, "a text, or a list of parts of the type 'text'")
+    return text
 
 
 def _samplings(given: Mapping[str, Any], usual: Sampling) -> tuple[Sampling, ...]:

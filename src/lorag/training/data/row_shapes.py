@@ -19,15 +19,13 @@ from itertools import chain
 from typing import Any
 
 from lorag.errors import InputError, UnknownNameError
+from lorag.llm.turn_text import ROLES, joined_text
 from lorag.types import Conversation, Message, Prompt, Role
 
 _ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
+    **ROLES,
     "human": "user",
     "prompter": "user",
-    "assistant": "assistant",
     "gpt": "assistant",
     "chatbot": "assistant",
     "bot": "assistant",
@@ -267,11 +265,8 @@ def _text(value: object, owner: str) -> str:
 
 def _joined(content: object) -> object:
     """Content that is a list of nothing but text parts, as its text; everything else as it is."""
-    if not isinstance(content, list) or not content:
-        return content
-    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-    words = [text for text in texts if isinstance(text, str)]
-    return "\n".join(words) if len(words) == len(content) else content
+    text = joined_text(content)
+    return content if text is None else text
 
 
 def _first(turn: Turn, keys: Sequence[str]) -> object:

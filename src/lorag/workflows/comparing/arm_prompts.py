@@ -46,6 +46,15 @@ class Trial:
         )
 
 
+def finetuned_forms(trained: PromptSettings, retrieval: Prompting) -> tuple[PromptSettings, ...]:
+    """The prompts to try on a finetune that was trained under ``trained``.
+
+    It, the same after worked examples, and the same without the offer to refuse: some finetunes refuse too much.
+    """
+    shown = replace(trained, examples=retrieval.choice.prompt.examples or 3)
+    return tuple(dict.fromkeys((trained, shown, replace(trained, offer_refusal=False))))
+
+
 def trial_of(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: LanguageModel) -> Trial:
     """What prompts are chosen by: worked examples, and questions that are not tested."""
     settings = scene.settings

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.evaluation.results import BASE, BOTH, FINETUNED, FINETUNED_EVIDENCE, RETRIEVAL
 from lorag.evaluation.row_log import Row
 from lorag.interfaces import LanguageModel
 from lorag.settings import PromptSettings
-from lorag.workflows.comparing.arm_prompts import Trial
+from lorag.workflows.comparing.arm_prompts import Trial, finetuned_forms
 from lorag.workflows.comparing.asking import Arm
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
 from lorag.workflows.finetuning.brought import Brought
@@ -36,8 +36,7 @@ def brought_finetune(
     alone_forms: Sequence[PromptSettings] = WITHOUT_SOURCES
     both_forms: Sequence[PromptSettings] = trial.shown.preferred
     if brought.trained is not None:
-        prompt = brought.trained.prompt
-        alone_forms = both_forms = (prompt, replace(prompt, examples=retrieval.choice.prompt.examples or 3))
+        alone_forms = both_forms = finetuned_forms(brought.trained.prompt, retrieval)
     cached = trial.scene.cached(model)
     alone = trial.prompting("finetuned", alone_forms, cached, None)
     both = trial.prompting("both", both_forms, cached, trial.scene.knowledge)

@@ -17,7 +17,7 @@ from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.data.conversations import write_conversations
 from lorag.training.recipe import Recipe
 from lorag.types import Conversation, Example, Message
-from lorag.workflows.comparing.arm_prompts import Trial
+from lorag.workflows.comparing.arm_prompts import Trial, finetuned_forms
 from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, recall
 from lorag.workflows.comparing.facts import recipe_notes, training_facts, training_notes
 from lorag.workflows.comparing.following import UPDATE_SHARE, First, follow
@@ -67,7 +67,7 @@ def train_finetuned(
     further = _further(first, data, engine, scene)
     model = build.finetuned_model(engine, adapter)
     cached = scene.cached(model)
-    forms = (trained, replace(trained, examples=retrieval.choice.prompt.examples or 3))
+    forms = finetuned_forms(trained, retrieval)
     alone = trial.prompting("finetuned", forms, cached, None)
     both = trial.prompting("both", forms, cached, scene.knowledge)
     facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}

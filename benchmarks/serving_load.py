@@ -142,6 +142,7 @@ def speed(
 def steadiness(server: Server, clients: ThreadPoolExecutor, requests: int, leaving: int) -> dict[str, float]:
     """How memory grows over many requests, and how many threads are left by clients that went away."""
     begin = requests // 10
+    list(clients.map(server.leave, range(leaving)))  # the pools of threads are then as large as they become
     list(clients.map(lambda number: server.answer(number, 1), range(begin)))
     early, threads = server.memory(), server.threads()
     list(clients.map(lambda number: server.answer(number, 1), range(begin, requests)))

@@ -1,7 +1,8 @@
 """Answers that several threads ask of one model at once, in one batch.
 
-There is no thread of its own: whichever reader waits for a token while nobody computes makes the next step for all.
-An answer is decoded further while its reader is busy with the last piece; where nobody reads, nothing is computed.
+Whichever reader waits for a token while nobody computes has the next step made for all. An answer is decoded further
+while its reader is busy with the last piece; where nobody reads, nothing is computed. One thread makes all steps of a
+process: torch keeps workers, and the allocator memory, for every thread that computes (docs/log.md).
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from lorag.llm.decoding.batch import Batch, Computing, Row
 from lorag.llm.decoding.prefill import PASS_TOKENS
 from lorag.llm.decoding.prefix_cache import PrefixCache
+
+_COMPUTING = ThreadPoolExecutor(1, "decoding")
 
 
 class SharedBatch:
@@ -60,9 +64,11 @@ class SharedBatch:
                 self._busy = True
                 reading = self._next_to_read()
                 self._batch = batch = self._batch or Batch(model, self._kept)
+            working = _COMPUTING.submit(self._turn, batch, reading)
             try:
-                self._turn(batch, reading)
+                working.result()
             finally:
+                wait([working])  # where the reader is interrupted, too
                 with self._changed:
                     self._tidy()
                     self._busy = False

@@ -295,7 +295,7 @@ def test_one_training_is_named_and_several_show_their_spread(synthetic, compare)
     assert result.verdict.choice == "undecided"
 
 
-@pytest.mark.parametrize(("n", "draws"), [(12, 12), (60, 12), (200, 6)])
+@pytest.mark.parametrize(("n", "draws"), [(12, 12), (60, 6), (200, 3)])
 def test_a_verdict_is_short_and_has_no_brackets(synthetic, compare, n, draws):
     worlds = [synthetic(n, updated=True), of_documents(synthetic, n, 5)]
     shares = (0.1, 0.4, 0.42, 0.8, 0.84)

@@ -95,7 +95,9 @@ def serve(
         origins, any_key = tuple(allow_origin or ()), key if key is not None else next(iter(opens), None)
         require_origins(origins, any_key)
         if page and (any_key is not None or where):
-            raise InputError("--page shows every document to this machine; leave out --where, --keys and LORAG_API_KEY")
+            raise InputError(
+                "--page shows every document to this machine alone; leave out --where, --key, --keys and LORAG_API_KEY"
+            )
         settings = ServeSettings(max_seconds=max_seconds)
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)

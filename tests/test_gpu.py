@@ -26,8 +26,8 @@ from lorag.workflows.finetuning.adapter_training import train_adapter
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(),
-    reason="holds what a CUDA GPU computes against the library's step and a CPU's answers, and there is none here; all"
-    " but replaying recorded steps, which only CUDA can do, is tested without one in tests/training and tests/llm",
+    reason="compares a CUDA GPU with the library's step and with a CPU, and this machine has no GPU; tests/training and"
+    " tests/llm cover the same code on a CPU, except replayed CUDA graphs",
 )
 
 TEMPLATE = (

@@ -87,7 +87,7 @@ def published_cells() -> tuple[str, ...]:
     if not page.is_file():
         pytest.skip(
             "the published notebook is another project's text, which is not ours to ship: put it into the folder that"
-            " LORAG_DATA names, as finetuning_or_rag.md, to run its cells and to hold our notebook against them"
+            " LORAG_DATA names, as finetuning_or_rag.md, to run its cells and to compare our notebook with them"
         )
     cells = [re.split(r"\n(?:##|#####) ", part)[0] for part in page.read_text().split("In [None]:")[1:]]
     return tuple(cell for cell in cells if "!" not in cell.split("\n")[1][:1] and "import" in cell)

@@ -27,7 +27,7 @@ from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lorag.chat.bot import ChatBot
     from lorag.chat.kept_prompt import KeptPrompt
@@ -239,7 +239,7 @@ def chatbot(
 
 def chatbots(
     model: str | None,
-    offers: Sequence[str],
+    adapters: Mapping[str, Path],
     engine: str,
     place: IndexLocation | None,
     retrieval: RetrievalSettings,
@@ -249,13 +249,12 @@ def chatbots(
     prompt_file: Path | None,
     progress: Progress,
 ) -> dict[str, ChatBot]:
-    """The base of this workspace and the adapters that ``offers`` name, as ``build.chatbots`` has them."""
+    """The base of this workspace and ``adapters``, as ``build.chatbots`` has them."""
     from lorag import build
     from lorag.chat.guards import read_words
     from lorag.retrieval.filters import read_pairs
     from lorag.settings import ChatSettings
 
-    adapters = offered(offers)
     base = build.base_of(model, adapters.values())
     chunks = Workspace().chosen().chunks
     return build.chatbots(

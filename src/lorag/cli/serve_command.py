@@ -103,14 +103,15 @@ def serve(
         listening = listen(host, port, any_key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
         how = (engine, place, retrieval, where, embedder, blocked, prompt, progress)
-        bots = chatbots(model, offer, *how) if offer else by_name(chatbot(model, adapter, *how))
+        adapters = offered(offer or ())
+        bots = chatbots(model, adapters, *how) if offer else by_name(chatbot(model, adapter, *how))
         known = _knowledge(bots.values())
         into = _uploads(uploads, known) if uploads is not None else None
         service = Service(bots, key, into, settings, origins, opens, known.embedder if known is not None else None)
         answers = application(service)
         if page:
-            adapters = offered(offer) if offer else dict.fromkeys(bots, adapter)
-            _add_page(answers, bots, adapters, known, model, embedder, engine)
+            loaded = {"base": None, **adapters} if offer else dict.fromkeys(bots, adapter)
+            _add_page(answers, bots, loaded, known, model, embedder, engine)
     output.print(_greeting(bots, host, listening.getsockname()[1], page), markup=False)
     with translated_errors():
         run(answers, listening)
@@ -125,7 +126,10 @@ def _add_page(
     embedder: str,
     engine: str,
 ) -> None:
-    """Adds the page over the current folder, which answers with the models and the index of the server."""
+    """Adds the page over the current folder, which answers with the models and the index of the server.
+
+    ``adapters`` has the folder of each loaded adapter, None for the base, under the name of a chatbot over it.
+    """
     from lorag import build
     from lorag.serving.studio.assistants import Assistants
     from lorag.serving.studio.studio_app import add_page
@@ -135,8 +139,8 @@ def _add_page(
     base = build.base_of(model, filter(None, adapters.values()))
     index_of = (lambda: known) if known is not None else None
     assistants = Assistants(place.workspace, base, embedder, engine, index_of=index_of)  # type: ignore[arg-type]
-    for name, bot in bots.items():
-        assistants.share(bot.model, adapters.get(name))
+    for name, folder in adapters.items():
+        assistants.share(bots[name].model, folder)
     add_page(app, place, assistants)
 
 

@@ -7,11 +7,16 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from lorag.chat.bot import ChatBot
 from lorag.cli.commands import app
+from lorag.cli.serve_command import _add_page
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.serving.routes import Service, application
 from lorag.serving.studio.assistants import Assistants
+from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
 from studio_place import write_adapter
 
@@ -61,6 +66,21 @@ def test_the_page_answers_with_the_models_that_the_server_loaded(tmp_path, monke
     assert assistants.bot("base", None).model is base
     assert assistants.bot("base", adapter.resolve()).model is base
     assert assistants.bot("finetuned", adapter.resolve()).model is tuned
+
+
+def test_beside_offered_adapters_the_base_of_the_page_is_the_base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".lorag" / "adapters" / "support"
+    write_adapter(folder)
+    bots = {name: ChatBot(ScriptedModel(lambda _, said=name: said)) for name in ("base", "support")}
+    bots |= {f"{name}+documents": ChatBot(bot.model) for name, bot in bots.items()}
+    service = application(Service(bots))
+    _add_page(service, bots, {"base": None, "support": folder}, None, None, DEFAULT_EMBEDDER, "auto")
+    with TestClient(service, base_url="http://127.0.0.1") as page:
+        for column, said in (("base", "base"), ("finetuned", "support")):
+            path = f"/studio/ask/{column}?adapter=.lorag/adapters/support"
+            answer = page.post(path, json=ASKED | {"model": column}).json()
+            assert answer["choices"][0]["message"]["content"] == said
 
 
 @pytest.mark.parametrize("options", [["--key", "secret"], ["--where", "id=a"]])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -312,18 +312,22 @@ class TransformersModel:
 
     def _told(self, row: Row) -> tuple[TokenLogprob, ...]:
         """The log probabilities of an answer's tokens; none where they were not asked for."""
+        if not row.logprobs:
+            return ()
+        spelled = self._spelling()
         told = [
-            TokenLogprob(self._spelled(token), own, tuple((self._spelled(each), value) for each, value in likeliest))
+            TokenLogprob(spelled(token), own, tuple((spelled(each), value) for each, value in likeliest))
             for token, (own, likeliest) in zip(row.said, row.logprobs, strict=False)
             if token not in self.weights.ends
         ]
         return tokens_before(told, row.sampling.stop)
 
-    def _spelled(self, token: int) -> str:
-        """The text of one token inside a text; many tokenizers leave out the space that a text begins with."""
-        anchor = self.weights.tokenizer("a", add_special_tokens=False)["input_ids"]
-        before, whole = (str(self.weights.tokenizer.decode(ids)) for ids in (anchor, [*anchor, token]))
-        return whole[len(before) :]
+    def _spelling(self) -> Callable[[int], str]:
+        """Gives the text of one token inside a text; many tokenizers leave out the space that a text begins with."""
+        tokenizer = self.weights.tokenizer
+        anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
+        before = len(str(tokenizer.decode(anchor)))
+        return lambda token: str(tokenizer.decode([*anchor, token]))[before:]
 
     def _steps(self, rows: Sequence[Row], kept: PrefixCache | None = None) -> Iterator[None]:
         """A pause after each step of a batch of these rows alone; a searched answer comes whole."""

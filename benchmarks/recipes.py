@@ -38,7 +38,8 @@ from lorag.training.data.wordings.paraphrases import reversed_question
 from lorag.types import Conversation, Document, Example, Hit, Message
 from lorag.workflows.comparing.sourced import Sourced, with_sources, within
 from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
-from lorag.workflows.recipe_search import general_loss, set_strength
+from lorag.workflows.finetuning.strength import set_strength
+from lorag.workflows.recipe_search import general_loss
 from lorag.workflows.synthesize import plain_words
 
 K, ROOM = 5, 200

@@ -169,6 +169,11 @@ class Run:
         """The adapter trained for this run."""
         return self.folder / "adapter"
 
+    @property
+    def reading_adapter(self) -> Path:
+        """The same at the strength at which it reads sources; only where that is not its whole strength."""
+        return self.folder / "adapter-both"
+
     def part(self, name: str) -> Run:
         """The folder of a training beside the first one, with the same places in it."""
         return Run(self.folder / name)

@@ -203,10 +203,10 @@ def test_the_question_may_stand_first_and_the_refusal_may_be_left_out():
 
 def test_chatbots_answer_together_what_each_answers_alone():
     model = ScriptedModel(lambda prompt: prompt[-1].content[-20:])
-    bots = [ChatBot(model), ChatBot(model, Shelf(hit("Because.")), examples=EXAMPLES)]
-    questions = [["Why?", "How?"], ["When?"]]
+    other = ScriptedModel(lambda prompt: prompt[-1].content[:4])
+    bots = [ChatBot(model), ChatBot(other), ChatBot(model, Shelf(hit("Because.")), examples=EXAMPLES)]
+    questions = [["Why?", "How?"], ["Who?"], ["When?"]]
     alone = [[answer.text for answer in bot.answer(asked)] for bot, asked in zip(bots, questions, strict=True)]
     together = answer_together(list(zip(bots, questions, strict=True)))
     assert [[answer.text for answer in answers] for answers in together] == alone
-    with pytest.raises(ValueError, match="one model and one way of sampling"):
-        answer_together([(bots[0], ["Why?"]), (ChatBot(ScriptedModel(lambda prompt: "x")), ["Why?"])])
+    assert (len(model.prompts), len(other.prompts)) == (6, 2)

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt, planned_answers, trial_questions
 from lorag.settings import REFUSAL, PromptSettings
 from lorag.types import Answer, Example
 
 DEFAULT, SHOWN, REFUSING = (
-    PromptSettings(),
-    PromptSettings(examples=3),
-    PromptSettings(examples=3, refused_example=True),
+    Form(),
+    Form(PromptSettings(examples=3)),
+    Form(PromptSettings(examples=3, refused_example=True)),
 )
 EXAMPLES = [Example(f"q{n}", f"What is {n}?", (f"value {n}",) if n % 4 else (), ()) for n in range(24)]
 RIGHT = {example.question: Answer(example.answers[0]) for example in EXAMPLES if example.answers}
@@ -33,7 +33,7 @@ def asking(rule):
 def test_the_prompt_with_most_right_answers_is_chosen_and_the_rest_is_asked_less():
     ask, asked = asking(lambda p, e: RIGHT.get(e.question, REFUSED) if p == SHOWN else Answer("no idea"))
     choice = choose_prompt([DEFAULT, REFUSING, SHOWN], EXAMPLES, ask)
-    assert choice.prompt == SHOWN
+    assert choice.form == SHOWN
     assert choice.tried[0].right == 1.0
     assert (choice.tried[0].refused, choice.tried[0].answered) == (0.0, 0.0)
     assert sum(map(len, asked.values())) == planned_answers(3, 24)
@@ -52,12 +52,12 @@ def test_the_first_within_one_standard_error_of_the_best_is_taken(fewer, taken):
 
     ask, _ = asking(rule)
     examples = sorted(EXAMPLES, key=lambda example: int(example.id[1:]) % 3)
-    assert choose_prompt([SHOWN, DEFAULT], examples, ask).prompt == taken
+    assert choose_prompt([SHOWN, DEFAULT], examples, ask).form == taken
 
 
 def test_the_default_wins_a_tie():
     ask, _ = asking(lambda p, e: Answer("no idea"))
-    assert choose_prompt([DEFAULT, SHOWN, REFUSING], EXAMPLES, ask).prompt == DEFAULT
+    assert choose_prompt([DEFAULT, SHOWN, REFUSING], EXAMPLES, ask).form == DEFAULT
 
 
 def test_a_prompt_under_which_much_is_refused_ranks_below_one_that_answers():
@@ -69,17 +69,17 @@ def test_a_prompt_under_which_much_is_refused_ranks_below_one_that_answers():
 
     ask, _ = asking(rule)
     choice = choose_prompt([DEFAULT, REFUSING], EXAMPLES, ask)
-    by_prompt = {each.prompt: each for each in choice.tried}
+    by_prompt = {each.form: each for each in choice.tried}
     assert by_prompt[REFUSING].right > by_prompt[DEFAULT].right
     assert by_prompt[REFUSING].refused > 0.1
-    assert choice.prompt == DEFAULT
+    assert choice.form == DEFAULT
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_too_few_questions_choose_nothing(count):
     ask, asked = asking(lambda p, e: REFUSED)
     choice = choose_prompt([DEFAULT, SHOWN], EXAMPLES[:count], ask)
-    assert choice == PromptChoice(DEFAULT)
+    assert choice == PromptChoice(DEFAULT.prompt)
     assert asked == {}
     assert "too few questions" in str(choice)
 

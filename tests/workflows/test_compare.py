@@ -12,9 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
 from lorag.chat.prompts import WorkedExample
+from lorag.cli.commands import app
+from lorag.cli.compare_command import assistant_command
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.evaluation.cost.arm_costs import arm_costs
@@ -106,6 +109,29 @@ def test_the_finetuned_arms_answer_with_their_adapter_and_the_others_without(cas
             assert [c.text for c in adapted.generate(prompts, sampling)] != [answer["text"] for answer in asked]
         if other:
             assert [c.text for c in base.generate(prompts, sampling)] != [answer["text"] for answer in asked]
+
+
+@pytest.mark.parametrize(("choice", "arm"), [("retrieval", "retrieval"), ("finetuning", "finetuned"), ("both", "both")])
+def test_the_command_to_use_what_was_chosen_asks_as_that_arm_was_asked(choice, arm, answers, finished):
+    program, _, *options = assistant_command(choice, finished)
+    question = "In which city is the Korrin office?"
+    done = CliRunner().invoke(app, ["ask", question, *options, "--engine", "transformers", "--json"])
+    answer, recorded = json.loads(done.stdout), answers["after", arm, "harbour"]
+    assert program == "lorag"
+    assert [turn["content"] for turn in answer["prompt"]] == [turn["content"] for turn in recorded["prompt"]]
+    assert answer["text"].startswith(recorded["text"][:20])
+
+
+def test_a_verdict_that_names_no_arm_of_the_run_has_no_such_command(finished, tmp_path):
+    assert [assistant_command(choice, finished) for choice in ("undecided", "neither", "ours")] == [[], [], []]
+    assert assistant_command("both", tmp_path) == []
+
+
+def test_the_command_searches_as_the_run_did(finished, tmp_path):
+    (tmp_path / "run.json").write_text((finished / "run.json").read_text())
+    (tmp_path / "run.toml").write_text('search = "lexical"\nrerank = true\nmin-cosine = 0.4\n')
+    options = assistant_command("retrieval", tmp_path)
+    assert options[-5:] == ["--search", "lexical", "--min-cosine", "0.4", "--rerank"]
 
 
 def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_holds(finished):

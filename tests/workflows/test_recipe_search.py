@@ -12,6 +12,7 @@ from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSett
 from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
 from lorag.workflows import recipe_search as workflow
 from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.finetuning.strength import set_strength
 from lorag.workflows.recipe_search import Probe, Probes, Training, train_best
 
 FACTS = {"gate.md": ("the harbour gate", "4812"), "lamp.md": ("the pier lamp", "7350")}
@@ -106,7 +107,7 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
 def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path):
     train_best(training)
     config = json.loads((training.out / "adapter_config.json").read_text())
-    workflow.set_strength(training.engine, training.out, tmp_path / "half", 0.5)
+    set_strength(training.engine, training.out, tmp_path / "half", 0.5)
     half = json.loads((tmp_path / "half" / "adapter_config.json").read_text())
     assert half == {**config, "lora_alpha": config["lora_alpha"] * 0.5}
     losses = []
@@ -135,7 +136,7 @@ def test_all_weights_at_a_share_of_their_strength_lie_between_base_and_trained(t
     for n in (0, 1):
         save_file(dict(list(learned.items())[n::2]), source / f"model-{n}.safetensors")
     for share in (0, 0.5, 1):
-        workflow.set_strength(tiny, source, tmp_path / "weaker", share)
+        set_strength(tiny, source, tmp_path / "weaker", share)
         made = load_file(tmp_path / "weaker" / "model-0.safetensors")
         made |= load_file(tmp_path / "weaker" / "model-1.safetensors")
         assert made.keys() == learned.keys()

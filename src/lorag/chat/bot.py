@@ -231,16 +231,20 @@ class _Begun:
 
 
 def answer_together(asked: Sequence[tuple[ChatBot, Sequence[str]]]) -> list[list[Answer]]:
-    """The answers of several chatbots over one model, each to its own questions, generated in the same batches.
+    """The answers of several chatbots, each to its own questions; those of one model come from the same batches.
 
-    Raises ``ValueError`` for chatbots over different models or with different sampling, else as ``ChatBot.answer``.
+    Raises as ``ChatBot.answer`` does.
     """
-    if len({(id(bot.model), bot.settings.sampling) for bot, _ in asked}) > 1:
-        raise ValueError("chatbots that answer together need one model and one way of sampling")
-    begun = [bot._begin(questions) for bot, questions in asked]
-    prompts = [prompt for each in begun for _, prompt, _ in each.asked]
-    done = iter(asked[0][0].model.generate(prompts, asked[0][0].settings.sampling) if prompts else ())
-    return [bot._end(each, [next(done) for _ in each.asked]) for (bot, _), each in zip(asked, begun, strict=True)]
+    begun = [(bot, bot._begin(questions)) for bot, questions in asked]
+    waiting: dict[tuple[int, Sampling], list[tuple[ChatBot, _Begun]]] = {}
+    for bot, each in begun:
+        waiting.setdefault((id(bot.model), bot.settings.sampling), []).append((bot, each))
+    done: dict[int, list[Completion]] = {}
+    for (_, sampling), group in waiting.items():
+        prompts = [prompt for _, each in group for _, prompt, _ in each.asked]
+        completions = iter(group[0][0].model.generate(prompts, sampling) if prompts else ())
+        done |= {id(each): [next(completions) for _ in each.asked] for _, each in group}
+    return [bot._end(each, done[id(each)]) for bot, each in begun]
 
 
 class Reply:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -263,8 +265,38 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     output.print(result.verdict.sentence, markup=False)
     for reason in result.verdict.reasons if verbose else result.warnings:
         output.print(f"- {reason}", markup=False)
+    if command := assistant_command(result.verdict.choice, folder):
+        output.print(f"\nUse it: {shlex.join(command)}", markup=False, soft_wrap=True)
     more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"
     output.print(f"\nReport: {folder / 'report.html'}{more}", markup=False)
+
+
+def assistant_command(choice: str, folder: Path) -> list[str]:
+    """The command that talks with the arm of that run which a verdict names, with what the run kept of it.
+
+    Empty for a verdict that names none, a finetune that was brought or is served, and an arm of the user's own.
+    """
+    import json as json_library
+
+    from lorag.evaluation.results import BOTH, CHOSEN_ARMS, FINETUNED, RETRIEVAL
+    from lorag.files import read_toml
+    from lorag.settings import DEFAULT_MODEL
+    from lorag.workspace import Run
+
+    arm, run = CHOSEN_ARMS.get(choice, ""), Run(folder)
+    adapter = run.reading_adapter if arm == BOTH and run.reading_adapter.is_dir() else run.adapter
+    if arm not in (RETRIEVAL, FINETUNED, BOTH) or (arm != RETRIEVAL and not adapter.is_dir()):
+        return []
+    model = json_library.loads((folder / "run.json").read_text())["model"]
+    command = ["lorag", "chat", *(() if model == DEFAULT_MODEL else ("--model", model))]
+    command += ["--prompt", str(run.prompts / f"{arm}.json")]
+    if arm != RETRIEVAL:
+        command += ["--adapter", str(adapter)]
+    if arm == FINETUNED:
+        return [*command, "--no-sources"]
+    options = read_toml(folder / "run.toml") if (folder / "run.toml").is_file() else {}
+    searching = [(f"--{name}", str(options[name])) for name in ("search", "min-cosine") if name in options]
+    return [*command, "--store", str(run.index), *chain(*searching), *(("--rerank",) if options.get("rerank") else ())]
 
 
 def report(

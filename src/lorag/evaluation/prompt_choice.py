@@ -26,8 +26,21 @@ FEWEST_QUESTIONS = 6
 _UNANSWERABLE_SHARE = 0.25
 """Least share of questions to refuse, where there are any."""
 
-Ask = Callable[[Mapping[PromptSettings, Sequence[Example]]], Mapping[PromptSettings, Sequence[Answer]]]
-"""Answers the questions of each prompt under it, in order."""
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a model is asked: under which prompt, and a finetune at which share of its strength."""
+
+    prompt: PromptSettings = field(default_factory=PromptSettings)
+    strength: float = 1.0
+
+    def __str__(self) -> str:
+        """The form in a few words."""
+        return f"{self.prompt}{f', finetune at {self.strength:g} of its strength' if self.strength != 1 else ''}"
+
+
+Ask = Callable[[Mapping[Form, Sequence[Example]]], Mapping[Form, Sequence[Answer]]]
+"""Answers the questions of each form as it asks, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,13 @@ class TriedPrompt:
     """Seconds per question, generation alone."""
     prompt_tokens: float
     """Tokens per prompt."""
+    strength: float = 1.0
+    """Of the finetune that was asked, as in ``Form``."""
+
+    @property
+    def form(self) -> Form:
+        """How the model was asked."""
+        return Form(self.prompt, self.strength)
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -59,26 +79,33 @@ class PromptChoice:
 
     prompt: PromptSettings = field(default_factory=PromptSettings)
     tried: tuple[TriedPrompt, ...] = ()
+    strength: float = 1.0
+    """Of the finetune to ask, as in ``Form``."""
+
+    @property
+    def form(self) -> Form:
+        """How to ask."""
+        return Form(self.prompt, self.strength)
 
     def __str__(self) -> str:
         """The choice in one line."""
         if not self.tried:
-            return f"{self.prompt} (set by hand, or too few questions to choose on)"
+            return f"{self.form} (set by hand, or too few questions to choose on)"
         best = self.tried[0]
         return (
-            f"{self.prompt} (best of {len(self.tried)} on {best.questions} questions that are not tested:"
+            f"{self.form} (best of {len(self.tried)} on {best.questions} questions that are not tested:"
             f" {100 * best.right:.0f} % right)"
         )
 
     def to_json(self) -> dict[str, Any]:
         """The choice and everything tried, as JSON takes it."""
-        return {"prompt": asdict(self.prompt), "tried": [asdict(each) for each in self.tried]}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PromptChoice:
         """What ``to_json`` wrote."""
         tried = [TriedPrompt(**{**each, "prompt": PromptSettings(**each["prompt"])}) for each in value["tried"]]
-        return cls(PromptSettings(**value["prompt"]), tuple(tried))
+        return cls(PromptSettings(**value["prompt"]), tuple(tried), value.get("strength", 1.0))
 
 
 def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
@@ -91,16 +118,16 @@ def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
     return sorted(chosen, key=lambda example: draw(f"order {example.id}"))
 
 
-def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Example], ask: Ask) -> PromptChoice:
+def choose_prompt(candidates: Sequence[Form], examples: Sequence[Example], ask: Ask) -> PromptChoice:
     """The first of ``candidates`` within one standard error of the best of them, on ``examples`` in the order given.
 
     With fewer than 6 examples, or one candidate, nothing is tried.
     """
     if len(examples) < FEWEST_QUESTIONS or len(candidates) < 2:
-        return PromptChoice(candidates[0])
+        return PromptChoice(candidates[0].prompt, strength=candidates[0].strength)
     correct = Correct(NewContentRecall.fit(examples))
-    answers: dict[PromptSettings, list[Answer]] = {candidate: [] for candidate in candidates}
-    tried: dict[PromptSettings, TriedPrompt] = {}
+    answers: dict[Form, list[Answer]] = {candidate: [] for candidate in candidates}
+    tried: dict[Form, TriedPrompt] = {}
     left = list(candidates)
     for size in _sizes(len(examples)):
         asked = ask({candidate: examples[len(answers[candidate]) : size] for candidate in left})
@@ -111,14 +138,14 @@ def choose_prompt(candidates: Sequence[PromptSettings], examples: Sequence[Examp
         if size < len(examples):
             left = left[: _half(len(left))]
     order = sorted(candidates, key=lambda each: (tried[each].questions, tried[each].rank), reverse=True)
-    return PromptChoice(left[0], tuple(tried[each] for each in (left[0], *(e for e in order if e != left[0]))))
+    taken = left[0]
+    ranked = tuple(tried[each] for each in (taken, *(each for each in order if each != taken)))
+    return PromptChoice(taken.prompt, ranked, taken.strength)
 
 
 def _preferred_first(
-    ranked: Sequence[PromptSettings],
-    candidates: Sequence[PromptSettings],
-    tried: Mapping[PromptSettings, TriedPrompt],
-) -> list[PromptSettings]:
+    ranked: Sequence[Form], candidates: Sequence[Form], tried: Mapping[Form, TriedPrompt]
+) -> list[Form]:
     """``ranked``, in front the one that is named first among those as good as the best within noise."""
     best = tried[ranked[0]]
     enough = best.right - sqrt(best.right * (1 - best.right) / best.questions)
@@ -148,19 +175,18 @@ def _sizes(questions: int) -> list[int]:
     return sorted({max(FEWEST_QUESTIONS, questions // 2), questions})
 
 
-def tried_prompt(
-    prompt: PromptSettings, examples: Sequence[Example], answers: Sequence[Answer], correct: Correct
-) -> TriedPrompt:
-    """What ``prompt`` brought, by its ``answers`` to ``examples``."""
+def tried_prompt(form: Form, examples: Sequence[Example], answers: Sequence[Answer], correct: Correct) -> TriedPrompt:
+    """What ``form`` brought, by its ``answers`` to ``examples``."""
     pairs = list(zip(examples, answers, strict=True))
     refused = [float(answer.refused) for example, answer in pairs if example.answers]
     answered = [float(not answer.refused) for example, answer in pairs if not example.answers]
     return TriedPrompt(
-        prompt,
+        form.prompt,
         len(examples),
         fmean(score.value or 0.0 for score in correct.score(examples, answers)),
         fmean(refused) if refused else None,
         fmean(answered) if answered else None,
         fmean(answer.usage.generate_seconds for answer in answers),
         fmean(answer.usage.prompt_tokens for answer in answers),
+        form.strength,
     )

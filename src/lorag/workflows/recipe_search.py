@@ -12,14 +12,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.evaluation.answers.metrics import NewContentRecall, contains
 from lorag.files import draw, fingerprint, folder_whole, write_whole
@@ -51,6 +49,7 @@ from lorag.training.recipe import (
 )
 from lorag.types import Conversation, Example, Hit, Sampling
 from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
+from lorag.workflows.finetuning.strength import attached, set_strength
 
 if TYPE_CHECKING:
     from lorag.training.methods import Learner
@@ -328,25 +327,6 @@ def _at_strength(training: Training, share: float) -> Strength:
         return Strength(share, training.probes.of(model))
 
 
-def set_strength(base: TransformersModel, source: Path, out: Path, share: float) -> None:
-    """Writes what was trained of ``base``, which lies in ``source``, to ``out`` at a share of its strength.
-
-    An adapter gets that share of its scale; all weights go that share of the way from those of ``base``.
-    """
-    trained = read_adapter(source)
-    with folder_whole(out) as temporary:
-        if trained.spec.is_whole_model:
-            _average(base, source, temporary, share)
-        else:
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
-            path = temporary / "adapter_config.json"
-            config = json.loads(path.read_text())
-            config["lora_alpha"] *= share
-            path.write_text(json.dumps(config, indent=2))
-        # What was measured when it was loaded again was its whole strength.
-        (temporary / MANIFEST).write_text(replace(trained, served_loss=None).to_json())
-
-
 def train_alike(
     engine: TransformersModel,
     conversations: Sequence[Conversation],
@@ -375,18 +355,6 @@ def train_alike(
     return read_adapter(out)
 
 
-def _average(base: TransformersModel, source: Path, out: Path, share: float) -> None:
-    """Writes the model of ``source`` with the weights ``base + share * (trained - base)``, one file of it at a time."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(source, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors"))
-    begun = base.weights.model.state_dict()
-    for path in sorted(source.glob("*.safetensors")):
-        trained = load_file(path)
-        between = {name: begun[name].to(weight).lerp(weight, share) for name, weight in trained.items()}
-        save_file(between, out / path.name, metadata={"format": "pt"})
-
-
 def _of_documents(conversations: Sequence[Conversation], count: int, first: Collection[str] = ()) -> list[Conversation]:
     """About ``count`` conversations of whole documents, always the same; those without documents go one by one.
 
@@ -401,17 +369,6 @@ def _of_documents(conversations: Sequence[Conversation], count: int, first: Coll
             break
         chosen += groups[name]
     return chosen
-
-
-@contextmanager
-def attached(engine: TransformersModel, adapter: Adapter) -> Iterator[TransformersModel]:
-    """``engine`` with what was trained of it; afterwards it is the base alone again, and can be trained."""
-    model = build.finetuned_model(engine, adapter)
-    try:
-        yield model
-    finally:
-        if model.adapter is not None:
-            engine.weights.detach(model.adapter)
 
 
 def _being_trained(engine: TransformersModel, learning: Learner) -> TransformersModel:

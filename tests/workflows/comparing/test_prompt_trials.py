@@ -6,7 +6,7 @@ import pytest
 
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import WorkedExample
-from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt
+from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, ChatSettings, CompareSettings, PromptSettings
@@ -104,12 +104,12 @@ def test_a_choice_is_found_again_with_the_examples_it_was_made_with(tmp_path):
     def bot(prompting):
         return prompting.bot(model, None, CompareSettings())
 
-    first = chosen_prompt("base", WITHOUT_SOURCES, shown, questions, bot, path, no_progress)
+    first = chosen_prompt("base", list(map(Form, WITHOUT_SOURCES)), shown, questions, bot, path, no_progress)
     assert first.choice.prompt == PromptSettings(examples=3)
     assert first.examples == shown.under(first.choice.prompt)
     asked = len(model.prompts)
     changed = worked_examples([], [], REFUSAL)
-    assert chosen_prompt("base", WITHOUT_SOURCES, changed, questions, bot, path, no_progress) == first
+    assert chosen_prompt("base", list(map(Form, WITHOUT_SOURCES)), changed, questions, bot, path, no_progress) == first
     assert len(model.prompts) == asked
     assert read_prompt(path) == KeptPrompt(first.choice.prompt, first.examples, ChatSettings().context_tokens)
 
@@ -135,8 +135,11 @@ def test_a_finetune_that_refuses_too_much_is_asked_without_the_offer_to_refuse()
     def ask(parts):
         refused = Answer(REFUSAL, refused=True)
         return {
-            form: [refused if form.offer_refusal and n % 3 == 0 else Answer(e.answers[0]) for n, e in enumerate(part)]
+            form: [
+                refused if form.prompt.offer_refusal and n % 3 == 0 else Answer(e.answers[0])
+                for n, e in enumerate(part)
+            ]
             for form, part in parts.items()
         }
 
-    assert choose_prompt(forms, asked, ask).prompt == forms[2]
+    assert choose_prompt(list(map(Form, forms)), asked, ask).prompt == forms[2]

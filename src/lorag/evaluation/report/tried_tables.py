@@ -20,7 +20,7 @@ def prompts_table(tried: Mapping[str, Any]) -> Table:
     for arm, value in tried.get("prompts", {}).items():
         choice = PromptChoice.from_json(value)
         for place, each in enumerate(choice.tried):
-            name = f"{arm}: {each.prompt}{' (taken)' if place == 0 else ''}"
+            name = f"{arm}: {each.form}{' (taken)' if place == 0 else ''}"
             shares = (_share(each.right, each.questions), _percent(each.refused), _percent(each.answered))
             rows.append((name, str(each.questions), *shares, f"{each.seconds:.2f}", f"{each.prompt_tokens:.0f}"))
     headings = ("questions", "right", "refused of answerable", "answered of unanswerable", "seconds", "prompt tokens")

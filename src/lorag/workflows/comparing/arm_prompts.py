@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
 from lorag.files import draw
 from lorag.interfaces import LanguageModel
 from lorag.retrieval.knowledge import Knowledge
@@ -29,18 +30,28 @@ class Trial:
     scene: Scene
 
     def prompting(
-        self, arm: str, candidates: Sequence[PromptSettings], model: LanguageModel, knowledge: Knowledge | None
+        self,
+        arm: str,
+        candidates: Sequence[PromptSettings],
+        model: LanguageModel,
+        knowledge: Knowledge | None,
+        weaker: Mapping[float, Callable[[], LanguageModel]] | None = None,
     ) -> Prompting:
-        """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen."""
+        """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen.
+
+        With ``weaker`` also the strength of its finetune: ``model`` is tried at these shares of it as well. The weakest
+        is preferred among those that do as well within noise, as it forgets least.
+        """
         settings = self.scene.settings
         given = candidates if settings.prompt_questions else (settings.chat.prompt,)
+        at = {1.0: lambda: model, **(weaker or {} if len(self.questions) >= FEWEST_QUESTIONS else {})}
         gated = settings.retrieval.leaves_out and knowledge is not None
         return chosen_prompt(
             arm,
-            given,
+            [Form(prompt, strength) for strength in sorted(at) for prompt in given],
             self.shown,
             self.questions,
-            lambda prompting: prompting.bot(model, knowledge, settings, gated),
+            lambda prompting: prompting.bot(at[prompting.choice.strength](), knowledge, settings, gated),
             self.scene.run.prompts / f"{arm}.json",
             self.scene.progress,
         )

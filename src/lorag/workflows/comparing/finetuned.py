@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
 
 from lorag import build
 from lorag.chat.prompts import without_examples
@@ -11,6 +14,7 @@ from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
 from lorag.evaluation.row_log import Moment
 from lorag.files import LineLog
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
@@ -34,8 +38,13 @@ from lorag.workflows.comparing.training_data import (
     widened,
 )
 from lorag.workflows.finetuning.adapter_training import train_adapter
-from lorag.workflows.recipe_search import Probe, Training, attached, probes_of, train_alike, train_best, trained_on
+from lorag.workflows.finetuning.strength import attached, set_strength, weaker
+from lorag.workflows.recipe_search import Probe, Training, probes_of, train_alike, train_best, trained_on
 from lorag.workspace import Run
+
+_WEAKER = (0.25, 0.5)
+"""Shares of the finetune's strength at which sources are read as well: reading needs less of what was trained than
+answering from memory does (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,8 @@ class Finetuned:
     """The finetune of a comparison and its arms."""
 
     engine: TransformersModel
-    model: TransformersModel
-    """What was trained of ``engine``."""
+    models: tuple[TransformersModel, ...]
+    """What was trained of ``engine``, at each strength that is asked."""
     arms: dict[str, Arm]
     facts: dict[str, str]
     notes: list[str]
@@ -69,19 +78,50 @@ def train_finetuned(
     cached = scene.cached(model)
     forms = finetuned_forms(trained, retrieval)
     alone = trial.prompting("finetuned", forms, cached, None)
-    both = trial.prompting("both", forms, cached, scene.knowledge)
+    both = _reading(first, forms, cached, trial, engine)
+    share = both.choice.strength
+    reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine)) if share != 1 else model
+    read = scene.cached(reading) if share != 1 else cached
     facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
     facts |= training_facts(engine, model, adapter, scene.settings, recipe)
     return Finetuned(
         engine,
-        model,
+        (model, reading),
         # The ceiling last, so that no other arm's answers come from its batches.
-        {FINETUNED: Arm(cached, alone), BOTH: Arm(cached, both), FINETUNED_EVIDENCE: Arm(cached, both)},
+        {FINETUNED: Arm(cached, alone), BOTH: Arm(read, both), FINETUNED_EVIDENCE: Arm(read, both)},
         facts,
         [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
         first,
         further,
     )
+
+
+def _reading(
+    first: First, forms: Sequence[PromptSettings], whole: CachedModel, trial: Trial, engine: TransformersModel
+) -> Prompting:
+    """How the finetune is asked with sources: its prompt, and the share of its strength.
+
+    That stays whole where the training was set by hand, or what was trained is no difference to published weights.
+    """
+    scene, spec = trial.scene, first.adapter.spec
+    is_tried = first.recipe is not None and spec.fits_published_base and not spec.is_whole_model
+    with ExitStack() as stack:
+
+        @cache
+        def at(share: float) -> CachedModel:
+            return scene.cached(stack.enter_context(weaker(engine, first.adapter, share)))
+
+        tried = {share: partial(at, share) for share in _WEAKER if is_tried}
+        return trial.prompting("both", forms, whole, scene.knowledge, tried)
+
+
+def _at(share: float, adapter: Adapter, run: Run, engine: TransformersModel) -> Adapter:
+    """The finetune ``adapter`` at a share of its strength, kept in its ``run``."""
+    if share == 1:
+        return adapter
+    if not (run.reading_adapter / MANIFEST).is_file():
+        set_strength(engine, Path(adapter.folder), run.reading_adapter, share)
+    return read_adapter(run.reading_adapter)
 
 
 def further_seeds(run: Run, model: str, settings: CompareSettings) -> list[Run]:
@@ -108,18 +148,21 @@ def _further(first: First, data: TrainingData, engine: TransformersModel, scene:
 
 def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetuned, scene: Scene) -> None:
     """Asks the further trainings as the first one, each into the log of its part."""
+    engine = finetuned.engine
     for part, adapter in finetuned.further.items():
-        with attached(finetuned.engine, adapter) as model:
-            cached, log = scene.cached(model), part.rows()
-            arms = {name: Arm(cached, finetuned.arms[name].prompting) for name in (FINETUNED, BOTH)}
-            recall(arms, log, scene.settings)
-            ask_arms(moment, examples, arms, scene, log)
+        for name in (FINETUNED, BOTH):
+            prompting, log = finetuned.arms[name].prompting, part.rows()
+            with attached(engine, _at(prompting.choice.strength, adapter, part, engine)) as model:
+                arms = {name: Arm(scene.cached(model), prompting)}
+                recall(arms, log, scene.settings)
+                ask_arms(moment, examples, arms, scene, log)
 
 
 def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
     """Asks the finetunes that follow the update, without sources; returns notes about them."""
-    if finetuned.model.adapter is not None:
-        finetuned.engine.weights.detach(finetuned.model.adapter)
+    for model in finetuned.models:
+        if model.adapter is not None:
+            finetuned.engine.weights.detach(model.adapter)
     followed = follow(finetuned.first, inputs, finetuned.engine, scene)
     examples = [example.after_update() for example in inputs.tested]
     for name, adapter in followed.adapters.items():

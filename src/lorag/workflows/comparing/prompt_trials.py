@@ -15,7 +15,7 @@ from lorag.chat.bot import ChatBot, answer_together
 from lorag.chat.kept_prompt import KeptPrompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.evaluation.answers.metrics import contains, normalise
-from lorag.evaluation.prompt_choice import PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt, planned_answers, trial_questions
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.settings import CompareSettings, PromptSettings
@@ -172,7 +172,7 @@ def trials(
 
 def chosen_prompt(
     name: str,
-    candidates: Sequence[PromptSettings],
+    candidates: Sequence[Form],
     shown: Shown,
     questions: Sequence[Example],
     bot: Callable[[Prompting], ChatBot],
@@ -183,9 +183,9 @@ def chosen_prompt(
     if not path.is_file():
         done, total = 0, planned_answers(len(candidates), len(questions))
 
-        def ask(parts: Mapping[PromptSettings, Sequence[Example]]) -> dict[PromptSettings, Sequence[Answer]]:
+        def ask(parts: Mapping[Form, Sequence[Example]]) -> dict[Form, Sequence[Answer]]:
             nonlocal done
-            bots = [bot(Prompting(PromptChoice(prompt), shown.under(prompt))) for prompt in parts]
+            bots = [bot(_asking(form, shown)) for form in parts]
             questions = [[example.question for example in part] for part in parts.values()]
             answers = answer_together(list(zip(bots, questions, strict=True)))
             done += sum(map(len, questions))
@@ -193,11 +193,15 @@ def chosen_prompt(
             return dict(zip(parts, answers, strict=True))
 
         choice = choose_prompt(candidates, questions, ask)
-        asked = bot(Prompting(choice, shown.under(choice.prompt)))
+        asked = bot(_asking(choice.form, shown))
         kept = KeptPrompt(choice.prompt, asked.examples, asked.settings.context_tokens)
         write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))
     found = json.loads(path.read_text())
     return Prompting(PromptChoice.from_json(found), KeptPrompt.from_json(found).examples)
+
+
+def _asking(form: Form, shown: Shown) -> Prompting:
+    return Prompting(PromptChoice(form.prompt, strength=form.strength), shown.under(form.prompt))
 
 
 def _as_example(each: Sourced) -> Example:

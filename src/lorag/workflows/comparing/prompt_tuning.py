@@ -14,7 +14,7 @@ from lorag.chat.bot import ChatBot, answer_together
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.evaluation.answers.metrics import Correct, NewContentRecall
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.prompt_choice import PromptChoice, TriedPrompt, trial_questions, tried_prompt
+from lorag.evaluation.prompt_choice import Form, PromptChoice, TriedPrompt, trial_questions, tried_prompt
 from lorag.evaluation.search.best_settings import significant
 from lorag.evaluation.statistics import Difference, halves, paired_difference
 from lorag.files import fingerprint
@@ -83,7 +83,8 @@ def tune_prompt(
     questions = trials(first, second, (), shown, _MOST_TRIED)
     decides = [model.name, [asdict(e) for e in examples], [chunk.id for chunk in knowledge.chunks()], asdict(retrieval)]
     path = folder / f"prompt-{fingerprint(decides)}.json"
-    chosen = chosen_prompt("retrieval", shown.preferred, shown, questions, assistant.trial, path, progress)
+    forms = [Form(prompt) for prompt in shown.preferred]
+    chosen = chosen_prompt("retrieval", forms, shown, questions, assistant.trial, path, progress)
     best, rooms = KeptPrompt(model=model.name), {}
     if chosen.choice.tried:
         rooms = assistant.rooms(chosen, questions, correct)
@@ -128,7 +129,7 @@ class _Assistant:
         prompts = [_kept(chosen, room, self.model.name) for room in ROOMS]
         columns = self.answers(prompts, questions, "trying rooms for sources")
         return {
-            room: tried_prompt(chosen.choice.prompt, questions, answers, correct)
+            room: tried_prompt(chosen.choice.form, questions, answers, correct)
             for room, answers in zip(ROOMS, columns, strict=True)
         }
 

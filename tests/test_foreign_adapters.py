@@ -6,8 +6,10 @@ import pytest
 
 from lorag import build
 from lorag.errors import InputError, ModelError
+from lorag.llm.engines.transformers import load
 from lorag.training.adapter import MANIFEST
 from lorag.types import Message, Sampling
+from lorag.workflows.export import export
 
 ASKED = [(Message("user", "What is the fee?"),)]
 
@@ -46,3 +48,22 @@ def test_another_base_is_refused_before_weights_are_loaded(foreign, smollm_folde
 def test_llama_cpp_does_not_take_it(foreign, tiny_folder):
     with pytest.raises(ModelError, match="is of another program"):
         build.answering_model(str(tiny_folder), foreign, "llama.cpp")
+
+
+def test_exported_it_is_a_model_of_its_own_that_answers_alike(foreign, tiny_folder, tmp_path, local_hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "may-write")
+    base = str(tiny_folder)
+    own = said(build.language_model(base, foreign, number_format="float32").merged())
+    folder = export(foreign, tmp_path / "merged", precision="f32", push="korrin/support", model=base)
+    assert said(load(folder, "merged", "float32")) == own
+    card = (folder / "README.md").read_text()
+    assert "adapter of another program" in card
+    assert "trained under this instruction" not in card
+
+
+def test_it_is_not_exported_without_its_base_or_with_another(foreign, smollm_folder, tmp_path):
+    with pytest.raises(InputError, match="is not named; name it with --model"):
+        export(foreign, tmp_path / "merged")
+    with pytest.raises(ModelError, match="was made for another base"):
+        export(foreign, tmp_path / "merged", model=str(smollm_folder))
+    assert not (tmp_path / "merged").exists()

@@ -29,7 +29,7 @@ from lorag.retrieval.encoders.embedders import OnnxEmbedder
 from lorag.retrieval.encoders.onnx_encoder import weights_file
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
-from lorag.retrieval.knowledge import Knowledge
+from lorag.retrieval.knowledge import Knowledge, chunks_of
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     DEFAULT_MODEL,
@@ -73,7 +73,7 @@ def language_model(
         folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
     adapter = Path(adapter)
-    if _is_foreign(adapter):
+    if is_foreign(adapter):
         name = model_name(base_named(adapter, name), progress)
         folder = naming.resolve(name, "llm", progress)
         require_fitting(adapter, folder, name)
@@ -124,7 +124,7 @@ def _require_engine(engine: str) -> None:
 
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
-    if adapter is not None and _is_foreign(adapter):
+    if adapter is not None and is_foreign(adapter):
         raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} is of another program")
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and not trained.spec.fits_published_base:
@@ -187,24 +187,30 @@ def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
     return "auto"
 
 
-def merged_weights(trained: Adapter, progress: Progress = no_progress) -> Weights:
+def merged_weights(adapter: Path, name: str | None = None, progress: Progress = no_progress) -> Weights:
     """The weights of the base with those of its adapter added, in float32; no adapter can be attached to them.
 
-    An adapter that was trained on 4 bits is merged into the base as it is published, with a warning.
+    The base of an adapter of another program must be named. An adapter that was trained on 4 bits is merged into the
+    base as it is published, with a warning. Raises ``ModelError`` for another base, and for virtual tokens.
     """
-    folder = Path(trained.folder)
-    if trained.spec.is_whole_model:
-        return load(folder, trained.base, "float32").weights
-    if trained.spec.on_four_bits:
+    trained = None if is_foreign(adapter) else read_adapter(adapter)
+    if trained is not None and trained.spec.is_whole_model:
+        return load(adapter, trained.base, "float32").weights
+    if trained is not None and trained.spec.on_four_bits:
         warnings.warn(
             "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
             " differ a little",
             stacklevel=2,
         )
-    name = model_name(trained.base, progress)
+    name = model_name(base_of(name, [adapter]), progress)
     place = naming.resolve(name, "llm", progress)
-    require_base(trained, name, weights_fingerprint(place))
-    model = load(place, name, "float32").with_adapter(folder)
+    if trained is not None:
+        require_base(trained, name, weights_fingerprint(place))
+    else:
+        require_fitting(adapter, place, name)
+    model = load(place, name, "float32").with_adapter(adapter)
+    if model.virtual is not None:
+        raise ModelError(f"{str(adapter)!r} holds virtual tokens, which stand before the weights and cannot be merged")
     weights = model.weights
     weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
     return weights
@@ -314,13 +320,13 @@ def knowledge(
 ) -> Knowledge:
     """The index in a folder or database, made when missing, with the reranker that ``retrieval`` names.
 
-    ``by`` is the embedder, or its name.
+    ``by`` is the embedder, or its name. Without ``chunks`` an index keeps the sizes it was made with.
     """
     retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
         place,
         embedder(by, progress) if isinstance(by, str) else by,
-        chunks or ChunkSettings(),
+        chunks or chunks_of(place) or ChunkSettings(),
         retrieval,
         reranker(retrieval.reranker, progress) if retrieval.reranker is not None else None,
     )
@@ -359,7 +365,9 @@ def chatbot(
     number_format: NumberFormat = "auto",
     prompt: KeptPrompt | None = None,
 ) -> ChatBot:
-    """A chatbot over a model, with an adapter, an index, both or neither; ``chunks`` and ``by`` are those of the index.
+    """A chatbot over a model, with an adapter, an index, both or neither.
+
+    ``chunks`` and ``by`` are those of the index; without ``chunks`` they are taken from it.
 
     ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
     index to restrict. ``engine`` and ``number_format`` are those of ``answering_model``.
@@ -384,14 +392,14 @@ def chatbot(
 
 def base_of(model: str | None, adapters: Iterable[Path]) -> str | None:
     """``model``, or else the base of the first of ``adapters``. Raises ``InputError`` where that is not known here."""
-    bases = [(path, None if _is_foreign(path) else read_adapter(path).base) for path in adapters]
+    bases = [(path, None if is_foreign(path) else read_adapter(path).base) for path in adapters]
     if model is not None or not bases:
         return model
     path, base = bases[0]
     return base if base is not None else base_named(path, None)
 
 
-def _is_foreign(folder: Path) -> bool:
+def is_foreign(folder: Path) -> bool:
     """Whether a folder holds an adapter of another program, in PEFT's format."""
     return not (folder / MANIFEST).is_file() and (folder / CONFIG).is_file()
 
@@ -478,7 +486,7 @@ def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | Non
     if settings.prompt != PromptSettings():
         return settings.prompt
     if adapter is not None:
-        return settings.prompt if _is_foreign(adapter) else read_adapter(adapter).prompt
+        return settings.prompt if is_foreign(adapter) else read_adapter(adapter).prompt
     folder = None if model is None or is_remote(model) else naming.local_folder(model)
     trained = trained_model(folder) if folder is not None else None
     return trained.prompt if trained is not None else settings.prompt

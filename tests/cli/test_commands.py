@@ -207,6 +207,7 @@ def test_tune_writes_what_every_command_then_keeps_to(here, embedder):
     assert written == {"chunks": {}, "retrieval": {"k": 7}}
     wrong = lorag("search", "office")
     assert (wrong.exit_code, "chunk tokens 128 instead of 256" in wrong.stderr) == (1, True)
+    assert "Halifax" in lorag("search", "office", "--store", ".lorag/index").stdout  # another's keeps its own size
     assert lorag("index", "docs", "--rebuild").exit_code == 0
     assert "Halifax" in lorag("search", "where is the office").stdout
     assert json.loads(lorag(*tuning, "--json").stdout)["settings"]["retrieval"]["k"] == 7

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harbour import CHUNKS, DIM, HOURS, PLANS, RETRIEVAL, WARRANTY, CountingHashes, document
+from lorag import build
 from lorag.errors import InputError, StoreError, UnknownNameError
 from lorag.retrieval import knowledge as knowledge_module
 from lorag.retrieval.backends import folder_index as folder_module
@@ -13,7 +14,7 @@ from lorag.retrieval.backends import postgres_index as postgres_module
 from lorag.retrieval.backends.location import holds_index, location_name, replacing
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.encoders.embedders import HashEmbedder
-from lorag.retrieval.knowledge import Knowledge, SyncReport
+from lorag.retrieval.knowledge import Knowledge, SyncReport, chunks_of
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Chunk, Document
 
@@ -115,6 +116,19 @@ def test_it_is_all_there_after_reopening(place, knowledge, embedder):
     assert again.chunks() == knowledge.chunks()
     assert again.retrieve(["harbour"], 3) == knowledge.retrieve(["harbour"], 3)
     assert again.sync([WARRANTY, PLANS]).unchanged == 2
+
+
+@pytest.mark.parametrize("chunks", [ChunkSettings(32), ChunkSettings(600, 16)])
+def test_opened_without_sizes_of_chunks_an_index_keeps_its_own(place, embedder, chunks):
+    assert chunks_of(place) is None
+    made = Knowledge.open(place, embedder, chunks, RETRIEVAL)
+    made.sync([WARRANTY, PLANS])
+    again = build.knowledge(place, embedder, retrieval=RETRIEVAL)
+    assert chunks_of(place) == chunks
+    assert again.retrieve(["harbour"], 3) == made.retrieve(["harbour"], 3)
+    again.sync([WARRANTY, PLANS, HOURS])
+    assert made.chunks() == again.chunks()
+    assert Knowledge.open(place, embedder, chunks, RETRIEVAL).sync([WARRANTY, PLANS, HOURS]).unchanged == 3
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,20 @@
 """The prompt that is chosen is the one under which most is right, and it refuses little of what could be answered."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.evaluation.answers.metrics import Correct, NewContentRecall
+from lorag.evaluation.answers.style import Style
+from lorag.evaluation.prompt_choice import (
+    Form,
+    PromptChoice,
+    choose_prompt,
+    planned_answers,
+    trial_questions,
+    tried_prompt,
+)
 from lorag.settings import REFUSAL, PromptSettings
 from lorag.types import Answer, Example
 
@@ -73,6 +83,34 @@ def test_a_prompt_under_which_much_is_refused_ranks_below_one_that_answers():
     assert by_prompt[REFUSING].right > by_prompt[DEFAULT].right
     assert by_prompt[REFUSING].refused > 0.1
     assert choice.form == DEFAULT
+
+
+@pytest.mark.parametrize(("refused", "answerable", "is_better"), [(3, 18, True), (4, 18, False), (2, 18, True)])
+def test_refusals_count_against_a_prompt_only_beyond_the_error_of_so_few_questions(refused, answerable, is_better):
+    examples = [Example(f"q{n}", "?", ("right",), ()) for n in range(answerable)]
+    correct = Correct(NewContentRecall.fit(examples))
+    refusing = [REFUSED] * refused + [Answer("right")] * (answerable - refused)
+    wrong = [Answer("wrong")] * 9 + [Answer("right")] * (answerable - 9)
+    tried = [tried_prompt(form, examples, each, correct) for form, each in ((REFUSING, refusing), (DEFAULT, wrong))]
+    assert (tried[0].rank > tried[1].rank) == is_better
+    assert replace(tried[0], answerable=0).rank < tried[1].rank  # as earlier versions chose
+
+
+def test_of_forms_as_good_within_noise_the_one_that_keeps_the_style_is_taken():
+    def rule(prompt, example):
+        wrong = Answer("?") if prompt == REFUSING or example.id == "q1" else None
+        text = example.answers[0] if example.answers else "?"
+        return wrong or Answer(f"{text}. Yours" if prompt == SHOWN else text)
+
+    ask, _ = asking(rule)
+    forms = [DEFAULT, SHOWN, REFUSING]
+    style = Style(ends_with="Yours", max_sentences=2)
+    choice = choose_prompt(forms, EXAMPLES, ask, style)
+    assert (choice.form, choice.tried[0].style > 0.9) == (SHOWN, True)
+    assert choose_prompt(forms, EXAMPLES, ask).form == DEFAULT
+    assert choose_prompt(forms, EXAMPLES, ask, Style()).tried[0].style is None
+    unstyled = asking(lambda prompt, example: Answer("? Yours") if prompt == REFUSING else rule(prompt, example))[0]
+    assert choose_prompt([DEFAULT, REFUSING], EXAMPLES, unstyled, style).form == DEFAULT  # rightness comes first
 
 
 @pytest.mark.parametrize("count", [0, 5])

@@ -224,6 +224,14 @@ def test_an_unknown_ground_for_the_verdict_is_refused():
         VerdictSettings(verdict_on="both")
 
 
+def test_figures_of_the_question_need_not_stand_in_the_passage_and_others_do():
+    question, passage = "When was Ruby 4.0 first released?", "- Ruby 4.0: released on 2025-12-25."
+    known = ("2025-12-25",)
+    assert standings("Ruby 4.0 was first released on 2025-12-25.", question, passage, granted=known) == ["supported"]
+    doubted = standings("Ruby 4.0 was released second on 2025-12-25.", question, passage, granted=known)
+    assert doubted != ["supported"]
+
+
 def test_right_answers_of_the_demo_are_judged_as_they_were_marked_by_hand():
     """Answers of three arms after the update, each marked by its passages; ``why`` gives the reason for a doubt."""
     corpus = files("lorag") / "corpus"

@@ -51,7 +51,7 @@ def test_prompts_are_listed_by_arm_the_one_that_was_taken_first():
         "retrieval: question after sources, 3 examples (taken)",
         "retrieval: question after sources",
     ]
-    assert table.rows[0][1:] == ("16", "75 (51-90)", "0", "–", "1.50", "240")
+    assert table.rows[0][1:] == ("16", "75 (51-90)", "0", "–", "–", "1.50", "240")
 
 
 def test_nothing_tried_makes_no_rows():

@@ -82,6 +82,8 @@ def test_a_weaker_adapter_is_taken_where_it_forgets_less_and_recalls_as_much():
 
     assert taken([at(1, 0.8, 4.3), at(0.75, 0.8, 4.0), at(0.5, 0.5, 3.7)], BEFORE, SETTINGS) == 0.75
     assert taken([at(1, 0.8, 4.3), at(0.75, 0.7, 4.0)], BEFORE, SETTINGS) == 1
+    # No further down than the limit on forgetting (3.9) asks: the facts that were probed are few.
+    assert taken([at(1, 0.8, 4.3), at(0.75, 0.8, 3.89), at(0.5, 0.8, 3.7)], BEFORE, SETTINGS) == 0.75
     assert taken([at(1, 0.8, 4.0, reading=0.6), at(0.5, 0.6, 3.9)], BEFORE, SETTINGS) == 0.5
     one, two = 1 / 24, 2 / 24  # a fact more or less decides nothing
     assert taken([at(1, 0.8, 4.3), at(0.75, 0.8 - one, 4.0), at(0.5, 0.8 - 4 * one, 3.8)], BEFORE, SETTINGS) == 0.75

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,6 +76,24 @@ def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypa
     assert train_best(training)[1].final == recipe.final
 
 
+def test_rates_without_probes_to_choose_by_are_not_tried_and_their_minutes_train(training, monkeypatch):
+    settings = replace(training.finetune, learning_rate=None)
+    data = [*training.conversations] * 100
+    training = replace(training, conversations=data, finetune=settings, recipe=RecipeSettings(minutes=10))
+    training.kept.mkdir()
+    updates = 400 * workflow._defaults(settings).epochs
+    expected = SimpleNamespace(updates=updates, seconds=0.5 * updates)
+    monkeypatch.setattr(workflow, "estimate_training", lambda *_: expected)
+    choosing = workflow._planned(training, workflow._defaults(settings))
+    (training.kept / "schedule.json").unlink()
+    elsewhere = [replace(each, example=replace(each.example, evidence=("x.md",))) for each in training.probes.probes]
+    unprobed = replace(training, probes=replace(training.probes, probes=elsewhere))
+    plan = workflow._planned(unprobed, workflow._defaults(settings))
+    assert choosing.rung_conversations > plan.rung_conversations == 0
+    assert (plan.passes, plan.conversations) > (choosing.passes, choosing.conversations)
+    assert plan.minutes <= 10
+
+
 def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
     finished = []
     train = workflow.train_adapter
@@ -96,9 +115,9 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
 
         killed.setattr(workflow, "train_adapter", killing)
         with pytest.raises(KeyboardInterrupt):
-            workflow._rungs(training, training.conversations, settings, len(training.conversations))
+            workflow._rungs(training, settings, len(training.conversations))
     assert finished == ["rate-0.001"]
-    rungs = workflow._rungs(training, training.conversations, settings, len(training.conversations))
+    rungs = workflow._rungs(training, settings, len(training.conversations))
     assert finished == ["rate-0.001", "rate-0.002"]
     assert [rung.learning_rate for rung in rungs] == [1e-3, 2e-3]
     assert all(rung.probed.facts == len(documents) for rung in rungs)

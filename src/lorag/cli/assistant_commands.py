@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lorag.cli.index_command import IndexOption, place_with_index
+from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import (
     Json,
     output,
@@ -91,7 +91,8 @@ def search(
     with translated_errors(), progress_bars() as progress:
         chosen, meant = Workspace().chosen(), read_pairs(where or ())
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
-        place, chunks = place_with_index(store), chosen.chunks
+        place = place_with_index(store)
+        chunks = chunks_of_place(place)
         hits = build.search(
             query, place, k, where=meant, by=embedder, chunks=chunks, retrieval=retrieval, progress=progress
         )
@@ -222,7 +223,7 @@ def chatbot(
         adapter,
         place,
         ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
-        Workspace().chosen().chunks,
+        chunks_of_place(place),
         retrieval,
         engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
         where=read_pairs(where or ()),
@@ -256,7 +257,7 @@ def chatbots(
     from lorag.settings import ChatSettings
 
     base = build.base_of(model, adapters.values())
-    chunks = Workspace().chosen().chunks
+    chunks = chunks_of_place(place)
     return build.chatbots(
         base,
         adapters,

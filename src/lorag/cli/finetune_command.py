@@ -172,8 +172,11 @@ def _print_recipe(folder: Path) -> None:
 
 
 def export(
-    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune`, or PEFT, trained.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="The base of an adapter that another program trained.")
+    ] = None,
     form: Annotated[
         str, typer.Option("--format", help="merged (transformers), gguf (llama.cpp) or ollama.")
     ] = "merged",
@@ -186,7 +189,7 @@ def export(
     from lorag.workflows.export import export as run_export
 
     with translated_errors(), progress_bars() as progress:
-        chosen: dict[str, Any] = {"form": form, "precision": precision, "push": push}
+        chosen: dict[str, Any] = {"form": form, "precision": precision, "push": push, "model": model}
         folder = run_export(adapter, out, **chosen, progress=progress)
     output.print(f"Written to {folder}{f', and pushed to {push}' if push is not None else ''}", markup=False)
     if form == "ollama":

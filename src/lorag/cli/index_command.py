@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lorag.documents.load import Loaded
     from lorag.retrieval.backends.location import IndexLocation
+    from lorag.settings import ChunkSettings
 
 DOCUMENTS = "A folder of documents (text, pdf, office, html, mail, csv, ...), or one file, such as a docs.jsonl"
 _LISTED = 20
@@ -54,6 +55,12 @@ def place_with_index(store: str | None) -> IndexLocation:
         named = "" if store is None else f" --store {location_name(place)}"
         raise InputError(f"{location_name(place)}: there is no index yet; make one with `lorag index FOLDER{named}`")
     return place
+
+
+def chunks_of_place(place: IndexLocation | None) -> ChunkSettings | None:
+    """The sizes of chunks that the index of this workspace should have; None for another, which keeps its own."""
+    workspace = Workspace()
+    return workspace.chosen().chunks if place == workspace.index else None
 
 
 def index(

@@ -19,7 +19,7 @@ from lorag.cli.assistant_commands import (
     chatbots,
     offered,
 )
-from lorag.cli.index_command import IndexOption, place_with_index
+from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
 from lorag.errors import InputError, require
@@ -219,7 +219,7 @@ def mcp(
         place, chosen = place_with_index(store), Workspace().chosen()
         retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
         if search_only:
-            known = build.knowledge(place, embedder, chosen.chunks, retrieval, progress)
+            known = build.knowledge(place, embedder, chunks_of_place(place), retrieval, progress)
             server = mcp_server(known.only(read_pairs(where)) if where else known)
         else:
             bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorag.cli.assistant_commands import Model
-from lorag.cli.index_command import IndexOption, place_with_index
+from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, training_settings
 from lorag.files import dump, write_whole
@@ -130,7 +130,8 @@ def calibrate(
     workspace = Workspace()
     with translated_errors(), progress_bars() as progress:
         chosen = workspace.chosen()
-        knowledge = build.knowledge(place_with_index(store), embedder, chosen.chunks, progress=progress)
+        place = place_with_index(store)
+        knowledge = build.knowledge(place, embedder, chunks_of_place(place), progress=progress)
         found = run_calibration(knowledge, questions, off_topic, keep)
         if not dry_run:
             workspace.choose(replace(chosen, retrieval=replace(chosen.retrieval, gate_cosine=found.gate.cosine)))

@@ -33,13 +33,16 @@ class ListNumbers:
     def __init__(self) -> None:
         self._counts: dict[str, dict[int, int]] = {}
 
-    def following(self, name: str, levels: Mapping[int, Level], depth: int) -> str:
-        """What stands before the next item of the list ``name`` at ``depth``, from 0; empty for a bullet."""
+    def following(self, name: str, levels: Mapping[int, Level], depth: int, first: int | None = None) -> str:
+        """What stands before the next item of the list ``name`` at ``depth``, from 0; empty for a bullet.
+
+        With ``first`` the item has that number whatever stood before it.
+        """
         counts = self._counts.setdefault(name, {})
         for deeper in [each for each in counts if each > depth]:
             del counts[deeper]
         level = levels[depth]
-        counts[depth] = counts.get(depth, level.start - 1) + 1
+        counts[depth] = counts.get(depth, level.start - 1) + 1 if first is None else first
         if level.kind in ("bullet", "none"):
             return ""
 

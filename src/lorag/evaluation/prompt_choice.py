@@ -1,9 +1,9 @@
 """Which prompt to ask with: a few are tried on questions that are not tested, fewer of them on more questions.
 
 By successive halving (Jamieson and Talwalkar 2016), cut short because questions are few: every prompt answers half of
-them, and the better half of the prompts answers the rest. A prompt with which too many answerable questions are refused
-ranks below all others. So few questions tell large differences only: the prompt that is named first among those within
-one standard error of the best is taken (the rule of Breiman et al. 1984 for pruning trees).
+them, and the better half of the prompts answers the rest. A prompt with which clearly too many answerable questions are
+refused ranks below all others. So few questions tell large differences only: the prompt that is named first among those
+within one standard error of the best is taken (the rule of Breiman et al. 1984 for pruning trees).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from lorag.evaluation.answers.metrics import Correct, NewContentRecall
+from lorag.evaluation.answers.style import Style
 from lorag.files import draw
 from lorag.settings import PromptSettings
 from lorag.types import Answer, Example
@@ -23,6 +24,8 @@ MOST_REFUSED = 0.1
 """Share of answerable questions beyond which refusing costs more than it saves."""
 FEWEST_QUESTIONS = 6
 """Below this many questions no prompt is chosen over the default."""
+_STYLE_NOISE = 0.05
+"""Shares of style checks that count as equal."""
 _UNANSWERABLE_SHARE = 0.25
 """Least share of questions to refuse, where there are any."""
 
@@ -61,6 +64,10 @@ class TriedPrompt:
     """Tokens per prompt."""
     strength: float = 1.0
     """Of the finetune that was asked, as in ``Form``."""
+    answerable: int = 0
+    """Questions of which ``refused`` is a share; 0 in files of earlier versions."""
+    style: float | None = None
+    """Mean share of the declared style checks that answers pass; None where no style is declared."""
 
     @property
     def form(self) -> Form:
@@ -69,8 +76,14 @@ class TriedPrompt:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Higher is better: within the limit on refusals first, then by right answers."""
-        return self.refused is None or self.refused <= MOST_REFUSED, self.right
+        """Higher is better: refusals not clearly beyond their limit first, then right answers."""
+        return not self._refuses_too_much, self.right
+
+    @property
+    def _refuses_too_much(self) -> bool:
+        refused = self.refused or 0.0
+        error = sqrt(refused * (1 - refused) / self.answerable) if self.answerable else 0.0
+        return refused - error > MOST_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +131,13 @@ def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
     return sorted(chosen, key=lambda example: draw(f"order {example.id}"))
 
 
-def choose_prompt(candidates: Sequence[Form], examples: Sequence[Example], ask: Ask) -> PromptChoice:
+def choose_prompt(
+    candidates: Sequence[Form], examples: Sequence[Example], ask: Ask, style: Style | None = None
+) -> PromptChoice:
     """The first of ``candidates`` within one standard error of the best of them, on ``examples`` in the order given.
 
-    With fewer than 6 examples, or one candidate, nothing is tried.
+    With a declared ``style``, the first of those within it that keep the style best. With fewer than 6 examples, or one
+    candidate, nothing is tried.
     """
     if len(examples) < FEWEST_QUESTIONS or len(candidates) < 2:
         return PromptChoice(candidates[0].prompt, strength=candidates[0].strength)
@@ -133,7 +149,7 @@ def choose_prompt(candidates: Sequence[Form], examples: Sequence[Example], ask: 
         asked = ask({candidate: examples[len(answers[candidate]) : size] for candidate in left})
         for candidate in left:
             answers[candidate] += asked[candidate]
-            tried[candidate] = tried_prompt(candidate, examples[:size], answers[candidate], correct)
+            tried[candidate] = tried_prompt(candidate, examples[:size], answers[candidate], correct, style)
         left = _preferred_first(sorted(left, key=lambda each: tried[each].rank, reverse=True), candidates, tried)
         if size < len(examples):
             left = left[: _half(len(left))]
@@ -146,14 +162,16 @@ def choose_prompt(candidates: Sequence[Form], examples: Sequence[Example], ask: 
 def _preferred_first(
     ranked: Sequence[Form], candidates: Sequence[Form], tried: Mapping[Form, TriedPrompt]
 ) -> list[Form]:
-    """``ranked``, in front the one that is named first among those as good as the best within noise."""
+    """``ranked``, in front the preferred one of those as good as the best within noise, as in ``choose_prompt``."""
     best = tried[ranked[0]]
     enough = best.right - sqrt(best.right * (1 - best.right) / best.questions)
-    preferred = next(
+    good = [
         each
         for each in candidates
         if each in ranked and tried[each].rank[0] == best.rank[0] and tried[each].right >= enough
-    )
+    ]
+    styled = max(tried[each].style or 0.0 for each in good)
+    preferred = next(each for each in good if (tried[each].style or 0.0) >= styled - _STYLE_NOISE)
     return [preferred, *(each for each in ranked if each != preferred)]
 
 
@@ -175,8 +193,15 @@ def _sizes(questions: int) -> list[int]:
     return sorted({max(FEWEST_QUESTIONS, questions // 2), questions})
 
 
-def tried_prompt(form: Form, examples: Sequence[Example], answers: Sequence[Answer], correct: Correct) -> TriedPrompt:
+def tried_prompt(
+    form: Form,
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    correct: Correct,
+    style: Style | None = None,
+) -> TriedPrompt:
     """What ``form`` brought, by its ``answers`` to ``examples``."""
+    kept = [share for answer in answers if style and (share := style.share(answer.text)) is not None]
     pairs = list(zip(examples, answers, strict=True))
     refused = [float(answer.refused) for example, answer in pairs if example.answers]
     answered = [float(not answer.refused) for example, answer in pairs if not example.answers]
@@ -189,4 +214,6 @@ def tried_prompt(form: Form, examples: Sequence[Example], answers: Sequence[Answ
         fmean(answer.usage.generate_seconds for answer in answers),
         fmean(answer.usage.prompt_tokens for answer in answers),
         form.strength,
+        len(refused),
+        fmean(kept) if kept else None,
     )

@@ -10,6 +10,7 @@ A removed or vanished document leaves the index at the next ``sync``. One whose 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, Index, Progress, Reranker, no_progress
-from lorag.retrieval.backends.location import IndexLocation, open_index
+from lorag.retrieval.backends.location import IndexLocation, made_with, open_index
 from lorag.retrieval.filters import read_where, refuse
 from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
@@ -36,6 +37,8 @@ T = TypeVar("T")
 
 _FORMAT = "4"
 """Raised when an index of an older Lorag can no longer be read."""
+_CUT, _PIECES = "chunk tokens", re.compile(r"(\d+)(?: in pieces of (\d+))?")
+"""What an index names the sizes of its chunks by, and how they are written."""
 _EMBED_CHUNKS = 64
 """Chunks embedded between two calls of ``progress``: a second or two."""
 _COMMIT_CHUNKS = 512
@@ -96,13 +99,12 @@ class Knowledge:
 
         Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
         """
-        pieces = f" in pieces of {chunks.search_tokens}" if chunks.search_tokens is not None else ""
         wanted = {
             "format": _FORMAT,
             "embedder": embedder.name,
             "dim": str(embedder.dim),
             "weights": embedder.identity,
-            "chunk tokens": f"{chunks.max_tokens}{pieces}",
+            _CUT: _told(chunks),
         }
         index = open_index(place, wanted, embedder.dim, retrieval.exact_up_to)
         return cls(index, embedder, chunks, retrieval, reranker)
@@ -354,6 +356,16 @@ def _once(hits: Sequence[Hit]) -> list[Hit]:
 
 def _versions(entries: dict[str, Entry]) -> set[tuple[str, str]]:
     return {(entry.id, entry.version) for entry in entries.values()}
+
+
+def chunks_of(place: IndexLocation) -> ChunkSettings | None:
+    """How the documents of the index at ``place`` were cut; None where there is none, or where it does not tell."""
+    found = _PIECES.fullmatch(made_with(place).get(_CUT, ""))
+    return ChunkSettings(int(found[1]), int(found[2]) if found[2] else None) if found else None
+
+
+def _told(chunks: ChunkSettings) -> str:
+    return f"{chunks.max_tokens}{f' in pieces of {chunks.search_tokens}' if chunks.search_tokens is not None else ''}"
 
 
 def _key(chunk: Chunk) -> tuple[str, str]:

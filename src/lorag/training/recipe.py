@@ -264,9 +264,10 @@ def keeps_reading(now: Probed, before: Probed, recipe: RecipeSettings) -> bool:
 
 
 def taken(strengths: Sequence[Strength], before: Probed, recipe: RecipeSettings) -> float:
-    """The strength that forgets least without clearly losing recall beyond the limit.
+    """The strongest within the limit on forgetting that does not clearly lose recall; else the one that forgets least.
 
-    Only those that keep reading are looked at; where none does, the one that reads best is taken.
+    Only those that keep reading are looked at; where none does, the one that reads best is taken. Few facts are probed:
+    a strength that loses none of them may lose many others, so it is not lowered further than the limit asks.
     """
     reading = [each for each in strengths if keeps_reading(each.probed, before, recipe)]
     if not reading:
@@ -275,7 +276,9 @@ def taken(strengths: Sequence[Strength], before: Probed, recipe: RecipeSettings)
     enough = [
         each for each in reading if not _is_clear(best - each.probed.recall, recipe.most_recall_loss, each.probed.facts)
     ]
-    return min(enough, key=lambda each: each.probed.general_loss).share
+    most = before.general_loss + recipe.most_forgetting
+    within = [each.share for each in enough if each.probed.general_loss <= most]
+    return max(within) if within else min(enough, key=lambda each: each.probed.general_loss).share
 
 
 def _is_clear(fall: float, limit: float, facts: int) -> bool:

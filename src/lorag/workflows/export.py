@@ -15,7 +15,7 @@ from lorag.models.gguf_writing import Precision, write_gguf
 from lorag.models.hub import HubName
 from lorag.models.ollama import modelfile
 from lorag.models.supply.publishing import require_repository, upload
-from lorag.settings import REFUSAL
+from lorag.settings import REFUSAL, PromptSettings
 from lorag.training.adapter import Adapter, read_adapter
 
 if TYPE_CHECKING:
@@ -32,18 +32,22 @@ def export(
     form: Format = "merged",
     precision: Precision = "f16",
     push: str | None = None,
+    model: str | None = None,
     progress: Progress = no_progress,
 ) -> Path:
     """The folder ``out`` with what was trained, merged into its base: a model of transformers, a GGUF file, or one
     beside a Modelfile for Ollama.
 
-    ``precision`` is that of the written matrices; ``q8_0`` is a form of GGUF alone. With ``push``, the name of a hub's
-    repository, the folder gets a model card and is put up there; a repository that is not there yet is made, private.
-    Raises ``InputError`` for virtual tokens, which no weights hold, and where nothing may be pushed, ``FetchError``
-    when no hub is reached, and ``ModelError`` for models without a GGUF form here. Warns of a precision that may
-    round away what all weights have learned.
+    An adapter of another program, in PEFT's format, needs its base by name, as ``model``. ``precision`` is that of the
+    written matrices; ``q8_0`` is a form of GGUF alone. With ``push``, the name of a hub's repository, the folder gets a
+    model card and is put up there; a repository that is not there yet is made, private. Raises ``InputError`` for
+    virtual tokens, which no weights hold, and where nothing may be pushed, ``FetchError`` when no hub is reached, and
+    ``ModelError`` for another base, and for models without a GGUF form here. Warns of a precision that may round away
+    what all weights have learned.
     """
-    trained, target = read_adapter(Path(adapter)), Path(out)
+    folder, target = Path(adapter), Path(out)
+    trained = None if build.is_foreign(folder) else read_adapter(folder)
+    base = build.base_of(model, [folder])
     _check(trained, target, form, precision)
     if push is not None:
         require_repository(push)
@@ -53,60 +57,70 @@ def export(
             " f32 all of it",
             stacklevel=2,
         )
-    weights = build.merged_weights(trained, progress)
+    weights = build.merged_weights(folder, model, progress)
+    instruction = system_message(REFUSAL, trained.prompt if trained is not None else PromptSettings()).content
     progress(f"writing {form}", 0, 1)
-    with folder_whole(target) as folder:
+    with folder_whole(target) as whole:
         if form == "merged":
-            _write_merged(weights, folder, precision)
+            _write_merged(weights, whole, precision)
         else:
-            write_gguf(weights.model, weights.tokenizer, folder / GGUF, precision, target.name)
+            write_gguf(weights.model, weights.tokenizer, whole / GGUF, precision, target.name)
         if form == "ollama":
-            text = modelfile(weights.tokenizer, GGUF, system_message(REFUSAL, trained.prompt).content)
-            (folder / "Modelfile").write_text(text, encoding="utf-8")
+            (whole / "Modelfile").write_text(modelfile(weights.tokenizer, GGUF, instruction), encoding="utf-8")
         if push is not None:
-            (folder / "README.md").write_text(model_card(trained, push), encoding="utf-8")
+            (whole / "README.md").write_text(_model_card(push, str(base), trained, instruction), encoding="utf-8")
     progress(f"writing {form}", 1, 1)
     if push is not None:
         progress(f"pushing to {push}", 0, 1)
-        upload(target, push, f"{trained.base} finetuned by {trained.method}")
+        upload(target, push, f"{base} finetuned")
         progress(f"pushing to {push}", 1, 1)
     return target
 
 
-def model_card(trained: Adapter, name: str) -> str:
-    """A hub's README of what was trained: its base, its data in numbers, and what was measured of it."""
+def _model_card(name: str, base: str, trained: Adapter | None, instruction: str) -> str:
+    """A hub's README of what was trained: its base, and of a training of Lorag its data in numbers and its figures."""
     from huggingface_hub import ModelCardData
 
-    parsed = HubName.parse(trained.base)
-    base = parsed.repository if parsed is not None else None
-    data = ModelCardData(library_name="transformers", pipeline_tag="text-generation", tags=["lorag"], base_model=base)
-    lines = [
-        f"- Base: {trained.base}, weights {trained.base_weights}. Its licence holds for this model too.",
-        f"- Method: {trained.method}, learning rate {trained.settings['learning_rate']:g},"
+    parsed = HubName.parse(base)
+    repository = parsed.repository if parsed is not None else None
+    data = ModelCardData(
+        library_name="transformers", pipeline_tag="text-generation", tags=["lorag"], base_model=repository
+    )
+    if trained is None:
+        known = (
+            f"- Base: {base}. Its licence holds for this model too.\n- An adapter of another program, merged into it"
+        )
+    else:
+        known = "\n".join(f"- {fact}" for fact in _of_training(trained))
+        known += f"\n\nIt was trained under this instruction, and answers best under it:\n\n```text\n{instruction}\n```"
+    return f"---\n{data.to_yaml()}\n---\n\n# {name.partition('/')[2]}\n\n{known}\n"
+
+
+def _of_training(trained: Adapter) -> list[str]:
+    """What is known of a training of Lorag: its base, its data in numbers, and what was measured."""
+    facts = [
+        f"Base: {trained.base}, weights {trained.base_weights}. Its licence holds for this model too.",
+        f"Method: {trained.method}, learning rate {trained.settings['learning_rate']:g},"
         f" {trained.settings['epochs']} passes, {trained.steps} steps",
-        f"- Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens per pass"
+        f"Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens per pass"
         f" (fingerprint {trained.data}); the data itself is not part of this repository",
-        f"- Loss per learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last",
+        f"Loss per learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last",
     ]
     before, after = trained.held_out_loss_before, trained.held_out_loss_after
     if before is not None and after is not None:
-        lines.append(f"- Loss on {trained.held_out} conversations held out: {before:.2f} before, {after:.2f} after")
+        facts.append(f"Loss on {trained.held_out} conversations held out: {before:.2f} before, {after:.2f} after")
     if trained.forgetting is not None:
-        lines.append(f"- Forgetting: {trained.forgetting}")
-    lines.append("- Made with " + ", ".join(f"{package} {version}" for package, version in trained.versions.items()))
-    instruction = system_message(REFUSAL, trained.prompt).content
-    asked = f"It was trained under this instruction, and answers best under it:\n\n```text\n{instruction}\n```"
-    title = name.partition("/")[2]
-    return f"---\n{data.to_yaml()}\n---\n\n# {title}\n\n" + "\n".join(lines) + f"\n\n{asked}\n"
+        facts.append(f"Forgetting: {trained.forgetting}")
+    return [*facts, "Made with " + ", ".join(f"{package} {version}" for package, version in trained.versions.items())]
 
 
-def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -> None:
+def _check(trained: Adapter | None, target: Path, form: Format, precision: Precision) -> None:
     if form not in get_args(Format):
         raise InputError(f"format {form!r} is none of {', '.join(get_args(Format))}")
     if precision not in get_args(Precision) or (form == "merged" and precision == "q8_0"):
         known = [name for name in get_args(Precision) if form != "merged" or name != "q8_0"]
         raise InputError(f"precision {precision!r} is none of {', '.join(known)}, in which {form} can be written")
-    if trained.spec.is_virtual:
+    if trained is not None and trained.spec.is_virtual:
         raise InputError(
             f"a {trained.method} of virtual tokens stands before the weights and cannot be merged into them"
         )
@@ -115,8 +129,10 @@ def _check(trained: Adapter, target: Path, form: Format, precision: Precision) -
     require_writable(target.absolute().parent)
 
 
-def _may_lose(trained: Adapter, precision: Precision) -> bool:
+def _may_lose(trained: Adapter | None, precision: Precision) -> bool:
     """Whether ``precision`` is too coarse for steps of a full finetune, as far as it was not measured to keep them."""
+    if trained is None:
+        return False
     coarse = precision == "q8_0" or (precision == "bf16" and trained.served_format != "bfloat16")
     return trained.spec.is_whole_model and coarse
 

@@ -14,6 +14,7 @@ import math
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -205,7 +206,7 @@ def _train_best(training: Training) -> Recipe:
     data, trainings = training.conversations, 1 + (len(RATES) if plan.rung_conversations else 0)
     training.progress(_STAGE, 0, trainings, f"{training.origin}{plan} of {recipe.minutes:g}")
     before = training.probes.of(training.engine)
-    rungs = _rungs(training, data, finetune, plan.rung_conversations)
+    rungs = _rungs(training, finetune, plan.rung_conversations)
     if rungs:
         finetune = replace(finetune, learning_rate=better(rungs, before, recipe).learning_rate)
     probing = training.probes.probing(training.engine, before.recall) if before.facts else None
@@ -264,7 +265,11 @@ def _planned(training: Training, finetune: FinetuneSettings) -> Schedule:
         chooses = finetune.spec.rate_is_chosen and training.finetune.learning_rate is None
         count, pace = len(training.conversations), expected.seconds / expected.updates
         wordings = wordings_per_fact(training.conversations)
-        plan = schedule(pace, updates, count, training.recipe, wordings=wordings, chooses_rate=chooses)
+        fitted = partial(schedule, pace, updates, count, training.recipe, wordings=wordings)
+        plan = fitted(chooses_rate=chooses)
+        afforded, _ = _affordable(training, plan)
+        if not _rung_part(afforded, plan.rung_conversations):  # their minutes are the training's then
+            plan = fitted(chooses_rate=False)
         write_whole(path, json.dumps({"identity": identity, "schedule": asdict(plan)}))
         return plan
     return Schedule(**found["schedule"])
@@ -278,13 +283,19 @@ def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
     return replace(finetune, learning_rate=rate, trained_layers=min(finetune.trained_layers, _TRAINED_LAYERS))
 
 
-def _rungs(training: Training, data: Sequence[Conversation], finetune: FinetuneSettings, size: int) -> list[Rung]:
+def _rung_part(training: Training, size: int) -> list[Conversation]:
+    """About ``size`` conversations of whole documents; none where too few of the probes are about these."""
+    part = _of_documents(training.conversations, size) if size else []
+    about = training.probes.about({name for conversation in part for name in conversation.evidence})
+    return part if about and 3 * len(about) >= len(training.probes.probes) else []
+
+
+def _rungs(training: Training, finetune: FinetuneSettings, size: int) -> list[Rung]:
     """Trainings on about ``size`` conversations of whole documents, one for each rate; none where there is no room."""
-    part = _of_documents(data, size) if size and finetune.spec.rate_is_chosen else []
+    rungs, part = [], _rung_part(training, size)
     documents = {name for conversation in part for name in conversation.evidence}
-    if not part or 3 * len(training.probes.about(documents)) < len(training.probes.probes):
+    if not part:
         return []
-    rungs = []
     for rate in RATES:
         settings = replace(finetune, learning_rate=rate, measure_forgetting=False)
         rungs.append(_rung(training, part, settings, training.kept / f"rate-{rate:g}", documents))

@@ -10,7 +10,7 @@ from lorag.types import Place
 SPACES = " ".join(
     f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{space}:1.0"'
     for name, space in {
-        **{name: name for name in ("office", "text", "table", "presentation")},
+        **{name: name for name in ("office", "text", "table", "presentation", "style")},
         "draw": "drawing",
         "svg": "svg-compatible",
     }.items()
@@ -21,21 +21,21 @@ NOTE = f'<text:note text:id="ftn1"><text:note-citation>1</text:note-citation>{BO
 COMMENT = "<office:annotation><text:p>comment</text:p></office:annotation>"
 
 
-def packed(kind, content, **parts):
+def packed(kind, content, automatic="", **parts):
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(
             "content.xml",
-            f"<office:document-content {SPACES}><office:body><office:{kind}>{content}</office:{kind}></office:body>"
-            "</office:document-content>",
+            f"<office:document-content {SPACES}>{automatic}<office:body><office:{kind}>{content}</office:{kind}>"
+            "</office:body></office:document-content>",
         )
         for name, data in parts.items():
             archive.writestr(name.replace("__", "/") + ".xml", data)
     return file.getvalue()
 
 
-def parse(tmp_path, kind, content, **parts):
-    return parse_open_document(tmp_path / "x.odt", packed(kind, content, **parts))
+def parse(tmp_path, kind, content, automatic="", **parts):
+    return parse_open_document(tmp_path / "x.odt", packed(kind, content, automatic, **parts))
 
 
 def cells(*texts):
@@ -62,6 +62,68 @@ def test_a_text_keeps_headings_lists_tables_notes_and_alternative_texts(tmp_path
         "# Mole and quay\n\nIt is  212 m[^ftn1] long.\n\n- oak\n  - old\n- # elm\n\na red lamp\n\n"
         "| Depth | Depth |\n| --- | --- |\n| low | high |\n\n[^ftn1]: At low water."
     )
+
+
+def level(number, form, behind=".", **more):
+    given = "".join(f' {name.replace("__", ":").replace("_", "-")}="{value}"' for name, value in more.items())
+    known = f'text:level="{number}" style:num-format="{form}" style:num-suffix="{behind}"'
+    return f"<text:list-level-style-number {known}{given}/>"
+
+
+def item(text, inner="", more=""):
+    return f"<text:list-item{more}><text:p>{text}</text:p>{inner}</text:list-item>"
+
+
+def test_items_have_the_numbers_that_are_shown(tmp_path):
+    levels = level(1, "1") + level(2, "a", ")") + level(3, "1", text__display_levels="3")
+    bullets = '<text:list-level-style-bullet text:level="1" text:bullet-char="*"/>'
+    styles = f"""<office:automatic-styles><text:list-style style:name="L1">{levels}</text:list-style>
+    <text:list-style style:name="L2">{bullets}</text:list-style></office:automatic-styles>"""
+    deepest = f"<text:list>{item('deepest')}</text:list>"
+    content = f"""<text:list text:style-name="L1" xml:id="first">{
+        item("one", f"<text:list>{item('in', deepest)}{item('beside')}</text:list>")
+    }{item("two")}</text:list>
+    <text:p>between</text:p>
+    <text:list text:style-name="L1" text:continue-list="first">{item("three")}</text:list>
+    <text:list text:style-name="L1">{item("one again")}<text:list-header><text:p>without</text:p></text:list-header>
+    {item("nine", more=' text:start-value="9"')}</text:list>
+    <text:list text:style-name="L1" text:continue-numbering="true">{item("ten")}</text:list>
+    <text:list text:style-name="L2">{item("round")}</text:list>"""
+    assert parse(tmp_path, "text", content, styles).text == (
+        "1. one\n  a) in\n    1.a.1. deepest\n  b) beside\n2. two\n\nbetween\n\n3. three\n\n"
+        "1. one again\n- without\n9. nine\n\n10. ten\n\n- round"
+    )
+
+
+def test_headings_have_the_numbers_of_their_outline_or_of_their_list(tmp_path):
+    levels = "".join(
+        f'<text:outline-level-style text:level="{number}" style:num-format="{form}" text:display-levels="{number}"/>'
+        for number, form in ((1, "I"), (2, "1"), (3, ""))
+    )
+    outline = f"<office:styles {SPACES}><text:outline-style>{levels}</text:outline-style></office:styles>"
+    list_style = f'<text:list-style style:name="L1">{level(1, "A", "")}</text:list-style>'
+    content = """<text:h text:outline-level="1">Mole</text:h><text:h text:outline-level="2">Lamp</text:h>
+    <text:h text:outline-level="3">Glass</text:h><text:h text:outline-level="2">Rail</text:h>
+    <text:h text:outline-level="1" text:is-list-header="true">Notes</text:h>
+    <text:h text:outline-level="1"><text:number>II</text:number>Quay</text:h>
+    <text:list text:style-name="L1"><text:list-item><text:h text:outline-level="1">Annex</text:h>
+    <text:p>its text</text:p></text:list-item><text:list-item><text:p>an item</text:p></text:list-item></text:list>"""
+    parsed = parse(tmp_path, "text", content, f"<office:styles>{list_style}</office:styles>", styles=outline)
+    assert parsed.text.split("\n\n") == [
+        *("# I Mole", "## I.1 Lamp", "### Glass", "## I.2 Rail", "# Notes", "# II Quay", "# A Annex", "its text"),
+        "B an item",
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd", ['text:level="999999999999"', 'text:display-levels="999999999999"', 'text:start-value="-3"']
+)
+def test_odd_levels_cost_nothing(tmp_path, odd):
+    styles = (
+        f'<text:list-style style:name="L1"><text:list-level-style-number style:num-format="1" {odd}/></text:list-style>'
+    )
+    content = f'<text:list text:style-name="L1">{item("one")}</text:list>'
+    assert parse(tmp_path, "text", content, styles).text.endswith(" one")
 
 
 def test_sheets_are_read_as_they_are_shown_with_merged_and_repeated_cells(tmp_path):

@@ -21,10 +21,11 @@ def prompts_table(tried: Mapping[str, Any]) -> Table:
         choice = PromptChoice.from_json(value)
         for place, each in enumerate(choice.tried):
             name = f"{arm}: {each.form}{' (taken)' if place == 0 else ''}"
-            shares = (_share(each.right, each.questions), _percent(each.refused), _percent(each.answered))
+            kept = tuple(map(_percent, (each.refused, each.answered, each.style)))
+            shares = (_share(each.right, each.questions), *kept)
             rows.append((name, str(each.questions), *shares, f"{each.seconds:.2f}", f"{each.prompt_tokens:.0f}"))
-    headings = ("questions", "right", "refused of answerable", "answered of unanswerable", "seconds", "prompt tokens")
-    return Table(("arm and prompt", *headings), tuple(rows))
+    shares = ("right", "refused of answerable", "answered of unanswerable", "style kept")
+    return Table(("arm and prompt", "questions", *shares, "seconds", "prompt tokens"), tuple(rows))
 
 
 def recipe_table(tried: Mapping[str, Any]) -> Table:

@@ -62,6 +62,11 @@ def folder_holds_index(folder: Path) -> bool:
     return _manifest_file(folder).is_file()
 
 
+def folder_made_with(folder: Path) -> dict[str, str]:
+    """What the index that is there was made with. Raises ``StoreError`` for a damaged one."""
+    return SqliteManifest(_manifest_file(folder)).made_with()
+
+
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of the index in ``folder`` when the block ends well.

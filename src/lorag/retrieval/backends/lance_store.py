@@ -24,7 +24,7 @@ from lorag.errors import StoreError
 from lorag.files import full_disk_errors
 from lorag.retrieval.backends.hits import RECALL_DEPTH, like_questions, recall, sample_rows
 from lorag.retrieval.ranking import best_first
-from lorag.retrieval.spaced_words import spaced
+from lorag.retrieval.search_words import asked_words, indexed_words
 from lorag.types import Chunk, Hit, Via
 
 _TABLE = "chunks"
@@ -117,7 +117,7 @@ class LanceStore:
         columns = {
             "id": _numbered([chunk.id for chunk in kept]),
             **{name: [getattr(chunk, name) for chunk in kept] for name in _CHUNK_COLUMNS},
-            "search_text": [spaced(texts[row]) for row in rows],
+            "search_text": [indexed_words(texts[row]) for row in rows],
             "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat), self.dim),
         }
         with self._errors():
@@ -178,7 +178,7 @@ class LanceStore:
         from lancedb.query import MatchQuery
 
         with self._errors():
-            match = MatchQuery(spaced(query), "search_text")  # type: ignore[call-arg]  # the others have defaults
+            match = MatchQuery(asked_words(query), "search_text")  # type: ignore[call-arg]  # the others have defaults
             search = self._table.search(match, query_type="fts")
             search = search if among is None else search.where(_any_of(among), prefilter=True)
             rows = search.select([*_CHUNK_COLUMNS, "_score"]).limit(k).to_list()
@@ -242,7 +242,7 @@ class LanceStore:
             return [index.name for index in self._table.list_indices() if index.name.startswith(_VECTORS)]
 
     def _make_lexical_index(self) -> None:
-        """BM25 over English stems. Rows that are added later are found at once, if slowly, until ``optimize``."""
+        """BM25 over stems. Rows that are added later are found at once, if slowly, until ``optimize``."""
         from lancedb.index import FTS
 
         self._table.create_index("search_text", config=FTS(language="English", stem=True, ascii_folding=True))

@@ -7,9 +7,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lorag.interfaces import Index
-from lorag.retrieval.backends.folder_index import FolderIndex, folder_holds_index, replaced_folder
+from lorag.retrieval.backends.folder_index import FolderIndex, folder_holds_index, folder_made_with, replaced_folder
 from lorag.retrieval.backends.postgres_database import Database, is_url
-from lorag.retrieval.backends.postgres_index import PostgresIndex, database_holds_index, replaced_database
+from lorag.retrieval.backends.postgres_index import (
+    PostgresIndex,
+    PostgresManifest,
+    database_holds_index,
+    replaced_database,
+)
 
 IndexLocation = Path | str | Database
 """A folder, or a database or its URL: ``postgresql://USER@HOST/DATABASE``."""
@@ -29,6 +34,14 @@ def holds_index(place: IndexLocation) -> bool:
     """Whether there is an index at ``place``."""
     found = _place(place)
     return database_holds_index(found) if isinstance(found, Database) else folder_holds_index(found)
+
+
+def made_with(place: IndexLocation) -> dict[str, str]:
+    """What the index at ``place`` was made with; empty where there is none."""
+    if not holds_index(place):
+        return {}
+    found = _place(place)
+    return PostgresManifest(found).made_with() if isinstance(found, Database) else folder_made_with(found)
 
 
 def location_name(place: IndexLocation) -> str:

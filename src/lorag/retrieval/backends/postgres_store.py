@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, like_questions, recall
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.ranking import best_first
-from lorag.retrieval.spaced_words import spaced
+from lorag.retrieval.search_words import asked_words, indexed_words, signs_of_languages
 from lorag.types import Chunk, Hit, Via
 
 _CHUNK_COLUMNS = "document_id, document_version, start, stop, text, heading, table_header, place"
@@ -66,8 +66,8 @@ _WORD, _ACCENTED = re.compile(r"[^\W_]+"), re.compile("([A-Za-z])[\u0300-\u036f]
 class PostgresStore:
     """A ``Store`` in a schema of a database. Any number of processes may read, and any number write.
 
-    As in a ``LanceStore``, words are found by their English stems, and scripts without spaces by pairs of
-    letters. Every method raises ``StoreError`` when the server refuses or goes away.
+    As in a ``LanceStore``, words are found by their stems, and scripts without spaces by pairs of letters. Every method
+    raises ``StoreError`` when the server refuses or goes away.
     """
 
     def __init__(self, database: Database, dim: int, exact_up_to: int) -> None:
@@ -111,7 +111,10 @@ class PostgresStore:
             self._database.run_each(
                 f"INSERT INTO {s}.texts SELECT %s, %s, words, (SELECT coalesce(sum(cardinality(positions)), 0)"
                 " FROM unnest(words)), %b::vector FROM to_tsvector('english', %s) AS words",
-                [(key, number, vector, _words(text)) for number, ((key, text), vector) in enumerate(rows.items())],
+                [
+                    (key, number, vector, _words(indexed_words(text)))
+                    for number, ((key, text), vector) in enumerate(rows.items())
+                ],
             )
             self._count("+", "key", keys)
 
@@ -143,8 +146,19 @@ class PostgresStore:
         """
         condition, keys = self._any_of(among)
         statement = _LEXICAL.format(schema=self._schema, among=condition)
-        found = [self._database.rows(statement, _words(query), _STEPS, *keys, k) for query in queries]
+        languages = self._languages()
+        asked = [_words(asked_words(query, languages)) for query in queries]
+        found = [self._database.rows(statement, words, _STEPS, *keys, k) for words in asked]
         return [best_first(_hit(row, "lexical") for row in rows) for rows in found]
+
+    def _languages(self) -> list[str]:
+        """The languages other than English of which there are texts."""
+        signs = signs_of_languages()
+        statement = (
+            f"SELECT language FROM unnest(%s::text[], %s::text[]) AS _ (language, sign)"
+            f" WHERE EXISTS (SELECT FROM {self._schema}.texts WHERE words @@ quote_literal(sign)::tsquery)"
+        )
+        return [language for (language,) in self._database.rows(statement, [*signs], [*signs.values()])]
 
     def chunks(self) -> list[Chunk]:
         """See ``Store``."""
@@ -243,7 +257,7 @@ def loaded(text: str) -> str:
 
 def _words(text: str) -> str:
     """The words of ``text``, Latin letters without accents; the server's own parser would keep signs and join words."""
-    bare = _ACCENTED.sub(r"\1", unicodedata.normalize("NFKD", spaced(text)))
+    bare = _ACCENTED.sub(r"\1", unicodedata.normalize("NFKD", text))
     return " ".join(_WORD.findall(unicodedata.normalize("NFC", bare)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
 from lorag.files import draw
 from lorag.interfaces import LanguageModel
@@ -28,6 +29,8 @@ class Trial:
     shown: Shown
     questions: list[Example]
     scene: Scene
+    style: Style | None = None
+    """What answers should look like, where it was declared."""
 
     def prompting(
         self,
@@ -39,21 +42,24 @@ class Trial:
     ) -> Prompting:
         """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen.
 
-        With ``weaker`` also the strength of its finetune: ``model`` is tried at these shares of it as well. The weakest
-        is preferred among those that do as well within noise, as it forgets least.
+        With ``weaker`` also the strength of its finetune: ``model`` is tried at these shares of it as well. Of those
+        that do as well within noise, the one that is named first is taken.
         """
         settings = self.scene.settings
         given = candidates if settings.prompt_questions else (settings.chat.prompt,)
-        at = {1.0: lambda: model, **(weaker or {} if len(self.questions) >= FEWEST_QUESTIONS else {})}
+        at: dict[float, Callable[[], LanguageModel]] = {1.0: lambda: model}
+        if len(self.questions) >= FEWEST_QUESTIONS:
+            at = {**(weaker or {}), **at}
         gated = settings.retrieval.leaves_out and knowledge is not None
         return chosen_prompt(
             arm,
-            [Form(prompt, strength) for strength in sorted(at) for prompt in given],
+            [Form(prompt, strength) for strength in at for prompt in given],
             self.shown,
             self.questions,
             lambda prompting: prompting.bot(at[prompting.choice.strength](), knowledge, settings, gated),
             self.scene.run.prompts / f"{arm}.json",
             self.scene.progress,
+            self.style,
         )
 
 
@@ -78,4 +84,4 @@ def trial_of(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: Lan
         shown = replace(shown, given=inputs.prompt.examples)
     recipe = settings.recipe
     limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
-    return Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene)
+    return Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene, inputs.style)

@@ -42,9 +42,9 @@ from lorag.workflows.finetuning.strength import attached, set_strength, weaker
 from lorag.workflows.recipe_search import Probe, Training, probes_of, train_alike, train_best, trained_on
 from lorag.workspace import Run
 
-_WEAKER = (0.25, 0.5)
-"""Shares of the finetune's strength at which sources are read as well: reading needs less of what was trained than
-answering from memory does (docs/log.md)."""
+_WEAKER = (0.5, 0.25)
+"""Shares of the finetune's strength at which sources are read as well, the better one first: reading needs less of what
+was trained than answering from memory does (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from lorag.chat.bot import ChatBot, answer_together
 from lorag.chat.kept_prompt import KeptPrompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.evaluation.answers.metrics import contains, normalise
+from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt, planned_answers, trial_questions
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
@@ -178,6 +179,7 @@ def chosen_prompt(
     bot: Callable[[Prompting], ChatBot],
     path: Path,
     progress: Progress,
+    style: Style | None = None,
 ) -> Prompting:
     """The prompt of the arms ``name``, chosen now or found in ``path``, where it is kept."""
     if not path.is_file():
@@ -192,7 +194,7 @@ def chosen_prompt(
             progress(f"choosing the prompt of {name}", done, total)
             return dict(zip(parts, answers, strict=True))
 
-        choice = choose_prompt(candidates, questions, ask)
+        choice = choose_prompt(candidates, questions, ask, style)
         asked = bot(_asking(choice.form, shown))
         kept = KeptPrompt(choice.prompt, asked.examples, asked.settings.context_tokens)
         write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))

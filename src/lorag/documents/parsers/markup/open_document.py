@@ -1,17 +1,20 @@
 """OpenDocument files (odt, ods, odp): a text, a section for each sheet, or a section for each slide.
 
-Values of sheets are read as they are shown. What a merged cell says stands in every row and column of it. Comments,
-text that was deleted while changes were tracked, headers, footers and tables of contents are not read, nor are
-pictures but for their alternative text.
+Values of sheets are read as they are shown. What a merged cell says stands in every row and column of it. Headings and
+items have the numbers that are shown. Comments, text that was deleted while changes were tracked, headers, footers and
+tables of contents are not read, nor are pictures but for their alternative text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from lorag.documents.grid import Cell, filled, stretches
+from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.archive import opened, xml_part
 from lorag.documents.parsers.parsed import Parsed, blocks, in_places
@@ -19,10 +22,14 @@ from lorag.errors import DataError
 
 _NAME = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}{}".format
 _PARAGRAPH, _HEADING, _LIST, _NOTE, _BLANKS = (_NAME("text", tag) for tag in ("p", "h", "list", "note", "s"))
+_ITEM, _LEVEL, _FIRST = (_NAME("text", name) for name in ("list-item", "level", "start-value"))
 _TABLE, _ROW, _CELL = (_NAME("table", tag) for tag in ("table", "table-row", "table-cell"))
 _SIGNS = {_NAME("text", "tab"): "\t", _NAME("text", "line-break"): "\n"}
 _UNREAD = {
-    *(_NAME("text", tag) for tag in ("tracked-changes", "sequence-decls", "table-of-content", "note-citation")),
+    *(
+        _NAME("text", tag)
+        for tag in ("tracked-changes", "sequence-decls", "table-of-content", "note-citation", "number")
+    ),
     *(_NAME("office", tag) for tag in ("annotation", "forms", "event-listeners")),
     _NAME("presentation", "notes"),
 }
@@ -30,6 +37,8 @@ _NOTED = {
     _NAME("drawing", "image"): "has pictures, of which only the alternative text was read",
     _NAME("office", "annotation"): "has comments, which were not read",
 }
+_KINDS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
+_OUTLINE = "headings"
 _MANIFEST, _DEEPEST, _MOST_REPEATED = "META-INF/manifest.xml", 6, 1000
 
 
@@ -42,66 +51,130 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
         if _MANIFEST in archive.namelist() and b"encryption-data" in archive.read(_MANIFEST):
             raise DataError(path, "is encrypted with a password; save a copy without it")
         content = xml_part(archive, "content.xml")
-        properties = xml_part(archive, "meta.xml") if "meta.xml" in archive.namelist() else None
+        properties, styles = (
+            xml_part(archive, name) if name in archive.namelist() else None for name in ("meta.xml", "styles.xml")
+        )
     body = content.find(_NAME("office", "body"))
-    kinds: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
+    lists = _Lists([part for part in (styles, content) if part is not None])
+    kinds: dict[str, Callable[[Any, _Lists], Iterator[tuple[str, str]]]] = {
         _NAME("office", "spreadsheet"): _sheets,
         _NAME("office", "presentation"): _slides,
         _NAME("office", "drawing"): _slides,
     }
     found = next((child for child in body if child.tag in (*kinds, _NAME("office", "text"))), body)
     if found.tag in kinds:
-        text, places = in_places(kinds[found.tag](found))
+        text, places = in_places(kinds[found.tag](found, lists))
     else:
-        text, places = blocks([*_blocks(found), *_notes(found)]), ()
+        text, places = blocks([*_blocks(found, lists), *_notes(found)]), ()
     named = None if properties is None else properties.findtext(".//{http://purl.org/dc/elements/1.1/}title")
     notes = tuple(note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None)
     return Parsed(text, first_title(text) or named or "", places, notes)
 
 
-def _sheets(body: Any) -> Iterator[tuple[str, str]]:
+def _sheets(body: Any, _lists: _Lists) -> Iterator[tuple[str, str]]:
     for sheet in body.iterchildren(_TABLE):
         name = sheet.get(_NAME("table", "name")) or ""
         tables = [table(rows) for rows in stretches(filled(_rows(sheet)))]
         yield f"sheet {name}", blocks([f"## {name}", *tables]) if tables else ""
 
 
-def _slides(body: Any) -> Iterator[tuple[str, str]]:
+def _slides(body: Any, lists: _Lists) -> Iterator[tuple[str, str]]:
     for number, page in enumerate(body.iterchildren(_NAME("drawing", "page")), start=1):
         title, shapes = "", list[str]()
         for shape in page:
             if shape.get(_NAME("presentation", "class")) == "title" and not title:
                 title = " ".join(_words(shape).split())
             elif shape.tag not in _UNREAD:
-                shapes += _blocks(shape)
+                shapes += _blocks(shape, lists)
         said = " ".join(_words(notes) for notes in page.iterchildren(_NAME("presentation", "notes"))).strip()
         yield f"slide {number}", blocks([f"## {title}" if title else "", *shapes, f"Notes: {said}" if said else ""])
 
 
-def _blocks(element: Any) -> Iterator[str]:
+class _Lists:
+    """The numbers of headings and items, which are asked for in reading order."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._styles = {
+            style.get(_NAME("style", "name"), _OUTLINE): dict(map(_level, style.iterchildren("*")))
+            for part in parts
+            for tag in ("list-style", "outline-style")
+            for style in part.iter(_NAME("text", tag))
+        }
+        self._numbers = ListNumbers()
+        self._names: dict[str, str] = {}
+        """The name under which a list is counted, by its identifier, and that of the last list of a style."""
+
+    def name(self, element: Any, style: str) -> str:
+        """The name under which the items of a list are counted: that of another list which it continues, or its own."""
+        earlier = element.get(_NAME("text", "continue-list"))
+        if earlier is None and element.get(_NAME("text", "continue-numbering")) == "true":
+            earlier = f"style {style}"
+        name = self._names.get(earlier or "", f"list {len(self._names)}")
+        identifier = element.get("{http://www.w3.org/XML/1998/namespace}id")
+        self._names |= {name: name, f"style {style}": name, **({identifier: name} if identifier else {})}
+        return name
+
+    def number(self, element: Any, name: str, style: str, depth: int) -> str:
+        """The number of a heading or item at ``depth``, from 0; empty for a bullet."""
+        levels, first = self._styles.get(style, {}), element.get(_FIRST)
+        if depth not in levels:
+            return ""
+        return self._numbers.following(name, levels, depth, int(first) if first else None)
+
+
+def _level(element: Any) -> tuple[int, Level]:
+    """A level of a list's style, from 0."""
+    level, shown = min(int(element.get(_LEVEL) or 1), 9), int(element.get(_NAME("text", "display-levels")) or 1)
+    kind = _KINDS.get(element.get(_NAME("style", "num-format")) or "", "none")
+    numbers = ".".join(f"%{number}" for number in range(max(1, level - shown + 1), level + 1))
+    before, behind = (element.get(_NAME("style", f"num-{side}")) or "" for side in ("prefix", "suffix"))
+    return level - 1, Level(kind, f"{before}{numbers}{behind}", int(element.get(_FIRST) or 1))
+
+
+def _blocks(element: Any, lists: _Lists) -> Iterator[str]:
     """Headings, paragraphs, lists and tables in an element, also those of its sections and boxes."""
     for child in element:
         if child.tag == _HEADING:
-            level = min(int(child.get(_NAME("text", "outline-level")) or 1), _DEEPEST)
-            words = " ".join(_words(child).split())
-            yield f"{'#' * level} {words}" if words else ""
+            level = int(child.get(_NAME("text", "outline-level")) or 1)
+            numbered = child.get(_NAME("text", "is-list-header")) != "true"
+            yield _heading(child, lists.number(child, _OUTLINE, _OUTLINE, level - 1) if numbered else "")
         elif child.tag == _PARAGRAPH:
             yield escaped(_words(child).strip())
         elif child.tag == _LIST:
-            yield "\n".join(_items(child, 0))
+            style = child.get(_NAME("text", "style-name")) or ""
+            yield from _list_blocks(_items(child, 0, style, lists.name(child, style), lists))
         elif child.tag == _TABLE:
             yield table(filled(_rows(child)))
         elif isinstance(child.tag, str) and child.tag not in _UNREAD:
-            yield from _blocks(child)
+            yield from _blocks(child, lists)
 
 
-def _items(element: Any, level: int) -> Iterator[str]:
+def _heading(element: Any, number: str) -> str:
+    words = _words(element).split()
+    level = min(int(element.get(_NAME("text", "outline-level")) or 1), _DEEPEST)
+    return f"{'#' * level} {' '.join([*number.split(), *words])}" if words else ""
+
+
+def _list_blocks(items: Iterable[tuple[bool, str]]) -> Iterator[str]:
+    """The items of a list together, but for headings, which word processors number as items."""
+    for is_heading, group in groupby(items, itemgetter(0)):
+        texts = [text for _, text in group]
+        yield from texts if is_heading else ["\n".join(texts)]
+
+
+def _items(element: Any, depth: int, style: str, name: str, lists: _Lists) -> Iterator[tuple[bool, str]]:
+    """The items of a list and of those within it, and whether each is a heading."""
     for item in element:
-        words = "\n".join(_words(child).strip() for child in item if child.tag != _LIST)
-        if words.strip():
-            yield f"{'  ' * level}- {words}".replace("\n", "\n" + "  " * (level + 1))
+        said = [child for child in item if child.tag != _LIST]
+        words = "\n".join(_words(child).strip() for child in said)
+        number = lists.number(item, name, style, depth) if words.strip() and item.tag == _ITEM else ""
+        if any(child.tag == _HEADING for child in said):
+            for child in said:
+                yield True, _heading(child, number) if child.tag == _HEADING else escaped(_words(child).strip())
+        elif words.strip():
+            yield False, f"{'  ' * depth}{number or '-'} {words}".replace("\n", "\n" + "  " * (depth + 1))
         for inner in item.iterchildren(_LIST):
-            yield from _items(inner, level + 1)
+            yield from _items(inner, depth + 1, inner.get(_NAME("text", "style-name")) or style, name, lists)
 
 
 def _rows(element: Any) -> Iterator[list[Cell]]:

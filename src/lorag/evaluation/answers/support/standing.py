@@ -110,7 +110,8 @@ def _weigh(
     claim: str, before: str, question: str, passages: Passages, granted: Sequence[str], further: bool
 ) -> _Weighed:
     every, asked = terms(claim), terms(question)
-    added = [term for term in every if not any(is_in(term, known) for known in (question, *granted))]
+    own = [term for term in every if not is_in(term, question)]
+    added = [term for term in own if not any(is_in(term, known) for known in granted)]
     said = added or every
     found = passages.place(claim, asked, said)
     otherwise = not further and _says_otherwise(found, said, question, passages)
@@ -119,7 +120,7 @@ def _weigh(
     value -= _DENIED * denied + _OUTDONE * (found.outdone and otherwise)
     anywhere = passages.place(claim, (), every)
     adds_nothing = bool(granted) and len(added) < _FEW and not any(isinstance(term, Quantity) for term in added)
-    settled = adds_nothing and anywhere.figures_held
+    settled = adds_nothing and (not own or passages.place(claim, (), own).figures_held)
     if settled or (further and anywhere.whole):
         value = max(value, _SURE)
     judged = None if settled else Asked(question, passages.shown(found.sentence, found.expected), before, claim)

@@ -174,6 +174,11 @@ class Run:
         """The same at the strength at which it reads sources; only where that is not its whole strength."""
         return self.folder / "adapter-both"
 
+    @property
+    def reading_loss(self) -> Path:
+        """The loss of that adapter on general text, as JSON."""
+        return self.reading_adapter / "general_loss.json"
+
     def part(self, name: str) -> Run:
         """The folder of a training beside the first one, with the same places in it."""
         return Run(self.folder / name)
@@ -252,10 +257,16 @@ class Run:
         return beside if beside.is_file() else self.adapter / "recipe.json"
 
     def tried(self) -> dict[str, Any]:
-        """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe``."""
+        """What was tried before the comparison, as JSON objects: ``prompts`` by arm, the ``recipe``, and ``reading``.
+
+        The last is the loss at which "both" reads, in nats, where it has a strength of its own.
+        """
         prompts = {path.stem: json.loads(read_text(path)) for path in sorted(self.prompts.glob("*.json"))}
-        recipe = {"recipe": json.loads(read_text(self.recipe))} if self.recipe.is_file() else {}
-        return {"prompts": prompts, **recipe}
+        found = {"recipe": self.recipe, "reading": self.reading_loss}
+        return {
+            "prompts": prompts,
+            **{name: json.loads(read_text(path)) for name, path in found.items() if path.is_file()},
+        }
 
     def synthesis_log(self) -> LineLog:
         """What the model wrote about each passage, where training data had to be made."""

@@ -58,6 +58,9 @@ def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(upda
     recipe |= {"final": {"seconds": 90.0}, "rungs": [{"seconds": 30.0}]}
     trained = dict((name, cells) for name, *cells in factor_table(replace(updated, tried={"recipe": recipe})).rows)
     assert trained["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", f"{BEHIND} +0.50 nats"]
+    weaker = replace(updated, tried={"recipe": recipe, "reading": {"general_loss": 3.8}})
+    table = dict((name, cells) for name, *cells in factor_table(weaker).rows)
+    assert table["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", "✓ +0.10 nats"]
     assert trained["minutes of training"] == ["0", "2.0", "0", "2.0"]
 
 

@@ -23,6 +23,7 @@ from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.finetuned import ask_further, train_finetuned
 from lorag.workflows.comparing.inputs import read_inputs
 from lorag.workflows.comparing.prompt_trials import Prompting, worked_examples
+from lorag.workflows.recipe_search import general_loss
 from lorag.workspace import Run
 
 QUESTIONS = [Example(f"q{n}", f"What is the width of bolt {n}?", (f"{n}7 mm",), ()) for n in range(8)]
@@ -86,6 +87,8 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     assert answers(tuned.arms[BOTH].model) == answers(weaker)
     assert answers(weaker) not in (answers(whole), answers(base))
     assert "at 0.5 of its strength" in tuned.facts["prompt of both"]
+    assert run.tried()["reading"]["general_loss"] == pytest.approx(general_loss(weaker), abs=1e-5)
+    assert general_loss(weaker) != pytest.approx(general_loss(whole), abs=1e-3)
     assert str(run.folder / "adapter-both") in assistant_command("both", run.folder)
 
     made = (run.folder / "adapter-both" / "lorag.json").stat().st_mtime_ns

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lorag.evaluation.labels import whole_percent
 from lorag.evaluation.report.result_tables import NOTHING, Table
-from lorag.evaluation.results import TRAINED, ArmResult, Comparison, compared
+from lorag.evaluation.results import BOTH, TRAINED, ArmResult, Comparison, compared
 from lorag.evaluation.statistics import Estimate, Interval
 from lorag.settings import RecipeSettings
 
@@ -70,10 +70,16 @@ def _forgetting(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str
     recipe = comparison.tried.get("recipe")
     if not recipe:
         return None
-    taken = next(each for each in recipe["strengths"] if each["share"] == recipe["strength"])
-    rise = taken["probed"]["general_loss"] - recipe["before"]["general_loss"]
-    changed = f"{AMONG_THE_BEST if rise <= _MOST_FORGETTING else BEHIND} {rise:+.2f} nats"
-    return ("forgets nothing", *(changed if name in TRAINED else AMONG_THE_BEST for name in arms))
+    taken = next(each for each in recipe["strengths"] if each["share"] == recipe["strength"])["probed"]
+    losses = dict.fromkeys(TRAINED, taken) | {BOTH: comparison.tried.get("reading", taken)}
+
+    def changed(arm: str) -> str:
+        if arm not in TRAINED:
+            return AMONG_THE_BEST
+        rise = losses[arm]["general_loss"] - recipe["before"]["general_loss"]
+        return f"{AMONG_THE_BEST if rise <= _MOST_FORGETTING else BEHIND} {rise:+.2f} nats"
+
+    return ("forgets nothing", *map(changed, arms))
 
 
 def _training(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from lorag import build
 from lorag.chat.prompts import without_examples
 from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
 from lorag.evaluation.row_log import Moment
-from lorag.files import LineLog
+from lorag.files import LineLog, write_whole
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
@@ -39,7 +40,15 @@ from lorag.workflows.comparing.training_data import (
 )
 from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.workflows.finetuning.strength import attached, set_strength, weaker
-from lorag.workflows.recipe_search import Probe, Training, probes_of, train_alike, train_best, trained_on
+from lorag.workflows.recipe_search import (
+    Probe,
+    Training,
+    general_loss,
+    probes_of,
+    train_alike,
+    train_best,
+    trained_on,
+)
 from lorag.workspace import Run
 
 _WEAKER = (0.5, 0.25)
@@ -82,6 +91,8 @@ def train_finetuned(
     share = both.choice.strength
     reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine)) if share != 1 else model
     read = scene.cached(reading) if share != 1 else cached
+    if share != 1 and not scene.run.reading_loss.is_file():
+        write_whole(scene.run.reading_loss, json.dumps({"general_loss": general_loss(reading)}))
     facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
     facts |= training_facts(engine, model, adapter, scene.settings, recipe)
     return Finetuned(

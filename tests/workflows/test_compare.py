@@ -128,6 +128,8 @@ def test_a_verdict_that_names_no_arm_of_the_run_has_no_such_command(finished, tm
 
 
 def test_the_command_searches_as_the_run_did(finished, tmp_path):
+    for name in ("index", "prompts"):
+        shutil.copytree(finished / name, tmp_path / name)
     (tmp_path / "run.json").write_text((finished / "run.json").read_text())
     (tmp_path / "run.toml").write_text('search = "lexical"\nrerank = true\nmin-cosine = 0.4\n')
     options = assistant_command("retrieval", tmp_path)

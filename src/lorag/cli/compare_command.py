@@ -274,7 +274,8 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
 def assistant_command(choice: str, folder: Path) -> list[str]:
     """The command that talks with the arm of that run which a verdict names, with what the run kept of it.
 
-    Empty for a verdict that names none, a finetune that was brought or is served, and an arm of the user's own.
+    Empty for a verdict that names none, a finetune that was brought or is served, an arm of the user's own, and where
+    the folder holds a result alone.
     """
     import json as json_library
 
@@ -285,11 +286,12 @@ def assistant_command(choice: str, folder: Path) -> list[str]:
 
     arm, run = CHOSEN_ARMS.get(choice, ""), Run(folder)
     adapter = run.reading_adapter if arm == BOTH and run.reading_adapter.is_dir() else run.adapter
-    if arm not in (RETRIEVAL, FINETUNED, BOTH) or (arm != RETRIEVAL and not adapter.is_dir()):
+    prompt, identity = run.prompts / f"{arm}.json", folder / "run.json"
+    kept = [prompt, identity, run.index if arm == RETRIEVAL else adapter]
+    if arm not in (RETRIEVAL, FINETUNED, BOTH) or not all(path.exists() for path in kept):
         return []
-    model = json_library.loads((folder / "run.json").read_text())["model"]
-    command = ["lorag", "chat", *(() if model == DEFAULT_MODEL else ("--model", model))]
-    command += ["--prompt", str(run.prompts / f"{arm}.json")]
+    model = json_library.loads(identity.read_text())["model"]
+    command = ["lorag", "chat", *(() if model == DEFAULT_MODEL else ("--model", model)), "--prompt", str(prompt)]
     if arm != RETRIEVAL:
         command += ["--adapter", str(adapter)]
     if arm == FINETUNED:

@@ -88,8 +88,9 @@ def delays(page: Page, url: str, words: int) -> list[float]:
     page.evaluate(WATCH)
     page.fill("textarea", "What time is it?")
     page.keyboard.press("Enter")
-    page.wait_for_function(f"window.delays.length >= {words}", timeout=300_000)
-    return [float(each) for each in page.evaluate("window.delays")][:words]
+    while len(found := page.evaluate("window.delays")) < words:
+        page.wait_for_timeout(500)  # a function that waits in the page would be refused by its own policy
+    return [float(each) for each in found[:words]]
 
 
 def main() -> int:

@@ -13,7 +13,11 @@ import docx
 import pytest
 
 from chromium import CHROMIUM, needs_chromium, sync_api
+from listening import listening
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.studio_app import studio_application
+from lorag.serving.studio.workplace import Workplace
 from studio_place import HOSTILE, write_run
 
 axe = pytest.importorskip(
@@ -198,6 +202,25 @@ def test_script_in_what_files_and_models_said_is_text(window, page):
     assert window.page.locator("main img, main script").count() == 0
     assert "owned" not in window.page.title()
     page.send("DELETE", "documents/hostile.md")
+
+
+def test_the_time_of_a_training_is_estimated_for_a_file_that_is_whole(browser, tmp_path, tiny_folder):
+    row = json.dumps({"messages": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Told"}]})
+    (tmp_path / "chat.jsonl").write_text(f"{row}\n{row}\n")
+    (tmp_path / "train.jsonl").write_text(f'{row}\n{{"messages": []}}\n')
+    place = Workplace.of(tmp_path, "documents")
+    application = studio_application(place, Assistants(place.workspace, model=str(tiny_folder)))
+    with listening(application) as port:
+        window = Window(browser.new_page(), f"http://127.0.0.1:{port}/")
+        window.open("data/chat.jsonl")
+        window.page.click("button:text-is('Estimate the training')")
+        window.page.wait_for_selector("text=/about \\d+ seconds and .* more memory/", timeout=120_000)
+        assert serious(window.page) == []
+        shoot(window.page, "estimated")
+        window.open("data/train.jsonl")
+        window.page.wait_for_selector("text=A training refuses a file with refused rows")
+        assert window.page.locator("button:text-is('Estimate the training')").is_disabled()
+        assert window.problems == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])

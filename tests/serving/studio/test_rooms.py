@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from studio_place import HOSTILE, write_run
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.http_errors import HttpError
+from lorag.serving.studio import data_room
+from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.data_room import DataRoom
+from lorag.serving.studio.workplace import Workplace
+from lorag.settings import ChunkSettings, RetrievalSettings
+from studio_place import HOSTILE, SlowEmbedder, write_adapter, write_run
 
 
 def test_the_page_is_small_and_asks_for_nothing_from_another_host(page):
@@ -119,6 +127,41 @@ def test_a_column_without_what_it_needs_says_what_is_missing(page):
     assert (status, "needs an adapter" in text) == (409, True)
     assert asked(page, "finetuned", "Hello?", "../../elsewhere")[0] == 404
     assert asked(page, "other", "Hello?")[0] == 404
+
+
+def test_both_of_a_comparison_is_asked_at_its_own_strength_and_models_stay_loaded(tmp_path):
+    run = tmp_path / ".lorag" / "runs" / "one"
+    for name in ("adapter", "adapter-both"):
+        write_adapter(run / name)
+    write_adapter(tmp_path / ".lorag" / "adapters" / "other")
+    opened = []
+
+    def model_of(name, adapter):
+        opened.append(adapter.name if adapter else None)
+        return ScriptedModel(lambda prompt: "yes", str(adapter))
+
+    place = Workplace.of(tmp_path, "documents")
+    index = Knowledge.open(place.workspace.index, SlowEmbedder(), ChunkSettings(max_tokens=60), RetrievalSettings())
+    together = Assistants(place.workspace, model_of=model_of, index_of=lambda: index)
+    for _ in range(2):
+        assert together.bot("finetuned", run / "adapter").model.name == str(run / "adapter")
+        assert together.bot("both", run / "adapter").model.name == str(run / "adapter-both")
+    assert opened == ["adapter", "adapter-both"]
+    together.bot("both", place.workspace.adapters / "other")
+    together.bot("finetuned", run / "adapter")
+    assert opened == ["adapter", "adapter-both", "other", "adapter"]  # those of one comparison at a time
+
+
+def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder):
+    row = {"messages": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Told"}]}
+    (tmp_path / "chat.jsonl").write_text(3 * (json.dumps(row) + "\n"))
+    (tmp_path / "broken.jsonl").write_text('{"messages": []}\n')
+    room = DataRoom(Workplace.of(tmp_path, "documents"), str(tiny_folder))
+    assert re.search(r"about \d+ seconds and .* more memory .* updates", room.estimate("chat.jsonl")["takes"])
+    with pytest.raises(HttpError, match=r"^broken\.jsonl:1"):
+        room.estimate("broken.jsonl")
+    with data_room._estimating, pytest.raises(HttpError, match="another training is being estimated"):
+        room.estimate("chat.jsonl")
 
 
 def test_training_rows_are_shown_with_what_is_learned_and_refused_ones_with_their_line(page):

@@ -17,9 +17,9 @@ from lorag.retrieval.backends.location import holds_index
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.http_errors import HttpError
 from lorag.settings import DEFAULT_EMBEDDER, ChatSettings, Engine
-from lorag.training.adapter import read_adapter
+from lorag.training.adapter import MANIFEST, read_adapter
 from lorag.types import Sampling
-from lorag.workspace import Workspace
+from lorag.workspace import Run, Workspace
 
 COLUMNS = ("base", "finetuned", "retrieval", "both")
 _SAMPLING = Sampling(max_tokens=256)
@@ -85,7 +85,7 @@ class Assistants:
         if searched and not self.has_index:
             raise HttpError(409, f"{column} needs documents; add some in Documents")
         base = read_adapter(adapter).base if adapter is not None else self.model
-        model = self._model(base, adapter if tuned else None)
+        model = self._model(base, _asked_adapter(column, adapter) if tuned and adapter is not None else None)
         prompt = self._prompt(column, adapter, model)
         retrieval = self.workspace.chosen().retrieval
         return ChatBot(
@@ -100,7 +100,7 @@ class Assistants:
     def _model(self, base: str | None, adapter: Path | None) -> LanguageModel:
         with self._opening_model:
             if (base, adapter) not in self._models:
-                for key in [key for key in self._models if key[0] != base or (key[1] and adapter)]:
+                for key in [key for key in self._models if key[0] != base or _are_apart(key[1], adapter)]:
                     del self._models[key]
                 open_model = self.model_of or self._answering
                 self._models[base, adapter] = open_model(base, adapter)
@@ -124,3 +124,16 @@ class Assistants:
         path = self.workspace.prompt
         prompt = read_prompt(path) if path.is_file() else KeptPrompt()
         return prompt if prompt.model == model.name else KeptPrompt()
+
+
+def _asked_adapter(column: str, adapter: Path) -> Path:
+    """``adapter``; for both, that of its comparison at the strength at which sources are read, where it has one."""
+    reading = Run(adapter.parent).reading_adapter
+    return reading if column == "both" and (reading / MANIFEST).is_file() else adapter
+
+
+def _are_apart(one: Path | None, other: Path | None) -> bool:
+    """Whether two adapters are not those of one comparison; no adapter is apart from none."""
+    if one is None or other is None:
+        return False
+    return one.parent != other.parent or Run(one.parent).reading_adapter not in (one, other)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +28,17 @@ from lorag.workflows.synthesize import plain_words
 _PAGE = 50
 _FOLDER = "data"
 """Where files go that are added on the page."""
+_ESTIMATE_SECONDS = 600
+"""What a model that has to be fetched first may take."""
+_estimating = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class DataRoom:
-    """The training data in ``place``."""
+    """The training data in ``place``, and what training ``model`` on it takes; None for the default model."""
 
     place: Workplace
+    model: str | None = None
 
     def routes(self) -> APIRouter:
         """Where each of the methods below is reached."""
@@ -40,6 +47,7 @@ class DataRoom:
         room.add_api_route("/data/rows", self.rows, response_model=None)
         room.add_api_route("/data/check", self.check, response_model=None)
         room.add_api_route("/data/tokens", self.tokens, response_model=None)
+        room.add_api_route("/data/estimate", self.estimate, response_model=None)
         return room
 
     async def put(self, name: str, request: Request) -> JSONResponse:
@@ -77,6 +85,27 @@ class DataRoom:
         """The rows in the tokens of the default model, with one as it sees it; None where it is not here."""
         report = check_data(self.place.inside(file, "file")).tokens
         return None if report is None else asdict(report)
+
+    def estimate(self, file: str) -> dict[str, str]:
+        """What training on a file takes, as ``lorag finetune --dry-run`` prints it, in a process of its own.
+
+        Raises ``HttpError`` with the reason where nothing can be estimated, and while another file is.
+        """
+        path = self.place.inside(file, "file")
+        given = [] if self.model is None else [f"--model={self.model}"]
+        command = [sys.executable, "-m", "lorag", "finetune", str(path), "--dry-run", *given]
+        if not _estimating.acquire(blocking=False):
+            raise HttpError(429, "another training is being estimated; try again in a minute", code="busy")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_ESTIMATE_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise HttpError(504, f"nothing was estimated within {_ESTIMATE_SECONDS} seconds; try again") from error
+        finally:
+            _estimating.release()
+        if done.returncode:
+            reason = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
+            raise HttpError(422, reason.replace(str(path), path.name) or "the training could not be estimated")
+        return {"takes": " ".join(done.stdout.split())}
 
 
 def _outcomes(path: Path) -> list[Outcome]:

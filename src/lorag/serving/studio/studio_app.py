@@ -55,7 +55,7 @@ def add_page(app: FastAPI, place: Workplace, assistants: Assistants) -> None:
         RunsRoom(place, Jobs(place.root)),
         AskRoom(place, assistants),
         DocumentsRoom(place, assistants),
-        DataRoom(place),
+        DataRoom(place, assistants.model),
         ReviewRoom(place),
     ):
         routes.include_router(room.routes())

@@ -96,10 +96,28 @@ async function drawCheck(place, file) {
     const text = h("pre", { class: "log", tabindex: "0" }, "Reading …");
     const seen = h("details", { class: "block" }, h("summary", null, "A row as the model sees it"), text);
     seen.addEventListener("toggle", () => drawSeen(text, file), { once: true });
-    if (report.rows > report.refused.reduce((sum, finding) => sum + finding.rows, 0)) put(place, seen);
+    if (report.kept > 0) put(place, seen, estimate(file, report.kept < report.rows));
   } catch (error) {
     place.replaceChildren(failure(error));
   }
+}
+
+/** The button that estimates a training on the file, which loads the model and computes one step. */
+function estimate(file, isRefused) {
+  const told = h("p", { class: "small soft", "aria-live": "polite" });
+  const button = h("button", { type: "button", onclick: measure, disabled: isRefused }, "Estimate the training");
+  if (isRefused) told.textContent = "A training refuses a file with refused rows; mend them first.";
+  async function measure() {
+    button.disabled = true;
+    told.textContent = "Loading the model, and timing one step …";
+    try {
+      told.textContent = (await get("data/estimate", { file })).takes;
+    } catch (error) {
+      told.textContent = error.message;
+    }
+    button.disabled = false;
+  }
+  return h("div", { class: "block" }, button, told);
 }
 
 /** "2 rows, in lines 3 and 7". */

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,6 +177,50 @@ def test_a_comparison_is_started_watched_and_read_in_the_browser(window, page, e
     assert window.page.locator(".verdict strong").inner_text() == "Undecided"
     window.open("runs")
     assert "watched" in window.text(".runs")
+
+
+def test_two_browsers_are_answered_at_once_and_see_what_the_other_added(browser, page):
+    page.upload("warranty.md", b"# Warranty\n\nThe warranty lasts 28 months.\n")
+    windows = [Window(browser.new_context().new_page(), page.url) for _ in range(2)]
+    for window in windows:
+        window.open("ask")
+        window.page.fill("textarea", "How long is the warranty?")
+    for window in windows:
+        window.page.keyboard.press("Enter")
+    for window in windows:
+        window.page.wait_for_selector(".columns > :nth-child(4) .cite")
+        window.page.wait_for_selector(".composer button:text-is('Ask')")
+        assert "28 months" in window.text(".columns > :nth-child(4)")
+    page.upload("from-the-first.md", b"The lamp is red.")
+    windows[1].open("documents")
+    assert "from-the-first.md" in windows[1].text("main")
+    page.send("DELETE", "documents/from-the-first.md")
+    for window in windows:
+        assert window.problems == []
+        window.page.context.close()
+
+
+def test_after_its_server_was_killed_the_page_tells_it_and_works_with_the_next_one(browser, root):
+    with ExitStack() as ending:
+
+        def serve(port):
+            command = [sys.executable, "-m", "lorag", "studio", str(root), "--port", str(port)]
+            process = ending.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            ending.callback(process.kill)
+            return process, re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1]
+
+        first, port = serve(0)
+        window = Window(browser.new_context().new_page(), f"http://127.0.0.1:{port}/")
+        window.open("runs")
+        first.kill()
+        first.wait()
+        window.page.click("nav >> text=Documents")
+        window.page.wait_for_selector("text=The server cannot be reached")
+        serve(port)
+        window.page.click("nav >> text=Runs")
+        window.page.wait_for_selector(".runs")
+        assert "first" in window.text(".runs")
+        window.page.context.close()
 
 
 def test_a_finished_run_opens_its_report(window, page):

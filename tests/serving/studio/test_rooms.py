@@ -106,6 +106,13 @@ def asked(page, column, question, adapter="", **headers):
     return status, text.decode()
 
 
+def test_an_index_that_is_full_takes_no_further_document(page, monkeypatch):
+    monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", len(page.get("documents")["documents"]))
+    status, said = page.upload("one-too-many.md", b"The lamp is red.")
+    assert (status, "which is the most; remove some first" in said["error"]["message"]) == (413, True)
+    assert not (page.place.uploads / "one-too-many.md").exists()
+
+
 def test_each_column_answers_the_same_question_and_sources_are_numbered_passages(page):
     page.upload("warranty.md", b"# Warranty\n\nThe warranty lasts 28 months.\n")
     adapter = page.get("assistants")["adapters"][0]["adapter"]

@@ -66,4 +66,7 @@ def test_it_is_not_exported_without_its_base_or_with_another(foreign, smollm_fol
         export(foreign, tmp_path / "merged")
     with pytest.raises(ModelError, match="was made for another base"):
         export(foreign, tmp_path / "merged", model=str(smollm_folder))
+    (foreign / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"adapter_model\.safetensors is missing"):
+        export(foreign, tmp_path / "merged", model=str(smollm_folder))
     assert not (tmp_path / "merged").exists()

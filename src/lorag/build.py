@@ -73,18 +73,11 @@ def language_model(
         folder = naming.resolve(name, "llm", progress)
         return load(folder, name, _kept_format(folder, number_format))
     adapter = Path(adapter)
-    if is_foreign(adapter):
-        name = model_name(base_named(adapter, name), progress)
-        folder = naming.resolve(name, "llm", progress)
-        require_fitting(adapter, folder, name)
-        return load(folder, name, _kept_format(folder, number_format)).with_adapter(adapter)
-    trained = read_adapter(adapter)
-    name = model_name(trained.base if name is None else name, progress)
-    folder = naming.resolve(name, "llm", progress)
-    require_base(trained, name, weights_fingerprint(folder))
-    if trained.spec.is_whole_model:
+    trained = None if is_foreign(adapter) else read_adapter(adapter)
+    name, folder = base_folder(adapter, trained, name, progress)
+    if trained is not None and trained.spec.is_whole_model:
         return _whole_model(trained, name, number_format)
-    if number_format == "auto":
+    if trained is not None and number_format == "auto":
         number_format = trained.number_format
     return load(folder, name, _kept_format(folder, number_format)).with_adapter(adapter)
 
@@ -202,12 +195,7 @@ def merged_weights(adapter: Path, name: str | None = None, progress: Progress = 
             " differ a little",
             stacklevel=2,
         )
-    name = model_name(base_of(name, [adapter]), progress)
-    place = naming.resolve(name, "llm", progress)
-    if trained is not None:
-        require_base(trained, name, weights_fingerprint(place))
-    else:
-        require_fitting(adapter, place, name)
+    name, place = base_folder(adapter, trained, name, progress)
     model = load(place, name, "float32").with_adapter(adapter)
     if model.virtual is not None:
         raise ModelError(f"{str(adapter)!r} holds virtual tokens, which stand before the weights and cannot be merged")
@@ -397,6 +385,22 @@ def base_of(model: str | None, adapters: Iterable[Path]) -> str | None:
         return model
     path, base = bases[0]
     return base if base is not None else base_named(path, None)
+
+
+def base_folder(adapter: Path, trained: Adapter | None, name: str | None, progress: Progress) -> tuple[str, Path]:
+    """The name and the folder of an adapter's base; nothing is loaded. ``trained`` is None for another program's.
+
+    Raises ``ModelError`` where the adapter was made for another base, ``InputError`` where it is not named here.
+    """
+    if trained is None:
+        name = model_name(base_named(adapter, name), progress)
+        folder = naming.resolve(name, "llm", progress)
+        require_fitting(adapter, folder, name)
+    else:
+        name = model_name(trained.base if name is None else name, progress)
+        folder = naming.resolve(name, "llm", progress)
+        require_base(trained, name, weights_fingerprint(folder))
+    return name, folder
 
 
 def is_foreign(folder: Path) -> bool:

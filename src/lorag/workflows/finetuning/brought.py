@@ -11,10 +11,9 @@ from lorag.errors import InputError
 from lorag.interfaces import Progress
 from lorag.llm.engines.openai import Address
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
-from lorag.models import naming
-from lorag.models.adapter_fit import base_named, read_peft_config, require_fitting
+from lorag.models.adapter_fit import base_named, read_peft_config
 from lorag.models.fingerprint import weights_fingerprint
-from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_base
+from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,8 @@ class Brought:
 
     def require_base(self, model: str, progress: Progress) -> None:
         """Raises ``ModelError`` where the adapter was made for another base; nothing is loaded."""
-        if self.adapter is None:
-            return
-        folder = naming.resolve(model, "llm", progress)
-        if self.trained is not None:
-            require_base(self.trained, model, weights_fingerprint(folder))
-        else:
-            require_fitting(self.adapter, folder, model)
+        if self.adapter is not None:
+            build.base_folder(self.adapter, self.trained, model, progress)
 
     def on(self, base: TransformersModel) -> TransformersModel:
         """``base`` with the adapter applied. Raises ``ModelError`` when it does not fit, or changes nothing."""

@@ -277,7 +277,7 @@ def assistant_command(choice: str, folder: Path) -> list[str]:
     Empty for a verdict that names none, a finetune that was brought or is served, an arm of the user's own, and where
     the folder holds a result alone.
     """
-    import json as json_library
+    import json
 
     from lorag.evaluation.results import BOTH, CHOSEN_ARMS, FINETUNED, RETRIEVAL
     from lorag.files import read_toml
@@ -290,7 +290,7 @@ def assistant_command(choice: str, folder: Path) -> list[str]:
     kept = [prompt, identity, run.index if arm == RETRIEVAL else adapter]
     if arm not in (RETRIEVAL, FINETUNED, BOTH) or not all(path.exists() for path in kept):
         return []
-    model = json_library.loads(identity.read_text())["model"]
+    model = json.loads(identity.read_text())["model"]
     command = ["lorag", "chat", *(() if model == DEFAULT_MODEL else ("--model", model)), "--prompt", str(prompt)]
     if arm != RETRIEVAL:
         command += ["--adapter", str(adapter)]

@@ -88,11 +88,12 @@ def train_finetuned(
     forms = finetuned_forms(trained, retrieval)
     alone = trial.prompting("finetuned", forms, cached, None)
     both = _reading(first, forms, cached, trial, engine)
-    share = both.choice.strength
-    reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine)) if share != 1 else model
-    read = scene.cached(reading) if share != 1 else cached
-    if share != 1 and not scene.run.reading_loss.is_file():
-        write_whole(scene.run.reading_loss, json.dumps({"general_loss": general_loss(reading)}))
+    reading, read = model, cached
+    if (share := both.choice.strength) != 1:
+        reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine))
+        read = scene.cached(reading)
+        if not scene.run.reading_loss.is_file():
+            write_whole(scene.run.reading_loss, json.dumps({"general_loss": general_loss(reading)}))
     facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
     facts |= training_facts(engine, model, adapter, scene.settings, recipe)
     return Finetuned(

@@ -8,6 +8,7 @@ tables of contents are not read, nor are pictures but for their alternative text
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -56,14 +57,15 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
         )
     body = content.find(_NAME("office", "body"))
     lists = _Lists([part for part in (styles, content) if part is not None])
-    kinds: dict[str, Callable[[Any, _Lists], Iterator[tuple[str, str]]]] = {
+    slides = partial(_slides, lists=lists)
+    kinds: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
         _NAME("office", "spreadsheet"): _sheets,
-        _NAME("office", "presentation"): _slides,
-        _NAME("office", "drawing"): _slides,
+        _NAME("office", "presentation"): slides,
+        _NAME("office", "drawing"): slides,
     }
     found = next((child for child in body if child.tag in (*kinds, _NAME("office", "text"))), body)
     if found.tag in kinds:
-        text, places = in_places(kinds[found.tag](found, lists))
+        text, places = in_places(kinds[found.tag](found))
     else:
         text, places = blocks([*_blocks(found, lists), *_notes(found)]), ()
     named = None if properties is None else properties.findtext(".//{http://purl.org/dc/elements/1.1/}title")
@@ -71,7 +73,7 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
     return Parsed(text, first_title(text) or named or "", places, notes)
 
 
-def _sheets(body: Any, _lists: _Lists) -> Iterator[tuple[str, str]]:
+def _sheets(body: Any) -> Iterator[tuple[str, str]]:
     for sheet in body.iterchildren(_TABLE):
         name = sheet.get(_NAME("table", "name")) or ""
         tables = [table(rows) for rows in stretches(filled(_rows(sheet)))]

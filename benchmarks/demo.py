@@ -1,7 +1,7 @@
-"""The demo can be believed and waited for: its model reads (ceiling at least 0.7) and it ends within 20 minutes.
+"""The demo is credible and short: its model can read (ceiling at least 0.7), and it ends within 20 minutes.
 
-Runs the whole demo into an empty folder, models already fetched. The last line printed is JSON; exit 1 where the
-claim does not hold. There is no peer: no other tool makes this comparison.
+Runs the whole demo in an empty folder, with the models already fetched. The last line printed is JSON; the exit code is
+1 if the claim does not hold. There is no peer: no other tool makes this comparison.
 """
 
 import json

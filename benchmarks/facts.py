@@ -1,17 +1,18 @@
-"""A fact told in ten wordings is learned better than the same fact told as often in one: variety, at equal updates.
+"""With equal updates, a fact trained in ten wordings is learned better than the same fact trained as often in one.
 
-A small model is trained by LoRA on the same facts in 1, 3 or 10 wordings each, shown so often that all trainings make
-the same number of updates of as many conversations. Then it is asked without sources, greedily, in wordings that no
-training saw; right is an answer that holds a reference. Intervals are of 95 %, over facts with all their wordings and
-the mean of the seeds.
+A small model is trained with LoRA on the same facts in 1, 3 or 10 wordings each, repeated so that all trainings make
+the same number of updates of as many conversations. Then it is asked without sources, with greedy decoding, in wordings
+that no training saw; an answer is right if it contains a reference. Intervals are 95 %, over facts with all their
+wordings and the mean of the seeds.
 
 ``bundled``: 40 facts in 12 documents of the bundled corpus (facts.jsonl), asked in three wordings. ``updates_eol``: 40
-facts of release tables by templates (facts_updates_eol.jsonl), asked in four; LORAG_DATA names the folder of the set.
-``synthesised``: the bundled facts again, learned from what rules, a local model, or both make of their documents, with
-the ten wordings as the ceiling; its claim is only that both together teach more than the untrained model knows.
+facts of release tables, from templates (facts_updates_eol.jsonl), asked in four; LORAG_DATA names the folder of the
+set. ``synthesised``: the bundled facts again, learned from the data that rules, a local model, or both make from their
+documents, with the ten wordings as the ceiling; it claims only that both together teach more than the untrained model
+knows.
 
-The rate is five times the default, so that so few updates teach anything; nothing here says which rate is best.
-The last line printed is JSON; exit 1 where the claim does not hold.
+The rate is five times the default, so that so few updates teach anything; nothing here shows which rate is best. The
+last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

@@ -1,15 +1,16 @@
-"""How well Lorag tells supported claims from others, on questions and claims that people made.
+"""How well Lorag separates supported claims from others, on questions and claims that people made.
 
-*Contrast* (`squad/` below --data or LORAG_DATA): a question, its passage, and either the right answer or the answer to
+*Contrast* (`squad/` in --data or LORAG_DATA): a question, its passage, and either the right answer or the answer to
 another question of the same passage and kind (with a figure, with a capital, other). *Absent*: the answer to a question
-of another article. *Claims* (`scifact/`): a claim and an abstract that supports it, contradicts it, or says nothing of
-it. The weights of the rule were fitted on half A, documents whose SHA-256 begins with an even byte; half B tells.
-Claims, on half B: an AUC of at least 0.85 for contrast and 0.80 for claims. References are not shown to the rule.
+of another article. *Claims* (`scifact/`): a claim and an abstract that supports it, contradicts it, or says nothing
+about it. The weights of the rule were fitted on half A, the documents whose SHA-256 begins with an even byte; half B is
+held out. Claims, on half B: an AUC of at least 0.85 for contrast and 0.80 for claims. References are not shown to the
+rule.
 
-`--judge MODEL` adds a judge model to the rule. Its judgements are kept in `--readings FILE`, so that an interrupted run
-resumes. `--fit` prints the weights of rule and reading that a logistic regression finds on half A.
+`--judge MODEL` adds a judge model to the rule. Its judgements are kept in `--readings FILE`, so an interrupted run
+resumes. `--fit` prints the weights of rule and reading from a logistic regression on half A.
 
-Intervals resample documents. Prints a table in Markdown, and JSON last; exit 1 where a claim does not hold.
+Intervals resample documents. Prints a table in Markdown, then JSON; the exit code is 1 if a claim does not hold.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""A question that leans on an earlier one finds its document among the first passages, without asking a model.
+"""Search finds the document of a follow-up question among the first passages, without asking a model.
 
-48 follow-ups over the bundled documents, 12 of them on a new topic. Peers: the question searched for as it stands, and
-as a small model rewrites it. The last line printed is JSON; exit 1 where the claim does not hold.
+48 follow-ups over the bundled documents, 12 of them on a new topic. Peers: search for the question as it stands, and as
+a small model rewrites it. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

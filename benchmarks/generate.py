@@ -1,12 +1,12 @@
-"""Answers come as fast as from llama.cpp, four times as fast as from `generate` of transformers, and they are the same.
+"""Answers are as fast as from llama.cpp, four times as fast as from `generate` of transformers, and the same.
 
-Each candidate answers the same questions about the bundled documents, greedily and in a process of its own: some one at
-a time with a passage, streamed; then others as a comparison asks them, with a passage and without, many at once.
-llama.cpp itself gets the file that our quick engine wrote, and one of 8 bits. Agreement is that of llama.cpp with our
-reference engine, both in float32; beside it stands what coarser numbers cost in right answers. The weights are read
-once for every token, so memory bandwidth, measured here, bounds the speed at one question at a time. With ``--adapter``
-all of them answer with it: transformers beside its weights, llama.cpp with its file of the sum. The last line printed
-is JSON; exit 1 where the claim does not hold.
+Each candidate answers the same questions about the bundled documents, with greedy decoding and in its own process: some
+one at a time with a passage, streamed; then others as a comparison asks them, with and without a passage, many at once.
+llama.cpp itself gets the file that our quick engine wrote, and one in 8 bits. Agreement is that of llama.cpp with our
+reference engine, both in float32; the cost of lower precision in right answers is shown beside it. The weights are read
+once per token, so memory bandwidth, measured here, limits the speed at one question at a time. With ``--adapter``, all
+candidates answer with it: transformers with the adapter beside its weights, llama.cpp with a file of the merged
+weights. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

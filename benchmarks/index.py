@@ -1,13 +1,14 @@
 """Documents are indexed three times as fast as by LlamaIndex and Haystack, and a changed hundredth in no time.
 
-All three embed with the same int8 ONNX weights (bge-small-en), each as its own defaults are: ours cuts by structure and
-writes vectors, words and manifest to the disk; the peers cut by length and write what they hold in memory. A process
-each, in alternation; importing and loading the model are not counted, and no vector is kept between runs. nDCG@10 over
-documents is that of the default search of each: hybrid for ours, and its dense side alone beside it.
+All three embed with the same int8 ONNX weights (bge-small-en), each with its own defaults: ours cuts by structure and
+writes vectors, words and manifest to the disk; the peers cut by length and write what they hold in memory. They run
+alternately, each run in its own process; imports and loading the model are not counted, and no vectors are cached
+between runs. nDCG@10 over documents is that of each default search: hybrid for ours, with its semantic search alone
+beside it.
 
-LORAG_DATA names a folder with the set scifact (docs.jsonl and qa.jsonl); without it the bundled corpus is taken, which
-is too small to tell nDCG or a refresh by. Whole, on two cores: about an hour and a half; --documents 500: ten minutes.
-The last line printed is JSON; exit 1 where the claim does not hold.
+LORAG_DATA names a folder with the set scifact (docs.jsonl and qa.jsonl); without it, the bundled corpus is used, which
+is too small to measure nDCG or a refresh. A complete run on two cores takes about an hour and a half; --documents 500
+takes ten minutes. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The headline metric agrees with people: kappa, and who is counted wrong although right, and the other way round.
+"""The headline metric agrees with people: kappa, right answers counted as wrong, and wrong ones counted as right.
 
-Answers of five systems to questions of open knowledge, each marked right or wrong by people (`judged/qa.jsonl` below
---data or LORAG_DATA: `question`, `answers`, `system`, `prediction`, `right`). The rules of the metric were chosen on
-half A of the questions alone, those whose SHA-256 begins with an even byte; half B tells. Claims, on half B: kappa at
-least 0.75, fewer than 12 % counted wrong although right, at most 4 points of agreement between answers of fewer than 4
-and of more than 20 words, and every difference between two systems that people's interval shows keeps its sign.
+Answers of five systems to open-domain questions, each marked right or wrong by people (`judged/qa.jsonl` in --data or
+LORAG_DATA: `question`, `answers`, `system`, `prediction`, `right`). The rules of the metric were chosen on half A of
+the questions alone, those whose SHA-256 begins with an even byte; half B is held out. Claims, on half B: kappa at least
+0.75, fewer than 12 % of right answers counted as wrong, at most 4 points between the agreement on answers of fewer than
+4 and of more than 20 words, and the same sign for every difference between two systems that people's interval shows.
 
-Intervals resample questions. Prints tables in Markdown, and JSON last; exit 1 where a claim does not hold.
+Intervals resample questions. Prints tables in Markdown, then JSON; the exit code is 1 if a claim does not hold.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Every method that changes weights teaches facts at the rate that it takes when none is given.
+"""Every method that changes weights teaches facts at its default rate.
 
-A small model learns the bundled facts of facts.py, each in ten wordings, by every method at rates around its own, all
-with the same updates of as many conversations. Then it is asked without sources in wordings that no training saw.
-Beside the answers stands what a training cost: how much more of general text the model finds surprising, in nats a
-token. LoRA is also trained with general questions among the facts, at the highest of its rates.
+A small model learns the bundled facts of facts.py, each in ten wordings, by every method at rates around its default,
+always with the same updates of as many conversations. Then it is asked without sources in wordings that no training
+saw. The cost of each training is shown beside the answers: the rise of the loss on general text, in nats per token.
+LoRA is also trained with general questions among the facts, at the highest of its rates.
 
-Intervals are of 95 %, over facts with all their wordings; one seed, so the noise of training is not in them. The last
-line printed is JSON; exit 1 where a method's own rate teaches nothing that can be told.
+Intervals are 95 %, over facts with all their wordings; there is one seed, so they do not contain the noise of training.
+The last line printed is JSON; the exit code is 1 if a method teaches nothing significant at its default rate.
 """
 
 import argparse

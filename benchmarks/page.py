@@ -1,9 +1,9 @@
-"""The page is there at once, weighs little, shows every token as soon as it is made, and runs a whole comparison.
+"""The page opens at once, is small, shows every token as soon as it is generated, and runs a whole comparison.
 
-The page of `lorag studio` answers from this process, in Chromium, over a model that names the millisecond in which it
-makes each word; the page's own clock is the same. Weighed is all that the page loads, as it is sent. Then a comparison
-of smollm2-135m on ten questions about the bundled documents is started on the page, watched to its end, and its report
-opened. The last line printed is JSON; exit 1 where the claim does not hold.
+The page of `lorag studio` is served from this process to Chromium, over a model whose words are the milliseconds in
+which it generates them; the page's own clock is the same. The size is that of everything the page loads, as it is sent.
+Then a comparison of smollm2-135m on ten questions about the bundled documents is started on the page, watched to its
+end, and its report opened. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

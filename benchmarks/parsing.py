@@ -1,12 +1,13 @@
-"""What people's programs write is read: 99.5 % of the characters of the body, in order, and every cell of a table.
+"""Files of other programs are read: 99.5 % of the characters of the body, in order, and every cell of a table.
 
-The texts are the bundled documents, put together to four manuals, and a short one of what is easily lost: notes, lists
-in lists, signs, other scripts. python-docx, python-pptx, openpyxl and, where they are installed, reportlab, pandoc and
-LibreOffice write them in the forms that they know; what is not installed is named and left out. Characters are counted
-word by word, without blanks and without the marks of Markdown, on both sides; a word counts where it stands in the
-order of the text. A cell counts in its row and column; of mails and PDF files, whose tables are lines, none is counted.
+The texts are the bundled documents, combined into four manuals, and a short text with things that are easily lost:
+notes, nested lists, signs, other scripts. python-docx, python-pptx, openpyxl and, if installed, reportlab, pandoc and
+LibreOffice write them in their formats; programs that are not installed are named and left out. Characters are counted
+word by word, without blanks and Markdown marks, on both sides; a word counts if it is at its place in the order of the
+text. A cell counts if it is in its row and column; in mails and PDF files, whose tables are lines, no cells are
+counted.
 
-Two minutes, most of it LibreOffice. The last line printed is JSON; exit 1 where the claim does not hold.
+Takes two minutes, most of it LibreOffice. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

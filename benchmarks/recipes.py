@@ -1,13 +1,15 @@
-"""What each way of teaching facts brings, and what it costs, at equal minutes of training.
+"""What each way of teaching facts achieves, and what it costs, with equal minutes of training.
 
-40 facts of the bundled documents, each told in ten wordings (facts.jsonl), are taught to a small model by every recipe,
-in as many whole passes as fit into ``--minutes``. Then the facts are asked without sources, greedily, in a wording that
-was trained on, in three that were not, and from the value to the subject where rules know how to ask so; with passages,
-one of which answers; and questions that the documents do not answer are asked with the passages that search finds. The
-loss on general text is compared with that of the base. Shares have 95 % intervals over facts.
+40 facts of the bundled documents, each in ten wordings (facts.jsonl), are taught to a small model by every recipe, in
+as many whole passes as fit into ``--minutes``. Then the facts are asked without sources, with greedy decoding: in a
+wording that was trained on, in three that were not, and reversed, from the value to the subject, if rules can form that
+question. They are also asked with passages, one of which answers, and questions that the documents do not answer are
+asked with the passages that search finds. The loss on general text is compared with that of the base. Shares have 95 %
+intervals over facts.
 
-The recipe with the highest recall that keeps reading is trained again with other seeds (``--seeds``). Its claim is that
-it teaches more than one wording a fact. The last line printed is JSON; exit 1 where the claim does not hold.
+The recipe with the highest recall among those that keep reading is trained again with other seeds (``--seeds``). The
+claim is that it teaches more than one wording per fact. The last line printed is JSON; the exit code is 1 if the claim
+does not hold.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""The right passage is found: scifact, covidqa, squad and updates_eol, by every way of the catalogue to find it.
+"""The right passage is found in scifact, covidqa, squad and updates_eol, by every way of search in the catalogue.
 
 A table of embedder, chunk size, fusion and reranking on four public sets, from which every default is taken, and the
-claims: nDCG@10 of scifact, a passage that holds the answer among the first five for covidqa, the gold paragraph among
-the first five for squad, and nothing of a document's old version after an update. Peer is BM25 alone, on the same
-chunks.
+claims: nDCG@10 on scifact, a passage that contains the answer among the first five for covidqa, the gold paragraph
+among the first five for squad, and no passage of a document's old version after an update. The peer is BM25 alone, on
+the same chunks.
 
-LORAG_DATA names the folder of the sets, each with docs.jsonl and qa.jsonl. Indexes and what the reranker read are
-kept in a temporary folder, so that a second run takes minutes. The last line printed is JSON; exit 1 where a claim does
+LORAG_DATA names the folder of the sets, each with docs.jsonl and qa.jsonl. Indexes and the reranker's scores are kept
+in a temporary folder, so a second run takes minutes. The last line printed is JSON; the exit code is 1 if a claim does
 not hold.
 """
 

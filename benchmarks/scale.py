@@ -1,14 +1,15 @@
 """What each store costs at a size, and what a Ray cluster costs on one machine: time, recall and memory, side by side.
 
-For every size of --sizes the made passages of `make bench-search` are written to a folder and to PostgreSQL, by one
-process each, and searched by another. PostgreSQL is a server of its own, from the wheel that the tests take, or the
-empty database --database; its shared buffers count on the server's side and are not in these figures. Then --documents
-made documents are embedded and indexed by one process and by `--ray local`, with caches of their own; 0 leaves that
-out, as does a missing `lorag[ray]`, which is then named.
+For every size of --sizes, the synthetic passages of `make bench-search` are written to a folder and to PostgreSQL, by
+one process each, and searched by another. PostgreSQL is a server of its own, from the wheel that the tests use, or the
+empty database --database; its shared buffers are on the server's side and not in these figures. Then --documents
+synthetic documents are embedded and indexed by one process and by `--ray local`, each with its own cache; 0 leaves this
+out, and so does a missing `lorag[ray]`, with a message.
 
 The default, 60,000 passages, is above the size from which indexes are approximate; it takes some minutes on two cores.
---sizes 1000000 takes an hour and 15 GB of disk. The last line printed is JSON; exit 1 where a store finds fewer than 97
-of 100 nearest passages, or Ray takes more than a quarter longer than one process, its start left out.
+--sizes 1000000 takes an hour and 15 GB of disk. The last line printed is JSON; the exit code is 1 if a store finds
+fewer than 97 of 100 nearest passages, or if Ray takes more than a quarter longer than one process, not counting its
+start.
 """
 
 import argparse

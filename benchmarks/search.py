@@ -1,13 +1,13 @@
-"""Search stays quick and exact enough from a thousand passages to a million, and a fresh process answers in 2 seconds.
+"""Search stays fast and exact enough from a thousand passages to a million; a fresh process answers in 2 seconds.
 
-Passages are made: vectors of 384 dimensions in clusters, as embedders make them, with a few words each; questions are
-stored vectors turned to a cosine of 0.8. Each size is indexed by one process and searched by another, whose peak memory
-is counted. Recall@10 is measured against exact cosines, computed here apart from the store. Then `lorag search` is
-started anew for every question, on the bundled documents, imports and model included.
+Passages are synthetic: vectors of 384 dimensions in clusters, like those of embedders, with a few words each; questions
+are stored vectors rotated to a cosine of 0.8. Each size is indexed by one process and searched by another, whose peak
+memory is measured. Recall@10 is measured against exact cosines, computed here independently of the store. Then a fresh
+`lorag search` is started for every question, on the bundled documents, imports and model included.
 
-With --store postgresql://… the same is measured in that database, which has to be empty. Whole, on two cores: half an
-hour, most of it to write a million passages (3 GB in the temporary folder); --sizes 1000 20000: two minutes. The last
-line printed is JSON; exit 1 where the claim does not hold.
+With --store postgresql://… the same is measured in that database, which must be empty. A complete run on two cores
+takes half an hour, most of it to write a million passages (3 GB in the temporary folder); --sizes 1000 20000 takes two
+minutes. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

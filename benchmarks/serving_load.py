@@ -1,9 +1,10 @@
-"""Many clients are answered at once: none starves, together they get more, and the server stays as large as it was.
+"""Many clients are answered at once: none starves, together they get more, and the server does not grow.
 
-`lorag serve` runs in a process of its own, on transformers and without documents. One client asks, a question at a
-time, then ``--clients`` do, streaming; their questions differ and begin alike. Then requests with answers of one token,
-whose memory is compared between the first tenth and the end, and clients that leave after their first token, after whom
-the server's threads are counted. The last line printed is JSON; exit 1 where the claim does not hold.
+`lorag serve` runs in its own process, with transformers and without documents. One client asks one question at a time,
+then ``--clients`` ask at once, streaming; their questions differ but begin alike. Then come requests with answers of
+one token, with the memory compared between the first tenth and the end, and clients that leave after their first token,
+after which the server's threads are counted. The last line printed is JSON; the exit code is 1 if the claim does not
+hold.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Comparisons whose truth is known: intervals hold it in 93 to 97 % of them, false winners are at most 5 %.
+"""Comparisons with a known truth: intervals contain it in 93 to 97 % of them, false winners are at most 5 %.
 
-Questions belong to documents, with ten questions each, one to eight, or a few that hold most of them. Peers: McNemar's
-test and Wilson's interval, which take every question as independent. The last line printed is JSON; exit 1 where the
-claim does not hold.
+Questions belong to documents, with ten questions each, one to eight, or a few documents with most of them. Peers:
+McNemar's test and Wilson's interval, which take every question as independent. The last line printed is JSON; the exit
+code is 1 if the claim does not hold.
 """
 
 import argparse

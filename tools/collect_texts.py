@@ -1,7 +1,7 @@
-"""Everything that users read from the program, on one page: help, messages, output, reports and the browser page.
+"""Collects all texts that users read in the program on one page: help, messages, output, reports and the browser page.
 
-Run it by ``python tools/collect_texts.py > texts.md`` and read it as a whole; tests take the same texts to keep phrases
-out that were replaced.
+Run ``python tools/collect_texts.py > texts.md`` and read the page as a whole; tests check the same texts, so that
+replaced phrases do not come back.
 """
 
 import ast

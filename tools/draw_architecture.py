@@ -1,6 +1,7 @@
 """Draws the rooms of the code into docs/architecture.md: each on a floor above everything that it imports.
 
-Run it by ``python tools/draw_architecture.py`` after a room was added or its imports changed; a test compares.
+Run ``python tools/draw_architecture.py`` after adding a room or changing its imports; a test compares the page with the
+code.
 """
 
 import ast

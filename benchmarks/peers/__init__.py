@@ -1,1 +1,1 @@
-"""The peers of the benchmarks, each in an environment of its own."""
+"""The peers of the benchmarks, each in its own environment."""

@@ -1,7 +1,7 @@
-"""The embedder of the peers: the same ONNX weights and tokenizer as ours, in padded batches of texts of like length.
+"""The embedder of the peers: the same ONNX weights and tokenizer as ours, in padded batches of texts of similar length.
 
-That is how sentence-transformers, which both peers' own integrations call, runs a model. It needs nothing but ONNX
-Runtime and tokenizers, so that it runs in the environment of each peer.
+sentence-transformers, which both peers' own integrations call, runs a model in this way. This module needs only ONNX
+Runtime and tokenizers, so it runs in the environment of each peer.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A Python environment for a peer, made once and kept in the user's cache."""
+"""A Python environment for a peer, created once and kept in the user's cache."""
 
 import hashlib
 import subprocess

@@ -1,6 +1,6 @@
-"""Documents indexed and questions searched for with Haystack's defaults: reads a job, writes the measurement.
+"""Indexes documents and searches for questions with Haystack's defaults: reads a job, writes the measurement.
 
-Default are the splitter (200 words, no overlap), the batches of 32 texts, and the document store, which is kept in
+The defaults are the splitter (200 words, no overlap), the batches of 32 texts, and the document store, which is kept in
 memory and then written to the disk.
 """
 

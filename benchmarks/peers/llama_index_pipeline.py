@@ -1,7 +1,7 @@
-"""Documents indexed and questions searched for with LlamaIndex's defaults: reads a job, writes the measurement.
+"""Indexes documents and searches for questions with LlamaIndex's defaults: reads a job, writes the measurement.
 
-Default are the splitter (1024 tokens, 200 of overlap), the batches of 10 texts, and the vector store, which is kept in
-memory and then written to the disk.
+The defaults are the splitter (1024 tokens, 200 of overlap), the batches of 10 texts, and the vector store, which is
+kept in memory and then written to the disk.
 """
 
 import json

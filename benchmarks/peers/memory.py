@@ -1,4 +1,4 @@
-"""The most memory that a process held, for both sides of a comparison; the standard library and what is imported."""
+"""The peak memory of a process, for both sides of a comparison; needs only the standard library and loaded modules."""
 
 import sys
 from pathlib import Path

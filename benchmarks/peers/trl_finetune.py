@@ -1,4 +1,4 @@
-"""One LoRA finetune with TRL's SFTTrainer, in TRL's environment: reads a job, prints the measurement as JSON."""
+"""One LoRA finetune with TRL's SFTTrainer, in TRL's environment: reads a job, writes the measurement as JSON."""
 
 import json
 import sys

@@ -39,12 +39,19 @@ def test_english_stays_as_it_is_and_a_short_text_is_taken_for_it():
     assert language_of("Die Schrauben der Halterung") is None
 
 
-def test_words_with_digits_and_in_another_alphabet_stay_in_a_stemmed_text():
+def test_a_text_keeps_its_words_and_gets_stems_of_those_in_its_alphabet():
     text = "Die Schrauben der Halterung EB4 müssen jedes Jahr mit Молоток nachgezogen werden."
-    words = indexed_words(text).split()
-    assert words[0] == "de0"
-    assert {"EB4", "Молоток", "de0schraub"} <= set(words)
+    words = indexed_words(text)
+    assert words.startswith(f"{text} de0die de0schraub ")
+    assert words.count("EB4") == words.count("Молоток") == 1
     assert asked_words("EB4").split() == ["EB4"]
+
+
+def test_an_english_question_is_asked_in_english_alone_and_a_german_one_in_german_too():
+    for question in ("How often is the winch of the crane serviced?", "Which HIV-1 infection do children have?"):
+        assert asked_words(question) == question
+    stems = " ".join(f"de0{stem}" for stem in ("wie", "lang", "gilt", "die", "garanti"))
+    assert asked_words("Wie lange gilt die Garantie?").startswith(f"Wie lange gilt die Garantie? {stems}")
 
 
 def test_a_long_word_is_cut_so_that_it_stays_findable():
@@ -83,6 +90,19 @@ def test_inflected_words_are_found_in_every_language_beside_the_others(store, ad
             assert language in [hit.chunk.document_id for hit in hits], word
     (hits,) = store.search_lexical(["screw bracket"], 3)
     assert hits[0].chunk.document_id == "en"
+
+
+def test_an_english_text_that_is_taken_for_danish_is_found_and_does_not_come_first(store, add, monkeypatch):
+    rows = {f"{n}": f"The gauge number {n} of the quay is in the shed of the depot in the north." for n in range(20)}
+    wanted = "The winch of the crane in the harbour is serviced by the technician of the depot every ten weeks."
+    mistaken = "References of the depot in the harbour: the newspaper of the north, opened in the spring."
+    with monkeypatch.context() as mistake:
+        mistake.setattr("lorag.retrieval.search_words.language_of", lambda text: "da" if text == mistaken else None)
+        add({**rows, "wanted": wanted, "mistaken": mistaken})
+    (hits,) = store.search_lexical(["How often is the winch of the crane in the harbour serviced?"], 3)
+    assert hits[0].chunk.document_id == "wanted"
+    (hits,) = store.search_lexical(["newspapers"], 3)
+    assert [hit.chunk.document_id for hit in hits] == ["mistaken"]
 
 
 def test_an_index_of_texts_as_they_are_is_still_searched(store, add, monkeypatch):

@@ -73,10 +73,10 @@ def _lancedb() -> Any:
 class LanceStore:
     """A ``Store`` in a folder. Any number of processes may read; the caller sees to it that one writes at a time.
 
-    Two writers of the same chunks would leave them twice, without an error. Words are found by their English stems:
-    inflections of other languages are not brought together (dense search is not affected). Chinese, Japanese, Thai and
-    other scripts without spaces are found by pairs of letters. Exact search reads every vector, about 30 ms for 20,000
-    of 384 dimensions. Every method raises ``StoreError`` when the table is damaged or the disk refuses.
+    Two writers of the same chunks would leave them twice, without an error. Words are found by their stems (see
+    ``search_words``); Chinese, Japanese, Thai and other scripts without spaces are found by pairs of letters. Exact
+    search reads every vector, about 30 ms for 20,000 of 384 dimensions. Every method raises ``StoreError`` when the
+    table is damaged or the disk refuses.
     """
 
     def __init__(self, folder: Path, dim: int, exact_up_to: int) -> None:

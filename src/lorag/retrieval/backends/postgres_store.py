@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, like_questions, recall
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.ranking import best_first
-from lorag.retrieval.search_words import asked_words, indexed_words, signs_of_languages
+from lorag.retrieval.search_words import asked_words, indexed_words
 from lorag.types import Chunk, Hit, Via
 
 _CHUNK_COLUMNS = "document_id, document_version, start, stop, text, heading, table_header, place"
@@ -102,7 +102,6 @@ class PostgresStore:
             return
         s, keys = self._schema, [digest(chunk.id) for chunk in chunks]
         rows = {(key, text): vector for key, text, vector in zip(keys, texts, vectors, strict=True)}
-        indexed = {text: indexed_words(text) for _, text in rows}
         with self._database.transaction():
             self._take_out("key", keys)
             self._database.run_each(
@@ -113,11 +112,10 @@ class PostgresStore:
                 f"INSERT INTO {s}.texts SELECT %s, %s, words, (SELECT coalesce(sum(cardinality(positions)), 0)"
                 " FROM unnest(words)), %b::vector FROM to_tsvector('english', %s) AS words",
                 [
-                    (key, number, vector, _words(indexed[text]))
+                    (key, number, vector, _words(indexed_words(text)))
                     for number, ((key, text), vector) in enumerate(rows.items())
                 ],
             )
-            self._keep_languages([*indexed.values()])
             self._count("+", "key", keys)
 
     def remove(self, document_versions: Sequence[tuple[str, str]]) -> None:
@@ -148,25 +146,9 @@ class PostgresStore:
         """
         condition, keys = self._any_of(among)
         statement = _LEXICAL.format(schema=self._schema, among=condition)
-        languages = self._languages()
-        asked = [_words(asked_words(query, languages)) for query in queries]
+        asked = [_words(asked_words(query)) for query in queries]
         found = [self._database.rows(statement, words, _STEPS, *keys, k) for words in asked]
         return [best_first(_hit(row, "lexical") for row in rows) for rows in found]
-
-    def _keep_languages(self, texts: Sequence[str]) -> None:
-        """Notes the languages of ``texts`` as they are indexed; indexes of earlier versions have no table for them."""
-        signs = {sign: language for language, sign in signs_of_languages().items()}
-        if found := {signs[first] for text in texts if (first := text.partition(" ")[0]) in signs}:
-            self._database.run(f"CREATE TABLE IF NOT EXISTS {self._schema}.languages (language text PRIMARY KEY)")
-            self._database.run_each(
-                f"INSERT INTO {self._schema}.languages VALUES (%s) ON CONFLICT DO NOTHING", [(each,) for each in found]
-            )
-
-    def _languages(self) -> list[str]:
-        """The languages other than English of which texts were added."""
-        if not self._database.rows("SELECT WHERE to_regclass(%s) IS NOT NULL", f"{self._schema}.languages"):
-            return []
-        return [language for (language,) in self._database.rows(f"SELECT language FROM {self._schema}.languages")]
 
     def chunks(self) -> list[Chunk]:
         """See ``Store``."""

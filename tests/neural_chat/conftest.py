@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from huggingface_hub import constants
 from nbclient import NotebookClient
 
 from lorag.models import catalogue
@@ -122,6 +123,7 @@ def published(published_cells, tmp_path_factory, smollm_folder, bge_folder, veri
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         patch.chdir(folder)
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)  # its embedder is not downloaded
         patch.setattr("lorag.build.vectors_file", lambda: folder / "vectors.sqlite")
         patch.setattr("lorag.build.verified_ggufs", lambda: verified_ggufs)
         patch.setattr(transformers.TrainingArguments, "__init__", transformers.TrainingArguments.__init__)

@@ -12,6 +12,7 @@ from huggingface_hub import constants
 from lorag.chat.prompts import as_served, question_prompt
 from lorag.errors import DataError, FetchError, InputError, UnknownNameError
 from lorag.llm.rendering import render
+from lorag.models.gguf_writing import write_gguf
 from lorag.neural_chat import (
     GenerationConfig,
     LoadingModelConfig,
@@ -281,6 +282,17 @@ def test_a_training_that_fails_raises_and_leaves_nothing(tmp_path, adapter):
     refused.model_args.model_name_or_path = "smollm"
     with pytest.raises(UnknownNameError, match="did you mean smollm2-135m"):
         finetune_model(refused)
+
+
+def test_a_gguf_file_is_the_model(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    write_gguf(tiny.weights.model, tiny.weights.tokenizer, file, "f32", "tiny")
+    load_model("any name", gguf_model_path=str(file))
+    answer = predict(prompt=QUESTION, model_name="any name", **GREEDY)
+    assert answer == predict(prompt=QUESTION, model_name=tiny, **GREEDY) != ""
+    bot = build_chatbot(PipelineConfig("any name", loading_config=LoadingModelConfig(gguf_model_path=str(file))))
+    assert bot.predict(QUESTION).answer.text
 
 
 def test_a_chatbot_that_cannot_be_is_refused(tmp_path, monkeypatch):

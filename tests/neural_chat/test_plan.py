@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lorag.errors import InputError
+from lorag.errors import InputError, UnknownNameError
 from lorag.neural_chat.retrieval_arguments import plan
 from lorag.settings import ChunkSettings
 
@@ -62,10 +62,26 @@ def test_arguments_that_mean_nothing_are_refused(args, said):
         asked(**args)
 
 
+def test_a_model_of_a_hub_is_fetched_and_keeps_its_commit(local_hub, bge_folder):
+    commit = local_hub.publish("acme/finder", bge_folder)
+    assert asked(embedding_model="acme/finder").embedder == f"acme/finder@{commit}"
+    ranked = asked(enable_rerank=True, reranker_model="acme/finder")
+    assert ranked.retrieval.reranker == f"acme/finder@{commit}"
+
+
+def test_a_model_that_no_hub_gives_leaves_the_default(local_hub, tmp_path):
+    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' cannot be had, and 'bge-small-en' is taken: "):
+        asked(embedding_model="hkunlp/instructor-large")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    local_hub.publish("acme/pickled", tmp_path)
+    with pytest.warns(UserWarning, match="'minilm-reranker' is taken: .*a format that can run code"):
+        asked(enable_rerank=True, reranker_model="acme/pickled")
+    with pytest.raises(UnknownNameError, match="did you mean bge-small-en"):
+        asked(embedding_model="bge-smal-en")
+
+
 def test_arguments_without_effect_are_named():
     with pytest.warns(UserWarning, match=r"args\['polish'\], plugins.retrieval.args\['vector_database'\]"):
         asked(polish=True, vector_database="Chroma", precision=None)
     with pytest.warns(UserWarning, match=r"search_kwargs\['score_threshold'\] of search_type 'similarity'"):
         asked(search_kwargs={"score_threshold": 0.8})
-    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' is not at hand: 'bge-small-en' is taken"):
-        asked(embedding_model="hkunlp/instructor-large")

@@ -15,7 +15,6 @@ from lorag.neural_chat.config import (
     DataArguments,
     FinetuningArguments,
     GenerationConfig,
-    LoadingModelConfig,
     MixedPrecisionConfig,
     ModelArguments,
     PipelineConfig,
@@ -25,7 +24,7 @@ from lorag.neural_chat.config import (
 )
 from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import made
-from lorag.neural_chat.loading import adapter_folder, check_device, number_format
+from lorag.neural_chat.loading import check_device, number_format
 from lorag.neural_chat.models.model_utils import sampling
 from lorag.neural_chat.plugins import plugins
 from lorag.neural_chat.training_arguments import patch_training_arguments
@@ -178,8 +177,6 @@ def test_number_formats_are_the_engines_or_refused():
             number_format(config)
     with pytest.raises(UnknownNameError, match="'bfloat61'; did you mean bfloat16"):
         number_format(MixedPrecisionConfig("bfloat61"))
-    with pytest.raises(InputError, match=r"gguf_model_path 'm.gguf' is not read"):
-        adapter_folder(LoadingModelConfig(gguf_model_path="m.gguf"))
 
 
 def test_another_device_than_there_is_is_said(monkeypatch):

@@ -21,7 +21,7 @@ from lorag.neural_chat.config import (
 )
 from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import turned, warn_idle
-from lorag.neural_chat.loading import adapter_folder, check_device, number_format
+from lorag.neural_chat.loading import adapter_folder, check_device, named_model, number_format
 from lorag.neural_chat.models.model_utils import load_model, sampling
 from lorag.neural_chat.plugins import Plugins
 from lorag.neural_chat.retrieval_arguments import plan, prepare
@@ -71,7 +71,7 @@ def build_chatbot(config: PipelineConfig | None = None) -> NeuralChatbot:
     check_device(config.device)
     settings = _chat_settings(config.plugins)
     asked: dict[str, Any] = {
-        "model": config.model_name_or_path,
+        "model": named_model(config.model_name_or_path, loading),
         "adapter": adapter_folder(loading),
         "number_format": number_format(config.optimization_config),
     }

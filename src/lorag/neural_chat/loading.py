@@ -33,13 +33,13 @@ def check_device(device: str) -> None:
         warnings.warn(f"device {device!r} is not taken: this machine computes on {here!r}", stacklevel=3)
 
 
+def named_model(name: str | None, loading: LoadingModelConfig) -> str | None:
+    """The model to load: the GGUF file, where one is given, else the one of that name."""
+    return loading.gguf_model_path or name
+
+
 def adapter_folder(loading: LoadingModelConfig) -> Path | None:
-    """The adapter to apply. Raises ``InputError`` for weights that cannot be loaded."""
-    if loading.gguf_model_path is not None:
-        raise InputError(
-            f"gguf_model_path {loading.gguf_model_path!r} is not read; name a model of `lorag models list` or a folder,"
-            " or serve the file with llama.cpp and name it openai:MODEL@URL"
-        )
+    """The adapter to apply, if one is given."""
     return None if loading.peft_path is None else Path(loading.peft_path)
 
 

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lorag import build
 from lorag.documents.load import Loaded, load_documents
-from lorag.errors import InputError
+from lorag.errors import InputError, LoragError
 from lorag.files import fingerprint
+from lorag.models import naming
 from lorag.neural_chat.knobs import require_known, warn_idle
 from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, REFUSAL, ChunkSettings, RetrievalSettings
 from lorag.types import Document
@@ -45,7 +46,7 @@ SEARCH = {
     "similarity_score_threshold": ("k", "score_threshold"),
 }
 """The keys of ``search_kwargs`` that each ``search_type`` reads."""
-_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_DEFAULTS = {"embedder": DEFAULT_EMBEDDER, "reranker": DEFAULT_RERANKER}
 _PUBLISHED = {
     "BAAI/bge-small-en-v1.5": "bge-small-en",
     "sentence-transformers/all-MiniLM-L6-v2": "minilm-l6",
@@ -78,7 +79,7 @@ def plan(args: Mapping[str, Any]) -> Plan:
         require_known("argument of plugins.retrieval", name, READ | IDLE)
     warn_idle(f"plugins.retrieval.args[{name!r}]" for name in sorted(IDLE & args.keys()) if args[name])
     chunks, inputs = _chunks(args), _inputs(args.get("input_path"))
-    embedder = _known_here("embedding_model", args.get("embedding_model", DEFAULT_EMBEDDER), DEFAULT_EMBEDDER)
+    embedder = _available("embedding_model", "embedder", args.get("embedding_model", DEFAULT_EMBEDDER))
     mode = args.get("mode", "accuracy")
     require_known("mode", mode, ("accuracy", "general"))
     return Plan(
@@ -146,13 +147,20 @@ def _own_place(inputs: Sequence[str], embedder: str, chunks: ChunkSettings) -> P
     return Workspace().root.absolute() / "neural_chat" / name
 
 
-def _known_here(argument: str, name: str, default: str) -> str:
-    """``name`` as the catalogue has it; the default, with a warning, for another model of the hub."""
+def _available(argument: str, kind: Literal["embedder", "reranker"], name: str) -> str:
+    """``name`` as the catalogue has it, with its commit where it is a hub's.
+
+    The default, with a warning, for a model that no hub gives or that has no weights that are loaded here.
+    """
     name = _PUBLISHED.get(name, name)
-    if _HUB_NAME.fullmatch(name) and not Path(name).is_dir():
-        warnings.warn(f"{argument} {name!r} is not at hand: {default!r} is taken (`lorag models list`)", stacklevel=4)
+    try:
+        return naming.pinned(name, kind)
+    except LoragError as error:
+        if naming.form_of(name, kind) != "hub":
+            raise
+        default = _DEFAULTS[kind]
+        warnings.warn(f"{argument} {name!r} cannot be had, and {default!r} is taken: {error}", stacklevel=4)
         return default
-    return name
 
 
 def _chunks(args: Mapping[str, Any]) -> ChunkSettings:
@@ -183,7 +191,7 @@ def _retrieval(args: Mapping[str, Any]) -> RetrievalSettings:
     if kind == "mmr":
         asked |= {"mmr_lambda": given.get("lambda_mult", 0.5), "depth": given.get("fetch_k", 20)}
     if args.get("enable_rerank"):
-        reranker = _known_here("reranker_model", args.get("reranker_model", DEFAULT_RERANKER), DEFAULT_RERANKER)
+        reranker = _available("reranker_model", "reranker", args.get("reranker_model", DEFAULT_RERANKER))
         asked |= {"reranker": reranker, "depth": k, "k": args.get("top_n", 1)}
     if args.get("retrieval_type") == "bm25":
         asked["dense_weight"] = 0.0

@@ -15,7 +15,7 @@ from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.neural_chat.config import GenerationConfig, LoadingModelConfig
 from lorag.neural_chat.knobs import made, turned, warn_idle
-from lorag.neural_chat.loading import adapter_folder, check_device, number_format
+from lorag.neural_chat.loading import adapter_folder, check_device, named_model, number_format
 from lorag.neural_chat.models.raw_prompt import messages
 from lorag.types import Sampling
 
@@ -46,7 +46,10 @@ def load_model(
     warn_idle([*turned(loading), *other_tokenizer])
     check_device(device)
     engine = build.language_model(
-        model_name, adapter_folder(loading), number_format=number_format(optimization_config), load=_base
+        named_model(model_name, loading),
+        adapter_folder(loading),
+        number_format=number_format(optimization_config),
+        load=_base,
     )
     _loaded[model_name] = _loaded[engine.name] = engine
     return engine

@@ -178,7 +178,7 @@ def test_what_one_step_keeps_is_what_memory_it_takes():
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from lorag.llm.rendering import Rendered
-    from lorag.training.estimate import _one_step
+    from lorag.training.estimate import _kept
     from lorag.training.kernels.loss import plain_loss
     from lorag.training.methods import Learner
 
@@ -188,7 +188,7 @@ def test_what_one_step_keeps_is_what_memory_it_takes():
     learning = Learner(PeftModel(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")))
     learning.loss = plain_loss
     row = Rendered(tuple(range(200)), (False,) * 100 + (True,) * 100)
-    _, kept = _one_step(learning, [row, row])
+    kept = _kept(learning, [row, row])
     with profile(profile_memory=True) as seen:
         loss = learning([row, row])
     held = sum(event.self_cpu_memory_usage for event in seen.events())

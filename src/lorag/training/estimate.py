@@ -1,4 +1,4 @@
-"""What a training will take, told before it begins: one step is timed, and what it keeps for its gradient counted.
+"""What a training will take, told before it begins: some steps are timed, and what one keeps for its gradient counted.
 
 Not here: what an optimizer of another kind would keep, and a machine that others slow down meanwhile.
 """
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _STATES = 3
 """Numbers kept beside each trained weight: its gradient and the two averages of AdamW."""
+_TIMED = (0.1, 0.3, 0.7, 0.9)
+"""Which steps are timed, by their rank in the order of their sizes. One step alone, repeated, is faster than the steps
+of a training, each of another size: the estimate was a third to a half too low (docs/log.md)."""
 _TIGHT = 0.8
 """Share of the free memory above which a training may not end."""
 
@@ -36,7 +39,7 @@ class Estimate:
     trained_parameters: int
     updates: int
     seconds: float
-    """All steps of all epochs at the pace of the one that was timed; 0 where none was."""
+    """All steps of all epochs at the pace of those that were timed; 0 where none was."""
     weight_bytes: int
     """Gradients and the optimizer's averages; where weights are in parts, these too, as far as a process holds them."""
     activation_bytes: int
@@ -65,15 +68,17 @@ class Estimate:
 
 
 def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:
-    """The estimate for training on ``steps``, from the one of middle size; nothing of the model is changed."""
+    """The estimate for training on ``steps``, from some of them; nothing of the model is changed."""
     sizes = [sum(len(row.ids) for row in step) for step in steps]
-    middle = sorted(range(len(steps)), key=sizes.__getitem__)[len(steps) // 2]
-    seconds, kept = _one_step(learning, steps[middle])
+    ordered = sorted(range(len(steps)), key=sizes.__getitem__)
+    middle, *timed = (ordered[int(share * len(steps))] for share in (0.5, *_TIMED))
+    kept = _kept(learning, steps[middle])  # before any is timed: the first step prepares kernels
+    seconds = sum(_seconds(learning, steps[each]) for each in timed)
     trained = sum(weight.numel() for weight in learning.trained().values())
     return Estimate(
         trained_parameters=trained,
         updates=-(-len(steps) // processes() // settings.gradient_accumulation_steps) * settings.epochs,
-        seconds=seconds * sum(sizes) / sizes[middle] * settings.epochs / processes(),
+        seconds=seconds * sum(sizes) / sum(sizes[each] for each in timed) * settings.epochs / processes(),
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
         free_bytes=free_bytes(learning.device.type),
@@ -107,11 +112,8 @@ def estimate_in_parts(learning: Learner, steps: Sequence[Sequence[Rendered]], se
     )
 
 
-def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
-    """Seconds of one step, and the bytes that it keeps for its gradient.
-
-    The second of two steps is timed: the first one prepares kernels, which takes seconds on some machines.
-    """
+def _kept(learning: Learner, rows: Sequence[Rendered]) -> int:
+    """The bytes that a step keeps for its gradient."""
     import torch
 
     own = {weight.untyped_storage().data_ptr() for weight in learning.parameters()}
@@ -123,14 +125,26 @@ def _one_step(learning: Learner, rows: Sequence[Rendered]) -> tuple[float, int]:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    trained = [weight for weight in learning.parameters() if weight.requires_grad]
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         loss = learning(rows)
-    torch.autograd.grad(loss, trained)
-    if learning.device.type == "cuda":
-        torch.cuda.synchronize(learning.device)
+    torch.autograd.grad(loss, _learned(learning))
+    return sum(kept.values())
+
+
+def _seconds(learning: Learner, rows: Sequence[Rendered]) -> float:
+    """Seconds of one step."""
+    import torch
+
+    def wait() -> None:
+        if learning.device.type == "cuda":
+            torch.cuda.synchronize(learning.device)
+
+    wait()
     start = time.perf_counter()
-    torch.autograd.grad(learning(rows), trained)
-    if learning.device.type == "cuda":
-        torch.cuda.synchronize(learning.device)
-    return time.perf_counter() - start, sum(kept.values())
+    torch.autograd.grad(learning(rows), _learned(learning))
+    wait()
+    return time.perf_counter() - start
+
+
+def _learned(learning: Learner) -> list[torch.Tensor]:
+    return [weight for weight in learning.parameters() if weight.requires_grad]

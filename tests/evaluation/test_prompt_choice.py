@@ -11,6 +11,7 @@ from lorag.evaluation.prompt_choice import (
     Form,
     PromptChoice,
     choose_prompt,
+    choose_room,
     planned_answers,
     trial_questions,
     tried_prompt,
@@ -111,6 +112,30 @@ def test_of_forms_as_good_within_noise_the_one_that_keeps_the_style_is_taken():
     assert choose_prompt(forms, EXAMPLES, ask, Style()).tried[0].style is None
     unstyled = asking(lambda prompt, example: Answer("? Yours") if prompt == REFUSING else rule(prompt, example))[0]
     assert choose_prompt([DEFAULT, REFUSING], EXAMPLES, unstyled, style).form == DEFAULT  # rightness comes first
+
+
+@pytest.mark.parametrize(("more", "taken"), [(1, None), (9, 800)])
+def test_more_room_for_sources_is_taken_where_it_is_better_by_more_than_noise(more, taken):
+    only_there = {f"q{n}" for n in range(1, 4 * more, 4)}
+
+    def rule(form, example):
+        wrong = example.id in ("q2", "q6") or (example.id in only_there and form.room is None)
+        return Answer("?") if wrong else RIGHT.get(example.question, REFUSED)
+
+    ask, asked = asking(rule)
+    prompts = choose_prompt([DEFAULT, SHOWN], EXAMPLES, ask)
+    choice = choose_room(prompts, (800, 1200), EXAMPLES, ask)
+    assert (choice.prompt, choice.room) == (prompts.prompt, taken)
+    assert choice.tried[0].form == choice.form
+    assert {each.room for each in choice.tried} == {None, 800, 1200}
+    assert len(asked[replace(prompts.form, room=800)]) == 24
+    assert PromptChoice.from_json(json.loads(json.dumps(choice.to_json()))) == choice
+
+
+def test_no_room_is_tried_where_no_prompt_was():
+    ask, asked = asking(lambda p, e: REFUSED)
+    assert choose_room(PromptChoice(), (800,), EXAMPLES, ask) == PromptChoice()
+    assert asked == {}
 
 
 @pytest.mark.parametrize("count", [0, 5])

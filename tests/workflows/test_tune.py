@@ -118,7 +118,7 @@ def test_with_a_model_the_prompt_is_chosen_on_one_half_and_measured_on_the_other
     assert found.kept == found.best
     assert found.kept.model == server.name
     assert found.gain.interval.low > 0
-    assert set(found.rooms) == {250, 400, 800}
+    assert set(found.rooms) == {250, 400, 800, 1200}
     assert found.rooms[800].right == max(room.right for room in found.rooms.values())
     assert (found.measured_on, found.choice.tried[0].questions) == (23, 26 - 3)  # three are shown
     asked = len(server.requests)

@@ -19,7 +19,7 @@ from lorag.settings import ChatSettings, PromptSettings
 from lorag.types import Chunk, Hit
 
 _FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
-_KEYS = ("prompt", "examples", "context_tokens", "model", "tried", "strength")
+_KEYS = ("prompt", "examples", "context_tokens", "model", "tried", "strength", "room")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ within one standard error of the best is taken (the rule of Breiman et al. 1984 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from statistics import fmean
 from typing import Any
@@ -32,14 +32,18 @@ _UNANSWERABLE_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a model is asked: under which prompt, and a finetune at which share of its strength."""
+    """How a model is asked: under which prompt, a finetune at which share of its strength, with how many sources."""
 
     prompt: PromptSettings = field(default_factory=PromptSettings)
     strength: float = 1.0
+    room: int | None = None
+    """Tokens of sources in the prompt; None: as many as ``ChatSettings`` has."""
 
     def __str__(self) -> str:
         """The form in a few words."""
-        return f"{self.prompt}{f', finetune at {self.strength:g} of its strength' if self.strength != 1 else ''}"
+        room = f", up to {self.room} tokens of sources" if self.room else ""
+        strength = f", finetune at {self.strength:g} of its strength" if self.strength != 1 else ""
+        return f"{self.prompt}{room}{strength}"
 
 
 Ask = Callable[[Mapping[Form, Sequence[Example]]], Mapping[Form, Sequence[Answer]]]
@@ -68,11 +72,13 @@ class TriedPrompt:
     """Questions of which ``refused`` is a share; 0 in files of earlier versions."""
     style: float | None = None
     """Mean share of the declared style checks that answers pass; None where no style is declared."""
+    room: int | None = None
+    """For sources, as in ``Form``."""
 
     @property
     def form(self) -> Form:
         """How the model was asked."""
-        return Form(self.prompt, self.strength)
+        return Form(self.prompt, self.strength, self.room)
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -94,11 +100,18 @@ class PromptChoice:
     tried: tuple[TriedPrompt, ...] = ()
     strength: float = 1.0
     """Of the finetune to ask, as in ``Form``."""
+    room: int | None = None
+    """For sources, as in ``Form``."""
+
+    @classmethod
+    def of(cls, form: Form, tried: tuple[TriedPrompt, ...] = ()) -> PromptChoice:
+        """The choice to ask as ``form`` does."""
+        return cls(form.prompt, tried, form.strength, form.room)
 
     @property
     def form(self) -> Form:
         """How to ask."""
-        return Form(self.prompt, self.strength)
+        return Form(self.prompt, self.strength, self.room)
 
     def __str__(self) -> str:
         """The choice in one line."""
@@ -118,7 +131,8 @@ class PromptChoice:
     def from_json(cls, value: Mapping[str, Any]) -> PromptChoice:
         """What ``to_json`` wrote."""
         tried = [TriedPrompt(**{**each, "prompt": PromptSettings(**each["prompt"])}) for each in value["tried"]]
-        return cls(PromptSettings(**value["prompt"]), tuple(tried), value.get("strength", 1.0))
+        form = Form(PromptSettings(**value["prompt"]), value.get("strength", 1.0), value.get("room"))
+        return cls.of(form, tuple(tried))
 
 
 def trial_questions(examples: Sequence[Example], limit: int) -> list[Example]:
@@ -140,7 +154,7 @@ def choose_prompt(
     candidate, nothing is tried.
     """
     if len(examples) < FEWEST_QUESTIONS or len(candidates) < 2:
-        return PromptChoice(candidates[0].prompt, strength=candidates[0].strength)
+        return PromptChoice.of(candidates[0])
     correct = Correct(NewContentRecall.fit(examples))
     answers: dict[Form, list[Answer]] = {candidate: [] for candidate in candidates}
     tried: dict[Form, TriedPrompt] = {}
@@ -156,7 +170,27 @@ def choose_prompt(
     order = sorted(candidates, key=lambda each: (tried[each].questions, tried[each].rank), reverse=True)
     taken = left[0]
     ranked = tuple(tried[each] for each in (taken, *(each for each in order if each != taken)))
-    return PromptChoice(taken.prompt, ranked, taken.strength)
+    return PromptChoice.of(taken, ranked)
+
+
+def choose_room(
+    choice: PromptChoice, rooms: Sequence[int], examples: Sequence[Example], ask: Ask, style: Style | None = None
+) -> PromptChoice:
+    """``choice`` with the first of ``rooms`` for sources by the rule of ``choose_prompt``; it stays within noise.
+
+    ``rooms`` are tokens, in ascending order; ``examples`` are those that all of ``choice`` was tried on. Where nothing
+    was tried, no room is.
+    """
+    if not rooms or not choice.tried:
+        return choice
+    correct = Correct(NewContentRecall.fit(examples))
+    wider = [replace(choice.form, room=room) for room in rooms]
+    asked = ask(dict.fromkeys(wider, examples))
+    tried = {choice.form: choice.tried[0]}
+    tried |= {form: tried_prompt(form, examples, asked[form], correct, style) for form in wider}
+    ranked = sorted(tried, key=lambda each: tried[each].rank, reverse=True)
+    taken, *others = _preferred_first(ranked, list(tried), tried)
+    return PromptChoice.of(taken, (tried[taken], *(tried[each] for each in others), *choice.tried[1:]))
 
 
 def _preferred_first(
@@ -216,4 +250,5 @@ def tried_prompt(
         form.strength,
         len(refused),
         fmean(kept) if kept else None,
+        form.room,
     )

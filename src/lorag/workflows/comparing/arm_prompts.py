@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
+from lorag.chat.prompts import fitting_sources
+from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
 from lorag.files import draw
@@ -20,6 +23,10 @@ from lorag.workflows.comparing.training_data import TrainingData
 
 _MOST_LOOKED_AT = 400
 """Conversations among which worked examples are looked for."""
+_WIDER = (2, 3)
+"""Rooms for sources that may be tried, in times of the one that is set."""
+_WORTH_TRYING = 0.05
+"""Share of the trial's questions whose answering passage has to come into the prompt with more room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,14 @@ class Trial:
         model: LanguageModel,
         knowledge: Knowledge | None,
         weaker: Mapping[float, Callable[[], LanguageModel]] | None = None,
+        room: int | None = None,
+        wider: Sequence[int] = (),
     ) -> Prompting:
         """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen.
 
         With ``weaker`` also the strength of its finetune: ``model`` is tried at these shares of it as well. Of those
-        that do as well within noise, the one that is named first is taken.
+        that do as well within noise, the one that is named first is taken. ``room`` is that for sources, where it is
+        not the one that is set; ``wider`` ones are tried under the best prompt.
         """
         settings = self.scene.settings
         given = candidates if settings.prompt_questions else (settings.chat.prompt,)
@@ -53,14 +63,40 @@ class Trial:
         gated = settings.retrieval.leaves_out and knowledge is not None
         return chosen_prompt(
             arm,
-            [Form(prompt, strength) for strength in at for prompt in given],
+            [Form(prompt, strength, room) for strength in at for prompt in given],
             self.shown,
             self.questions,
             lambda prompting: prompting.bot(at[prompting.choice.strength](), knowledge, settings, gated),
             self.scene.run.prompts / f"{arm}.json",
             self.scene.progress,
             self.style,
+            wider,
         )
+
+    def wider_rooms(self, count_tokens: Callable[[str], int]) -> tuple[int, ...]:
+        """Rooms for sources that are worth trying, in tokens: each brings the passage that answers into more prompts.
+
+        Where it is there already, more sources cost seconds and gain nothing (docs/log.md).
+        """
+        settings = self.scene.settings
+        asked = [example for example in self.questions if example.answers]
+        if not asked:
+            return ()
+        holds = NewContentRecall.fit(asked).holds
+        found = self.scene.knowledge.retrieve([example.question for example in asked], settings.retrieval.k)
+
+        def share(room: int) -> float:
+            return fmean(
+                any(holds(hit.chunk.text, e.question, e.answers) for hit in fitting_sources(hits, count_tokens, room))
+                for e, hits in zip(asked, found, strict=True)
+            )
+
+        wider, held = [], share(settings.chat.context_tokens)
+        for room in (factor * settings.chat.context_tokens for factor in _WIDER):
+            if (now := share(room)) >= held + _WORTH_TRYING:
+                wider.append(room)
+                held = now
+        return tuple(wider)
 
 
 def finetuned_forms(trained: PromptSettings, retrieval: Prompting) -> tuple[PromptSettings, ...]:

@@ -39,7 +39,7 @@ def brought_finetune(
         alone_forms = both_forms = finetuned_forms(brought.trained.prompt, retrieval)
     cached = trial.scene.cached(model)
     alone = trial.prompting("finetuned", alone_forms, cached, None)
-    both = trial.prompting("both", both_forms, cached, trial.scene.knowledge)
+    both = trial.prompting("both", both_forms, cached, trial.scene.knowledge, room=retrieval.choice.room)
     facts = {
         "finetuning": f"not trained here: {brought}",
         "prompt of finetuned": str(alone.choice),

@@ -29,7 +29,8 @@ def run_facts(inputs: Inputs, model: str, embedder: str, settings: CompareSettin
         "embedder": embedder,
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",
-        "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens}",
+        "context": f"up to {settings.chat.context_tokens} tokens of passages of at most {settings.chunks.max_tokens},"
+        " unless the prompt of an arm has more",
         "seeds": f"sample {settings.seed}, training {settings.finetune.seed}, intervals {settings.verdict.seed}",
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

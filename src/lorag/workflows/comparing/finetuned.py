@@ -87,7 +87,7 @@ def train_finetuned(
     cached = scene.cached(model)
     forms = finetuned_forms(trained, retrieval)
     alone = trial.prompting("finetuned", forms, cached, None)
-    both = _reading(first, forms, cached, trial, engine)
+    both = _reading(first, forms, cached, trial, engine, retrieval.choice.room)
     reading, read = model, cached
     if (share := both.choice.strength) != 1:
         reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine))
@@ -109,9 +109,14 @@ def train_finetuned(
 
 
 def _reading(
-    first: First, forms: Sequence[PromptSettings], whole: CachedModel, trial: Trial, engine: TransformersModel
+    first: First,
+    forms: Sequence[PromptSettings],
+    whole: CachedModel,
+    trial: Trial,
+    engine: TransformersModel,
+    room: int | None,
 ) -> Prompting:
-    """How the finetune is asked with sources: its prompt, and the share of its strength.
+    """How the finetune is asked with sources, in the ``room`` that retrieval has: its prompt, and its strength.
 
     That stays whole where the training was set by hand, or what was trained is no difference to published weights.
     """
@@ -124,7 +129,7 @@ def _reading(
             return scene.cached(stack.enter_context(weaker(engine, first.adapter, share)))
 
         tried = {share: partial(at, share) for share in _WEAKER if is_tried}
-        return trial.prompting("both", forms, whole, scene.knowledge, tried)
+        return trial.prompting("both", forms, whole, scene.knowledge, tried, room)
 
 
 def _at(share: float, adapter: Adapter, run: Run, engine: TransformersModel) -> Adapter:

@@ -26,7 +26,7 @@ def long_context_arm(engine: LanguageModel, retrieval: Prompting, scene: Scene) 
     """
     prompt = replace(retrieval.choice.prompt, question_first=False)
     model = OneByOne(engine) if isinstance(engine, TransformersModel) else engine
-    return Arm(scene.cached(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt)))
+    return Arm(scene.cached(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt, room=None)))
 
 
 def ask_long_context(moment: Moment, inputs: Inputs, arm: Arm, scene: Scene, log: LineLog) -> tuple[str, list[str]]:

@@ -16,7 +16,14 @@ from lorag.chat.kept_prompt import KeptPrompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.evaluation.answers.style import Style
-from lorag.evaluation.prompt_choice import Form, PromptChoice, choose_prompt, planned_answers, trial_questions
+from lorag.evaluation.prompt_choice import (
+    Form,
+    PromptChoice,
+    choose_prompt,
+    choose_room,
+    planned_answers,
+    trial_questions,
+)
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.settings import CompareSettings, PromptSettings
@@ -101,7 +108,8 @@ class Prompting:
         self, model: LanguageModel, retriever: Retriever | None, settings: CompareSettings, gated: bool = False
     ) -> ChatBot:
         """A chatbot that asks so."""
-        chat = replace(settings.chat, prompt=self.choice.prompt)
+        room = settings.chat.context_tokens if self.choice.room is None else self.choice.room
+        chat = replace(settings.chat, prompt=self.choice.prompt, context_tokens=room)
         return ChatBot(model, retriever, chat, settings.retrieval.k, gated=gated, examples=self.examples)
 
 
@@ -180,10 +188,14 @@ def chosen_prompt(
     path: Path,
     progress: Progress,
     style: Style | None = None,
+    rooms: Sequence[int] = (),
 ) -> Prompting:
-    """The prompt of the arms ``name``, chosen now or found in ``path``, where it is kept."""
+    """The prompt of the arms ``name``, chosen now or found in ``path``, where it is kept.
+
+    ``rooms`` for sources are tried under the best of the ``candidates``.
+    """
     if not path.is_file():
-        done, total = 0, planned_answers(len(candidates), len(questions))
+        done, total = 0, planned_answers(len(candidates), len(questions)) + len(rooms) * len(questions)
 
         def ask(parts: Mapping[Form, Sequence[Example]]) -> dict[Form, Sequence[Answer]]:
             nonlocal done
@@ -194,7 +206,7 @@ def chosen_prompt(
             progress(f"choosing the prompt of {name}", done, total)
             return dict(zip(parts, answers, strict=True))
 
-        choice = choose_prompt(candidates, questions, ask, style)
+        choice = choose_room(choose_prompt(candidates, questions, ask, style), rooms, questions, ask, style)
         asked = bot(_asking(choice.form, shown))
         kept = KeptPrompt(choice.prompt, asked.examples, asked.settings.context_tokens)
         write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))
@@ -203,7 +215,7 @@ def chosen_prompt(
 
 
 def _asking(form: Form, shown: Shown) -> Prompting:
-    return Prompting(PromptChoice(form.prompt, strength=form.strength), shown.under(form.prompt))
+    return Prompting(PromptChoice.of(form), shown.under(form.prompt))
 
 
 def _as_example(each: Sourced) -> Example:

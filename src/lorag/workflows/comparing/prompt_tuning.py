@@ -32,7 +32,7 @@ from lorag.workflows.comparing.prompt_trials import (
 )
 from lorag.workflows.comparing.sourced import with_sources, within
 
-ROOMS = (ChatSettings().context_tokens, 250, 800)
+ROOMS = (ChatSettings().context_tokens, 250, 800, 1200)
 """Tokens of sources that are tried; the first, the default, wins ties."""
 _MOST_TRIED = 24
 """Questions on which prompts are tried."""

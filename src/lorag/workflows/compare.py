@@ -248,8 +248,7 @@ def _fill(
     trial = trial_of(own, inputs, scene, engine)
     base = scene.cached(engine)
     base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
-    wider = trial.wider_rooms(engine.count_tokens)
-    retrieval_prompt = trial.prompting("retrieval", trial.shown.preferred, base, knowledge, wider=wider)
+    retrieval_prompt = trial.retrieval(base)
     arms = {
         BASE: Arm(base, base_prompt),
         RETRIEVAL: Arm(base, retrieval_prompt),

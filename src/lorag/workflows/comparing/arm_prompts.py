@@ -73,10 +73,15 @@ class Trial:
             wider,
         )
 
+    def retrieval(self, model: LanguageModel) -> Prompting:
+        """The prompt of the arm that answers from what is retrieved, and its room for sources."""
+        wider = self.wider_rooms(model.count_tokens)
+        return self.prompting("retrieval", self.shown.preferred, model, self.scene.knowledge, wider=wider)
+
     def wider_rooms(self, count_tokens: Callable[[str], int]) -> tuple[int, ...]:
         """Rooms for sources that are worth trying, in tokens: each brings the passage that answers into more prompts.
 
-        Where it is there already, more sources cost seconds and gain nothing (docs/log.md).
+        If it fits without, more sources cost seconds and gain nothing (docs/log.md).
         """
         settings = self.scene.settings
         asked = [example for example in self.questions if example.answers]

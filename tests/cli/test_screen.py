@@ -16,3 +16,20 @@ def test_a_watched_command_keeps_its_stages_and_losses(tmp_path, monkeypatch):
     assert (first["stage"], first["done"], first["total"]) == ("embedding", 8, 8)
     assert (second["done"], second["losses"], second["note"]) == (3, [1.25, 0.5], "loss 0.50")
     assert first["begun"] <= first["at"] <= second["at"]
+
+
+def test_each_training_is_a_stage_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("LORAG_PROGRESS", str(tmp_path / "progress.json"))
+    with progress_bars() as progress:
+        for loss in (3.0, 2.0):
+            progress("finetuning", 0, 2, "about 2 minutes")
+            progress("finetuning", 1, 2, f"loss {loss}")
+            progress("finetuning", 2, 2, f"loss {loss / 2}")
+        progress("asking base (before)", 40, 40)
+    stages = json.loads((tmp_path / "progress.json").read_text())
+    assert [(stage["stage"], stage["losses"]) for stage in stages] == [
+        ("finetuning", [3.0, 1.5]),
+        ("finetuning", [2.0, 1.0]),
+        ("asking base (before)", []),
+    ]
+    assert stages[0]["at"] <= stages[1]["begun"]

@@ -146,9 +146,11 @@ def test_a_metric_that_agrees_keeps_the_verdict_and_reviewers_are_compared(resul
         ("correct", "bob"): 1,
     }
     assert [(each.first, each.second, each.kappa.mean) for each in found.people] == [("ann", "bob", 1)]
-    assert found.verdict is None
+    assert found.verdict is not None
     assert found.sentences == (
         "The metric agrees with people (kappa 1.00, the mean over 2 reviewers): the verdict stands on it.",
+        f"Verdict by the metric: {result.verdict.sentence}",
+        f"Verdict by marks, over marked questions: {found.verdict.sentence}",
     )
 
 
@@ -164,11 +166,12 @@ def test_where_the_metric_agrees_poorly_marks_decide(result, tmp_path):
     assert found.verdict is not None
     assert found.verdict.choice == "finetuning"
     assert "marks decide" in found.sentences[0]
-    assert found.verdict.sentence in found.sentences[1]
+    assert result.verdict.sentence in found.sentences[1]
+    assert found.verdict.sentence in found.sentences[2]
     few = tmp_path / "few"
     mark_all(result, few, "ann", people, count=24)
     assert review(result, few).verdict.choice == "undecided"
-    assert "are too few for a verdict" in review(result, few).sentences[1]
+    assert "are too few for a verdict" in review(result, few).sentences[2]
 
 
 def test_a_handful_of_marks_does_not_judge_the_metric(result, tmp_path):

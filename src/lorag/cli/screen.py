@@ -155,22 +155,25 @@ def progress_bars() -> Iterator[Progress]:
 def _recorder(path: Path) -> Progress:
     """A ``Progress`` that keeps each stage in ``path``, with its beginning and latest change in seconds of the epoch.
 
-    The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. Of a
-    stage whose notes tell a loss it holds the ``losses``.
+    The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. A stage
+    whose notes tell a loss has the ``losses``. One that begins again, as every training does, is a further entry.
     """
-    stages: dict[str, dict[str, Any]] = {}
+    stages: list[dict[str, Any]] = []
+    latest: dict[str, dict[str, Any]] = {}
     written = 0.0
 
     def record(stage: str, done: int, total: int, note: str = "") -> None:
         nonlocal written
-        now = time.time()
-        kept = stages.setdefault(stage, {"stage": stage, "begun": now, "losses": []})
+        now, kept = time.time(), latest.get(stage)
+        if kept is None or done < kept["done"]:
+            kept = latest[stage] = {"stage": stage, "begun": now, "losses": []}
+            stages.append(kept)
         kept |= {"done": done, "total": total, "note": note, "at": now}
         if loss := _LOSS.fullmatch(note):
             kept["losses"].append(float(loss[1]))
         if done == total or now - written > _RECORD_SECONDS:
             written = now
-            write_whole(path, json.dumps(list(stages.values())))
+            write_whole(path, json.dumps(stages))
 
     return record
 

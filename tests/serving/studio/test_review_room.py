@@ -48,6 +48,8 @@ def test_agreement_is_shown_after_twenty_marks_and_goes_into_the_report(page, ru
     found = page.get("review/agreement", run=RUN)
     assert found["rows"][0][2].startswith("1.00 (")
     assert "agrees with people" in found["sentences"][0]
+    assert [sentence.partition(":")[0] for sentence in found["sentences"][1:2]] == ["Verdict by the metric"]
+    assert "by marks" in found["sentences"][2]
     assert page.send("POST", "review/report", {"run": RUN})[0] == 200
     assert "agrees with people" in run.report.read_text()
 

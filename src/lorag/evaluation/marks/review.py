@@ -35,7 +35,9 @@ class Review:
     people: tuple[Agreement, ...]
     """Every two reviewers."""
     verdict: Verdict | None
-    """The verdict by marks, where the metric agrees poorly with people; its questions are those that were marked."""
+    """The verdict by marks, once the metric can be judged by them; its questions are those that were marked."""
+    by_metric: str
+    """The verdict of the comparison, which rests on the metric, in one sentence."""
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -46,13 +48,14 @@ class Review:
         if not kappas:
             return (f"Too few answers are marked to judge the metric by; {FEWEST_ANSWERS} are the least.",)
         found = f"kappa {fmean(kappas):.2f}" + (f", the mean over {len(kappas)} reviewers" if len(kappas) > 1 else "")
-        if fmean(kappas) >= POOR:
-            return (f"The metric agrees with people ({found}): the verdict stands on it.",)
-        first = f"The metric agrees poorly with people ({found}, below {POOR}): marks decide."
+        agrees = fmean(kappas) >= POOR
+        well = f"The metric agrees with people ({found}): the verdict stands on it."
+        poorly = f"The metric agrees poorly with people ({found}, below {POOR}): marks decide."
+        both = (well if agrees else poorly, f"Verdict by the metric: {self.by_metric}")
         if self.verdict is None:
-            return first, "Too few questions are marked in every arm to decide by marks; mark more (--answers)."
-        sure = [reason.text for reason in self.verdict.reasons if reason.term == "Certainty"]
-        return first, f"Verdict by marks, over marked questions: {self.verdict.sentence}", *sure
+            return *both, "Too few questions are marked in every arm to decide by marks; mark more (--answers)."
+        sure = [reason.text for reason in self.verdict.reasons if reason.term == "Certainty" and not agrees]
+        return *both, f"Verdict by marks, over marked questions: {self.verdict.sentence}", *sure
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object of everything but the single marks, of which it has the number."""
@@ -64,13 +67,12 @@ def review(comparison: Comparison, run: Path) -> Review:
     """What the marks in the folder ``run`` say of the comparison there. Raises ``DataError`` for a broken file."""
     reviewers = tuple(read_reviewers(run, comparison))
     metrics = tuple(metric_agreements(comparison, reviewers))
-    decides = _kappas(metrics)
-    poor = bool(decides) and fmean(decides) < POOR
     return Review(
         reviewers,
         metrics,
         tuple(reviewer_agreements(comparison, reviewers)),
-        verdict_by_marks(comparison, reviewers) if poor else None,
+        verdict_by_marks(comparison, reviewers) if _kappas(metrics) else None,
+        comparison.verdict.sentence,
     )
 
 

@@ -293,6 +293,8 @@ def test_a_gguf_file_is_the_model(tiny, tmp_path, monkeypatch):
     assert answer == predict(prompt=QUESTION, model_name=tiny, **GREEDY) != ""
     bot = build_chatbot(PipelineConfig("any name", loading_config=LoadingModelConfig(gguf_model_path=str(file))))
     assert bot.predict(QUESTION).answer.text
+    with pytest.raises(InputError, match="gguf_model_path 'smollm2-135m' is not a GGUF file"):
+        load_model("any name", gguf_model_path="smollm2-135m")
 
 
 def test_a_chatbot_that_cannot_be_is_refused(tmp_path, monkeypatch):

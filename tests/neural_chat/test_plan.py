@@ -70,7 +70,7 @@ def test_a_model_of_a_hub_is_fetched_and_keeps_its_commit(local_hub, bge_folder)
 
 
 def test_a_model_that_no_hub_gives_leaves_the_default(local_hub, tmp_path):
-    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' cannot be had, and 'bge-small-en' is taken: "):
+    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' cannot be fetched, and 'bge-small-en' is taken: "):
         asked(embedding_model="hkunlp/instructor-large")
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     local_hub.publish("acme/pickled", tmp_path)

@@ -196,6 +196,33 @@ def test_what_one_step_keeps_is_what_memory_it_takes():
     assert kept == pytest.approx(held, rel=0.25)
 
 
+@pytest.mark.parametrize(("count", "timed"), [(1, {10}), (3, {10, 12}), (20, {12, 16, 24, 28})])
+def test_steps_of_several_sizes_are_timed_as_in_the_first_pass_and_as_in_later_ones(count, timed):
+    from peft import LoraConfig, PeftModel
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from lorag.llm.rendering import Rendered
+    from lorag.training.estimate import estimate
+    from lorag.training.kernels.loss import plain_loss
+    from lorag.training.methods import Learner
+
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=60, **shape))
+    learning = Learner(PeftModel(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")))
+    computed = []
+
+    def loss(model, rows, before=None):
+        computed.append(len(rows[0].ids))
+        return plain_loss(model, rows, before)
+
+    learning.loss = loss
+    lengths = range(10, 10 + count)
+    steps = [[Rendered(tuple(range(n)), (False,) * (n - 2) + (True, True))] for n in lengths]
+    assert estimate(learning, steps, SETTINGS).seconds > 0
+    assert set(computed[1:]) == timed
+    assert computed[1 : 1 + len(timed)] == computed[1 + len(timed) :]
+
+
 def test_too_little_memory_is_said_before_it_begins_and_where_it_ends():
     def short(weights, activations, free):
         return Estimate(1, 1, 1.0, weights, activations, free)

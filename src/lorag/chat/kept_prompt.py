@@ -19,7 +19,9 @@ from lorag.settings import ChatSettings, PromptSettings
 from lorag.types import Chunk, Hit
 
 _FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
-_KEYS = ("prompt", "examples", "context_tokens", "model", "tried", "strength", "room")
+_KEYS = ("prompt", "examples", "context_tokens", "model")
+_CHOSEN = ("tried", "strength", "room")
+"""What stands beside them where a comparison chose the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ class KeptPrompt:
         if given is None:  # the number of examples is a setting, a list of them is not
             given = {n: each for n, each in rest.items() if n in _FIELDS and not isinstance(each, list)}
             rest = {name: each for name, each in rest.items() if name not in given}
-        _require_known(rest, _KEYS if "prompt" in value else {*_KEYS, *_FIELDS})
+        known = (*_KEYS, *(_CHOSEN if "tried" in value else ()))
+        _require_known(rest, known if "prompt" in value else {*known, *_FIELDS})
         settings, examples = _settings(given), _examples(rest.get("examples", []))
         if examples and not settings.examples:
             settings = replace(settings, examples=len(examples))

@@ -176,9 +176,9 @@ def choose_prompt(
 def choose_room(
     choice: PromptChoice, rooms: Sequence[int], examples: Sequence[Example], ask: Ask, style: Style | None = None
 ) -> PromptChoice:
-    """``choice`` with the first of ``rooms`` for sources by the rule of ``choose_prompt``; it stays within noise.
+    """``choice`` with the room for sources that ``choose_prompt`` would take: the present one, then ``rooms``.
 
-    ``rooms`` are tokens, in ascending order; ``examples`` are those that all of ``choice`` was tried on. Where nothing
+    ``rooms`` are tokens, in ascending order; ``examples`` are those that the chosen prompt was tried on. Where nothing
     was tried, no room is.
     """
     if not rooms or not choice.tried:

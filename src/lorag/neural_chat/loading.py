@@ -8,6 +8,7 @@ from typing import Any
 
 from lorag.errors import InputError
 from lorag.llm.engines.base_model import NumberFormat
+from lorag.models import naming
 from lorag.neural_chat.config import LoadingModelConfig, MixedPrecisionConfig, WeightOnlyQuantConfig
 from lorag.neural_chat.knobs import require_known
 
@@ -34,8 +35,14 @@ def check_device(device: str) -> None:
 
 
 def named_model(name: str | None, loading: LoadingModelConfig) -> str | None:
-    """The model to load: the GGUF file, where one is given, else the one of that name."""
-    return loading.gguf_model_path or name
+    """The model to load: the GGUF file, where one is given, else the one of that name.
+
+    Raises ``InputError`` for a ``gguf_model_path`` that is not a GGUF file.
+    """
+    file = loading.gguf_model_path
+    if file is not None and naming.form_of(file) != "gguf":
+        raise InputError(f"gguf_model_path {file!r} is not a GGUF file; give the path of one, or name the model")
+    return file or name
 
 
 def adapter_folder(loading: LoadingModelConfig) -> Path | None:

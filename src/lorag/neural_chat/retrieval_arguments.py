@@ -79,9 +79,9 @@ def plan(args: Mapping[str, Any]) -> Plan:
         require_known("argument of plugins.retrieval", name, READ | IDLE)
     warn_idle(f"plugins.retrieval.args[{name!r}]" for name in sorted(IDLE & args.keys()) if args[name])
     chunks, inputs = _chunks(args), _inputs(args.get("input_path"))
-    embedder = _available("embedding_model", "embedder", args.get("embedding_model", DEFAULT_EMBEDDER))
     mode = args.get("mode", "accuracy")
     require_known("mode", mode, ("accuracy", "general"))
+    embedder = _available("embedding_model", "embedder", args.get("embedding_model", DEFAULT_EMBEDDER))
     return Plan(
         inputs,
         _place(args) or _own_place(inputs, embedder, chunks),
@@ -150,16 +150,16 @@ def _own_place(inputs: Sequence[str], embedder: str, chunks: ChunkSettings) -> P
 def _available(argument: str, kind: Literal["embedder", "reranker"], name: str) -> str:
     """``name`` as the catalogue has it, with its commit where it is a hub's.
 
-    The default, with a warning, for a model that no hub gives or that has no weights that are loaded here.
+    The default, with a warning, for a model that cannot be fetched or has no weights of a kind that is loaded.
     """
     name = _PUBLISHED.get(name, name)
+    if naming.form_of(name, kind) != "hub":
+        return name
     try:
         return naming.pinned(name, kind)
     except LoragError as error:
-        if naming.form_of(name, kind) != "hub":
-            raise
         default = _DEFAULTS[kind]
-        warnings.warn(f"{argument} {name!r} cannot be had, and {default!r} is taken: {error}", stacklevel=4)
+        warnings.warn(f"{argument} {name!r} cannot be fetched, and {default!r} is taken: {error}", stacklevel=4)
         return default
 
 

@@ -68,8 +68,8 @@ _ALPHABETS = {
 _SURE = 0.6
 """Least probability of a language; below it a text is taken for English. Near relatives share what is left."""
 _TO_ENGLISH, _TO_THE_BEST = 0.5, 0.05
-"""Shares of the probability of English, and of the most probable other language, from which a question may be in a
-language. One word in each of 14 languages is looked up in its own; of 3,551 English questions 10 in any other."""
+"""Shares of the probability of English, and of the most probable language of all, from which a question may be in a
+language. Single words in 14 languages are looked up in their own; of 3,551 English questions 9 in any other."""
 _FEWEST_WORDS = 8
 _LONGEST = 36
 """Letters of a stem: with its mark it is no longer than the longest word that LanceDB's index keeps (40)."""
@@ -93,20 +93,25 @@ def language_of(text: str) -> str | None:
     """The code in ``STEMMED`` of a text's language; None for English, others, and where it cannot be known."""
     if len(_WORD.findall(text)) < _FEWEST_WORDS:
         return None
-    language, probability = _identifier().classify(text)
-    language = str(_ALSO.get(language, language))
-    return language if language in STEMMED and probability >= _SURE else None
+    found = _probabilities(text)
+    language = max(found, key=found.__getitem__)
+    return language if language in STEMMED and found[language] >= _SURE else None
 
 
 def _possible_languages(query: str) -> list[str]:
     """The codes in ``STEMMED`` of the languages that are not much less probable than English and than the best one."""
-    found = dict.fromkeys(("en", *STEMMED), 0.0)
-    for language, probability in _identifier().rank(query):
-        if (known := _ALSO.get(language, language)) in found:
-            found[known] += probability
-    english = found.pop("en")
-    least = max(_TO_ENGLISH * english, _TO_THE_BEST * max(found.values()))
-    return [language for language, probability in found.items() if probability >= least]
+    found = _probabilities(query)
+    least = max(_TO_ENGLISH * found["en"], _TO_THE_BEST * max(found.values()))
+    return [language for language in STEMMED if found[language] >= least]
+
+
+def _probabilities(text: str) -> dict[str, float]:
+    """The probability of every language of a text, by its code."""
+    found: dict[str, float] = {}
+    for language, probability in _identifier().rank(text):
+        known = str(_ALSO.get(language, language))
+        found[known] = found.get(known, 0.0) + float(probability)
+    return found
 
 
 @cache

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _STATES = 3
 """Numbers kept beside each trained weight: its gradient and the two averages of AdamW."""
 _TIMED = (0.1, 0.3, 0.7, 0.9)
-"""Which steps are timed, by their rank in the order of their sizes. One step alone, repeated, is faster than the steps
-of a training, each of another size: the estimate was a third to a half too low (docs/log.md)."""
+"""Which steps are timed, by their rank in the order of their sizes: once as in the first pass, and once as in later
+ones, for which the output of frozen layers is kept. One step, timed when repeated, gave a quarter to a third too little.
+"""
 _TIGHT = 0.8
 """Share of the free memory above which a training may not end."""
 
@@ -39,7 +40,7 @@ class Estimate:
     trained_parameters: int
     updates: int
     seconds: float
-    """All steps of all epochs at the pace of those that were timed; 0 where none was."""
+    """All steps of all epochs, at the pace of those that were timed; 0 if none was."""
     weight_bytes: int
     """Gradients and the optimizer's averages; where weights are in parts, these too, as far as a process holds them."""
     activation_bytes: int
@@ -71,14 +72,16 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
     """The estimate for training on ``steps``, from some of them; nothing of the model is changed."""
     sizes = [sum(len(row.ids) for row in step) for step in steps]
     ordered = sorted(range(len(steps)), key=sizes.__getitem__)
-    middle, *timed = (ordered[int(share * len(steps))] for share in (0.5, *_TIMED))
+    middle = ordered[len(steps) // 2]
+    timed = dict.fromkeys(ordered[int(share * len(steps))] for share in _TIMED)
     kept = _kept(learning, steps[middle])  # before any is timed: the first step prepares kernels
-    seconds = sum(_seconds(learning, steps[each]) for each in timed)
+    first, later = (sum(_seconds(learning, steps[each]) for each in timed) for _ in range(2))
+    seconds = first + later * (settings.epochs - 1)
     trained = sum(weight.numel() for weight in learning.trained().values())
     return Estimate(
         trained_parameters=trained,
         updates=-(-len(steps) // processes() // settings.gradient_accumulation_steps) * settings.epochs,
-        seconds=seconds * sum(sizes) / sum(sizes[each] for each in timed) * settings.epochs / processes(),
+        seconds=seconds * sum(sizes) / sum(sizes[each] for each in timed) / processes(),
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
         free_bytes=free_bytes(learning.device.type),

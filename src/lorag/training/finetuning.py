@@ -158,7 +158,7 @@ def estimate(
     *,
     replayed: Sequence[Conversation] = (),
 ) -> Estimate:
-    """What ``train`` with the same arguments would take; one step is computed and nothing is written."""
+    """What ``train`` with the same arguments would take; some steps are computed and nothing is written."""
     with _prepare(base, conversations, replayed, settings) as prepared:
         return prepared.estimate
 

@@ -73,7 +73,7 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     files = {name: case.folder / name for name in ("docs", "qa.jsonl", "docs_v2")}
     inputs = read_inputs(files["docs"], files["qa.jsonl"], None, files["docs_v2"], None, None, SETTINGS)
     engine = load(Path(case.model))
-    retrieval = Prompting(PromptChoice())
+    retrieval = Prompting(PromptChoice(room=90))
     tuned = train_finetuned(None, inputs, retrieval, trial, engine)
     asked = [(Message("user", "In which city is the Korrin office?"),), (Message("user", "What is new?"),)]
 
@@ -83,6 +83,7 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     base = load(Path(case.model))
     whole, weaker = (base.with_adapter(run.folder / name) for name in ("adapter", "adapter-both"))
     assert tuned.arms[BOTH].prompting.choice.strength == 0.5  # the tiny model is right nowhere
+    assert tuned.arms[BOTH].prompting.choice.room == 90
     assert answers(tuned.arms[FINETUNED].model) == answers(whole)
     assert answers(tuned.arms[BOTH].model) == answers(weaker)
     assert answers(weaker) not in (answers(whole), answers(base))

@@ -9,15 +9,18 @@ from lorag.chat.kept_prompt import read_prompt
 from lorag.chat.prompts import source_text
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.settings import ChatSettings, CompareSettings, PromptSettings
+from lorag.settings import ChatSettings, CompareSettings
 from lorag.types import Document, Example
 from lorag.workflows.comparing.arm_prompts import Trial
 from lorag.workflows.comparing.asking import Scene
+from lorag.workflows.comparing.brought_arms import brought_finetune
 from lorag.workflows.comparing.long_context import long_context_arm
 from lorag.workflows.comparing.prompt_trials import worked_examples
+from lorag.workflows.finetuning.brought import read_brought
 from lorag.workspace import Run
 
 MARKS = ("zarn", "quill", "ombre", "fennel", "tarot", "vesper", "lumen", "grotto")
+ADDRESS = "http://127.0.0.1:9/v1"
 QUESTIONS = [f"Which mark does bolt {n} have?" for n in range(8)]
 
 
@@ -61,24 +64,30 @@ def reading(trial):
 @pytest.mark.parametrize(("place", "factors"), [(0, ()), (1, (2,)), (2, (3,))])
 def test_rooms_are_tried_that_bring_the_answering_passage_into_the_prompt(answered_by, place, factors):
     trial, room = answered_by(place)
-    assert trial.wider_rooms(words) == tuple(factor * room for factor in factors)
+    model = reading(trial)
+    assert trial.wider_rooms(model) == tuple(factor * room for factor in factors)
+    model.context_tokens = 100  # of which instruction, question and answer leave too little
+    assert trial.wider_rooms(model) == ()
+    model.context_tokens = None
     unanswerable = replace(trial, questions=[replace(example, answers=()) for example in trial.questions])
-    assert unanswerable.wider_rooms(words) == ()
+    assert unanswerable.wider_rooms(model) == ()
+    one = replace(trial, questions=[replace(e, answers=("none",)) for e in trial.questions[1:]] + trial.questions[:1])
+    assert one.wider_rooms(model) == ()
 
 
 def test_the_room_that_answers_more_is_taken_and_kept(answered_by):
     trial, room = answered_by(1)
     model = reading(trial)
-    model.count_tokens = words
-    forms = [PromptSettings(), PromptSettings(question_first=True)]
-    found = trial.prompting("retrieval", forms, model, trial.scene.knowledge, wider=(2 * room,))
+    found = trial.retrieval(model)
     assert found.choice.room == 2 * room
     assert f"up to {2 * room} tokens of sources" in str(found.choice)
     assert [each.right for each in found.choice.tried[:2]] == [1.0, 0.0]
+    asked = len(model.prompts)
+    assert trial.retrieval(model) == found
+    assert len(model.prompts) == asked
     assert read_prompt(trial.scene.run.prompts / "retrieval.json").context_tokens == 2 * room
     bot = found.bot(model, trial.scene.knowledge, trial.scene.settings)
     assert [len(bot.ask(question).sources) for question in QUESTIONS] == [2] * len(QUESTIONS)
-    both = trial.prompting("both", forms, model, trial.scene.knowledge, room=found.choice.room)
-    assert {each.room for each in both.choice.tried} == {2 * room}
-    assert both.choice.room == 2 * room
+    both = brought_finetune(read_brought(f"openai:tuned@{ADDRESS}", None), model, "base", found, trial).arms["both"]
+    assert {each.room for each in both.prompting.choice.tried} == {both.prompting.choice.room} == {2 * room}
     assert long_context_arm(model, found, trial.scene).prompting.choice.room is None  # it has room for everything

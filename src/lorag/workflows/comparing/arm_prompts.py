@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from functools import partial
 
-from lorag.chat.prompts import fitting_sources
+from lorag.chat.prompts import fitting_sources, question_prompt
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
@@ -25,8 +25,8 @@ _MOST_LOOKED_AT = 400
 """Conversations among which worked examples are looked for."""
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
-_WORTH_TRYING = 0.05
-"""Share of the trial's questions whose answering passage has to come into the prompt with more room."""
+_WORTH_TRYING = 2
+"""Questions of the trial whose answering passage has to come into the prompt with more room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Trial:
         knowledge: Knowledge | None,
         weaker: Mapping[float, Callable[[], LanguageModel]] | None = None,
         room: int | None = None,
-        wider: Sequence[int] = (),
+        wider: Callable[[], Sequence[int]] = tuple,
     ) -> Prompting:
         """The prompt of an arm, chosen among ``candidates``; the one set by hand where none is to be chosen.
 
@@ -75,30 +75,34 @@ class Trial:
 
     def retrieval(self, model: LanguageModel) -> Prompting:
         """The prompt of the arm that answers from what is retrieved, and its room for sources."""
-        wider = self.wider_rooms(model.count_tokens)
+        wider = partial(self.wider_rooms, model)
         return self.prompting("retrieval", self.shown.preferred, model, self.scene.knowledge, wider=wider)
 
-    def wider_rooms(self, count_tokens: Callable[[str], int]) -> tuple[int, ...]:
+    def wider_rooms(self, model: LanguageModel) -> tuple[int, ...]:
         """Rooms for sources that are worth trying, in tokens: each brings the passage that answers into more prompts.
 
-        If it fits without, more sources cost seconds and gain nothing (docs/log.md).
+        If it fits without, more sources cost seconds and gain nothing (docs/log.md). None takes more than half of what
+        the context of ``model`` leaves beside a question: worked examples need the rest.
         """
-        settings = self.scene.settings
+        chat, k = self.scene.settings.chat, self.scene.settings.retrieval.k
         asked = [example for example in self.questions if example.answers]
         if not asked:
             return ()
         holds = NewContentRecall.fit(asked).holds
-        found = self.scene.knowledge.retrieve([example.question for example in asked], settings.retrieval.k)
+        found = self.scene.knowledge.retrieve([example.question for example in asked], k)
+        longest = max((example.question for example in asked), key=len)
+        left = model.room(question_prompt(longest, (), chat.response_template), chat.sampling)
 
-        def share(room: int) -> float:
-            return fmean(
-                any(holds(hit.chunk.text, e.question, e.answers) for hit in fitting_sources(hits, count_tokens, room))
-                for e, hits in zip(asked, found, strict=True)
+        def answered(room: int) -> int:
+            fitting = [fitting_sources(hits, model.count_tokens, room) for hits in found]
+            return sum(
+                any(holds(hit.chunk.text, each.question, each.answers) for hit in hits)
+                for each, hits in zip(asked, fitting, strict=True)
             )
 
-        wider, held = [], share(settings.chat.context_tokens)
-        for room in (factor * settings.chat.context_tokens for factor in _WIDER):
-            if (now := share(room)) >= held + _WORTH_TRYING:
+        wider, held = [], answered(chat.context_tokens)
+        for room in (factor * chat.context_tokens for factor in _WIDER):
+            if (left is None or 2 * room <= left) and (now := answered(room)) >= held + _WORTH_TRYING:
                 wider.append(room)
                 held = now
         return tuple(wider)

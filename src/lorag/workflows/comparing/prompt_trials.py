@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.chat.bot import ChatBot, answer_together
@@ -108,8 +108,7 @@ class Prompting:
         self, model: LanguageModel, retriever: Retriever | None, settings: CompareSettings, gated: bool = False
     ) -> ChatBot:
         """A chatbot that asks so."""
-        room = settings.chat.context_tokens if self.choice.room is None else self.choice.room
-        chat = replace(settings.chat, prompt=self.choice.prompt, context_tokens=room)
+        chat = KeptPrompt(self.choice.prompt, context_tokens=self.choice.room).applied(settings.chat)
         return ChatBot(model, retriever, chat, settings.retrieval.k, gated=gated, examples=self.examples)
 
 
@@ -188,25 +187,28 @@ def chosen_prompt(
     path: Path,
     progress: Progress,
     style: Style | None = None,
-    rooms: Sequence[int] = (),
+    rooms: Callable[[], Sequence[int]] = tuple,
 ) -> Prompting:
     """The prompt of the arms ``name``, chosen now or found in ``path``, where it is kept.
 
-    ``rooms`` for sources are tried under the best of the ``candidates``.
+    ``rooms`` for sources are tried under the best of the ``candidates``, where these were tried.
     """
     if not path.is_file():
-        done, total = 0, planned_answers(len(candidates), len(questions)) + len(rooms) * len(questions)
+        done, total = 0, planned_answers(len(candidates), len(questions))
 
         def ask(parts: Mapping[Form, Sequence[Example]]) -> dict[Form, Sequence[Answer]]:
-            nonlocal done
+            nonlocal done, total
             bots = [bot(_asking(form, shown)) for form in parts]
             questions = [[example.question for example in part] for part in parts.values()]
             answers = answer_together(list(zip(bots, questions, strict=True)))
             done += sum(map(len, questions))
+            total = max(done, total)
             progress(f"choosing the prompt of {name}", done, total)
             return dict(zip(parts, answers, strict=True))
 
-        choice = choose_room(choose_prompt(candidates, questions, ask, style), rooms, questions, ask, style)
+        choice = choose_prompt(candidates, questions, ask, style)
+        if choice.tried:
+            choice = choose_room(choice, rooms(), questions, ask, style)
         asked = bot(_asking(choice.form, shown))
         kept = KeptPrompt(choice.prompt, asked.examples, asked.settings.context_tokens)
         write_whole(path, json.dumps({**choice.to_json(), **kept.to_json()}, indent=1))

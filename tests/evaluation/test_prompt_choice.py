@@ -128,8 +128,22 @@ def test_more_room_for_sources_is_taken_where_it_is_better_by_more_than_noise(mo
     assert (choice.prompt, choice.room) == (prompts.prompt, taken)
     assert choice.tried[0].form == choice.form
     assert {each.room for each in choice.tried} == {None, 800, 1200}
+    assert {each.prompt for each in choice.tried if each.room} == {prompts.prompt, DEFAULT.prompt}
     assert len(asked[replace(prompts.form, room=800)]) == 24
     assert PromptChoice.from_json(json.loads(json.dumps(choice.to_json()))) == choice
+
+
+def test_more_room_may_do_without_the_examples():
+    """With examples half are right, whatever the room; the default prompt reads all of the sources."""
+
+    def rule(form, example):
+        reads = form.room == 1200 if form.prompt == DEFAULT.prompt else int(example.id[1:]) % 2
+        return RIGHT.get(example.question, REFUSED) if reads else Answer("?")
+
+    ask, _ = asking(rule)
+    prompts = choose_prompt([SHOWN, DEFAULT], EXAMPLES, ask)
+    assert prompts.form == SHOWN
+    assert choose_room(prompts, (800, 1200), EXAMPLES, ask).form == Form(DEFAULT.prompt, room=1200)
 
 
 def test_no_room_is_tried_where_no_prompt_was():

@@ -9,7 +9,7 @@ within one standard error of the best is taken (the rule of Breiman et al. 1984 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import sqrt
 from statistics import fmean
 from typing import Any
@@ -176,15 +176,16 @@ def choose_prompt(
 def choose_room(
     choice: PromptChoice, rooms: Sequence[int], examples: Sequence[Example], ask: Ask, style: Style | None = None
 ) -> PromptChoice:
-    """``choice`` with the room for sources that ``choose_prompt`` would take: the present one, then ``rooms``.
+    """What ``choose_prompt`` would take of ``choice`` and of more room for sources, by its prompt and the default one.
 
-    ``rooms`` are tokens, in ascending order; ``examples`` are those that the chosen prompt was tried on. Where nothing
-    was tried, no room is.
+    With examples a prompt is long, and the default one may read more sources better. ``rooms`` are tokens, in ascending
+    order; ``examples`` are those that the chosen prompt was tried on. Where nothing was tried, no room is.
     """
     if not rooms or not choice.tried:
         return choice
     correct = Correct(NewContentRecall.fit(examples))
-    wider = [replace(choice.form, room=room) for room in rooms]
+    prompts = dict.fromkeys((choice.prompt, PromptSettings()))
+    wider = [Form(prompt, choice.strength, room) for room in rooms for prompt in prompts]
     asked = ask(dict.fromkeys(wider, examples))
     tried = {choice.form: choice.tried[0]}
     tried |= {form: tried_prompt(form, examples, asked[form], correct, style) for form in wider}

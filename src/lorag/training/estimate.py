@@ -27,8 +27,7 @@ _STATES = 3
 """Numbers kept beside each trained weight: its gradient and the two averages of AdamW."""
 _TIMED = (0.1, 0.3, 0.7, 0.9)
 """Which steps are timed, by their rank in the order of their sizes: once as in the first pass, and once as in later
-ones, for which the output of frozen layers is kept. One step, timed when repeated, gave a quarter to a third too little.
-"""
+ones, for which the output of frozen layers is kept. One step alone, repeated, gave a quarter to a third too little."""
 _TIGHT = 0.8
 """Share of the free memory above which a training may not end."""
 

@@ -259,6 +259,38 @@ def test_a_heading_stays_with_what_it_heads():
     assert chunks[0].text.startswith("# Pump\n\n## Warranty\n\nThe cover")
 
 
+@pytest.mark.parametrize("rows", [3, 5, 20])
+def test_headings_above_each_other_stay_with_the_table_below(rows):
+    text = f"before\n\n# Prices\n\n## Of 2026\n\n### Quay\n\n{grid(rows)}\n\nafter"
+    chunks = split(Document("d", text, ""), 40, words)
+    assert_covered(text, chunks)
+    assert all(words(chunk.text) <= 40 for chunk in chunks)
+    (first,) = (chunk for chunk in chunks if "# Prices" in chunk.text)
+    assert "### Quay\n\n| head | er |\n| --- | --- |\n| cell0 | cell0 |" in first.text
+    if rows > 3:
+        assert first.text.startswith("# Prices\n\n## Of 2026\n\n")
+        assert all(chunk.table_header == "| head | er |" for chunk in chunks if chunk.text.startswith("| cell"))
+
+
+@pytest.mark.parametrize("heads", ["# Pump", "# Pump\n\n## Warranty"])
+@pytest.mark.parametrize("sentence", ["The cover lasts " + "for long " * 17, "潮位計は水位を" * 12])
+def test_a_heading_takes_the_first_words_of_a_sentence_that_does_not_fit(heads, sentence):
+    count = words if sentence.isascii() else len
+    size = count(f"{sentence}.") + 2
+    text = f"{heads}\n\n{sentence}.\n\nEnd."
+    first, *rest = split(Document("d", text, ""), size, count)
+    assert_covered(text, [first, *rest])
+    assert first.text.startswith(f"{heads}\n\n{sentence[:7]}")
+    assert all(count(chunk.text) <= size for chunk in (first, *rest))
+
+
+def test_a_heading_is_not_cut_for_the_one_above_it():
+    texts = [
+        chunk.text for chunk in split(Document("d", "# One two three\n\n## Four five six\n\nSeven.", ""), 6, words)
+    ]
+    assert texts == ["# One two three\n\n", "## Four five six\n\n", "Seven."]
+
+
 def test_small_sections_share_a_chunk_and_sizes_are_kept():
     text = "\n\n".join(f"## S{i}\n\n" + "word " * 20 for i in range(20))
     chunks = split(Document("d", text, ""), 64, words)

@@ -178,6 +178,21 @@ def test_odd_files_of_a_folder_are_passed_over_with_a_note(tmp_path):
     assert any("package.json was passed over" in note and "found name, version" in note for note in loaded.notes)
 
 
+@pytest.mark.parametrize("name", ["x.markdown", "x.mdx", "x.MD"])
+def test_markdown_may_have_other_suffixes(tmp_path, name):
+    document = one(write(tmp_path / name, "---\ntags: [mast]\n---\nMast\n====\n\nTall."))
+    assert (document.text, document.title) == ("# Mast\n\nTall.", "Mast")
+    assert document.meta == (("tags", "mast"),)
+
+
+def test_rows_without_text_are_noted(tmp_path):
+    rows = [{"doc_id": "a", "doc": "Tall."}, {"doc_id": "b", "page_content": ""}]
+    path = write(tmp_path / "x.jsonl", "\n".join(map(json.dumps, rows)))
+    loaded = load_documents(tmp_path)
+    assert [document.id for document in loaded.documents] == ["a"]
+    assert loaded.notes == (f"{path} has 1 row without text, which was not read",)
+
+
 def test_front_matter_can_be_chosen_by(tmp_path):
     assert one(write(tmp_path / "x.md", "---\ntags: [mast]\n---\nTall.")).meta == (("tags", "mast"),)
 

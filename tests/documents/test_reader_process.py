@@ -1,6 +1,5 @@
 """A file that is too slow, too large or fatal to read is one refused file; the process stays for the next one."""
 
-import json
 import sys
 import threading
 
@@ -12,8 +11,8 @@ from lorag.documents.load import load_documents
 from lorag.errors import DataError, InputError
 from lorag.settings import LoadSettings
 
-SLOW = "\n".join(json.dumps({"link": "a", "content": "x" * 200, "n": n}) for n in range(60_000))
-"""Rows of one document, each of which makes it longer: reading them all takes minutes."""
+SLOW = "<p>word</p>" * 1_000_000
+"""A page that is just very long: reading it takes many times as long as the tests wait."""
 
 
 @pytest.fixture
@@ -52,12 +51,12 @@ def test_a_process_that_was_ended_while_it_waited_is_replaced(folder):
 
 
 def test_a_file_that_takes_too_long_is_refused_and_the_others_are_read(folder):
-    (folder / "slow.jsonl").write_text(SLOW)
+    (folder / "slow.html").write_text(SLOW)
     loaded = load_documents(folder, LoadSettings(max_seconds=0.5))
     assert [document.id for document in loaded.documents] == ["a.txt", "b.md"]
     (refused,) = loaded.refused
     assert refused.reason == (
-        f"{folder / 'slow.jsonl'}: was not read within 0.5 seconds; take it out, save it again, or raise"
+        f"{folder / 'slow.html'}: was not read within 0.5 seconds; take it out, save it again, or raise"
         " LoadSettings.max_seconds or the environment's LORAG_MAX_SECONDS"
     )
 
@@ -84,13 +83,13 @@ def test_a_file_that_gives_too_much_text_is_refused(folder):
 
 
 def test_a_file_that_ends_the_process_is_refused(folder):
-    (folder / "slow.jsonl").write_text(SLOW)
+    (folder / "slow.html").write_text(SLOW)
     load_documents(folder / "a.txt")
     (child,) = children()
     timer = threading.Timer(0.5, child.kill)
     timer.start()
-    with pytest.raises(DataError, match=r"slow\.jsonl: ended the program that read it; take it out, save it again"):
-        load_documents(folder / "slow.jsonl")
+    with pytest.raises(DataError, match=r"slow\.html: ended the program that read it; take it out, save it again"):
+        load_documents(folder / "slow.html")
     assert load_documents(folder / "b.md").documents[0].title == "Fine"
 
 

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from lorag.documents.markdown_structure import Heading, Table, headings, tables
 from lorag.settings import ChunkSettings
@@ -21,6 +21,7 @@ from lorag.types import Chunk, Document, Place
 
 _SEPARATOR = " > "
 _SENTENCE_END = re.compile(r"[.!?。！？]+[\"')\]]*\s+|\n+|[。！？]")
+_WORD_END = re.compile(r"\s+|[\u3040-\u9fff]")
 
 CountTokens = Callable[[str], int]
 
@@ -130,17 +131,19 @@ def _fitting(chunk: Chunk, path: Sequence[str], limit: int, count_tokens: CountT
 
 
 def _pieces(text: str, headed: Sequence[int], size: int, count_tokens: CountTokens) -> Iterator[_Piece]:
-    """The whole of ``text`` in pieces; ``headed`` are the starts of its headings. One right above a table goes with it.
+    """The whole of ``text`` in pieces; ``headed`` are the starts of its headings. Those right above a table go with it.
 
     Tables that are too large stand alone; between them, the text is cut where it does not cut a table.
     """
     done = 0
     whole: list[tuple[int, int]] = []
     for table in tables(text):
-        start = _with_heading(text, headed, table.start)
+        first, last = _headings_above(text, headed, table.start)
+        start = headed[first] if first < last else table.start
         few_rows = len(table.rows) <= size  # and where there are many, counting them all only takes time
-        if few_rows and count_tokens(text[table.start : table.end]) <= size:
-            fits = count_tokens(text[start : table.end]) <= size
+        fits = few_rows and count_tokens(text[start : table.end]) <= size
+        # One heading that leaves its table too little room is cut off from it; several would be left alone.
+        if fits or (few_rows and last - first < 2 and count_tokens(text[table.start : table.end]) <= size):
             whole.append((start if fits else table.start, table.end))
         else:
             yield from _cut_text(text, done, start, whole, size, count_tokens)
@@ -149,10 +152,13 @@ def _pieces(text: str, headed: Sequence[int], size: int, count_tokens: CountToke
     yield from _cut_text(text, done, len(text), whole, size, count_tokens)
 
 
-def _with_heading(text: str, headed: Sequence[int], start: int) -> int:
-    """The start of the heading right above ``start``, or ``start`` itself."""
-    above = bisect_left(headed, start) - 1
-    return headed[above] if above >= 0 and "\n" not in text[headed[above] : start].strip() else start
+def _headings_above(text: str, headed: Sequence[int], start: int) -> tuple[int, int]:
+    """Which of the headings stand right above ``start`` and each other: from one index up to another."""
+    first = last = bisect_left(headed, start)
+    while first and "\n" not in text[headed[first - 1] : start].strip():
+        first -= 1
+        start = headed[first]
+    return first, last
 
 
 def _cut_text(
@@ -174,12 +180,17 @@ def _cut_text(
                 at = bisect_left(cuts, edge)
                 if 0 < at < len(cuts) - 1 and count_tokens(text[cuts[at - 1] : cuts[at + 1]]) <= size:
                     del cuts[at]
-    for left, right in pairwise(_with_what_they_head(text, cuts, size, count_tokens)):
+    for left, right in pairwise(_with_what_they_head(text, cuts, whole, size, count_tokens)):
         yield _Piece(left, right)
 
 
-def _with_what_they_head(text: str, cuts: Sequence[int], size: int, count_tokens: CountTokens) -> list[int]:
-    """``cuts`` moved where a piece would be nothing but headings: as much of the next one joins it as fits."""
+def _with_what_they_head(
+    text: str, cuts: Sequence[int], whole: Sequence[tuple[int, int]], size: int, count_tokens: CountTokens
+) -> list[int]:
+    """``cuts`` moved where a piece would be nothing but headings: as much of the next one joins it as fits.
+
+    That is whole sentences, or else the first words of one, but for the tables in ``whole``.
+    """
     kept = list(cuts[:1])
     for at, (left, right) in enumerate(pairwise(cuts)):
         if kept[-1] < left and _only_headings(text[kept[-1] : left]):
@@ -188,16 +199,26 @@ def _with_what_they_head(text: str, cuts: Sequence[int], size: int, count_tokens
                 if count_tokens(text[kept[-1] : match.end()]) > size:
                     break
                 moved = match.end()
-            whole = count_tokens(text[kept[-1] : right]) <= size
-            if not whole and moved > left:
-                kept.append(moved)
-            elif not whole:
-                kept.append(left)
+            if count_tokens(text[kept[-1] : right]) > size:
+                table = bisect_right(whole, left, key=itemgetter(0)) - 1
+                in_table = table >= 0 and left < whole[table][1]
+                kept.append(moved if in_table else _with_words(text, kept[-1], moved, right, size, count_tokens))
         elif kept[-1] < left:
             kept.append(left)
         if at == len(cuts) - 2:
             kept.append(right)
     return kept
+
+
+def _with_words(text: str, start: int, end: int, most: int, size: int, count_tokens: CountTokens) -> int:
+    """``end``, or, where there are only headings up to it, the end of as many words up to ``most`` as fit with them."""
+    following = headings(text[end:most])
+    is_heading = bool(following) and not text[end : end + following[0].start].strip()
+    if is_heading or not _only_headings(text[start:end]):
+        return end
+    ends = [match.end() for match in _WORD_END.finditer(text, end, most)]
+    fitting = bisect_right(ends, size, key=lambda at: count_tokens(text[start:at]))
+    return ends[fitting - 1] if fitting else end
 
 
 def _only_headings(text: str) -> bool:

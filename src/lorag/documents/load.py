@@ -75,7 +75,7 @@ _SHADOWS = ("~$", "._")
 _MOST_SAID = 200
 """Characters of what a library says of a damaged file."""
 _SLOW = 10
-"""How many times as long a file may take that LibreOffice converts, or whose pages may be pictures."""
+"""How many times as long a file may take that LibreOffice converts, or some of whose pages are pictures."""
 SUFFIXES = (*_PARSERS, *_ROWS)
 _ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of rows with doc_id and doc"
 
@@ -184,11 +184,24 @@ def _read_all(
 
 
 def _attempt(read: Read, folder: Path, file: Path, settings: LoadSettings) -> Found | DataError:
-    """What ``read`` gives, or raises."""
+    """What ``read`` gives, or raises; refused where the file changed meanwhile, as half of it may be missing."""
+    before = _state(file)
     try:
-        return read(file, _below(folder, file), settings)
+        found = read(file, _below(folder, file), settings)
     except DataError as error:
         return error
+    if _state(file) != before:
+        return DataError(file, "changed while it was read: it is still being written; read it again later")
+    return found
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """The size and the time of the last change; None where there is no file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _below(folder: Path, file: Path) -> str:
@@ -202,8 +215,10 @@ def read_document_file(path: Path, source: str, settings: LoadSettings) -> Found
     """
     _require_size(path, settings.max_file_bytes)
     suffix = path.suffix.lower()
-    is_slow = suffix in OLD_KINDS or (suffix == ".pdf" and find_spec("rapidocr") is not None)
-    return read_apart(path, source, settings, settings.max_seconds * (_SLOW if is_slow else 1))
+    longest = settings.max_seconds * _SLOW
+    may_be_pictures = suffix == ".pdf" and find_spec("rapidocr") is not None
+    seconds = longest if suffix in OLD_KINDS else settings.max_seconds
+    return read_apart(path, source, settings, seconds, longest if may_be_pictures else None)
 
 
 def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
@@ -211,7 +226,8 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
     suffix = path.suffix.lower()
     try:
         if suffix in _ROWS:
-            return parse_rows(path, source), ()
+            documents, notes = parse_rows(path, source)
+            return documents, _said_of(path, notes)
         data = path.read_bytes()
         suffix = real_kind(suffix, data)
         if suffix in _ARCHIVES:
@@ -232,7 +248,11 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
         return [], ("holds no text; fill it or take it out of the folder",)
     title = parsed.title.strip() or path.stem
     document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places, parsed.meta)
-    return [document], tuple(_unicode(f"{path} {note}") for note in parsed.notes)
+    return [document], _said_of(path, parsed.notes)
+
+
+def _said_of(path: Path, notes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_unicode(f"{path} {note}") for note in notes)
 
 
 def _unicode(text: str) -> str:

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,16 +40,19 @@ _FILES = 1000
 PROCESSES = 2
 """How many read side by side, and wait for more."""
 _GRACE_SECONDS = 5
+_MORE: ContextVar[float] = ContextVar("more", default=0.0)
+"""Seconds that ``take_longer`` adds."""
 
 
-def read_apart(path: Path, source: str, settings: LoadSettings, seconds: float) -> Found:
+def read_apart(path: Path, source: str, settings: LoadSettings, seconds: float, longest: float | None = None) -> Found:
     """What ``read_file`` gives for a file, in so many ``seconds`` and within the other limits of ``settings``.
 
-    Raises ``DataError`` for what is wrong with it, and for whatever exceeds a limit, with the setting to raise.
+    A file for which ``take_longer`` is called has ``longest`` seconds. Raises ``DataError`` for what is wrong with it,
+    and for whatever exceeds a limit, with the setting to raise.
     """
     process = _take(settings)
     try:
-        answer = process.ask(path, source, seconds)
+        answer = process.ask(path, source, seconds, longest or seconds)
     finally:
         process.put_back()
     if "problem" in answer:
@@ -84,14 +88,15 @@ class _Process:
             self.end()
             raise OperationError(f"{sys.executable} did not start to read files; see that it runs `import lorag`")
 
-    def ask(self, path: Path, source: str, seconds: float) -> dict[str, Any]:
+    def ask(self, path: Path, source: str, seconds: float, longest: float) -> dict[str, Any]:
         """The answer, or the problem that there is none."""
         self.is_sound, self.asked = False, self.asked + 1
-        timer = threading.Timer(seconds, self._kill)
+        timer = threading.Timer(longest, self._kill)
         timer.start()
         try:
             with suppress(BrokenPipeError):
-                self._send({"path": os.fspath(path.absolute()), "source": source, "seconds": seconds})
+                asked = {"path": os.fspath(path.absolute()), "source": source}
+                self._send({**asked, "seconds": seconds, "longest": longest})
             line = self._answers.readline()
         finally:
             in_time = timer.is_alive()
@@ -100,7 +105,10 @@ class _Process:
             answer: dict[str, Any] = json.loads(line)
             self.is_sound = not answer.pop("spent", False)
             return answer
-        reason = "ended the program that read it" if in_time else f"was not read within {seconds:g} seconds"
+        self._kill()
+        if in_time and self._process.wait() == -getattr(signal, "SIGALRM", 0):
+            in_time, longest = False, seconds  # the process saw to it itself
+        reason = "ended the program that read it" if in_time else f"was not read within {longest:g} seconds"
         todo = "take it out, save it again" + ("" if in_time else f", or raise {_raised('max_seconds')}")
         return {"problem": f"{reason}; {todo}", "line": None}
 
@@ -164,11 +172,22 @@ def serve(read: Read) -> None:
     _answer(answers, {})
     for line in questions:
         asked = json.loads(line)
+        seconds, more = asked["seconds"], asked["longest"] - asked["seconds"]
+        _MORE.set(more)
         with suppress(AttributeError, ValueError):  # of Windows; a parent that was killed leaves nobody to stop this
-            signal.setitimer(signal.ITIMER_REAL, asked["seconds"] + _GRACE_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, seconds if more else seconds + _GRACE_SECONDS)
         _answer(answers, _read(read, Path(asked["path"]), asked["source"], settings))
         with suppress(AttributeError):
             signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def take_longer() -> None:
+    """Gives the file that this process reads the longer of its two times, for work that is slow by nature."""
+    if more := _MORE.get():
+        _MORE.set(0.0)
+        with suppress(AttributeError):
+            left, _ = signal.getitimer(signal.ITIMER_REAL)
+            signal.setitimer(signal.ITIMER_REAL, left + more + _GRACE_SECONDS)
 
 
 def _answer(answers: BinaryIO, value: dict[str, Any]) -> None:

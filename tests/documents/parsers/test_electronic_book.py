@@ -44,7 +44,12 @@ def test_chapters_are_read_in_their_order(tmp_path):
         ("part 2", "# The"),
         ("part 3", "# The"),
     ]
-    assert parsed.notes == ("lacks its part OEBPS/lost.xhtml",)
+    assert parsed.notes == (
+        "lacks its part OEBPS/lost.xhtml",
+        "has 1 picture, of which only the alternative text was read",
+    )
+    text = PAGE('<p>one</p><img src="a.png" alt="a crane"/><img src="b.png"/>')
+    assert "has 3 pictures, of which" in parse(tmp_path, {**PARTS, "OEBPS/text/one.xhtml": text}).notes[1]
 
 
 def test_a_book_of_encrypted_chapters_is_refused_and_one_of_hidden_fonts_is_read(tmp_path):

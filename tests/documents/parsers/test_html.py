@@ -87,6 +87,25 @@ def test_what_a_click_opens_is_read_and_what_is_hidden_is_noted(tmp_path):
     assert parsed.notes == ("has hidden text, which was not read",)
 
 
+def test_a_heading_in_front_of_main_is_read_and_other_words_there_are_counted(tmp_path):
+    page = """<nav><h1>Menu</h1></nav><header><h1>The <b>mole</b></h1><p>Since 1907.</p></header>
+    <main>%s<p>It is 212 m long.</p></main><aside><p>Related: the quay</p></aside><footer>Imprint</footer>"""
+    parsed = parse(tmp_path, page % "")
+    assert parsed.text == "# The mole\n\nIt is 212 m long."
+    assert parsed.notes == ("has 5 words outside of its main element, which were not read",)
+    parsed = parse(tmp_path, page % "<h1>Length</h1>")
+    assert parsed.text == "# Length\n\nIt is 212 m long."
+    assert parsed.notes == ("has 7 words outside of its main element, which were not read",)
+    assert parse(tmp_path, "<nav>Home</nav><main><p>All.</p></main><footer>Imprint</footer>").notes == ()
+
+
+def test_pictures_are_counted(tmp_path):
+    page = """<p>Dock</p><img src="a.png" alt="a red lamp"><nav><img src="logo.png"></nav><img src="line.png" alt="">
+    <p hidden><img src="c.png"></p>"""
+    assert parse(tmp_path, page).notes == ("has 1 picture, of which only the alternative text was read",)
+    assert parse(tmp_path, page + "<img src=d.png>").notes[0].startswith("has 2 pictures, of which")
+
+
 TAGS = """div p span b sup del h2 h5 ul ol li dl dt dd table tr td th pre code aside figure figcaption header label
 details summary blockquote section article form button a"""
 NODES = st.recursive(

@@ -85,6 +85,13 @@ def test_a_page_that_was_saved_with_its_pictures_is_read_as_a_page(tmp_path):
     page.add_related(b"\x89PNG", "image", "png", cid="<a>")
     parsed = parse_web_archive(tmp_path / "x.mht", page.as_bytes())
     assert (parsed.title, parsed.text) == ("The slipway", "# Slipway\n\nIt closes at 19:40 – daily.")
+    assert parsed.notes == ()
+    page.attach(EmailMessage())
+    page.get_payload()[-1].set_content('<p>Frame</p><img src="b.png"><img src="c.png">', subtype="html")
+    page.get_payload()[0].set_content('<h1>Slipway</h1><img src="cid:a">', subtype="html")
+    assert parse_web_archive(tmp_path / "x.mht", page.as_bytes()).notes == (
+        "has 3 pictures, of which only the alternative text was read",
+    )
     with pytest.raises(DataError, match="holds no web page"):
         parse_web_archive(tmp_path / "x.mht", b"words")
 
@@ -98,3 +105,13 @@ def test_attached_texts_are_read(tmp_path):
     parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
     assert parsed.text.endswith("See attachment.\n\n## depth.txt\n\nDepth at dock B is 6 m.\n\n## c.html\n\nDock C")
     assert parsed.notes == ("has attachments that were not read: a.ics; save them as files beside it",)
+
+
+def test_markdown_keeps_its_headings(tmp_path):
+    data = "data:image/png;base64," + "iVBORw0KGgo" * 300
+    mail = message()
+    mail.set_content(f"Depths\n======\n\n![the lead]({data})\n\n## Dock B\n\n6 m.", subtype="markdown")
+    mail.add_attachment("# Dock C\n\n7 m.", subtype="markdown", filename="c.md")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("\n\n# Depths\n\nthe lead\n\n## Dock B\n\n6 m.\n\n## c.md\n\n# Dock C\n\n7 m.")
+    assert parsed.notes == ("holds pictures as data in its text, of which only the alternative text was read",)

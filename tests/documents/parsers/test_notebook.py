@@ -36,6 +36,20 @@ def test_cells_and_what_they_print_are_read_in_order(tmp_path):
     assert parsed.notes == ("has pictures that were not read",)
 
 
+def test_markdown_of_cells_and_results_is_read_as_in_files(tmp_path):
+    picture = "![the lead](data:image/png;base64," + "iVBORw0KGgo" * 300 + ")"
+    result = {"output_type": "display_data", "data": {"text/markdown": ["Result\r\n", "------\r\n", picture]}}
+    cells = [
+        {"cell_type": "raw", "source": "---\r\ntitle: Depths\r\ntags: [quay]\n---\n\nOf 2026."},
+        {"cell_type": "markdown", "source": f"# Dock\r\n\r\n{picture}"},
+        {"cell_type": "code", "source": "", "outputs": [result]},
+    ]
+    parsed = parse(tmp_path, {"nbformat": 4, "cells": cells})
+    assert (parsed.title, parsed.meta) == ("Depths", (("tags", "quay"),))
+    assert parsed.text == "Of 2026.\n\n# Dock\n\nthe lead\n\n## Result\nthe lead"
+    assert parsed.notes == ("holds pictures as data in its text, of which only the alternative text was read",)
+
+
 def test_what_is_no_notebook_of_format_4_is_refused(tmp_path):
     for other in ({"worksheets": []}, [1], {"cells": None}):
         with pytest.raises(DataError, match="holds no cells; expected a notebook of format 4"):

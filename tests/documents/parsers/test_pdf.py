@@ -1,11 +1,14 @@
 import importlib.util
+import time
 
 import numpy as np
 import pytest
 
+from lorag.documents.load import load_documents
 from lorag.documents.parsers import pdf as module
 from lorag.documents.parsers.pdf import parse_pdf
 from lorag.errors import DataError
+from lorag.settings import LoadSettings
 from lorag.types import Place
 
 PICTURE = np.zeros((40, 300, 3), dtype=np.uint8)
@@ -70,6 +73,17 @@ def test_pictures_are_read_by_ocr(tmp_path, write_pdf):
     )
 
 
+def test_only_pages_that_are_pictures_have_ten_times_as_long(tmp_path, write_pdf):
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    (tmp_path / "long.pdf").write_bytes(write_pdf(["The mole is long.\n" * 50] * 8000))
+    begun = time.monotonic()
+    with pytest.raises(DataError, match=r"long\.pdf: was not read within 1 seconds"):
+        load_documents(tmp_path / "long.pdf", LoadSettings(max_seconds=1))
+    assert time.monotonic() - begun < 8
+    (tmp_path / "scan.pdf").write_bytes(write_pdf(["words", PICTURE]))
+    assert load_documents(tmp_path / "scan.pdf", LoadSettings(max_seconds=3)).documents[0].text == "words"
+
+
 def test_a_locked_file_is_refused(tmp_path, write_pdf):
     with pytest.raises(DataError, match="is encrypted with a password; save a copy without it"):
         parse_pdf(tmp_path / "x.pdf", write_pdf(["words"], locked=True))
@@ -113,12 +127,16 @@ def test_a_title_that_nobody_gave_is_none(tmp_path, write_pdf):
 
 
 def form(page, fields):
-    """The file with fields, whose rectangles are in points; readers find the objects again where they have moved."""
+    """The file with fields, whose rectangles are in points, or annotations of another ``/Subtype``.
+
+    Readers find the objects again where they have moved.
+    """
     numbers = range(90, 90 + len(fields))
     listed = " ".join(f"{number} 0 R" for number in numbers).encode()
+    kinds = ["" if "/Subtype" in keys else "/Subtype /Widget" for _, keys in fields]
     objects = "".join(
-        f"{number} 0 obj\n<< /Type /Annot /Subtype /Widget /Rect [{box}] {keys} >>\nendobj\n"
-        for number, (box, keys) in zip(numbers, fields, strict=True)
+        f"{number} 0 obj\n<< /Type /Annot {kind} /Rect [{box}] {keys} >>\nendobj\n"
+        for number, kind, (box, keys) in zip(numbers, kinds, fields, strict=True)
     )
     page = page.replace(b"/Type /Catalog", b"/Type /Catalog /AcroForm << /Fields [" + listed + b"] >>")
     page = page.replace(b"/MediaBox", b"/Annots [" + listed + b"] /MediaBox")
@@ -137,3 +155,13 @@ def test_what_is_filled_into_a_form_stands_with_the_words_beside_it(tmp_path, wr
     ]
     parsed = parse_pdf(tmp_path / "x.pdf", form(write_pdf([words], drawn=True), fields))
     assert parsed.text.endswith("\n\nName: Kim Berg\nDate: 4 May 2026\nyes: ☒\nRemarks: none")
+
+
+def test_annotations_with_words_are_counted(tmp_path, write_pdf):
+    data = write_pdf(["The mole is long."])
+    notes = [("100 700 120 720", "/Subtype /Text /Contents (How long?)"), ("100 600 120 620", "/Subtype /Highlight")]
+    link = ("100 500 120 520", "/Subtype /Link /Contents (the quay)")
+    field = ("100 400 300 420", "/FT /Tx /T (f1) /Contents (a name)")
+    parsed = parse_pdf(tmp_path / "x.pdf", form(data, [*notes, link, field]))
+    assert parsed.text == "The mole is long."
+    assert parsed.notes == ("has 1 annotation, which was not read",)

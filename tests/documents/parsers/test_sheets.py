@@ -1,8 +1,11 @@
+import zipfile
 from datetime import datetime
 from io import BytesIO
 
 import openpyxl
 import pytest
+from openpyxl.chart import BarChart, Reference
+from openpyxl.comments import Comment
 
 from lorag.documents.parsers.sheets import parse_sheets
 from lorag.types import Place
@@ -59,3 +62,27 @@ def test_a_far_away_cell_costs_nothing(tmp_path, book):
 
 def test_a_book_without_values_has_no_text(tmp_path, book):
     assert (parse(tmp_path, book).text, parse(tmp_path, book).places) == ("", ())
+
+
+def test_charts_comments_and_pictures_are_counted(tmp_path, book):
+    sheet = book.active
+    for row in (["May", 12], ["June", 7.5]):
+        sheet.append(row)
+    for place in ("D1", "D20"):
+        chart = BarChart()
+        chart.add_data(Reference(sheet, min_col=2, min_row=1, max_row=2))
+        sheet.add_chart(chart, place)
+    sheet["A1"].comment, sheet["A2"].comment = Comment("why?", "Kim"), Comment("because", "Mara")
+    file = BytesIO()
+    book.save(file)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(
+            "xl/drawings/drawing2.xml", '<xdr:wsDr xmlns:xdr="x"><xdr:pic><xdr:spPr/></xdr:pic></xdr:wsDr>'
+        )
+    parsed = parse_sheets(tmp_path / "x.xlsx", file.getvalue())
+    assert parsed.text == "## Sheet\n\n| May | 12 |\n| --- | --- |\n| June | 7.5 |"
+    assert parsed.notes == (
+        "has 2 charts, which were not read",
+        "has 2 comments, which were not read",
+        "has 1 picture, which was not read",
+    )

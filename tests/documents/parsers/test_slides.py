@@ -4,6 +4,9 @@ from io import BytesIO
 import pptx
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
+from pptx.opc.constants import RELATIONSHIP_TYPE
+from pptx.opc.package import Part
+from pptx.opc.packuri import PackURI
 from pptx.util import Inches
 
 from lorag.documents.parsers.slides import parse_slides
@@ -78,3 +81,19 @@ def test_charts_are_tables_and_pictures_are_noted(tmp_path):
         "Traffic\n\n|  | Ships | Boats |\n| --- | --- | --- |\n| May | 12 | 3 |\n| June | 7.5 |  |\n\nthe red lead"
     )
     assert parsed.notes == ("has pictures, of which only the alternative text was read",)
+
+
+def test_comments_and_diagrams_are_counted(tmp_path):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "The mole"
+    frame = slide.shapes.add_table(1, 1, 0, 0, 10, 10)._element
+    (data,) = frame.iter("{*}graphicData")
+    data.clear()
+    data.set("uri", "http://schemas.openxmlformats.org/drawingml/2006/diagram")
+    comments = b'<p:cmLst xmlns:p="p"><p:cm><p:text>why?</p:text></p:cm><p:cm/></p:cmLst>'
+    part = Part(PackURI("/ppt/comments/comment1.xml"), "application/xml", slide.part.package, comments)
+    slide.part.relate_to(part, RELATIONSHIP_TYPE.COMMENTS)
+    parsed = parse(tmp_path, deck)
+    assert parsed.text == "## The mole"
+    assert parsed.notes == ("has 2 comments, which were not read", "has 1 diagram, which was not read")

@@ -195,3 +195,25 @@ def test_signs_of_symbol_fonts_are_what_they_look_like(tmp_path, document):
     paragraph.add_run(" 5 bar, ").add_text("or ")
     paragraph._p.append(parse_xml(f'<w:r {nsdecls("w")}><w:sym w:font="Symbol" w:char="F0A3"/><w:t> 9</w:t></w:r>'))
     assert parse(tmp_path, document).text == "p ≥ 5 bar, or ≤ 9"
+
+
+def test_what_stands_around_the_text_or_is_embedded_is_counted(tmp_path, document):
+    document.add_paragraph("The mole is long.")
+    section, other = document.sections[0], document.add_section()
+    section.header.paragraphs[0].text = "Port authority"
+    other.header.is_linked_to_previous = False
+    other.header.paragraphs[0].text = "Annex"
+    section.footer.paragraphs[0].text = "Confidential"
+    other.footer.is_linked_to_previous = False
+    for number, kind in enumerate(("CHART", "DIAGRAM_DATA", "OLE_OBJECT", "PACKAGE")):
+        part = Part(PackURI(f"/word/embeddings/x{number}.xml"), "application/xml", b"<x/>", document.part.package)
+        document.part.relate_to(part, getattr(RELATIONSHIP_TYPE, kind))
+    parsed = parse(tmp_path, document)
+    assert parsed.text == "The mole is long."
+    assert set(parsed.notes) == {
+        "has 2 headers, which were not read",
+        "has 1 footer, which was not read",
+        "has 1 chart, which was not read",
+        "has 1 diagram, which was not read",
+        "has 2 embedded objects, which were not read",
+    }

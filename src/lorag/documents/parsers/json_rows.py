@@ -4,57 +4,78 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.parsers.parsed import NoTextError, attributes_of
+from lorag.documents.parsers.markup.markdown_source import DATA_NOTE, without_data
+from lorag.documents.parsers.parsed import NoTextError, attributes_of, counted
 from lorag.errors import DataError
 from lorag.files import read_jsonl, read_text
 from lorag.types import Document
 
 _TEXT_KEYS = ("doc", "content", "text", "page_content", "body")
+_MISSING_NOTE = "row{s} without text, which {were} not read"
 _LISTED = 10
 _EXAMPLE = '{"doc_id": "returns", "doc": "You may return …"}'
 
 
-def parse_rows(path: Path, source: str) -> list[Document]:
-    """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order.
+@dataclass(slots=True)
+class _Found:
+    """A document in the making: the row that it began in, its title, and the texts and values of all its rows."""
 
-    The text is under the first of ``_TEXT_KEYS`` that a row has. The id is ``doc_id`` or ``link``, or, without either,
-    ``source`` and the row's number; a ``doc_id`` that is a number stands behind ``source`` too. The title is ``title``,
-    or empty where that is blank; what else a row holds becomes its ``meta``. Rows with the same ``link`` are parts of
-    one document. Raises ``NoTextError`` where no row has a text, and ``DataError``, with the line for JSONL, for a
-    broken row and for a ``doc_id`` that is used twice.
+    row: int
+    title: str
+    texts: list[str] = field(default_factory=list)
+    meta: list[tuple[str, str]] = field(default_factory=list)
+
+
+def parse_rows(path: Path, source: str) -> tuple[list[Document], tuple[str, ...]]:
+    """The documents of a JSONL file, or of a JSON file that holds a list of objects, in their order, and notes.
+
+    The text is under the first of ``_TEXT_KEYS`` that holds one in a row; rows without a text are noted. The id is
+    ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; a ``doc_id`` that is a number stands
+    behind ``source`` too. The title is ``title``, or empty where that is blank; what else a row holds becomes its
+    ``meta``. Rows with the same ``link`` are parts of one document. Raises ``NoTextError`` where no row has a text, and
+    ``DataError``, with the line for JSONL, for a broken row and for a ``doc_id`` that is used twice.
     """
     rows = list(read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path))
-    if rows and not any(key in row for _, row in rows for key in _TEXT_KEYS):
-        number, row = rows[0]
-        raise NoTextError(path, f"{_place(path, number)}: {_no_text(row)}")
-    documents: dict[str, Document] = {}
-    row_of: dict[str, int] = {}
+    found: dict[str, _Found] = {}
+    missing = pictures = 0
     for number, row in rows:
-        key = next((key for key in _TEXT_KEYS if key in row), "doc")
-        if key not in row:
-            raise _error(path, number, _no_text(row))
-        text = _string(path, number, row, key).replace("\r\n", "\n")
+        key = next((key for key in _TEXT_KEYS if not _is_blank(row.get(key))), "")
+        whole = _string(path, number, row, key).replace("\r\n", "\n") if key else ""
+        text = without_data(whole)
+        pictures += text != whole
+        if not text.strip():
+            missing += 1
+            continue
         title = _string(path, number, row, "title") if str(row.get("title") or "").strip() else ""
         name = _name(path, number, row, source)
-        meta = attributes_of(row, {key, "doc_id", "title"})
-        if name not in documents:
-            documents[name], row_of[name] = Document(name, text, source, title, meta=meta), number
-        elif "doc_id" not in row:
-            first = documents[name]
-            both = tuple(dict.fromkeys((*first.meta, *meta)))
-            documents[name] = Document(name, f"{first.text}\n\n{text}", source, first.title or title, meta=both)
-        else:
-            raise _error(path, number, f"doc_id {name!r} is already used in {_place(path, row_of[name])}")
-    if not documents:
+        first = found.setdefault(name, _Found(number, title))
+        if first.row != number and "doc_id" in row:
+            raise _error(path, number, f"doc_id {name!r} is already used in {_place(path, first.row)}")
+        first.title = first.title or title
+        first.texts.append(text)
+        first.meta += attributes_of(row, {*_TEXT_KEYS[: _TEXT_KEYS.index(key) + 1], "doc_id", "title"})
+    if rows and not found:
+        number, row = rows[0]
+        raise NoTextError(path, f"{_place(path, number)}: {_no_text(row)}")
+    if not found:
         raise DataError(path, f"no documents; expected rows like {_EXAMPLE}")
-    return list(documents.values())
+    documents = [
+        Document(name, "\n\n".join(each.texts), source, each.title, meta=tuple(dict.fromkeys(each.meta)))
+        for name, each in found.items()
+    ]
+    return documents, (*counted({_MISSING_NOTE: missing}), *([DATA_NOTE] if pictures else []))
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _no_text(row: dict[str, Any]) -> str:
-    found = [*row][:_LISTED]
+    found = [f"{key} (without text)" if key in _TEXT_KEYS else key for key in [*row][:_LISTED]]
     more = f" and {len(row) - _LISTED} more" if len(row) > _LISTED else ""
     return f"expected the text under {', '.join(_TEXT_KEYS)}; found {', '.join(found) or 'nothing'}{more}"
 

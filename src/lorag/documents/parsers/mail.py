@@ -5,6 +5,7 @@ pages that are saved as mails are (mht).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from email import message_from_bytes, policy
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from lorag.documents.markdown_structure import escaped
-from lorag.documents.parsers.html import parse_html
-from lorag.documents.parsers.parsed import Parsed, blocks
+from lorag.documents.parsers.html import read_page
+from lorag.documents.parsers.markup.markdown_source import plain_markdown
+from lorag.documents.parsers.parsed import Parsed, blocks, counted
 from lorag.documents.parsers.text import decode
 from lorag.errors import DataError
 
@@ -65,11 +67,13 @@ def parse_message(path: Path, message: EmailMessage) -> Parsed:
 def parse_web_archive(path: Path, data: bytes) -> Parsed:
     """The text of a page that a browser saved with its pictures in one file (mht), and of the frames in it."""
     message = cast("MIMEPart", message_from_bytes(data, policy=_POLICY))
-    pages = [_text(path, part) for part in message.walk() if part.get_content_type() == "text/html"]
-    if not pages:
+    read = [_page(path, part) for part in message.walk() if part.get_content_type() == "text/html"]
+    if not read:
         raise DataError(path, "holds no web page; save it again in the browser, as HTML or MHTML")
-    text = blocks(text for text, _ in pages)
-    return Parsed(text, _subject(message), notes=tuple(note for _, notes in pages for note in notes))
+    text = blocks(page.text for page, _ in read)
+    notes = dict.fromkeys(note for page, _ in read for note in page.notes)
+    counts = sum((counts for _, counts in read), Counter[str]())
+    return Parsed(text, _subject(message), notes=(*notes, *counted(counts)))
 
 
 def _subject(message: MIMEPart) -> str:
@@ -137,19 +141,31 @@ def _body(path: Path, message: EmailMessage) -> tuple[str, tuple[str, ...]]:
     return blocks(text for text, _ in read), tuple(note for _, notes in read for note in notes)
 
 
+def _page(path: Path, part: MIMEPart) -> tuple[Parsed, Counter[str]]:
+    """A part that is a web page, and the notes that count what was left out of it."""
+    charset = part.get_content_charset()
+    meta = f'<meta charset="{charset}">'.encode() if charset else b""
+    try:
+        return read_page(path, meta + _data(part))
+    except DataError as error:
+        return Parsed("", notes=(f"has an HTML part that was not read: {error.message}",)), Counter()
+
+
 def _text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
     """A part's text and notes, decoded by our own rules: the library's would replace what does not fit."""
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
+    data = _data(part)
     if not data.strip():
         return "", ()
-    charset = part.get_content_charset()
     if part.get_content_subtype() == "html":
-        meta = f'<meta charset="{charset}">'.encode() if charset else b""
-        try:
-            page = parse_html(path, meta + data)
-        except DataError as error:
-            return "", (f"has an HTML part that was not read: {error.message}",)
-        return page.text, page.notes
-    text, notes = decode(path, data, charset)
+        page, counts = _page(path, part)
+        return page.text, (*page.notes, *counted(counts))
+    text, notes = decode(path, data, part.get_content_charset())
+    if part.get_content_type() == "text/markdown":
+        text, said = plain_markdown(text)
+        return text, (*notes, *said)
     return escaped(text), notes
+
+
+def _data(part: MIMEPart) -> bytes:
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""

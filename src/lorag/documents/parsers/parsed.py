@@ -31,6 +31,12 @@ class NoTextError(DataError):
     """A file that can be read and holds nothing that a document is made of."""
 
 
+def counted(notes: Mapping[str, int]) -> tuple[str, ...]:
+    """The notes with the numbers of what each is about, which ``{s}`` and ``{were}`` in it follow; none for 0."""
+    words = {True: {"s": "", "were": "was"}, False: {"s": "s", "were": "were"}}
+    return tuple(f"has {count} {note.format(**words[count == 1])}" for note, count in notes.items() if count)
+
+
 def attributes_of(values: Mapping[str, object], used: Collection[str]) -> Attributes:
     """The keys of ``values`` that are not ``used``, with what they hold as text."""
     found = (pair for key, value in values.items() if key not in used for pair in _pairs(key, value))

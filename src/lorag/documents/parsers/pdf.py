@@ -2,7 +2,7 @@
 
 Tables come out as lines of words, columns of running text one after the other. What is filled into a form stands with
 the words beside it below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is
-installed; notes in the margin are not read.
+installed; annotations are not read, which is noted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 
 from lorag.documents.markdown_structure import escaped
 from lorag.documents.parsers.ocr import reader
-from lorag.documents.parsers.parsed import Parsed, in_places
+from lorag.documents.parsers.parsed import Parsed, counted, in_places
+from lorag.documents.reader_process import take_longer
 from lorag.errors import DataError, install_line
 
 _OCR_DPI, _OCR_SIDE, _POINTS_PER_INCH = 200, 4000, 72
@@ -34,6 +35,7 @@ _COLUMN_LINES, _COLUMN_LETTERS = 3, 16
 _COLUMN_WIDTH = 5
 """How many times as wide as high so many letters are at least."""
 _DEEPEST, _LISTED = 6, 10
+_ANNOTATIONS_NOTE = "annotation{s}, which {were} not read"
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right and top, in points."""
@@ -66,9 +68,11 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
         pdf.init_forms()
         outline = _outline(pdf)
         texts = ["\n\n".join(filter(None, (_text(page), _form(pdf, page)))) for page in pdf]
+        annotations = sum(map(_count_annotations, pdf))
         pictures = [number for number, page in enumerate(pdf) if not texts[number] and _holds_something(page)]
         can_read = find_spec("rapidocr") is not None
         if pictures and can_read:
+            take_longer()
             read = reader()
             for number in pictures:
                 texts[number] = escaped(read(_picture(pdf[number])))
@@ -77,7 +81,7 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
     note = _said_of([number + 1 for number in pictures], can_read)
     if note and not text:
         raise DataError(path, note)
-    return Parsed(text, title, places, (note,) if note else ())
+    return Parsed(text, title, places, (*([note] if note else []), *counted({_ANNOTATIONS_NOTE: annotations})))
 
 
 def _text(page: Any) -> str:
@@ -162,6 +166,22 @@ def _fields(pdf: Any, page: Any) -> Iterator[_Field]:
         if kind > 0 and value and kind != raw.FPDF_FORMFIELD_PUSHBUTTON:
             yield _Field((box.left, box.bottom, box.right, box.top), is_tick, name, value)
         raw.FPDFPage_CloseAnnot(note)
+
+
+def _count_annotations(page: Any) -> int:
+    """How many annotations of a page hold words that stand in no field of a form."""
+    from pypdfium2 import raw
+
+    def contents(_: None, note: Any, *buffer: Any) -> int:
+        return int(raw.FPDFAnnot_GetStringValue(note, b"Contents", *buffer))
+
+    found = 0
+    for number in range(raw.FPDFPage_GetAnnotCount(page)):
+        note = raw.FPDFPage_GetAnnot(page, number)
+        kind = raw.FPDFAnnot_GetSubtype(note)
+        found += kind not in (raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_LINK) and bool(_field(contents, None, note))
+        raw.FPDFPage_CloseAnnot(note)
+    return found
 
 
 def _label(words: Any, box: Box, others: Sequence[Box], is_tick: bool) -> str:

@@ -1,8 +1,8 @@
 """Workbooks (xlsx): a section for each sheet, with a table for each stretch of rows between blank ones.
 
 Values are read as they were last computed and stored, and written as the sheet shows them; a formula that was never
-computed is read as it is written. What a merged cell says stands in every row and column of it. Charts and pictures
-are not read.
+computed is read as it is written. What a merged cell says stands in every row and column of it. Charts,
+comments and pictures are not read, which is noted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,16 @@ from typing import Any
 from lorag.documents.cell_format import shown
 from lorag.documents.grid import stretches
 from lorag.documents.markdown_structure import table
-from lorag.documents.parsers.parsed import Parsed, blocks, in_places
+from lorag.documents.parsers.archive import opened
+from lorag.documents.parsers.parsed import Parsed, blocks, counted, in_places
 
 _MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*?\bref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
+_UNREAD = {
+    "chart{s}, which {were} not read": (re.compile(r"xl/charts/chart"), re.compile(rb"<(?:\w+:)?chartSpace\b")),
+    "comment{s}, which {were} not read": (re.compile(r"xl/comments"), re.compile(rb"<(?:\w+:)?comment\b")),
+    "picture{s}, which {were} not read": (re.compile(r"xl/drawings/drawing"), re.compile(rb"<(?:\w+:)?pic\b")),
+}
+"""Notes, each with the parts of the file and the elements in them that it is about."""
 _MOST_MERGED = 100_000
 """Places that a merged cell fills; one of more is a mistake of the file, and stays where it begins."""
 
@@ -51,7 +58,16 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
         ("has formulas without values, which were read as they are written; save it in a spreadsheet program", unknown),
     )
     notes = tuple(f"{note}: {', '.join(names)}" for note, names in said if names)
-    return Parsed(text, values.properties.title or "", places, notes)
+    return Parsed(text, values.properties.title or "", places, (*notes, *counted(_unread(data))))
+
+
+def _unread(data: bytes) -> dict[str, int]:
+    """The notes that count what was left out of a workbook."""
+    with opened(data) as archive:
+        return {
+            note: sum(len(mark.findall(archive.read(name))) for name in archive.namelist() if part.match(name))
+            for note, (part, mark) in _UNREAD.items()
+        }
 
 
 def _rows(computed: Any, written: Any) -> Iterator[list[str]]:

@@ -1,11 +1,12 @@
 """Presentations (pptx): a section for each slide, with its tables and its speaker's notes.
 
 Shapes come in the order in which a screen reader reads them. The values of a chart are a table, of a picture there is
-its alternative text; text in diagrams is not read.
+its alternative text; diagrams and comments are not read, which is noted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from itertools import zip_longest
@@ -15,7 +16,10 @@ from typing import Any
 from lorag.documents.cell_format import shown
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, table
-from lorag.documents.parsers.parsed import Parsed, blocks, in_places
+from lorag.documents.parsers.parsed import Parsed, blocks, counted, in_places
+
+_COMMENTS_NOTE = "comment{s}, which {were} not read"
+_DIAGRAMS_NOTE = "diagram{s}, which {were} not read"
 
 
 def parse_slides(path: Path, data: bytes) -> Parsed:
@@ -31,7 +35,21 @@ def parse_slides(path: Path, data: bytes) -> Parsed:
     text, places = in_places(parts)
     has_pictures = any(hasattr(shape, "image") for slide in slides for shape in _single(slide.shapes))
     notes = ("has pictures, of which only the alternative text was read",) if has_pictures else ()
-    return Parsed(text, next(filter(None, titles), ""), places, notes)
+    return Parsed(text, next(filter(None, titles), ""), places, (*notes, *counted(_unread(slides))))
+
+
+def _unread(slides: Iterable[Any]) -> Counter[str]:
+    """The notes that count what was left out of slides."""
+    from pptx.oxml import parse_xml
+
+    counts = Counter[str]()
+    for slide in slides:
+        for relation in slide.part.rels.values():
+            if relation.reltype.endswith("/comments"):
+                counts[_COMMENTS_NOTE] += sum(1 for _ in parse_xml(relation.target_part.blob).iter("{*}cm"))
+        kinds = (each.get("uri", "") for each in slide._element.iter("{*}graphicData"))
+        counts[_DIAGRAMS_NOTE] += sum(kind.endswith("/diagram") for kind in kinds)
+    return counts
 
 
 def _title(slide: Any) -> str:

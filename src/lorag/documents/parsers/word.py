@@ -2,11 +2,13 @@
 
 Text that was inserted with changes tracked counts, deleted text does not, nor does hidden text, which is noted; struck
 text is marked as such; text boxes stand where they are anchored. Headings and items have the numbers that Word shows.
-Headers, footers and comments are not read, nor are pictures but for their alternative text.
+Headers, footers, comments, charts, diagrams and embedded objects are not read, nor are pictures but for their
+alternative text; each is noted.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -17,7 +19,7 @@ from typing import Any
 from lorag.documents.grid import Cell, filled
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
-from lorag.documents.parsers.parsed import Parsed, blocks
+from lorag.documents.parsers.parsed import Parsed, blocks, counted
 from lorag.documents.symbol_fonts import readable, sign
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
@@ -32,6 +34,15 @@ _UNREAD = {
     f"{_W}moveFrom",
     f"{_W}sectPr",
 }
+_AROUND = ("header", "footer")
+_LEFT_OUT = {
+    "header": "header{s}, which {were} not read",
+    "footer": "footer{s}, which {were} not read",
+    "chart": "chart{s}, which {were} not read",
+    "diagramData": "diagram{s}, which {were} not read",
+    **dict.fromkeys(("oleObject", "package"), "embedded object{s}, which {were} not read"),
+}
+"""Notes on what belongs to a document, by how its kind of relation ends."""
 _LIST_STYLES = ("ListBullet", "ListNumber")
 _PICTURE = "{http://schemas.openxmlformats.org/drawingml/2006/picture}pic"
 _SHAPE = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
@@ -53,14 +64,22 @@ def parse_word(path: Path, data: bytes) -> Parsed:
 def _unread(document: Any) -> Iterator[str]:
     """Notes on what is in a document and not in its text."""
     from docx.opc.constants import RELATIONSHIP_TYPE
+    from docx.oxml import parse_xml
 
-    body = document.element.body
+    body, relations = document.element.body, document.part.rels.values()
     if any(_is_on(run, "vanish") and "".join(_words(run)).strip() for run in body.iter(_RUN)):
         yield "has hidden text, which was not read"
     if next(body.iter(_PICTURE), None) is not None:
         yield "has pictures, of which only the alternative text was read"
-    if any(relation.reltype == RELATIONSHIP_TYPE.COMMENTS for relation in document.part.rels.values()):
+    if any(relation.reltype == RELATIONSHIP_TYPE.COMMENTS for relation in relations):
         yield "has comments, which were not read"
+    counts = Counter[str]()
+    for relation in relations:
+        kind = relation.reltype.rpartition("/")[2]
+        is_blank = kind in _AROUND and not "".join(_words(parse_xml(relation.target_part.blob))).strip()
+        if kind in _LEFT_OUT and not is_blank:
+            counts[_LEFT_OUT[kind]] += 1
+    yield from counted(counts)
 
 
 def _body(element: Any, levels: dict[str, int], lists: _Lists) -> Iterator[str]:

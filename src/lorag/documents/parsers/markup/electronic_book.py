@@ -6,6 +6,7 @@ Pictures are not read but for their alternative text, nor is the table of conten
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from urllib.parse import unquote
 from zipfile import ZipFile
 
 from lorag.documents.parsers.archive import opened, xml_part
-from lorag.documents.parsers.html import parse_html
-from lorag.documents.parsers.parsed import NoTextError, Parsed, in_places
+from lorag.documents.parsers.html import read_page
+from lorag.documents.parsers.parsed import Parsed, counted, in_places
 from lorag.errors import DataError
 
 _CONTAINER, _LOCKS = "META-INF/container.xml", "META-INF/encryption.xml"
@@ -31,10 +32,11 @@ def parse_book(path: Path, data: bytes) -> Parsed:
         if set(names) & set(_encrypted(archive)):
             raise DataError(path, "is encrypted; save a copy without protection")
         read = [_chapter(path, archive, name) for name in names]
-    text, places = in_places((f"part {number}", chapter.text) for number, chapter in enumerate(read, start=1))
+    text, places = in_places((f"part {number}", chapter.text) for number, (chapter, _) in enumerate(read, start=1))
     title = package.findtext(".//{http://purl.org/dc/elements/1.1/}title") or ""
-    notes = tuple(dict.fromkeys(note for chapter in read for note in chapter.notes))
-    return Parsed(text, " ".join(title.split()), places, notes)
+    notes = dict.fromkeys(note for chapter, _ in read for note in chapter.notes)
+    counts = sum((counts for _, counts in read), Counter[str]())
+    return Parsed(text, " ".join(title.split()), places, (*notes, *counted(counts)))
 
 
 def _chapters(package: Any, folder: str) -> Iterator[str]:
@@ -56,10 +58,8 @@ def _encrypted(archive: ZipFile) -> Iterator[str]:
             yield unquote(reference.get("URI") or "")
 
 
-def _chapter(path: Path, archive: ZipFile, name: str) -> Parsed:
+def _chapter(path: Path, archive: ZipFile, name: str) -> tuple[Parsed, Counter[str]]:
+    """A chapter, and the notes that count what was left out of it."""
     if name not in archive.namelist():
-        return Parsed("", notes=(f"lacks its part {name}",))
-    try:
-        return parse_html(path, archive.read(name))
-    except NoTextError:
-        return Parsed("")
+        return Parsed("", notes=(f"lacks its part {name}",)), Counter()
+    return read_page(path, archive.read(name))

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.markdown_structure import fenced, first_title, marked_headings
+from lorag.documents.markdown_structure import fenced, first_title
+from lorag.documents.parsers.markup.markdown_source import front_matter, plain_markdown
 from lorag.documents.parsers.parsed import Parsed, blocks
 from lorag.documents.parsers.text import decode
 from lorag.errors import DataError
@@ -20,7 +21,10 @@ _SHOWN = ("text/markdown", "text/plain")
 
 
 def parse_notebook(path: Path, data: bytes) -> Parsed:
-    """The text of every cell; the title is the first heading of level 1. Raises ``DataError`` for another format."""
+    """The text of every cell; the title is that of the front matter in the first cell, or the first heading of level 1.
+
+    Raises ``DataError`` for another format.
+    """
     text, notes = decode(path, data)
     notebook = json.loads(text)
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
@@ -29,27 +33,35 @@ def parse_notebook(path: Path, data: bytes) -> Parsed:
     outputs = [output for cell in cells for output in cell.get("outputs") or []]
     if any(name.startswith("image/") for output in outputs for name in output.get("data") or {}):
         notes = (*notes, "has pictures that were not read")
-    read = blocks(part for cell in cells for part in _cell(cell))
-    return Parsed(read, first_title(read), notes=notes)
+    has_head = bool(cells) and cells[0].get("cell_type") != "code"
+    title, meta, below = front_matter(_joined(cells[0].get("source")) if has_head else "")
+    if title or meta:
+        cells = [{"cell_type": "markdown", "source": below}, *cells[1:]]
+    parts = [part for cell in cells for part in _cell(cell)]
+    read = blocks(part for part, _ in parts)
+    said = dict.fromkeys(note for _, each in parts for note in each)
+    return Parsed(read, title or first_title(read), notes=(*notes, *said), meta=meta)
 
 
-def _cell(cell: dict[str, Any]) -> Iterator[str]:
+def _cell(cell: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The parts of a cell, each with notes on it."""
     source = _joined(cell.get("source"))
     if cell.get("cell_type") == "markdown":
-        yield marked_headings(source)
+        yield plain_markdown(source)
     else:
-        yield fenced(source)
+        yield fenced(source), ()
         yield from map(_output, cell.get("outputs") or [])
 
 
-def _output(output: dict[str, Any]) -> str:
-    """What a cell printed or gave back."""
+def _output(output: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """What a cell printed or gave back, and notes on it."""
     data = output.get("data") or {}
     form = next((form for form in _SHOWN if form in data), None)
-    if form is None:
-        return fenced(_joined(output.get("text")))
-    return _joined(data[form]) if form == "text/markdown" else fenced(_joined(data[form]))
+    if form == "text/markdown":
+        return plain_markdown(_joined(data[form]))
+    return fenced(_joined(data[form] if form else output.get("text"))), ()
 
 
 def _joined(lines: object) -> str:
-    return "".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")
+    text = "".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -37,6 +37,19 @@ def holds_hidden_text(element: Any) -> bool:
     return any(_is_hidden(each) and "".join(each.itertext()).strip() for each in element.iter("*"))
 
 
+def heading_above(element: Any) -> str:
+    """The nearest heading of level 1 in front of an lxml element that has none itself, as Markdown; else nothing."""
+    if any(map(_line, element.iter("h1"))):
+        return ""
+    titles = [_line(each) for each in element.xpath("preceding::h1") if _is_shown(each)]
+    return next((f"# {title}" for title in reversed(titles) if title), "")
+
+
+def count_pictures(element: Any) -> int:
+    """How many pictures in an lxml element a reader sees, but for those that an empty text marks as decoration."""
+    return sum(each.get("alt") != "" and _is_shown(each) for each in element.iter("img"))
+
+
 def _blocks(element: Any, depth: int) -> Iterator[str]:
     """The blocks in an element. Words that stand beside blocks are blocks too."""
     words = [element.text or ""]
@@ -202,6 +215,11 @@ def _is_read(element: Any) -> bool:
     if element.get("role") in ("navigation", "contentinfo"):
         return False
     return element.tag != "footer" or next(element.iterancestors("article", "section", "blockquote"), None) is not None
+
+
+def _is_shown(element: Any) -> bool:
+    """Whether an element and all around it are read."""
+    return all(map(_is_read, (element, *element.iterancestors())))
 
 
 def _is_hidden(element: Any) -> bool:

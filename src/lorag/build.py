@@ -88,13 +88,14 @@ def answering_model(
     engine: Engine = "auto",
     progress: Progress = no_progress,
     number_format: NumberFormat = "auto",
+    shared: Callable[[Path, str, NumberFormat], TransformersModel] | None = None,
 ) -> LanguageModel:
     """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
     check, a warning gives the reason, and transformers answers, with the adapter merged where that is as good. A GGUF
     file without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers'
-    to keep.
+    to keep. With ``shared``, which gives the base of a folder, transformers' adapters stay unmerged over its weights.
     """
     _require_engine(engine)
     remote = name is not None and is_remote(name)
@@ -106,8 +107,10 @@ def answering_model(
             return _llamacpp_model(name, adapter, progress)
         except ModelError as error:
             warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
-    model = language_model(name, adapter, progress, number_format=number_format)
-    return model.merged() if isinstance(model, TransformersModel) and model.is_mergeable else model
+    model = language_model(name, adapter, progress, number_format=number_format, load=shared or load)
+    if shared is None and isinstance(model, TransformersModel) and model.is_mergeable:
+        return model.merged()
+    return model
 
 
 def _require_engine(engine: str) -> None:

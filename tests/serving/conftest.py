@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from listening import listening
+from lorag.models.fingerprint import weights_fingerprint
 from lorag.serving.routes import Service, application
+from lorag.training.adapter import Adapter
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,19 @@ def serve() -> Iterator[Callable[[Service], Running]]:
             return Running(port, next(iter(service.bots)))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of random weights for the tiny model."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("adapter")
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    get_peft_model(LlamaForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(folder)
+    given = {"folder": "", "method": "lora", "base": str(tiny_folder), "base_weights": weights_fingerprint(tiny_folder)}
+    given |= {"loss_curve": (), "settings": {}, "versions": {}, "forgetting": None}
+    required = [each.name for each in fields(Adapter) if each.default is MISSING and each.default_factory is MISSING]
+    (folder / "lorag.json").write_text(Adapter(**{name: given.get(name, 0) for name in required}).to_json())
+    return folder

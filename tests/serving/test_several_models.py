@@ -4,13 +4,10 @@ import base64
 import json
 import shutil
 import struct
-from dataclasses import MISSING, fields
 
 import numpy as np
 import openai
 import pytest
-from peft import LoraConfig, get_peft_model
-from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
 from lorag import build
@@ -19,12 +16,10 @@ from lorag.chat.kept_prompt import KeptPrompt
 from lorag.cli.commands import app
 from lorag.errors import DataError, InputError
 from lorag.llm.engines.scripted import ScriptedModel
-from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.routes import Service, by_name
 from lorag.settings import ChatSettings, ChunkSettings, PromptSettings, RetrievalSettings
-from lorag.training.adapter import Adapter
 from lorag.types import Document, Sampling
 
 EMBEDDER = HashEmbedder()
@@ -136,19 +131,6 @@ def test_without_an_index_there_are_no_embeddings(serve):
     running = serve(Service(by_name(ChatBot(ScriptedModel(lambda prompt: "Yes.")))))
     status, body = running.send("POST", "/v1/embeddings", {"model": "a", "input": "a"})
     assert (status, "no index" in body["error"]["message"]) == (404, True)
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny_folder, tmp_path_factory):
-    """An adapter of random weights for it."""
-    folder = tmp_path_factory.mktemp("adapter")
-    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(LlamaForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(folder)
-    given = {"folder": "", "method": "lora", "base": str(tiny_folder), "base_weights": weights_fingerprint(tiny_folder)}
-    given |= {"loss_curve": (), "settings": {}, "versions": {}, "forgetting": None}
-    required = [each.name for each in fields(Adapter) if each.default is MISSING and each.default_factory is MISSING]
-    (folder / "lorag.json").write_text(Adapter(**{name: given.get(name, 0) for name in required}).to_json())
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ is asked or said is logged, but what a failing part says of its failure.
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import threading
 import time
@@ -91,6 +92,12 @@ class Service:
         self._turns = Turns(self.settings)
         self._accesses = {**self.keys, **({self.key: Access("key")} if self.key is not None else {})}
         self._permitted = permitted(next(filter(None, (bot.retriever for bot in self.bots.values())), None), self.keys)
+
+    def over(self, bots: Mapping[str, ChatBot]) -> Service:
+        """A service of other ``bots`` that has the limits, the queue, the measures and the lock of this one."""
+        other = copy.copy(self)
+        other.bots = bots
+        return other
 
     async def admit(self, request: Request) -> None:
         """Refuses whoever is not let in; notes what the others may see."""
@@ -238,8 +245,9 @@ class Service:
 
 
 def application(service: Service) -> FastAPI:
-    """The routes of ``service``."""
+    """The routes of ``service``, which a page that is added to them shares."""
     app = FastAPI(title="Lorag", openapi_url=None)
+    app.state.service = service
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(service.admit)])
     v1.add_api_route("/models", service.models, response_model=None)
     v1.add_api_route("/models/{name:path}", service.model, response_model=None)

@@ -261,8 +261,12 @@ def test_the_time_of_a_training_is_estimated_for_a_file_that_is_whole(browser, t
     with listening(application) as port:
         window = Window(browser.new_page(), f"http://127.0.0.1:{port}/")
         window.open("data/chat.jsonl")
+        window.page.click(".rows > :nth-child(2) summary")
+        window.page.wait_for_selector(".rows > :nth-child(2) pre mark:has-text('Told')", timeout=60_000)
         window.page.click("button:text-is('Estimate the training')")
-        window.page.wait_for_selector("text=/about \\d+ seconds and .* more memory/", timeout=120_000)
+        window.page.wait_for_selector(
+            "text=/finetune --dry-run: .*about \\d+ seconds and .* more memory/", timeout=120_000
+        )
         assert serious(window.page) == []
         shoot(window.page, "estimated")
         window.open("data/train.jsonl")

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -10,13 +12,14 @@ import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from listening import listening
 from lorag.chat.bot import ChatBot
 from lorag.cli.commands import app
 from lorag.cli.serve_command import _add_page
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.routes import Service, application
 from lorag.serving.studio.assistants import Assistants
-from lorag.settings import DEFAULT_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
 from studio_place import write_adapter
 
@@ -81,6 +84,31 @@ def test_beside_offered_adapters_the_base_of_the_page_is_the_base(tmp_path, monk
             path = f"/studio/ask/{column}?adapter=.lorag/adapters/support"
             answer = page.post(path, json=ASKED | {"model": column}).json()
             assert answer["choices"][0]["message"]["content"] == said
+        counted = page.get("/metrics").text
+        for column in ("base", "finetuned"):
+            assert f'lorag_answers_total{{model="{column}",ended="stop"}} 1' in counted
+
+
+def test_questions_on_the_page_wait_in_the_queue_of_the_api(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reached, go = threading.Event(), threading.Event()
+
+    def slowly(prompt):
+        reached.set()
+        assert go.wait(30)
+        return "Yes."
+
+    bots = {"base": ChatBot(ScriptedModel(slowly))}
+    service = application(Service(bots, settings=ServeSettings(max_answers=1, max_waiting=0)))
+    _add_page(service, bots, {"base": None}, None, None, DEFAULT_EMBEDDER, "auto")
+    with listening(service) as port, ThreadPoolExecutor() as pool:
+        address = urlsplit(f"http://127.0.0.1:{port}")
+        first = pool.submit(answered, address, "POST", "/v1/chat/completions", ASKED | {"model": "base"})
+        assert reached.wait(30)
+        status, _, text = answered(address, "POST", "/studio/ask/base", ASKED | {"model": "base"})
+        go.set()
+        assert (status, json.loads(text)["error"]["code"]) == (429, "queue_full")
+        assert first.result()[0] == 200
 
 
 @pytest.mark.parametrize("options", [["--key", "secret"], ["--where", "id=a"]])

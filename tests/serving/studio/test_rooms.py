@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
@@ -14,6 +15,7 @@ from lorag.serving.http_errors import HttpError
 from lorag.serving.studio import data_room
 from lorag.serving.studio.assistants import Assistants
 from lorag.serving.studio.data_room import DataRoom
+from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
 from lorag.settings import ChunkSettings, RetrievalSettings
 from studio_place import HOSTILE, SlowEmbedder, write_adapter, write_run
@@ -75,6 +77,36 @@ def test_reading_the_folder_names_what_was_refused(page):
     (page.place.uploads / "bad.docx").unlink()
 
 
+def test_a_file_that_is_still_being_written_keeps_its_older_version(page):
+    file = page.place.uploads / "growing.md"
+    assert page.upload(file.name, b"The lamp is red.")[0] == 201
+    begun, ended = threading.Event(), threading.Event()
+
+    def write():
+        with file.open("w") as growing:
+            while not ended.wait(0.001):
+                growing.write("The lamp is blue. ")
+                growing.flush()
+                begun.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert begun.wait(30)
+        done = page.send("POST", "documents/read", {})[1]
+    finally:
+        ended.set()
+        writer.join()
+    assert (done["updated"], done["refused"]) == (0, 1)
+    (refused,) = page.get("documents")["unread"]
+    assert (refused["name"], "still being written" in refused["reason"]) == (file.name, True)
+    assert page.get("passages/growing.md")["passages"][0]["text"] == "The lamp is red."
+    file.write_text("The lamp is green.")
+    assert page.send("POST", "documents/read", {})[1]["updated"] == 1
+    assert page.get("documents")["unread"] == []
+    assert page.send("DELETE", "documents/growing.md")[0] == 200
+
+
 @pytest.mark.parametrize("name", ["../out.md", "/etc/out.md", "a/b.md", ".hidden.md", "a..b.md", "out.exe", "con.md"])
 def test_an_upload_cannot_leave_its_folder(page, name):
     kept = sorted(page.place.root.rglob("*"))
@@ -106,11 +138,24 @@ def asked(page, column, question, adapter="", **headers):
     return status, text.decode()
 
 
-def test_an_index_that_is_full_takes_no_further_document(page, monkeypatch):
-    monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", len(page.get("documents")["documents"]))
-    status, said = page.upload("one-too-many.md", b"The lamp is red.")
-    assert (status, "which is the most; remove some first" in said["error"]["message"]) == (413, True)
-    assert not (page.place.uploads / "one-too-many.md").exists()
+def test_an_index_that_is_full_takes_no_further_document_but_a_newer_version_of_one(page, monkeypatch):
+    page.upload("full.md", b"The lamp is red.")
+    count = page.get("documents")["total"]
+    monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", count)
+    further = page.place.uploads / "one-too-many.md"
+    status, said = page.upload(further.name, b"The lamp is red.")
+    assert (status, f"{count} is the most; remove some first" in said["error"]["message"]) == (413, True)
+    assert not further.exists()
+    assert page.upload("full.md", b"The lamp is blue.")[1]["result"] == "updated"
+    assert page.send("POST", "documents/read", {})[0] == 200
+    further.write_text("The lamp is red.")
+    assert page.send("POST", "documents/read", {})[0] == 413
+    monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", 0)
+    monkeypatch.setattr("lorag.serving.studio.documents_room.load_documents", lambda _: pytest.fail("it was read"))
+    assert page.send("POST", "documents/read", {})[0] == 413
+    assert page.get("documents")["total"] == count
+    further.unlink()
+    assert page.send("DELETE", "documents/full.md")[0] == 200
 
 
 def test_each_column_answers_the_same_question_and_sources_are_numbered_passages(page):
@@ -169,6 +214,26 @@ def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder):
         room.estimate("broken.jsonl")
     with data_room._estimating, pytest.raises(HttpError, match="another training is being estimated"):
         room.estimate("chat.jsonl")
+
+
+def test_any_row_is_shown_as_the_model_of_the_page_sees_it(tmp_path, tiny_folder):
+    said = ("Told", "Told again", "word " * 5000)
+    turns = [[{"role": "user", "content": "Ask"}, {"role": "assistant", "content": each}] for each in said]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": each}) + "\n" for each in (*turns, [])))
+    place = Workplace.of(tmp_path, "documents")
+    application = studio_application(place, Assistants(place.workspace, model=str(tiny_folder)))
+    with TestClient(application, base_url="http://127.0.0.1") as page:
+        seen = [page.get("/studio/data/tokens", params={"file": "chat.jsonl", "line": n}) for n in (1, 2, 3, 4)]
+    assert [answer.status_code for answer in seen] == [200, 200, 200, 404]
+    first, second, long = (answer.json() for answer in seen[:3])
+    assert {report["model"] for report in (first, second, long)} == {str(tiny_folder)}
+    for report, text in ((first, "Told"), (second, "Told again")):
+        (learned,) = (part["text"] for part in report["example"] if part["supervised"])
+        assert learned.startswith(f"{text}<|im_end|>")
+        assert "<|im_start|>user\nAsk" in "".join(part["text"] for part in report["example"])
+    assert (long["example"], long["too_long"]["rows"]) == ([], 1)
+    with pytest.raises(HttpError, match="not known here"):
+        DataRoom(place, "ollama:gemma").tokens("chat.jsonl", 1)
 
 
 def test_training_rows_are_shown_with_what_is_learned_and_refused_ones_with_their_line(page):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,11 +22,14 @@ from lorag.training.adapter import Adapter, read_adapter
 
 @dataclass(frozen=True, slots=True)
 class AskRoom:
-    """Questions to ``assistants``, with the adapters that lie in ``place``."""
+    """Questions to ``assistants``, with the adapters that lie in ``place``.
+
+    All columns share the queue, the measures and the lock of ``service``.
+    """
 
     place: Workplace
     assistants: Assistants
-    _services: dict[tuple[str, Path | None], Service] = field(default_factory=dict)
+    service: Service
 
     def routes(self) -> APIRouter:
         """Where each of the methods below is reached."""
@@ -53,17 +56,12 @@ class AskRoom:
         return await service.complete(request, ending)
 
     def _service(self, column: str, adapter: str) -> Service:
-        """The service of a column; one whose model was given up in the meantime is made again."""
+        """The service of a column for one request: nothing else here keeps a model."""
         found = self._adapters().get(adapter)
         if adapter and found is None:
             raise HttpError(404, f"there is no adapter {adapter[:80]!r} in this folder; reload the page", "adapter")
         path = Path(found.folder).resolve() if found is not None else None
-        bot = self.assistants.bot(column, path)
-        known = self._services.get((column, path))
-        if known is None or known.bots[column].model is not bot.model:
-            self._services[column, path] = known = Service({column: bot})
-        known.bots = {column: bot}
-        return known
+        return self.service.over({column: self.assistants.bot(column, path)})
 
     def _adapters(self) -> dict[str, Adapter]:
         """The adapters that this version reads, by the names that the page has for them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache as remembering
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import without_examples
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.base_model import NumberFormat
+from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.backends.location import holds_index
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.http_errors import HttpError
@@ -37,7 +40,8 @@ class ModelOf(Protocol):
 class Assistants:
     """The four ways to answer, over the index of ``workspace``.
 
-    ``model`` is the name of the base, where no adapter says it; of the adapters one at a time is kept, with its base.
+    ``model`` is the name of the base, where no adapter says it. Kept are one base, whose weights transformers loads
+    once, and the adapters of one comparison over it.
     """
 
     workspace: Workspace
@@ -48,7 +52,10 @@ class Assistants:
     index_of: Callable[[], Knowledge] | None = None
     """How model and index are opened; None as ``lorag ask`` does."""
     _knowledge: Knowledge | None = None
+    _shared: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
+    """Models that another part of the server keeps anyway."""
     _models: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
+    _load: Callable[[Path, str, NumberFormat], TransformersModel] = field(default_factory=lambda: remembering(load))
     _opening_index: threading.Lock = field(default_factory=threading.Lock)
     _opening_model: threading.Lock = field(default_factory=threading.Lock)
     """A lock of its own: a model may take minutes, and documents are not to wait for it."""
@@ -73,7 +80,7 @@ class Assistants:
     def share(self, model: LanguageModel, adapter: Path | None) -> None:
         """Takes a model that is loaded already, instead of loading it when it is asked for."""
         base = read_adapter(adapter).base if adapter is not None else self.model
-        self._models[base, adapter.resolve() if adapter is not None else None] = model
+        self._shared[base, adapter.resolve() if adapter is not None else None] = model
 
     def bot(self, column: str, adapter: Path | None) -> ChatBot:
         """The chatbot of a column. Raises ``HttpError`` for a column without what it needs."""
@@ -98,16 +105,26 @@ class Assistants:
         )
 
     def _model(self, base: str | None, adapter: Path | None) -> LanguageModel:
+        if (base, adapter) in self._shared:
+            return self._shared[base, adapter]
         with self._opening_model:
             if (base, adapter) not in self._models:
-                for key in [key for key in self._models if key[0] != base or _are_apart(key[1], adapter)]:
-                    del self._models[key]
+                self._make_room(base, adapter)
                 open_model = self.model_of or self._answering
                 self._models[base, adapter] = open_model(base, adapter)
             return self._models[base, adapter]
 
+    def _make_room(self, base: str | None, adapter: Path | None) -> None:
+        """Gives up models of another base or comparison, and with them those that share weights with their adapters."""
+        gone = [key for key in self._models if key[0] != base or _are_apart(key[1], adapter)]
+        if gone:
+            sharing = [key for key, model in self._models.items() if isinstance(model, TransformersModel)]
+            for key in {*gone, *sharing}:
+                del self._models[key]
+            self._load = remembering(load)
+
     def _answering(self, name: str | None, adapter: Path | None) -> LanguageModel:
-        return build.answering_model(name, adapter, self.engine)
+        return build.answering_model(name, adapter, self.engine, shared=self._load)
 
     def _prompt(self, column: str, adapter: Path | None, model: LanguageModel) -> KeptPrompt:
         """The prompt that a comparison chose for the column, where the adapter is of one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from lorag.build import is_remote
 from lorag.errors import InputError
 from lorag.files import write_whole
 from lorag.serving.http_errors import HttpError
@@ -20,7 +22,7 @@ from lorag.serving.routes import read_body
 from lorag.serving.studio.workplace import ROWS, Workplace, require_binary
 from lorag.serving.uploads import plain_name
 from lorag.settings import ServeSettings
-from lorag.training.data.conversations import Outcome, read_outcomes
+from lorag.training.data.conversations import Outcome, read_outcomes, write_conversations
 from lorag.training.data.inspection import by_reason, contradicting, placed, repeated
 from lorag.workflows.check_data import check_data
 from lorag.workflows.synthesize import plain_words
@@ -81,13 +83,25 @@ class DataRoom:
             "contradicting": asdict(contradicting(kept, plain_words)),
         }
 
-    def tokens(self, file: str) -> dict[str, Any] | None:
-        """The rows in the tokens of the default model, with one as it sees it; None where it is not here."""
-        report = check_data(self.place.inside(file, "file")).tokens
+    def tokens(self, file: str, line: int) -> dict[str, Any] | None:
+        """The row in ``line`` as the model sees it; None where that is the default model, which is not here yet.
+
+        Raises ``HttpError`` for a line without a conversation, and for a remote model.
+        """
+        if self.model is not None and is_remote(self.model):
+            raise HttpError(409, f"the tokens of {self.model} are not known here; start with a model on this machine")
+        outcomes = _outcomes(self.place.inside(file, "file"))
+        rows = [each.conversation for each in outcomes if each.line == line and each.conversation is not None]
+        if not rows:
+            raise HttpError(404, f"there is no conversation in line {line} of {file}; reload the page", "line")
+        with tempfile.TemporaryDirectory() as folder:
+            row = Path(folder, "row.jsonl")
+            write_conversations(row, rows)
+            report = check_data(row, model=self.model).tokens
         return None if report is None else asdict(report)
 
     def estimate(self, file: str) -> dict[str, str]:
-        """What training on a file takes, as ``lorag finetune --dry-run`` prints it, in a process of its own.
+        """What ``lorag finetune --dry-run`` prints for a file, by that command in a process of its own.
 
         Raises ``HttpError`` with the reason where nothing can be estimated, and while another file is.
         """

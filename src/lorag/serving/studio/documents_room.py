@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
@@ -49,22 +49,24 @@ class DocumentsRoom:
         return room
 
     def documents(self) -> dict[str, Any]:
-        """Every document of the index, and every file of the folder that is not in it, with the reason where known."""
-        folder = self.place.uploads
+        """Every document of the index, and every file of the folder that is not in it, with the reason where known.
+
+        A refused file of which the index holds an older version is among both.
+        """
         entries = self.assistants.knowledge().entries() if self.assistants.has_index else []
-        files = files_below(folder) if folder.is_dir() else []
-        names = [file.relative_to(folder).as_posix() for file in files if file.suffix.lower() in SUFFIXES]
-        known = {entry.source for entry in entries}
+        read = {entry.source for entry in entries} - self.refused.keys()
         shown = [
             {"id": entry.id, "title": dict(entry.attributes).get("title", ""), "passages": entry.chunks}
             for entry in entries[:_MOST_SHOWN]
         ]
         return {
-            "folder": self.place.named(folder),
+            "folder": self.place.named(self.place.uploads),
             "documents": shown,
             "total": len(entries),
             "passages": sum(entry.chunks for entry in entries),
-            "unread": [{"name": name, "reason": self.refused.get(name, "")} for name in names if name not in known],
+            "unread": [
+                {"name": name, "reason": self.refused.get(name, "")} for name in self._names() if name not in read
+            ],
             "limits": {"bytes": self.settings.max_upload_bytes, "documents": MOST_DOCUMENTS, "suffixes": SUFFIXES},
         }
 
@@ -76,8 +78,7 @@ class DocumentsRoom:
 
         def store() -> dict[str, Any]:
             into = self._uploads()
-            if len(into.knowledge.documents()) >= MOST_DOCUMENTS:
-                raise HttpError(413, f"there are {MOST_DOCUMENTS} documents, which is the most; remove some first")
+            self._require_room([name])
             return into.put(name, content)
 
         done = await run_in_threadpool(self._alone, store)
@@ -112,13 +113,29 @@ class DocumentsRoom:
 
     def _sync(self) -> dict[str, Any]:
         folder = self.place.uploads
+        if len(self._names()) > MOST_DOCUMENTS:
+            raise _too_many(len(self._names()))
         loaded = load_documents(folder)
+        self._require_room([document.id for document in loaded.documents])
         self.refused.clear()
         for file in loaded.refused:
             self.refused[file.source] = file.reason.removeprefix(f"{folder / file.source}: ")
         report = self.assistants.knowledge().sync(loaded.documents, add_only=True)
         told = [note.replace(f"{folder}/", "") for note in loaded.notes]
         return {"added": report.added, "updated": report.updated, "refused": len(loaded.refused), "notes": told}
+
+    def _names(self) -> list[str]:
+        """The files of the folder that may hold documents."""
+        folder = self.place.uploads
+        files = files_below(folder) if folder.is_dir() else []
+        return [file.relative_to(folder).as_posix() for file in files if file.suffix.lower() in SUFFIXES]
+
+    def _require_room(self, ids: Collection[str]) -> None:
+        """Raises ``HttpError`` where the index takes no more documents, and does not hold all of these yet."""
+        known = self.assistants.knowledge().documents()
+        count = len({*known, *ids})
+        if len(known) < count > MOST_DOCUMENTS:
+            raise _too_many(count)
 
     def _uploads(self) -> Uploads:
         self.place.uploads.mkdir(parents=True, exist_ok=True)
@@ -132,3 +149,8 @@ class DocumentsRoom:
             return work()
         finally:
             self._writing.release()
+
+
+def _too_many(count: int) -> HttpError:
+    most = f"{MOST_DOCUMENTS} is the most"
+    return HttpError(413, f"there would be {count} documents, and {most}; remove some first, or use `lorag index`")

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lorag.errors import InputError, LoragError
 from lorag.serving.admission import require_admitted
 from lorag.serving.http_errors import HttpError, envelope
-from lorag.serving.routes import answer_failures
+from lorag.serving.routes import Service, answer_failures
 from lorag.serving.studio.ask_room import AskRoom
 from lorag.serving.studio.assistants import Assistants
 from lorag.serving.studio.data_room import DataRoom
@@ -49,11 +49,15 @@ def studio_application(place: Workplace, assistants: Assistants) -> FastAPI:
 
 
 def add_page(app: FastAPI, place: Workplace, assistants: Assistants) -> None:
-    """Adds the page of ``place`` to a server without a key; it then answers this machine alone, all of it."""
+    """Adds the page of ``place`` to a server without a key; it then answers this machine alone, all of it.
+
+    Beside the API, questions on the page take turns with its requests and are counted with them.
+    """
     routes = APIRouter(prefix="/studio")
+    service = getattr(app.state, "service", None) or Service({})
     for room in (
         RunsRoom(place, Jobs(place.root)),
-        AskRoom(place, assistants),
+        AskRoom(place, assistants, service),
         DocumentsRoom(place, assistants),
         DataRoom(place, assistants.model),
         ReviewRoom(place),

@@ -93,25 +93,22 @@ async function drawCheck(place, file) {
         h("p", { class: "note bad" }, `${places(finding)}: ${finding.reason}`),
       ),
     );
-    const text = h("pre", { class: "log", tabindex: "0" }, "Reading …");
-    const seen = h("details", { class: "block" }, h("summary", null, "A row as the model sees it"), text);
-    seen.addEventListener("toggle", () => drawSeen(text, file), { once: true });
-    if (report.kept > 0) put(place, seen, estimate(file, report.kept < report.rows));
+    if (report.kept > 0) put(place, estimate(file, report.kept < report.rows));
   } catch (error) {
     place.replaceChildren(failure(error));
   }
 }
 
-/** The button that estimates a training on the file, which loads the model and computes one step. */
+/** The button that runs `lorag finetune --dry-run` on the file, which loads the model and times a few steps. */
 function estimate(file, isRefused) {
   const told = h("p", { class: "small soft", "aria-live": "polite" });
   const button = h("button", { type: "button", onclick: measure, disabled: isRefused }, "Estimate the training");
   if (isRefused) told.textContent = "A training refuses a file with refused rows; mend them first.";
   async function measure() {
     button.disabled = true;
-    told.textContent = "Loading the model, and timing one step …";
+    told.textContent = "Running lorag finetune --dry-run: it loads the model and times a few steps …";
     try {
-      told.textContent = (await get("data/estimate", { file })).takes;
+      told.textContent = `lorag finetune --dry-run: ${(await get("data/estimate", { file })).takes}`;
     } catch (error) {
       told.textContent = error.message;
     }
@@ -126,13 +123,15 @@ function places({ rows, first }) {
   return `${count(rows, "row")}, in ${rows === 1 ? "line" : "lines"} ${lines}`;
 }
 
-/** A row in the template of the model, which takes seconds to load. */
-async function drawSeen(place, file) {
+/** A row in the template of the model, whose tokenizer takes seconds to load. */
+async function drawSeen(place, file, line) {
   try {
-    const tokens = await get("data/tokens", { file });
-    const row = tokens && (tokens.example.length > 0 ? tokens.example : tokens.text);
-    if (!row)
+    const tokens = await get("data/tokens", { file, line });
+    if (!tokens)
       throw new Error("The default model is not on this machine yet; get it with `lorag models fetch`.");
+    const row = [...tokens.example, ...tokens.text];
+    const reason = tokens.refused[0]?.reason ?? `It is longer than ${tokens.max_tokens} tokens.`;
+    if (row.length === 0) throw new Error(reason);
     place.replaceChildren(...row.map((part) => (part.supervised ? h("mark", null, part.text) : part.text)));
   } catch (error) {
     place.replaceChildren(error.message);
@@ -154,7 +153,11 @@ async function drawRows(place, file, refused, start) {
       );
     place.replaceChildren(
       h("h2", null, refused ? count(found.total, "refused row") : count(found.total, "row")),
-      h("ol", { class: "rows" }, found.rows.map(drawn)),
+      h(
+        "ol",
+        { class: "rows" },
+        found.rows.map((row) => drawn(row, file)),
+      ),
     );
     if (found.total > found.page) {
       put(
@@ -173,12 +176,15 @@ async function drawRows(place, file, refused, start) {
   }
 }
 
-function drawn(row) {
+function drawn(row, file) {
   const line = h("span", { class: "small soft number" }, `line ${row.line}`);
   if (row.reason) return h("li", null, line, h("p", { class: "wrong" }, `Refused: ${row.reason}`));
   const said = row.messages.flatMap((message) => [
     h("dt", null, message.role),
     h("dd", null, message.learned ? h("span", { class: "learned" }, message.content) : message.content),
   ]);
-  return h("li", null, line, h("dl", null, said));
+  const text = h("pre", { class: "log", tabindex: "0" }, "Reading …");
+  const seen = h("details", null, h("summary", { class: "small" }, "As the model sees it"), text);
+  seen.addEventListener("toggle", () => drawSeen(text, file, row.line), { once: true });
+  return h("li", null, line, h("div", null, h("dl", null, said), seen));
 }

@@ -80,7 +80,7 @@ function dropZone(found, take) {
 
 /** Uploads one file after the other; each says what became of it. */
 async function take(files, found, loads, refresh) {
-  if (files.length + found.total > found.limits.documents) {
+  if (files.length > found.limits.documents) {
     loads.prepend(
       load(
         count(files.length, "file"),

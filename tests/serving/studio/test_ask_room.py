@@ -1,0 +1,93 @@
+"""The models behind the columns of a question: what they share, and when one is freed."""
+
+import gc
+import json
+import shutil
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fastapi.testclient import TestClient
+
+from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.encoders.embedders import HashEmbedder
+from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.studio_app import studio_application
+from lorag.serving.studio.workplace import Workplace
+from lorag.settings import ChunkSettings, RetrievalSettings
+from studio_place import write_adapter
+
+
+def asked(page, column, adapter=""):
+    body = {"model": column, "messages": [{"role": "user", "content": "How long?"}]}
+    return page.post(f"/studio/ask/{column}?adapter={adapter}", json=body).status_code
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name in ("one", "two"):
+        write_adapter(tmp_path / ".lorag" / "adapters" / name)
+    return Workplace.of(tmp_path, "documents")
+
+
+def test_a_model_is_freed_when_another_adapter_is_asked(place):
+    opened = {}
+
+    def model_of(name, adapter):
+        model = ScriptedModel(lambda prompt: "yes", adapter.name)
+        opened[adapter.name] = weakref.ref(model)
+        return model
+
+    application = studio_application(place, Assistants(place.workspace, model_of=model_of))
+    with TestClient(application, base_url="http://127.0.0.1") as page:
+        for name in ("one", "two"):
+            assert asked(page, "finetuned", f".lorag/adapters/{name}") == 200
+        gc.collect()
+        assert opened["one"]() is None
+        assert opened["two"]() is not None
+
+
+def test_tokenizers_of_two_columns_are_used_one_at_a_time(place):
+    together = []
+    using = []
+
+    class Watched(ScriptedModel):
+        def room(self, prompt, sampling):
+            using.append(self)
+            time.sleep(0.2)
+            together.append(len(using))
+            using.pop()
+
+    assistants = Assistants(place.workspace, model_of=lambda *_: Watched(lambda prompt: "yes"))
+    with (
+        TestClient(studio_application(place, assistants), base_url="http://127.0.0.1") as page,
+        ThreadPoolExecutor() as pool,
+    ):
+        columns = [pool.submit(asked, page, column, ".lorag/adapters/one") for column in ("base", "finetuned")]
+        assert [column.result() for column in columns] == [200, 200]
+    assert len(together) >= 2
+    assert set(together) == {1}
+
+
+def test_base_and_adapters_share_one_copy_of_the_weights_until_another_comparison_is_asked(
+    adapter, tiny_folder, tmp_path
+):
+    for run, name, alpha in (("one", "adapter", 8), ("one", "adapter-both", 4), ("two", "adapter", 2)):
+        folder = shutil.copytree(adapter, tmp_path / ".lorag" / "runs" / run / name)
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": alpha}))
+    workspace = Workplace.of(tmp_path, "documents").workspace
+    index = Knowledge.open(workspace.index, HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    assistants = Assistants(workspace, str(tiny_folder), engine="transformers", index_of=lambda: index)
+    first = workspace.runs / "one" / "adapter"
+    models = [assistants.bot(column, first).model for column in ("base", "finetuned", "both")]
+    weights = weakref.ref(models[0].weights)
+    assert all(model.weights is weights() for model in models)
+    assert len({model.adapter for model in models}) == 3
+    del models
+    second = assistants.bot("finetuned", workspace.runs / "two" / "adapter").model
+    gc.collect()
+    assert weights() is None
+    assert assistants.bot("base", workspace.runs / "two" / "adapter").model.weights is second.weights

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lorag.errors import InputError
 
@@ -19,6 +19,7 @@ Role = Literal["system", "user", "assistant", "text"]
 """Who speaks; ``text`` is nobody: plain text, which stands alone and in no chat template."""
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence", "whole"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
+Thinking = Literal["off", "hidden", "shown"]
 Attributes = tuple[tuple[str, str], ...]
 """Keys and values; a key may have several values."""
 Where = Mapping[str, Sequence[str]]
@@ -222,6 +223,30 @@ class Sampling:
         ):
             if not holds:
                 raise InputError(f"{name} {getattr(self, name)!r} is not valid; expected {expected}")
+
+    @property
+    def thinking(self) -> Thinking:
+        """What becomes of thoughts before an answer."""
+        return "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingSampling(Sampling):
+    """How text is drawn from a model that may think before it answers.
+
+    A class of its own: whatever is drawn without it keeps the fingerprint that it always had.
+    """
+
+    max_tokens: int = 2048
+    """Tokens after which thoughts and answer together are cut; many more than an answer alone needs."""
+    thinking: Thinking = "hidden"
+    """``hidden`` leaves thoughts out of the answer, ``shown`` keeps them in it; ``off`` is as ``Sampling``."""
+
+    def __post_init__(self) -> None:
+        """Refuses what ``Sampling`` refuses, and a choice that there is not."""
+        Sampling.__post_init__(self)
+        if self.thinking not in get_args(Thinking):
+            raise InputError(f"thinking {self.thinking!r} is none of {', '.join(get_args(Thinking))}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The prompt holds the passages, whole and within budget; refusals are seen; a reply streams what an answer holds."""
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from lorag.chat.bot import ChatBot, answer_together
@@ -11,10 +13,12 @@ from lorag.chat.prompts import (
     question_prompt,
     source_text,
 )
+from lorag.chat.thoughts import without_thoughts
 from lorag.errors import InputError
+from lorag.llm.engines.openai import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, ChatSettings, PromptSettings
-from lorag.types import Chunk, Conversation, Hit, Message, Sampling
+from lorag.types import Chunk, Completion, Conversation, Hit, Message, Sampling, ThinkingSampling, TokenLogprob
 
 
 def hit(text: str, heading: str = "", score: float = 1.0) -> Hit:
@@ -210,3 +214,61 @@ def test_chatbots_answer_together_what_each_answers_alone():
     together = answer_together(list(zip(bots, questions, strict=True)))
     assert [[answer.text for answer in answers] for answers in together] == alone
     assert (len(model.prompts), len(other.prompts)) == (6, 2)
+
+
+SHOWN, HIDDEN = ThinkingSampling(thinking="shown"), ThinkingSampling()
+THOUGHT = "<think>\nThe sources say 28.\n</think>\n\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "sampling", "text", "cut"),
+    [
+        (f"{THOUGHT}28 months.", Sampling(), "28 months.", False),
+        (f"{THOUGHT}28 months.", HIDDEN, "28 months.", False),
+        (f"{THOUGHT}28 months.", SHOWN, f"{THOUGHT}28 months.", False),
+        ("<think>\n\n</think>\n\n28 months.", Sampling(), "28 months.", False),
+        ("The sources say 28. </think> 28 months.", HIDDEN, "28 months.", False),
+        ("28 months.", HIDDEN, "28 months.", False),
+        ("<think> 28 or 29", Sampling(), "", True),
+        ("<think> a b c d", Sampling(max_tokens=3), "", True),
+        ("a b c d", Sampling(max_tokens=3), "a b c", True),
+        ("a b c d", replace(HIDDEN, max_tokens=3), "", True),
+        ("In HTML, <think> and </think> are unknown.", Sampling(), "In HTML, <think> and </think> are unknown.", False),
+        ("<b>28</b> months.", Sampling(), "<b>28</b> months.", False),
+    ],
+)
+def test_thoughts_are_no_part_of_an_answer_whole_or_streamed_unless_they_are_shown(said, sampling, text, cut):
+    bot = ChatBot(ScriptedModel(lambda prompt: said), settings=ChatSettings(sampling=sampling))
+    whole, reply = bot.ask("How long?"), bot.reply("How long?")
+    pieces = list(reply)
+    assert (whole.text, whole.truncated) == (reply.answer.text, reply.answer.truncated) == (text, cut)
+    assert "".join(pieces) == text
+    assert len(pieces) > 1 or " " not in text or sampling is HIDDEN
+
+
+def test_thoughts_that_a_template_opened_elsewhere_are_left_out_of_whole_answers_without_being_asked_for():
+    said = "The sources say 28. </think> I do not know: the documents do not say."
+    answer = ChatBot(ScriptedModel(lambda prompt: said)).ask("How long?")
+    assert (answer.text, answer.refused) == (REFUSAL, True)
+
+
+def test_a_server_that_was_seen_to_begin_inside_thoughts_streams_none_of_them(endpoint):
+    bot = ChatBot(RemoteModel(endpoint(ScriptedModel(lambda prompt: "It says 28. </think> 28 months")).name))
+    assert bot.ask("How long?").text == "28 months"
+    assert list(bot.reply("How long?")) == ["28", " months"]
+    plain = ChatBot(RemoteModel(endpoint(ScriptedModel(lambda prompt: "<b> and </b> are bold")).name))
+    assert (plain.ask("Why?").text, len(list(plain.reply("Why?")))) == ("<b> and </b> are bold", 5)
+
+
+def test_log_probabilities_are_those_of_the_answer_alone():
+    tokens = ("<think>", "Hm", "</", "think>", "28", ".")
+    done = Completion("<think>Hm</think>28.", 1, 6, 0.0, "stop", 0.0, tuple(TokenLogprob(t, -1.0) for t in tokens))
+    assert [token.text for token in without_thoughts(done, "off").logprobs] == ["28", "."]
+    assert without_thoughts(done, "shown") is done
+
+
+def test_a_choice_of_thinking_that_there_is_not_is_refused_and_the_usual_draw_has_no_field_of_it():
+    with pytest.raises(InputError, match="thinking 'on' is none of off, hidden, shown"):
+        ThinkingSampling(thinking="on")
+    assert "thinking" not in asdict(Sampling())
+    assert replace(HIDDEN, seed=3).thinking == "hidden"

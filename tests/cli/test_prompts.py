@@ -161,3 +161,15 @@ def test_a_wrong_prompt_is_refused_before_a_model_is_asked(here, hosted, content
     wrong = lorag("ask", QUESTION, "--model", hosted.name, "--prompt", "own.json")
     assert (wrong.exit_code, said in wrong.stderr.replace("\n", " ")) == (2, True), wrong.stderr
     assert hosted.requests == []
+
+
+def test_ask_shows_thoughts_only_where_it_is_to(here, endpoint):
+    model = endpoint(ScriptedModel(lambda prompt: "<think> 28, it says. </think> 28 months", name="thinking"))
+    asked = ("ask", QUESTION, "--model", model.name, "--no-sources")
+    assert lorag(*asked).stdout.strip() == "28 months"
+    assert json.loads(lorag(*asked, "--thinking", "hidden", "--json").stdout)["text"] == "28 months"
+    assert [request["max_tokens"] for request in model.requests] == [96, 2048]
+    shown = " ".join(lorag(*asked, "--thinking", "shown").stdout.split())
+    assert shown == "<think> 28, it says. </think> 28 months"
+    wrong = lorag(*asked, "--thinking", "on")
+    assert (wrong.exit_code, "thinking 'on' is none of off, hidden, shown" in wrong.stderr) == (2, True)

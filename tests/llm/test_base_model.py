@@ -14,6 +14,7 @@ from lorag.errors import InputError, ModelError
 from lorag.llm.engines import base_model as weights
 from lorag.llm.engines import transformers
 from lorag.llm.engines.transformers import load
+from lorag.llm.rendering import render
 from lorag.machine import free_bytes
 from lorag.models.footprint import needed_bytes, require_whole
 from lorag.types import Message, Sampling
@@ -66,6 +67,26 @@ def test_weights_that_no_file_holds_are_not_invented(sharded):
     index.write_text(index.read_text().replace(f'"{gone}": "model-1.safetensors", ', ""))
     with pytest.raises(ModelError, match=rf"lacks 1 weights, the first '{gone}'"):
         load(sharded)
+
+
+def test_an_answer_ends_at_every_token_that_the_models_generation_config_names(tiny, tiny_folder, tmp_path):
+    long = Sampling(max_tokens=24)
+    (free,) = tiny.generate(PROMPTS[:1], long)
+    ids = torch.tensor([render(tiny.weights.tokenizer, PROMPTS[0], reply=True).ids])
+    whole = tiny.weights.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+    said = whole[0, ids.shape[1] :].tolist()
+    later = next(place for place, token in enumerate(said) if place and token not in said[:place])
+    assert (free.completion_tokens, free.finish) == (24, "length")
+    folder = shutil.copytree(tiny_folder, tmp_path / "ending")
+    never = next(token for token in range(100, 1000) if token not in said)
+    for named in ([never, said[later]], [said[later], never]):
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": named}))
+        ending = load(folder, dtype="float32")
+        assert ending.weights.ends == tiny.weights.ends | set(named)
+        (done,) = ending.generate(PROMPTS[:1], long)
+        assert (done.completion_tokens, done.finish) == (later + 1, "stop")
+        assert "".join(ending.stream(PROMPTS[0], long)) == done.text
+        assert free.text.startswith(done.text)
 
 
 def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):

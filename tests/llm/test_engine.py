@@ -8,7 +8,7 @@ from lorag.errors import ModelError
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import TransformersModel, load
-from lorag.types import Message, Sampling
+from lorag.types import Message, Sampling, ThinkingSampling
 
 PROMPTS = [
     (Message("user", "What is the capital of France?"),),
@@ -40,6 +40,22 @@ def test_a_batch_gives_what_single_prompts_give_and_what_streams_give(smollm):
         assert completion.completion_tokens <= 12
     assert "Paris" in together[0].text
     assert together[0].finish == "stop"
+
+
+@pytest.mark.parametrize("engine", ["smollm", "llama_cpp"])
+def test_a_template_is_told_whether_the_model_may_think(engine, smollm, monkeypatch, request):
+    model = request.getfixturevalue(engine)
+    tokenizer = smollm.weights.tokenizer  # both engines'
+    plain = tokenizer.chat_template
+    thought = "<think>\n\n</think>\n\n"
+    told = "{% if add_generation_prompt and enable_thinking is false %}" + thought.replace("\n", "\\n") + "{% endif %}"
+    monkeypatch.setattr(tokenizer, "chat_template", plain + told)
+    thinking = ThinkingSampling(max_tokens=4)
+    at_once, later = (model.generate(PROMPTS[:1], each)[0] for each in (Sampling(max_tokens=4), thinking))
+    spent = at_once.prompt_tokens - later.prompt_tokens
+    assert spent == model.room(PROMPTS[0], thinking) - model.room(PROMPTS[0], Sampling(max_tokens=4)) > 4
+    monkeypatch.setattr(tokenizer, "chat_template", plain)
+    assert model.generate(PROMPTS[:1], Sampling(max_tokens=4))[0].text == later.text
 
 
 def test_in_bfloat16_it_answers_in_batches_and_one_by_one(smollm_folder):

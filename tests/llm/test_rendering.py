@@ -178,6 +178,19 @@ def test_thinking_models_answer_at_once_and_learn_their_answers_alone(smollm_fol
     assert tokenizer.decode(served).endswith(ASSISTANT + closed)
 
 
+def test_a_model_that_is_to_think_is_left_to_begin_with_its_thoughts(smollm_folder):
+    tokenizer = load_tokenizer(smollm_folder)
+    tokenizer.chat_template = THINKING
+    at_once, thinking = (render(tokenizer, TWO_TURNS[:3], reply=True, thinking=each).ids for each in (False, True))
+    assert tokenizer.decode(thinking).endswith(ASSISTANT)
+    assert tokenizer.decode(at_once) == tokenizer.decode(thinking) + "<think>\n\n</think>\n\n"
+    tokenizer.chat_template = OPENING
+    opened = render(tokenizer, TWO_TURNS[:3], reply=True, thinking=True).ids
+    assert tokenizer.decode(opened).endswith(ASSISTANT + "<think>\n")
+    tokenizer.chat_template = GENERATION
+    assert render(tokenizer, TWO_TURNS[:3], reply=True, thinking=True) == render(tokenizer, TWO_TURNS[:3], reply=True)
+
+
 def test_neighbours_of_one_role_are_one_turn_where_roles_must_alternate(smollm_folder):
     tokenizer = load_tokenizer(smollm_folder)
     plain = tokenizer.chat_template

@@ -45,11 +45,38 @@ def turns(row):
         ({"prompt": [{"role": "user", "content": QUESTION}], "completion": ANSWER}, "prompt/completion"),
         ({"prompt": QUESTION, "response": [{"from": "gpt", "value": ANSWER}]}, "prompt/response"),
         ({"question": QUESTION, "answer": ANSWER, "prompt": None, "completion": None}, "question/answer"),
+        ({"question": QUESTION, "answer": ANSWER, "chat": [], "input": "x", "output": "y"}, "question/answer"),
+        ({"input": QUESTION, "output": ANSWER, "text": None}, "input/output"),
+        ({"query": QUESTION, "response": ANSWER}, "query/response"),
+        (
+            {"chat": [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]},
+            "chat of role/content",
+        ),
+        (
+            {"dialogue": [{"from": "human", "value": QUESTION}, {"from": "gpt", "value": ANSWER}]},
+            "dialogue of from/value",
+        ),
+        ({"messages": json.dumps([dict(role=role, content=text) for role, text in TURNS])}, "messages of role/content"),
+        ([[QUESTION, ANSWER]], "list of [question, answer]"),
+        ({"conversation": [["user", QUESTION], ["assistant", ANSWER]]}, "conversation of [role, content]"),
     ],
 )
 def test_every_shape_gives_the_same_conversation(row, shape):
     assert turns(row) == TURNS
     assert parse(row).shape == shape
+
+
+def test_pairs_are_turns_in_order_and_an_answer_that_is_a_number_is_its_text():
+    row = {"chat": f'[["{QUESTION}", "{ANSWER}"], ["In which year?", 2014]]'}
+    assert turns(row) == [*TURNS, ("user", "In which year?"), ("assistant", "2014")]
+    answers = [turns({"question": "How many?", "answer": value})[1][1] for value in (4, -0.5, 10**20)]
+    assert answers == ["4", "-0.5", "1" + "0" * 20]
+
+
+def test_text_beside_keys_that_only_some_data_sets_mean_as_a_conversation_is_plain_text():
+    row = {"text": "Korrin.", "input": "x", "query": "y", "chat": [["x", "y"]], "dialogue": "A: Who? B: Mara."}
+    assert parse(row).conversation.is_text
+    assert parse(row).unread == ("chat", "dialogue", "input", "query")
 
 
 def test_alpaca_rows_keep_their_input_history_and_system():
@@ -130,7 +157,14 @@ def said(*roles):
         ({"messages": [{"role": "user", "content": None}]}, "a turn of the user holds nothing, expected text"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "a turn of the user holds list"),
         ({"question": "x", "answer": None}, "a turn of the assistant holds nothing"),
-        ({"question": "x", "answer": 4}, "a turn of the assistant holds int"),
+        ({"question": "x", "answer": True}, "a turn of the assistant holds bool"),
+        ({"question": "x", "answer": float("nan")}, "a turn of the assistant holds float"),
+        ({"question": 4, "answer": "x"}, "a turn of the user holds int"),
+        ({"input": "x", "output": None}, "a turn of the assistant holds nothing"),
+        ({"dialogue": "A: x B: y"}, r"expected messages, .*; found \['dialogue'\]"),
+        ({"chat": ["x", "y"]}, "a turn must be an object with role and content, found text"),
+        ([["x", "y"], ["z"]], "a turn must be an object with role and content, found list"),
+        ([["x", None]], "a turn of the assistant holds nothing"),
         ({"question": "x\ud800", "answer": "y"}, "half a surrogate pair"),
         ({"instruction": 3, "output": "y"}, "instruction holds int and input blank text, expected text"),
         ({"instruction": "x", "output": "y", "history": ["z"]}, "history must be a list of pairs"),

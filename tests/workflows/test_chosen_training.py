@@ -139,6 +139,7 @@ def test_without_facts_it_says_so_and_trains_as_it_is_set(quick, tmp_path):
     with pytest.warns(UserWarning, match=r"nothing is chosen; trained as without --auto: lora, rank 4, .* 1 epochs"):
         adapter = workflow.finetune(tmp_path / "talk.jsonl", tmp_path / "out", **quick)
     assert (adapter.steps, adapter.recalls, read_recipe(tmp_path / "out")) == (1, (), None)
+    assert workflow.finetune(tmp_path / "talk.jsonl", tmp_path / "out", **quick) == adapter
 
 
 def test_a_recipe_and_a_parent_are_not_taken_together(data, quick, tmp_path, trainings):

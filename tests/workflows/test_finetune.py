@@ -1,5 +1,7 @@
 """After a training what was saved is loaded again: what came of that is recorded, and said where it is not the same."""
 
+import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from lorag.chat.prompts import as_served
 from lorag.errors import InputError, ModelError
 from lorag.llm.engines.base_model import FORMAT_VARIABLE
 from lorag.llm.engines.transformers import adapter_fingerprint
-from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
+from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, NOISE, Parent, read_adapter
 from lorag.training.data.conversations import write_conversations
 from lorag.training.finetuning import checked_batches, data_fingerprint
@@ -149,6 +151,44 @@ def test_an_adapter_is_trained_under_the_prompt_of_a_file_without_its_examples(t
         finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
     with pytest.raises(InputError, match="keeps the prompt that it was trained under; leave prompt out"):
         finetune_workflow.finetune(new, tmp_path / "more", continue_from=out, prompt=asked)
+
+
+def test_what_is_trained_is_returned_to_the_same_call_and_kept_from_another(
+    trainings, files, tiny_folder, tiny_adapter, smollm_folder, tmp_path, monkeypatch
+):
+    settings = FinetuneSettings(epochs=1, held_out_share=0.0, measure_forgetting=False)
+    model, new, out = str(tiny_folder), files("new", NEW), tmp_path / "out"
+    given = {"model": model, "settings": settings}
+    adapter = finetune_workflow.finetune(new, out, **given)
+    moved = shutil.copytree(tiny_folder, tmp_path / "moved")
+    called = []
+
+    def trained_again(*_, **__):
+        called.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "load", trained_again)
+    assert finetune_workflow.finetune(new, out, **given) == adapter
+    assert finetune_workflow.finetune(new, out, **{**given, "model": str(moved)}) == adapter
+    same = "holds what was trained on these conversations with "
+    for changed, message in (
+        ({"settings": replace(settings, method="rslora")}, "method lora instead of rslora, learning_rate 0.0002"),
+        ({"settings": replace(settings, epochs=2, rank=8)}, "rank 16 instead of 8, epochs 1 instead of 2"),
+        ({"model": str(smollm_folder)}, f"base {model} instead of {smollm_folder}"),
+        ({"continue_from": tiny_adapter}, f"parent None instead of {tiny_adapter}"),
+        ({"replay": files("old", trainings.data)}, "replayed conversations 0 instead of 2"),
+    ):
+        with pytest.raises(InputError, match=re.escape(same + message)):
+            finetune_workflow.finetune(new, out, **{**given, **changed})
+    with pytest.raises(InputError, match="these conversations without --auto"):
+        finetune_workflow.finetune(new, out, **given, recipe=RecipeSettings())
+    assert (read_adapter(out), called) == (adapter, [])
+    with pytest.raises(KeyboardInterrupt):
+        finetune_workflow.finetune(new, out, **given, overwrite=True)
+    kept = json.loads((out / MANIFEST).read_text())
+    del kept["settings"]["patience"], kept["settings"]["general_text_share"]  # as earlier versions wrote it
+    (out / MANIFEST).write_text(json.dumps(kept))
+    assert finetune_workflow.finetune(new, out, **given).data == adapter.data
 
 
 def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_parent(

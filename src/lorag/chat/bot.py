@@ -17,6 +17,7 @@ from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
 from lorag.chat.history import Exchange, fitting_exchanges, is_too_long
 from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
+from lorag.chat.thoughts import without_thoughts, without_thoughts_streamed
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
@@ -113,10 +114,12 @@ class ChatBot:
         if self.gated and not hits:
             return Reply((), _said(self._refusal(time.perf_counter() - start)))
         prompt, sources = self._prepare(question, hits, history, instruction)
-        seconds = time.perf_counter() - start
+        seconds, sampling = time.perf_counter() - start, self.settings.sampling
 
         def pieces() -> Generator[str, None, Answer]:
-            done = yield from self._guard.masking(self.model.stream(prompt, self.settings.sampling))
+            opened = getattr(self.model, "opens_thoughts", False)
+            said = without_thoughts_streamed(self.model.stream(prompt, sampling), sampling.thinking, opened)
+            done = yield from self._guard.masking(said)
             answer = self._answer(prompt, sources, done, seconds)
             if self.retriever is not None and query != question:
                 answer = replace(answer, query=query)
@@ -205,6 +208,7 @@ class ChatBot:
         return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
+        done = without_thoughts(done, self.settings.sampling.thinking)
         spent, guarded = (done.prompt_tokens, done.completion_tokens), self._guard.found(done.text)
         return Answer(
             text=self._guard.masked(done.text),

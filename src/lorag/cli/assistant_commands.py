@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lorag.chat.session import Session
     from lorag.interfaces import Progress
     from lorag.retrieval.backends.location import IndexLocation
-    from lorag.settings import RetrievalSettings
+    from lorag.settings import ChatSettings, RetrievalSettings
     from lorag.types import Answer
 
 Model = Annotated[
@@ -67,6 +67,12 @@ PromptFile = Annotated[
     typer.Option(
         "--prompt",
         help='A JSON file of a prompt: RUN/prompts/retrieval.json of a run, or such as {"question_first": true}.',
+    ),
+]
+ThinkingName = Annotated[
+    str,
+    typer.Option(
+        "--thinking", help="off, hidden or shown: let the model think before it answers, and show its thoughts or not."
     ),
 ]
 
@@ -119,6 +125,7 @@ def ask(
     blocked: Blocked = None,
     prompt: PromptFile = None,
     engine: EngineName = "auto",
+    thinking: ThinkingName = "off",
     store: IndexOption = None,
     json: Json = False,
 ) -> None:
@@ -126,7 +133,7 @@ def ask(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -149,6 +156,7 @@ def chat(
     blocked: Blocked = None,
     prompt: PromptFile = None,
     engine: EngineName = "auto",
+    thinking: ThinkingName = "off",
     store: IndexOption = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
@@ -157,7 +165,7 @@ def chat(
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
+        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
         session = Session(bot, history)
     with translated_errors():
         _converse(session)
@@ -204,14 +212,14 @@ def chatbot(
     embedder: str,
     blocked: Path | None,
     prompt_file: Path | None,
+    thinking: str,
     progress: Progress,
 ) -> ChatBot:
     """The chatbot of this workspace, as the options want it; a prompt that is not the default is named on stderr."""
     from lorag import build
-    from lorag.chat.guards import read_words
     from lorag.chat.kept_prompt import KeptPrompt, read_prompt
     from lorag.retrieval.filters import read_pairs
-    from lorag.settings import ChatSettings, PromptSettings
+    from lorag.settings import PromptSettings
 
     prompt = None
     if prompt_file is not None:
@@ -222,7 +230,7 @@ def chatbot(
         model,
         adapter,
         place,
-        ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
+        _settings(blocked, thinking),
         chunks_of_place(place),
         retrieval,
         engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
@@ -248,13 +256,12 @@ def chatbots(
     embedder: str,
     blocked: Path | None,
     prompt_file: Path | None,
+    thinking: str,
     progress: Progress,
 ) -> dict[str, ChatBot]:
     """The base of this workspace and ``adapters``, as ``build.chatbots`` has them."""
     from lorag import build
-    from lorag.chat.guards import read_words
     from lorag.retrieval.filters import read_pairs
-    from lorag.settings import ChatSettings
 
     base = build.base_of(model, adapters.values())
     chunks = chunks_of_place(place)
@@ -262,7 +269,7 @@ def chatbots(
         base,
         adapters,
         build.knowledge(place, embedder, chunks, retrieval, progress) if place is not None else None,
-        ChatSettings(blocked_words=read_words(blocked) if blocked is not None else ()),
+        _settings(blocked, thinking),
         retrieval,
         engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
         where=read_pairs(where or ()),
@@ -270,6 +277,15 @@ def chatbots(
         tuned=_tuned(base, progress) if place is not None else None,
         progress=progress,
     )
+
+
+def _settings(blocked: Path | None, thinking: str) -> ChatSettings:
+    from lorag.chat.guards import read_words
+    from lorag.settings import ChatSettings
+    from lorag.types import Sampling, ThinkingSampling
+
+    sampling = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
+    return ChatSettings(sampling=sampling, blocked_words=read_words(blocked) if blocked is not None else ())
 
 
 def given_prompt(path: Path | None) -> KeptPrompt | None:

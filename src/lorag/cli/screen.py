@@ -155,8 +155,8 @@ def progress_bars() -> Iterator[Progress]:
 def _recorder(path: Path) -> Progress:
     """A ``Progress`` that keeps each stage in ``path``, with its beginning and latest change in seconds of the epoch.
 
-    The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. A stage
-    whose notes tell a loss has the ``losses``. One that begins again, as every training does, is a further entry.
+    The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. A
+    stage whose notes tell a loss has the ``losses``; one that begins again, as every training does, is a further entry.
     """
     stages: list[dict[str, Any]] = []
     latest: dict[str, dict[str, Any]] = {}

@@ -15,6 +15,7 @@ from lorag.cli.assistant_commands import (
     NoSources,
     Offers,
     PromptFile,
+    ThinkingName,
     chatbot,
     chatbots,
     offered,
@@ -78,6 +79,7 @@ def serve(
     blocked: Blocked = None,
     prompt: PromptFile = None,
     engine: EngineName = "auto",
+    thinking: ThinkingName = "off",
     store: IndexOption = None,
 ) -> None:
     """Answer over HTTP as OpenAI does, from the index unless --no-sources."""
@@ -102,7 +104,7 @@ def serve(
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)
         retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
-        how = (engine, place, retrieval, where, embedder, blocked, prompt, progress)
+        how = (engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
         adapters = offered(offer or ())
         bots = chatbots(model, adapters, *how) if offer else by_name(chatbot(model, adapter, *how))
         known = _knowledge(bots.values())
@@ -203,6 +205,7 @@ def mcp(
     blocked: Blocked = None,
     prompt: PromptFile = None,
     engine: EngineName = "auto",
+    thinking: ThinkingName = "off",
     store: IndexOption = None,
 ) -> None:
     """Offer the tools `search` and `ask` over the index to the MCP client that starts this command."""
@@ -222,7 +225,8 @@ def mcp(
             known = build.knowledge(place, embedder, chunks_of_place(place), retrieval, progress)
             server = mcp_server(known.only(read_pairs(where)) if where else known)
         else:
-            bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, progress)
+            how = (engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
+            bot = chatbot(model, adapter, *how)
             assert bot.retriever is not None
             server = mcp_server(bot.retriever, bot)
     with translated_errors():

@@ -6,9 +6,9 @@ where the template, rendered for the messages before it, hands over to the model
 the template puts behind it. The text before such a place is tokenised without sight of what follows, as it is when the
 model is asked, so that a training row begins with exactly the ids of the served prompt. White space around a content is
 not kept. A template that knows ``enable_thinking`` is told not to think, and a thought that one opens on its own is
-left to the model. For a template that wants roles to alternate, neighbours of one role become one turn, and for one
-without a system role, the system's text stands above the first user's, in training as in serving. A tokenizer that
-begins its texts with a token of its own has it once before a conversation too.
+left to the model, unless the model is to think. For a template that wants roles to alternate, neighbours of one role
+become one turn, and for one without a system role, the system's text stands above the first user's, in training as in
+serving. A tokenizer that begins its texts with a token of its own has it once before a conversation too.
 
 Plain text has no template: the tokenizer's own convention for a text begins and ends it, and white space is kept.
 """
@@ -51,8 +51,10 @@ class Rendered:
         return all(self.supervised[1:])
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool) -> Rendered:
+def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool, thinking: bool = False) -> Rendered:
     """The ids of ``messages``; with ``reply``, ended by the template's opening of an assistant turn.
+
+    ``thinking`` lets a model think in that turn, as its template has it.
 
     Raises ``ModelError`` when the tokenizer has no chat template, or its template refuses the messages, does not keep
     their contents, or does not end what the assistant said.
@@ -63,14 +65,14 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool)
     if not tokenizer.chat_template:
         raise ModelError("the model's tokenizer has no chat template; use an instruction-tuned model")
     try:
-        whole = _filled(tokenizer, messages, reply)
+        whole = _filled(tokenizer, messages, reply, thinking)
     except ModelError:
         folded = _alternating(messages)
         if folded == messages:
             folded = _without_system(messages)
         if folded == messages:
             raise
-        return render(tokenizer, folded, reply=reply)
+        return render(tokenizer, folded, reply=reply, thinking=thinking)
     added = tokenizer.added_tokens_decoder
     control = {*tokenizer.all_special_ids, *added}
     ending = {*tokenizer.all_special_ids, *(token for token, spelled in added.items() if spelled.special)}
@@ -118,7 +120,7 @@ class _Filled:
         return part // 2 if part % 2 else None
 
 
-def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool) -> _Filled:
+def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool, thinking: bool = False) -> _Filled:
     from jinja2 import TemplateError
 
     if not messages:
@@ -126,11 +128,13 @@ def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool) -
     roles = ", ".join(m.role for m in messages)
     marked = [{"role": m.role, "content": f"{_BORDER}{i}{_BORDER}"} for i, m in enumerate(messages)]
     try:
-        text = tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=reply, enable_thinking=False)
+        text = tokenizer.apply_chat_template(
+            marked, tokenize=False, add_generation_prompt=reply, enable_thinking=thinking
+        )
     except TemplateError as error:
         raise ModelError(f"the model's chat template refuses turns of {roles}: {error}") from error
     text = _begun_once(tokenizer, str(text))
-    parts = (_OPEN_THOUGHT.sub("", text) if reply else text).split(_BORDER)
+    parts = (_OPEN_THOUGHT.sub("", text) if reply and not thinking else text).split(_BORDER)
     if parts[1::2] != [str(i) for i in range(len(messages))]:
         raise ModelError(f"the model's chat template drops or reorders turns of {roles}; alternate user and assistant")
     parts[1::2] = [m.content.strip() for m in messages]

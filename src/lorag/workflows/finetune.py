@@ -15,6 +15,8 @@ from lorag.errors import InputError, LoragError
 from lorag.files import draw, fingerprint, require_writable
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
+from lorag.models import naming
+from lorag.models.fingerprint import weights_fingerprint
 from lorag.settings import REFUSAL, REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_continuable, shape_of
 from lorag.training.control_questions import MultipleChoice, read_control
@@ -26,7 +28,8 @@ from lorag.training.trackers import require_tracker
 from lorag.types import Conversation
 from lorag.workflows.evaluate import check_tasks, evaluate_models
 from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
-from lorag.workflows.finetuning.chosen_training import train_chosen
+from lorag.workflows.finetuning.chosen_training import train_chosen, unchosen
+from lorag.workflows.finetuning.own_probes import lesson
 from lorag.workflows.recipe_search import Probes, Training
 from lorag.workflows.synthesize import plain_words
 
@@ -84,23 +87,25 @@ def finetune(
     YAML files of lm-evaluation-harness, run on the base and on what was trained (``lorag.workflows.evaluate``); where
     they fail, a warning gives the reason, and the training is kept. ``report_to`` names a tracker for the losses:
     ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``. ``thoughts``, what assistants say in ``<think>``
-    before their answers, are trained as part of the answer, or with ``strip`` left out. With ``overwrite``, what was
-    trained on other conversations may make room. Killed, the same call resumes from the last finished epoch.
+    before their answers, are trained as part of the answer, or with ``strip`` left out. Killed, the same call resumes
+    from the last finished epoch; finished, it returns what is there. With ``overwrite``, whatever was trained there
+    makes room.
 
     Raises ``DataError`` with the line number for a row that is no conversation or no such question, ``InputError``
-    when ``out`` cannot be written or holds something else, or an adapter cannot be continued so, and ``ModelError``
-    when it was trained on another base; all before a model is loaded.
+    when ``out`` cannot be written or holds something else, also what was trained otherwise, or an adapter cannot be
+    continued so, and ``ModelError`` when it was trained on another base; all before a model is loaded.
     """
     job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
     _require_together(job, recipe, tasks, report_to)
     identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
-    _require_free(Path(out), job, identity, overwrite)
+    adapter = _finished(Path(out), job, recipe, identity, model, overwrite, progress)
+    if adapter is not None and tasks is None:
+        return adapter
     engine = build.trainable_model(model, job.settings, progress, job.start)
-    if recipe is not None:
+    if adapter is None and recipe is not None:
         start = (engine, job.served, Probes((), job.prompt), Path(out), job.settings, recipe, job.control, progress)
         adapter = train_chosen(Training(*start, identity=identity))
-    else:
-        adapter = _trained(engine, job, Path(out), report_to, progress)
+    adapter = adapter or _trained(engine, job, Path(out), report_to, progress)
     if tasks is not None:
         _evaluate(engine, adapter, Path(tasks), progress)
     return adapter
@@ -220,27 +225,67 @@ def _identity(job: _Job, recipe: RecipeSettings, model: str) -> str:
     return fingerprint([model, data_fingerprint(job.served), asdict(job.settings), asdict(recipe), control, *prompt])
 
 
-def _require_free(out: Path, job: _Job, identity: str, overwrite: bool) -> None:
-    """Raises ``InputError`` unless ``out`` can be written and is nothing, empty, or trained on these conversations.
+def _finished(
+    out: Path,
+    job: _Job,
+    recipe: RecipeSettings | None,
+    identity: str,
+    model: str | None,
+    overwrite: bool,
+    progress: Progress,
+) -> Adapter | None:
+    """What this job has trained in ``out`` already; None where ``out`` is nothing, empty, or to be replaced.
 
-    With ``overwrite`` it may be trained on any. It is never what is continued. A recipe that is there is the one of
-    ``identity``.
+    Raises ``InputError`` where ``out`` cannot be written, is what is continued, or holds something else. A recipe that
+    is there is the one of ``identity``.
     """
     require_writable(out.absolute().parent)
     if job.start is not None and out.resolve() == Path(job.start.folder).resolve():
         raise InputError(f"{str(out)!r} holds the adapter that is continued; choose another folder with --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
-    if (out / MANIFEST).is_file():
-        found, chosen, data = read_adapter(out), read_recipe(out), data_fingerprint(job.served)
-        same = (found.data, found.prompt) == (data, job.prompt)
-        same = same or (chosen is not None and chosen.identity == identity != "")
-        if not overwrite and not same:
-            what = "other conversations" if chosen is None else "other conversations, or chosen by other settings"
-            what = "these conversations under another prompt" if found.data == data else what
-            raise InputError(
-                f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
-                f" {found.base}); choose another folder with --out, or take it away"
-            )
-    elif out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
+    if not (out / MANIFEST).is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
+        return None
+    found, chosen = read_adapter(out), read_recipe(out)
+    if overwrite:
+        return None
+    if chosen is None:
+        what = _difference(found, job, recipe, model, progress)
+    else:
+        what = "" if chosen.identity == identity != "" else "other conversations, or chosen by other settings"
+    if what:
+        raise InputError(
+            f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
+            f" {found.base}); choose another folder with --out, or take it away"
+        )
+    return found
+
+
+def _difference(found: Adapter, job: _Job, recipe: RecipeSettings | None, model: str | None, progress: Progress) -> str:
+    """What ``found``, which no recipe chose, was trained on or how, where the job trains otherwise; else empty."""
+    if found.data != data_fingerprint(job.served):
+        return "other conversations"
+    if found.prompt != job.prompt:
+        return "these conversations under another prompt"
+    settings = job.settings
+    if recipe is not None:
+        if lesson(job.served, recipe.probed_facts).probes:
+            return "these conversations without --auto"
+        settings = unchosen(settings, recipe)
+    wanted = {**asdict(settings), "learning_rate": settings.rate}
+    had = {**asdict(FinetuneSettings()), **found.settings}
+    apart = {name: (had[name], value) for name, value in wanted.items() if had[name] != value}
+    base = build.model_name(job.start.base if model is None and job.start is not None else model, progress)
+    if build.is_remote(base) or weights_fingerprint(naming.resolve(base, "llm", progress)) != found.base_weights:
+        apart["base"] = (found.base, base if base != found.base else "other weights of that name")
+    parent = parent_of(job.start) if job.start is not None else None
+    if (found.parent and found.parent.weights) != (parent and parent.weights):
+        apart["parent"] = (found.parent and found.parent.folder, parent and parent.folder)
+    if not (settings.general_share or settings.general_text_share) and found.rehearsed != len(job.replayed):
+        apart["replayed conversations"] = (found.rehearsed, len(job.replayed))
+    if (asked := bool(found.forgetting and found.forgetting.control)) != bool(job.control):
+        apart["control questions"] = (asked, bool(job.control))
+    shown = ", ".join(f"{name} {before} instead of {now}" for name, (before, now) in apart.items())
+    return f"these conversations with {shown}" if shown else ""

@@ -15,24 +15,24 @@ from lorag.errors import DataError
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 50
-_TOLD = re.compile(r"\"?sep=(.)\"?\n", re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\n", re.IGNORECASE)
 """The line by which Excel is told the separator."""
 
 
 def parse_separated(path: Path, data: bytes) -> Parsed:
     """The rows as a table; ``.tsv`` is separated by tabs, ``.csv`` by whichever sign cuts its rows most evenly."""
     text, notes = decode(path, data)
-    told = _TOLD.match(text)
+    told = SEPARATOR_LINE.match(text)
     text = text[told.end() :] if told else text
     csv.field_size_limit(max(len(data), csv.field_size_limit()))  # a cell may be as long as its file, which is limited
     try:
-        delimiter = told[1] if told else "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
+        delimiter = told[1] if told else "\t" if path.suffix.lower() == ".tsv" else even_delimiter(text)
         return Parsed(table(csv.reader(StringIO(text, newline=""), delimiter=delimiter)), notes=notes)
     except csv.Error as error:
         raise DataError(path, f"cannot be read as separated values ({error}); repair it or save it as .txt") from error
 
 
-def _delimiter(text: str) -> str:
+def even_delimiter(text: str) -> str:
     """The sign by which most of the first rows have the same number of cells; among equals, the most cells."""
 
     def evenness(delimiter: str) -> tuple[float, int]:

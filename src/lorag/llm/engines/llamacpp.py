@@ -122,7 +122,10 @@ class LlamaCppModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self.context_tokens - len(render(self.tokenizer, prompt, reply=True).ids) - sampling.max_tokens
+        return self.context_tokens - len(self._rendered(prompt, sampling)) - sampling.max_tokens
+
+    def _rendered(self, prompt: Prompt, sampling: Sampling) -> list[int]:
+        return list(render(self.tokenizer, prompt, reply=True, thinking=sampling.thinking != "off").ids)
 
     def tokens(self, prompt: Prompt, sampling: Sampling) -> list[tuple[int, float]]:
         """The tokens of an answer, each by its id and the logarithm of its probability."""
@@ -133,7 +136,7 @@ class LlamaCppModel:
         """What llama.cpp is asked. Raises ``ModelError`` for a prompt that does not fit, ``InputError`` for beams."""
         if sampling.num_beams > 1:
             raise InputError(f"num_beams {sampling.num_beams!r} is not for llama.cpp; choose the engine transformers")
-        ids = render(self.tokenizer, prompt, reply=True).ids
+        ids = self._rendered(prompt, sampling)
         if len(ids) + sampling.max_tokens > self.context_tokens:
             raise ModelError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"
@@ -144,7 +147,7 @@ class LlamaCppModel:
             schema_grammar(schema)  # llama.cpp would answer freely under one that it does not understand
         greedy = sampling.temperature == 0
         return {
-            "prompt": list(ids),
+            "prompt": ids,
             "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop),
             # Greedily the one likeliest token is taken, and none of the others sorted.

@@ -83,6 +83,8 @@ class RemoteModel:
         """
         openai = require("openai", "openai", "a remote model")
         self.name = name
+        self.opens_thoughts = False
+        """Whether an answer began inside thoughts, which the server's chat template opens."""
         self._address = Address.parse(name)
         self._settings = settings or RemoteSettings()
         self._ledger = ledger
@@ -189,6 +191,7 @@ class RemoteModel:
         spent = usage.prompt_tokens if usage else self._count(prompt)
         said = usage.completion_tokens if usage else self.count_tokens(text)
         ended: Literal["stop", "length"] = "length" if finish == "length" else "stop"
+        self.opens_thoughts |= "</think>" in text and "<think>" not in text
         return Completion(text.strip(), spent, said, seconds, ended, prefill_seconds)
 
     def _request(self, sampling: Sampling) -> dict[str, Any]:

@@ -179,7 +179,10 @@ class TransformersModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self._room(render(self.weights.tokenizer, prompt, reply=True).ids, sampling)
+        return self._room(self._rendered(prompt, sampling), sampling)
+
+    def _rendered(self, prompt: Prompt, sampling: Sampling) -> list[int]:
+        return list(render(self.weights.tokenizer, prompt, reply=True, thinking=sampling.thinking != "off").ids)
 
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
         return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
@@ -272,7 +275,7 @@ class TransformersModel:
         return Row(ids, sampling, SchemaConstraint(self.weights.schema_tokens, schema))
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        ids = list(render(self.weights.tokenizer, prompt, reply=True).ids)
+        ids = self._rendered(prompt, sampling)
         if self._room(ids, sampling) < 0:
             raise ModelError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"

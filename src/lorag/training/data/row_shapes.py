@@ -2,8 +2,10 @@
 
 The first shape that fits is taken: turns under ``messages``, ``conversations`` or ``conversation``, or a bare list
 of turns; else a pair of ``instruction`` (with ``input``) and ``output``, ``question`` and ``answer``, or ``prompt``
-and ``completion`` or ``response``. A turn has ``role`` or ``from``, and ``content`` or ``value``; an answer of
-``weight`` 0 is read and not learned. A row with none of these keys may hold plain ``text``. Tools become text: their
+and ``completion`` or ``response``; else plain ``text``; else turns under ``chat`` or ``dialogue``, or a pair of
+``input`` and ``output`` or ``query`` and ``response``. A list of turns may be JSON text, and may hold pairs instead. A
+turn has ``role`` or ``from``, and ``content`` or ``value``; an answer of ``weight`` 0 is read and not learned, one that
+is a number is its text. Tools become text: their
 descriptions stand below the system's text, a call is what the assistant says, and what a tool returns is a turn of the
 user, in the marks that open models share. Nothing is repaired or guessed: a row that is no conversation is refused, and
 keys that are not read are named.
@@ -12,6 +14,7 @@ keys that are not read are named.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +47,10 @@ _CALLS = ("tool_calls", "function_call")
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 _TURN_LISTS = ("messages", "conversations", "conversation")
 _PAIRS = (("instruction", "output"), ("question", "answer"), ("prompt", "completion"), ("prompt", "response"))
-_SHAPES = f"{', '.join((*_TURN_LISTS, 'text'))}, or {', '.join(f'{asked} with {said}' for asked, said in _PAIRS)}"
+_RARE_TURN_LISTS, _RARE_PAIRS = ("chat", "dialogue"), (("input", "output"), ("query", "response"))
+"""What is read only where none of the above is: other data sets use these names for something else."""
+_LISTS = (*_TURN_LISTS, *_RARE_TURN_LISTS, "text")
+_SHAPES = f"{', '.join(_LISTS)}, or {', '.join(f'{asked} with {said}' for asked, said in (*_PAIRS, *_RARE_PAIRS))}"
 
 Turn = Mapping[str, Any]
 
@@ -78,7 +84,7 @@ def parse(row: object) -> Parsed:
     if fields.get("system"):
         turns = [{"role": "system", "content": fields["system"]}, *turns]
     turns = [turn for turn in turns if not _is_blank_system(turn)]
-    tools = _tools(fields.get("tools"))
+    tools = _decoded(fields.get("tools"))
     if tools:
         turns = _with_tools(turns, tools)
     if tools or any(_uses_tools(turn) for turn in turns):
@@ -104,20 +110,41 @@ def _shape(row: Turn) -> tuple[str, list[Turn], set[str]]:
     for key in _TURN_LISTS:
         if row.get(key) is not None:
             return _turn_list(key, row[key])
-    for asked, said in _PAIRS:
-        if asked in row and said in row and (row[asked], row[said]) != (None, None):
-            question, read = _question(row, asked)
-            turns = [*_history(row.get("history")), *_side("user", question), *_side("assistant", row[said])]
-            return f"{asked}/{said}", turns, {*read, said, "history"}
+    if (pair := _pair(row, _PAIRS)) is not None:
+        return pair
+    for key in _RARE_TURN_LISTS:
+        if isinstance(_decoded(row.get(key)), list):
+            return _turn_list(key, row[key])
+    if (pair := _pair(row, _RARE_PAIRS)) is not None:
+        return pair
     if {"role", "content"} <= set(row) or {"from", "value"} <= set(row):
         raise InputError("is a single turn; a row is a whole conversation: put its turns into one list")
     raise InputError(f"expected {_SHAPES}; found {sorted(row)}")
 
 
+def _pair(row: Turn, pairs: Sequence[tuple[str, str]]) -> tuple[str, list[Turn], set[str]] | None:
+    """A row as the first of these pairs that it has, as ``_shape`` returns it."""
+    for asked, said in pairs:
+        if asked in row and said in row and (row[asked], row[said]) != (None, None):
+            question, read = _question(row, asked)
+            turns = [*_history(row.get("history")), *_side("user", question), *_side("assistant", row[said])]
+            return f"{asked}/{said}", turns, {*read, said, "history"}
+    return None
+
+
 def _turn_list(key: str, value: object) -> tuple[str, list[Turn], set[str]]:
+    value = _decoded(value)
+    if isinstance(value, list) and value and all(map(_is_pair, value)):
+        if all(str(name).strip().lower() in _ROLES for name, _ in value):
+            return f"{key} of [role, content]", [{"role": name, "content": said} for name, said in value], {key}
+        return f"{key} of [question, answer]", _history(value), {key}
     turns = _turns(value)
     styles = {"/".join(name for name in (*_ROLE_KEYS, *_CONTENT_KEYS) if turn.get(name) is not None) for turn in turns}
     return f"{key} of {' and '.join(sorted(styles))}", turns, {key}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str)
 
 
 def _turns(value: object) -> list[Turn]:
@@ -149,7 +176,9 @@ def _question(row: Turn, asked: str) -> tuple[object, set[str]]:
 
 
 def _side(role: Role, value: object) -> list[Turn]:
-    """One side of a pair: a text, or a list of turns with roles of their own."""
+    """One side of a pair: a text, a list of turns with roles of their own, or an answer that is a number."""
+    if role == "assistant" and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
+        value = _line(value)
     return _turns(value) if isinstance(value, list) else [{"role": role, "content": value}]
 
 
@@ -177,8 +206,8 @@ def _uses_tools(turn: Turn) -> bool:
     return _speaker(turn) in (*_TOOL_ROLES, "function_call") or any(turn.get(key) for key in _CALLS)
 
 
-def _tools(value: object) -> object:
-    """The descriptions of tools: as they are, or the list that their text holds."""
+def _decoded(value: object) -> object:
+    """A value as it is, or, of JSON text, what it holds."""
     with suppress(ValueError, RecursionError):
         return json.loads(value) if isinstance(value, str) else value
     return value

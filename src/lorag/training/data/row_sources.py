@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.parsers.delimited import SEPARATOR_LINE, even_delimiter
 from lorag.documents.parsers.text import decode
 from lorag.errors import DataError, FetchError, require
 from lorag.files import files_below
@@ -62,7 +63,7 @@ def _file_rows(path: Path) -> Iterator[DataRow]:
         raise DataError(path, f"unknown kind of training data {path.suffix!r}; accepted are {_ACCEPTED}")
     text = _text(path)
     if suffix in (".csv", ".tsv"):
-        rows = _table(path, text, "\t" if suffix == ".tsv" else _delimiter(text))
+        rows = _table(path, text)
     elif suffix == ".json" and text.lstrip().startswith("["):
         rows = _array(path, text)
     else:
@@ -117,14 +118,18 @@ def _broken(error: ValueError | RecursionError) -> str:
     return f"broken JSON: {error.msg if isinstance(error, json.JSONDecodeError) else error}"
 
 
-def _table(path: Path, text: str, delimiter: str) -> Iterator[DataRow]:
+def _table(path: Path, text: str) -> Iterator[DataRow]:
     """The rows of a table, cells by column in lower case; a ``doc_ids`` cell holds names with ``;`` between them."""
+    told = SEPARATOR_LINE.match(text)
+    before, text = (1, text[told.end() :]) if told else (0, text)
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # a cell may be as long as its file
+    delimiter = told[1] if told else "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
         if len(set(columns)) < len(columns):
-            raise DataError(path, f"a column is named twice among {columns}; rename one", 1)
-        begin = reader.line_num + 1
+            raise DataError(path, f"a column is named twice among {columns}; rename one", before + 1)
+        begin = before + reader.line_num + 1
         for cells in reader:
             if len(cells) == len(columns):
                 row: dict[str, Any] = dict(zip(columns, cells, strict=True))
@@ -134,16 +139,15 @@ def _table(path: Path, text: str, delimiter: str) -> Iterator[DataRow]:
             elif cells:
                 hint = f"put a cell that holds {delimiter!r} into quotation marks"
                 yield DataRow(path, begin, problem=f"{len(cells)} cells under {len(columns)} columns; {hint}")
-            begin = reader.line_num + 1
+            begin = before + reader.line_num + 1
     except csv.Error as error:
-        hint = "check the quotation marks, and write rows as long as that as JSONL"
-        raise DataError(path, f"broken table: {error}; {hint}", reader.line_num) from error
+        raise DataError(path, f"broken table: {error}; check the quotation marks", before + reader.line_num) from error
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the column names of a ``.csv``: a comma, else a semicolon, else a tab."""
+    """The sign that cuts the first rows most evenly; where the names of columns lack it, the first that they have."""
     names = text.split("\n", 1)[0]
-    return next((sign for sign in ",;\t" if sign in names), ",")
+    return next((sign for sign in (even_delimiter(text), *",;\t|") if sign in names), ",")
 
 
 def _hub_rows(name: Path) -> Iterator[DataRow]:

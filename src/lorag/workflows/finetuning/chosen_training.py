@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 
 from lorag.files import write_whole
+from lorag.settings import FinetuneSettings, RecipeSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.data.wordings.augmentation import wordings_per_fact
 from lorag.training.recipe import fitting_wordings, read_recipe
@@ -39,8 +40,13 @@ def train_chosen(training: Training) -> Adapter:
     return train_best(replace(training, conversations=data.conversations, origin=origin))[0]
 
 
+def unchosen(settings: FinetuneSettings, recipe: RecipeSettings) -> FinetuneSettings:
+    """What is trained by where nothing can be chosen: ``settings``, with the passes that ``recipe`` fixes."""
+    return replace(settings, epochs=recipe.passes or settings.epochs)
+
+
 def _unchosen(training: Training) -> Adapter:
-    settings = replace(training.finetune, epochs=training.recipe.passes or training.finetune.epochs)
+    settings = unchosen(training.finetune, training.recipe)
     warnings.warn(
         "no question of these conversations can be asked in other words (one question and answer, in English, or the"
         f" same answer to several questions), so nothing is chosen; trained as without --auto: {settings}",

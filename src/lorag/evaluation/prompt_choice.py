@@ -178,17 +178,18 @@ def choose_room(
 ) -> PromptChoice:
     """What ``choose_prompt`` would take of ``choice`` and of more room for sources, by its prompt and the default one.
 
-    With examples a prompt is long, and the default one may read more sources better. ``rooms`` are tokens, in ascending
-    order; ``examples`` are those that the chosen prompt was tried on. Where nothing was tried, no room is.
+    ``rooms`` are tokens, in ascending order, each of which holds more of the passages that answer: the largest one is
+    taken within noise. With examples a prompt is long, and the default one may read more sources better. ``examples``
+    are those that the chosen prompt was tried on. Where nothing was tried, no room is.
     """
     if not rooms or not choice.tried:
         return choice
     correct = Correct(NewContentRecall.fit(examples))
-    prompts = dict.fromkeys((choice.prompt, PromptSettings()))
-    wider = [Form(prompt, choice.strength, room) for room in rooms for prompt in prompts]
+    prompts = dict.fromkeys((PromptSettings(), choice.prompt))
+    wider = [Form(prompt, choice.strength, room) for room in reversed(rooms) for prompt in prompts]
     asked = ask(dict.fromkeys(wider, examples))
-    tried = {choice.form: choice.tried[0]}
-    tried |= {form: tried_prompt(form, examples, asked[form], correct, style) for form in wider}
+    tried = {form: tried_prompt(form, examples, asked[form], correct, style) for form in wider}
+    tried[choice.form] = choice.tried[0]
     ranked = sorted(tried, key=lambda each: tried[each].rank, reverse=True)
     taken, *others = _preferred_first(ranked, list(tried), tried)
     return PromptChoice.of(taken, (tried[taken], *(tried[each] for each in others), *choice.tried[1:]))

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docx
+import psutil
 import pytest
 
 from chromium import CHROMIUM, needs_chromium, sync_api
 from listening import listening
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.jobs import Job
 from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
+from lorag.workspace import Run
 from studio_place import HOSTILE, write_run
 
 axe = pytest.importorskip(
@@ -223,6 +228,83 @@ def test_after_its_server_was_killed_the_page_tells_it_and_works_with_the_next_o
         window.page.context.close()
 
 
+@pytest.fixture
+def training(page):
+    """A run whose job has trained once and trains again, with losses; the process does nothing else."""
+    run = Run(page.place.root / ".lorag" / "runs" / "training")
+    (run.folder / "job").mkdir(parents=True)
+    (run.folder / "run.json").write_text("{}")
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    process = subprocess.Popen(command, start_new_session=True)
+    now = time.time()
+    job = Job(("models", "path"), process.pid, psutil.Process(process.pid).create_time())
+    (run.folder / "job" / "job.json").write_text(json.dumps(asdict(job)))
+    losses = {"stage": "finetuning", "losses": [3.0, 2.0, 1.0], "note": "loss 1.00"}
+    stages = [
+        {**losses, "done": 3, "total": 3, "begun": now - 90, "at": now - 60},
+        {**losses, "done": 1, "total": 3, "begun": now - 60, "at": now},
+    ]
+    (run.folder / "job" / "progress.json").write_text(json.dumps(stages))
+    yield process
+    process.kill()
+    process.wait()
+    shutil.rmtree(run.folder)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_run_is_watched_stopped_and_resumed(browser, page, training, width):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    window = Window(context.new_page(), page.url)
+    window.open("run/.lorag%2Fruns%2Ftraining")
+    window.page.wait_for_selector(".stages li:nth-child(2) .curve")
+    assert "about 2 minutes left" in window.text(".stages li:nth-child(2)")
+    second = ".stages li:nth-child(2)"
+    bar, curve = (window.page.locator(f"{second} {part}").bounding_box() for part in ("progress", ".curve"))
+    assert curve["width"] >= bar["width"]
+    assert serious(window.page) == []
+    shoot(window.page, f"training-{width}")
+    window.page.click("button:text-is('Stop')")
+    window.page.wait_for_selector(".state.stopped")
+    assert training.wait(10) != 0
+    window.page.click("button:text-is('Resume')")
+    window.page.wait_for_selector(".log:has-text('error')", timeout=30_000)  # the command of this job takes no --out
+    window.page.wait_for_selector(".state.failed", timeout=30_000)
+    context.close()
+    assert window.problems == []
+
+
+def test_a_run_is_put_beside_another_one(window, page):
+    write_run(page.place.root / ".lorag" / "runs" / "other", questions=24)
+    window.open("run/.lorag%2Fruns%2Fother")
+    window.page.select_option("[name=other]", ".lorag/runs/first")
+    window.page.wait_for_selector(".beside > :nth-child(2) .plot")
+    assert window.page.locator(".beside h3").all_inner_texts()[1].startswith("first: ")
+    assert "24 questions" in window.text(".beside > :nth-child(1)")
+    assert serious(window.page) == []
+
+
+def test_a_page_of_another_site_cannot_show_this_one_in_a_frame(browser, page):
+    other = browser.new_page()
+    said = []
+    other.on("console", lambda message: said.append(message.text))
+    other.set_content(f'<iframe src="{page.url}"></iframe>')
+    other.wait_for_timeout(500)
+    assert any("frame-ancestors" in text for text in said)
+    assert "<main" not in other.frames[1].content()
+    other.close()
+
+
+def test_a_file_is_dropped_in(window, page):
+    window.open("documents")
+    file = window.page.evaluate_handle(
+        "() => { const data = new DataTransfer(); data.items.add(new File(['The buoy is green.'], 'buoy.md'));"
+        " return data; }"
+    )
+    window.page.dispatch_event(".drop", "drop", {"dataTransfer": file})
+    window.page.wait_for_selector("table button:text-is('buoy.md')")
+    page.send("DELETE", "documents/buoy.md")
+
+
 def test_a_finished_run_opens_its_report(window, page):
     window.open("runs")
     window.page.click(".run:has-text('first')")
@@ -237,9 +319,20 @@ def test_a_finished_run_opens_its_report(window, page):
 
 def test_script_in_what_files_and_models_said_is_text(window, page):
     page.upload("hostile.md", f"# {HOSTILE}\n\n{HOSTILE}\n".encode())
-    for room in ("runs", "run/.lorag%2Fruns%2Ffirst", "documents", "data", "review"):
+    named = page.place.uploads / "<img src=x onerror=alert(1)>.md"
+    named.write_bytes(b"x")
+    for room in ("runs", "run/.lorag%2Fruns%2Ffirst", "new", "data", "review", "documents"):
         window.open(room)
         window.page.wait_for_timeout(200)
+    assert "<img src=x onerror=alert(1)>.md" in window.text("main")
+    window.page.fill("input[type=search]", "owned")
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_selector(".hits li")
+    window.page.click("table button:text-is('hostile.md')")
+    window.page.wait_for_selector("dialog[open] .passages li")
+    assert window.page.locator("main img, main script, dialog img, dialog script").count() == 0
+    named.unlink()
+    window.open("review")
     window.page.wait_for_selector("blockquote")
     window.open("ask")
     window.page.fill("textarea", "Hello?")

@@ -26,7 +26,7 @@ _MOST_LOOKED_AT = 400
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
 _WORTH_TRYING = 2
-"""Questions of the trial whose answering passage has to come into the prompt with more room."""
+"""Questions of the trial whose answering passage has to come into the prompt with the first wider room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ class Trial:
                 for each, hits in zip(asked, fitting, strict=True)
             )
 
-        wider, held = [], answered(chat.context_tokens)
+        wider, most = [], answered(chat.context_tokens) + _WORTH_TRYING - 1
         for room in (factor * chat.context_tokens for factor in _WIDER):
-            if (left is None or 2 * room <= left) and (now := answered(room)) >= held + _WORTH_TRYING:
+            if (left is None or 2 * room <= left) and (now := answered(room)) > most:
                 wider.append(room)
-                held = now
+                most = now
         return tuple(wider)
 
 

@@ -56,7 +56,7 @@ class LoadSettings:
     max_unpacked_bytes: int = 300_000_000
     """Upper size of what a docx, pptx or xlsx file holds once it is unpacked; a few kilobytes can claim terabytes."""
     max_seconds: float = field(default_factory=lambda: float(_environment("LORAG_MAX_SECONDS", 60)))
-    """Longest time to read one file, ten times as long for a PDF where pages of pictures can be read; the environment's
+    """Longest time to read one file, ten times as long for a PDF with pages that are pictures; the environment's
     ``LORAG_MAX_SECONDS``, else 60, in which any file that people write is read many times over."""
     max_memory_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)))
     """Most memory that reading one file may take, on Linux: the environment's ``LORAG_MAX_MEMORY_BYTES``, else 2 GB."""

@@ -15,6 +15,7 @@ from lorag.chat.prompts import (
 )
 from lorag.chat.thoughts import without_thoughts
 from lorag.errors import InputError
+from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.openai import RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import REFUSAL, ChatSettings, PromptSettings
@@ -234,6 +235,8 @@ THOUGHT = "<think>\nThe sources say 28.\n</think>\n\n"
         ("a b c d", Sampling(max_tokens=3), "a b c", True),
         ("a b c d", replace(HIDDEN, max_tokens=3), "", True),
         ("In HTML, <think> and </think> are unknown.", Sampling(), "In HTML, <think> and </think> are unknown.", False),
+        ("In HTML, <think> and </think> are unknown.", HIDDEN, "In HTML, <think> and </think> are unknown.", False),
+        ("Close it with </think> and go on.", Sampling(), "Close it with </think> and go on.", False),
         ("<b>28</b> months.", Sampling(), "<b>28</b> months.", False),
     ],
 )
@@ -246,10 +249,17 @@ def test_thoughts_are_no_part_of_an_answer_whole_or_streamed_unless_they_are_sho
     assert len(pieces) > 1 or " " not in text or sampling is HIDDEN
 
 
-def test_thoughts_that_a_template_opened_elsewhere_are_left_out_of_whole_answers_without_being_asked_for():
-    said = "The sources say 28. </think> I do not know: the documents do not say."
-    answer = ChatBot(ScriptedModel(lambda prompt: said)).ask("How long?")
+def test_thoughts_that_a_servers_template_opened_are_left_out_without_being_asked_for(endpoint):
+    said = ["The sources say 28. </think> I do not know: the documents do not say.", "It says 28 or", "29", "30"]
+    replies = iter(said)
+    model = RemoteModel(endpoint(ScriptedModel(lambda prompt: next(replies))).name)
+    bot = ChatBot(CachedModel(model), settings=ChatSettings(sampling=Sampling(max_tokens=20)))
+    answer = bot.ask("How long?")
     assert (answer.text, answer.refused) == (REFUSAL, True)
+    cut = ChatBot(model, settings=ChatSettings(sampling=Sampling(max_tokens=2))).ask("How long is it?")
+    assert (cut.text, cut.truncated) == ("", True)
+    assert list(bot.reply("How?")) == ["29"]
+    assert not model.opens_thoughts  # a whole answer without thoughts: the next one is not held back
 
 
 def test_a_server_that_was_seen_to_begin_inside_thoughts_streams_none_of_them(endpoint):

@@ -69,8 +69,8 @@ def test_every_shape_gives_the_same_conversation(row, shape):
 def test_pairs_are_turns_in_order_and_an_answer_that_is_a_number_is_its_text():
     row = {"chat": f'[["{QUESTION}", "{ANSWER}"], ["In which year?", 2014]]'}
     assert turns(row) == [*TURNS, ("user", "In which year?"), ("assistant", "2014")]
-    answers = [turns({"question": "How many?", "answer": value})[1][1] for value in (4, -0.5, 10**20)]
-    assert answers == ["4", "-0.5", "1" + "0" * 20]
+    answers = [turns({"question": "How many?", "answer": value})[1][1] for value in (4, -0.5, 10**400)]
+    assert answers == ["4", "-0.5", "1" + "0" * 400]
 
 
 def test_text_beside_keys_that_only_some_data_sets_mean_as_a_conversation_is_plain_text():
@@ -141,6 +141,8 @@ def said(*roles):
     ("row", "message"),
     [
         (said("user", "asistant"), "unknown role 'asistant'; did you mean assistant"),
+        ([["Customer", "Where is it?"], ["Agent", "On its way."]], "pairs that begin with Customer, Agent; expected"),
+        ([["user", "Where is it?"], ["helper", "On its way."]], "pairs that begin with user, helper; expected"),
         (said("user", "narrator"), "unknown role 'narrator'; did you mean"),
         (said("user"), "no turn of the assistant"),
         (said("user", "user"), "no turn of the assistant"),

@@ -170,6 +170,8 @@ def test_what_is_trained_is_returned_to_the_same_call_and_kept_from_another(
     monkeypatch.setattr(build, "load", trained_again)
     assert finetune_workflow.finetune(new, out, **given) == adapter
     assert finetune_workflow.finetune(new, out, **{**given, "model": str(moved)}) == adapter
+    elsewhere = replace(settings, gradient_checkpointing=True)  # decides where numbers are held, and nothing else
+    assert finetune_workflow.finetune(new, out, **{**given, "settings": elsewhere}) == adapter
     same = "holds what was trained on these conversations with "
     for changed, message in (
         ({"settings": replace(settings, method="rslora")}, "method lora instead of rslora, learning_rate 0.0002"),

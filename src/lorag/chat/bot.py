@@ -17,7 +17,7 @@ from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
 from lorag.chat.history import Exchange, fitting_exchanges, is_too_long
 from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
-from lorag.chat.thoughts import without_thoughts, without_thoughts_streamed
+from lorag.chat.thoughts import opens_thoughts, without_thoughts, without_thoughts_streamed
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
 from lorag.settings import ChatSettings
@@ -117,8 +117,8 @@ class ChatBot:
         seconds, sampling = time.perf_counter() - start, self.settings.sampling
 
         def pieces() -> Generator[str, None, Answer]:
-            opened = getattr(self.model, "opens_thoughts", False)
-            said = without_thoughts_streamed(self.model.stream(prompt, sampling), sampling.thinking, opened)
+            stream = self.model.stream(prompt, sampling)
+            said = without_thoughts_streamed(stream, sampling.thinking, opens_thoughts(self.model))
             done = yield from self._guard.masking(said)
             answer = self._answer(prompt, sources, done, seconds)
             if self.retriever is not None and query != question:
@@ -208,7 +208,7 @@ class ChatBot:
         return Answer(self.settings.response_template, usage=Usage(retrieve_seconds=retrieve_seconds), refused=True)
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
-        done = without_thoughts(done, self.settings.sampling.thinking)
+        done = without_thoughts(done, self.settings.sampling.thinking, opens_thoughts(self.model))
         spent, guarded = (done.prompt_tokens, done.completion_tokens), self._guard.found(done.text)
         return Answer(
             text=self._guard.masked(done.text),

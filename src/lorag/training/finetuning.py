@@ -38,7 +38,7 @@ from lorag.types import Conversation
 _CHECKED, _CHECKED_ROWS, _CHECKED_TOKENS = 32, 8, 512
 """Most trained rows that serving is checked by where none are held out; most rows and tokens of a batch of a check, for
 which the library makes logits of all rows wherever one of them is supervised."""
-_HELD = ("gradient_checkpointing", "shard", "cpu_offload")
+HELD = ("gradient_checkpointing", "shard", "cpu_offload")
 """Settings that decide where numbers are held, and nothing of what comes out."""
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ def _identity(
     form += [parent.weights] if parent is not None else []
     # The ids of rows do not tell which of their answers are only read.
     form += [data_fingerprint(conversations)] if not all(m.learned for c in conversations for m in c.messages) else []
-    decisive = {name: value for name, value in asdict(settings).items() if name not in _HELD}
+    decisive = {name: value for name, value in asdict(settings).items() if name not in HELD}
     return fingerprint([base.weights, [row.ids for row in prepared.learned.kept], decisive, *form])
 
 

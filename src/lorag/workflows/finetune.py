@@ -22,7 +22,7 @@ from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_cont
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations, without_thoughts
 from lorag.training.estimate import Estimate
-from lorag.training.finetuning import data_fingerprint
+from lorag.training.finetuning import HELD, data_fingerprint
 from lorag.training.recipe import read_recipe
 from lorag.training.trackers import require_tracker
 from lorag.types import Conversation
@@ -248,11 +248,13 @@ def _finished(
         if out.is_dir() and any(out.iterdir()):
             raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
         return None
-    found, chosen = read_adapter(out), read_recipe(out)
     if overwrite:
         return None
+    found, chosen = read_adapter(out), read_recipe(out)
     if chosen is None:
         what = _difference(found, job, recipe, model, progress)
+    elif recipe is None:
+        what = "conversations with --auto, or by a comparison"
     else:
         what = "" if chosen.identity == identity != "" else "other conversations, or chosen by other settings"
     if what:
@@ -260,7 +262,8 @@ def _finished(
             f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
             f" {found.base}); choose another folder with --out, or take it away"
         )
-    return found
+    # Killed before it was loaded again: what is served was not checked, so it is trained once more.
+    return found if found.served_format is not None or job.settings.shard else None
 
 
 def _difference(found: Adapter, job: _Job, recipe: RecipeSettings | None, model: str | None, progress: Progress) -> str:
@@ -276,14 +279,15 @@ def _difference(found: Adapter, job: _Job, recipe: RecipeSettings | None, model:
         settings = unchosen(settings, recipe)
     wanted = {**asdict(settings), "learning_rate": settings.rate}
     had = {**asdict(FinetuneSettings()), **found.settings}
-    apart = {name: (had[name], value) for name, value in wanted.items() if had[name] != value}
+    apart = {name: (had[name], value) for name, value in wanted.items() if had[name] != value and name not in HELD}
     base = build.model_name(job.start.base if model is None and job.start is not None else model, progress)
     if build.is_remote(base) or weights_fingerprint(naming.resolve(base, "llm", progress)) != found.base_weights:
         apart["base"] = (found.base, base if base != found.base else "other weights of that name")
     parent = parent_of(job.start) if job.start is not None else None
     if (found.parent and found.parent.weights) != (parent and parent.weights):
         apart["parent"] = (found.parent and found.parent.folder, parent and parent.folder)
-    if not (settings.general_share or settings.general_text_share) and found.rehearsed != len(job.replayed):
+    replays = not (settings.general_share or settings.general_text_share) and found.rehearsed
+    if replays or job.replayed:  # the manifest has their number alone
         apart["replayed conversations"] = (found.rehearsed, len(job.replayed))
     if (asked := bool(found.forgetting and found.forgetting.control)) != bool(job.control):
         apart["control questions"] = (asked, bool(job.control))

@@ -45,6 +45,21 @@ def test_sheets_are_sections_of_tables(tmp_path, book):
     assert parsed.places == (Place(0, "sheet Prices"), Place(parsed.text.index("## Даты"), "sheet Даты"))
 
 
+def test_merged_cells_are_filled_and_hidden_sheets_are_noted(tmp_path, book):
+    sheet = book.active
+    for row in (["plan", "first year", "later"], ["Harbour", 12, 9], [None, 14, None]):
+        sheet.append(row)
+    sheet.merge_cells("A2:A3")
+    sheet.merge_cells("B3:C3")
+    internal = book.create_sheet("Internal")
+    internal["A1"], internal.sheet_state = "margin 30 %", "hidden"
+    parsed = parse(tmp_path, book)
+    assert "| Harbour | 12 | 9 |" in parsed.text
+    assert "| Harbour | 14 | 14 |" in parsed.text
+    assert "margin 30 %" in parsed.text
+    assert "has hidden sheets, which were read too: Internal" in parsed.notes
+
+
 def test_a_formula_without_a_stored_value_is_read_as_written(tmp_path, book):
     book.active.append(["net", "gross"])
     book.active.append([10, "=A2*1.2"])

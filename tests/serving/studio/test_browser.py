@@ -136,7 +136,7 @@ def test_a_pdf_and_a_docx_are_uploaded_asked_about_and_cited(window, page, tmp_p
     window.page.wait_for_selector(".columns > :nth-child(4)")
     window.page.wait_for_selector(".composer button:text-is('Ask')")
     assert serious(window.page) == []
-    shoot(window.page, "asked")
+    shoot(window.page, "studio-ask")
     assert window.page.locator(".columns h3").all_inner_texts() == ["Base", "Finetuned", "Retrieval", "Both"]
     window.page.click(".columns > :nth-child(3) .cite")
     window.page.wait_for_selector("dialog .cited")
@@ -177,7 +177,7 @@ def test_a_comparison_is_started_watched_and_read_in_the_browser(window, page, e
     window.page.wait_for_selector(".state.running")
     window.page.wait_for_selector(".answers:has-text('It lasts 28 months.')", timeout=90_000)
     assert serious(window.page) == []
-    shoot(window.page, "watched")
+    shoot(window.page, "studio-run")
     window.page.wait_for_selector("text=Open the report", timeout=60_000)
     assert window.page.locator(".verdict strong").inner_text() == "Undecided"
     window.open("runs")
@@ -285,11 +285,8 @@ def test_a_run_is_put_beside_another_one(window, page):
 
 def test_a_page_of_another_site_cannot_show_this_one_in_a_frame(browser, page):
     other = browser.new_page()
-    said = []
-    other.on("console", lambda message: said.append(message.text))
-    other.set_content(f'<iframe src="{page.url}"></iframe>')
-    other.wait_for_timeout(500)
-    assert any("frame-ancestors" in text for text in said)
+    with other.expect_console_message(lambda message: "frame-ancestors" in message.text):
+        other.set_content(f'<iframe src="{page.url}"></iframe>')
     assert "<main" not in other.frames[1].content()
     other.close()
 

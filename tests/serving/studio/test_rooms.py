@@ -219,11 +219,11 @@ def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder):
 def test_any_row_is_shown_as_the_model_of_the_page_sees_it(tmp_path, tiny_folder):
     said = ("Told", "Told again", "word " * 5000)
     turns = [[{"role": "user", "content": "Ask"}, {"role": "assistant", "content": each}] for each in said]
-    (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": each}) + "\n" for each in (*turns, [])))
+    (tmp_path / "chat.json").write_text(json.dumps([{"messages": each} for each in (*turns, [])]))  # all in line 1
     place = Workplace.of(tmp_path, "documents")
     application = studio_application(place, Assistants(place.workspace, model=str(tiny_folder)))
     with TestClient(application, base_url="http://127.0.0.1") as page:
-        seen = [page.get("/studio/data/tokens", params={"file": "chat.jsonl", "line": n}) for n in (1, 2, 3, 4)]
+        seen = [page.get("/studio/data/tokens", params={"file": "chat.json", "row": n}) for n in range(4)]
     assert [answer.status_code for answer in seen] == [200, 200, 200, 404]
     first, second, long = (answer.json() for answer in seen[:3])
     assert {report["model"] for report in (first, second, long)} == {str(tiny_folder)}
@@ -233,7 +233,7 @@ def test_any_row_is_shown_as_the_model_of_the_page_sees_it(tmp_path, tiny_folder
         assert "<|im_start|>user\nAsk" in "".join(part["text"] for part in report["example"])
     assert (long["example"], long["too_long"]["rows"]) == ([], 1)
     with pytest.raises(HttpError, match="not known here"):
-        DataRoom(place, "ollama:gemma").tokens("chat.jsonl", 1)
+        DataRoom(place, "ollama:gemma").tokens("chat.json", 1)
 
 
 def test_training_rows_are_shown_with_what_is_learned_and_refused_ones_with_their_line(page):

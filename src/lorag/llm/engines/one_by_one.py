@@ -27,6 +27,12 @@ class OneByOne:
         """Streams from the model itself."""
         return self._model.stream(prompt, sampling)
 
+    @property
+    def opens_thoughts(self) -> bool | None:
+        """Whether the model was seen to begin inside thoughts, if it is one that shows it."""
+        found: bool | None = getattr(self._model, "opens_thoughts", None)
+        return found
+
     def count_tokens(self, text: str) -> int:
         """The number of tokens the model counts."""
         return self._model.count_tokens(text)

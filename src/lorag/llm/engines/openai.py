@@ -191,7 +191,8 @@ class RemoteModel:
         spent = usage.prompt_tokens if usage else self._count(prompt)
         said = usage.completion_tokens if usage else self.count_tokens(text)
         ended: Literal["stop", "length"] = "length" if finish == "length" else "stop"
-        self.opens_thoughts |= "</think>" in text and "<think>" not in text
+        if (opens := "</think>" in text and "<think>" not in text) or ended == "stop":
+            self.opens_thoughts = opens
         return Completion(text.strip(), spent, said, seconds, ended, prefill_seconds)
 
     def _request(self, sampling: Sampling) -> dict[str, Any]:

@@ -65,9 +65,9 @@ class DataRoom:
     def rows(self, file: str, start: int = 0, refused: bool = False) -> dict[str, Any]:
         """A page of the rows of a file from the row ``start`` on; with ``refused``, of those that are refused."""
         outcomes = _outcomes(self.place.inside(file, "file"))
-        meant = [outcome for outcome in outcomes if outcome.conversation is None] if refused else outcomes
+        meant = [(row, each) for row, each in enumerate(outcomes) if each.conversation is None or not refused]
         first = max(0, start)
-        rows = [_row(outcome) for outcome in meant[first : first + _PAGE]]
+        rows = [{"row": row, **_row(each)} for row, each in meant[first : first + _PAGE]]
         return {"total": len(meant), "rows": rows, "page": _PAGE}
 
     def check(self, file: str) -> dict[str, Any]:
@@ -83,21 +83,21 @@ class DataRoom:
             "contradicting": asdict(contradicting(kept, plain_words)),
         }
 
-    def tokens(self, file: str, line: int) -> dict[str, Any] | None:
-        """The row in ``line`` as the model sees it; None where that is the default model, which is not here yet.
+    def tokens(self, file: str, row: int) -> dict[str, Any] | None:
+        """The row of that number as the model sees it; None where that is the default model, which is not here yet.
 
-        Raises ``HttpError`` for a line without a conversation, and for a remote model.
+        Raises ``HttpError`` for a row without a conversation, and for a remote model.
         """
         if self.model is not None and is_remote(self.model):
             raise HttpError(409, f"the tokens of {self.model} are not known here; start with a model on this machine")
         outcomes = _outcomes(self.place.inside(file, "file"))
-        rows = [each.conversation for each in outcomes if each.line == line and each.conversation is not None]
-        if not rows:
-            raise HttpError(404, f"there is no conversation in line {line} of {file}; reload the page", "line")
+        found = outcomes[row].conversation if 0 <= row < len(outcomes) else None
+        if found is None:
+            raise HttpError(404, f"there is no conversation in row {row} of {file}; reload the page", "row")
         with tempfile.TemporaryDirectory() as folder:
-            row = Path(folder, "row.jsonl")
-            write_conversations(row, rows)
-            report = check_data(row, model=self.model).tokens
+            alone = Path(folder, "row.jsonl")
+            write_conversations(alone, [found])
+            report = check_data(alone, model=self.model).tokens
         return None if report is None else asdict(report)
 
     def estimate(self, file: str) -> dict[str, str]:

@@ -113,8 +113,9 @@ class DocumentsRoom:
 
     def _sync(self) -> dict[str, Any]:
         folder = self.place.uploads
-        if len(self._names()) > MOST_DOCUMENTS:
-            raise _too_many(len(self._names()))
+        known, names = {entry.source for entry in self.assistants.knowledge().entries()}, {*self._names()}
+        if names - known and len(names | known) > MOST_DOCUMENTS:
+            raise _too_many(len(names | known))
         loaded = load_documents(folder)
         self._require_room([document.id for document in loaded.documents])
         self.refused.clear()

@@ -135,8 +135,13 @@ def _pair(row: Turn, pairs: Sequence[tuple[str, str]]) -> tuple[str, list[Turn],
 def _turn_list(key: str, value: object) -> tuple[str, list[Turn], set[str]]:
     value = _decoded(value)
     if isinstance(value, list) and value and all(map(_is_pair, value)):
-        if all(str(name).strip().lower() in _ROLES for name, _ in value):
+        names = [name.strip() for name, _ in value]
+        known = [name.lower() in _ROLES for name in names]
+        if all(known):
             return f"{key} of [role, content]", [{"role": name, "content": said} for name, said in value], {key}
+        if any(known) or (len(names) > 1 and not any(" " in name for name in names)):
+            said = "[role, content] with known roles, or [question, answer]"
+            raise InputError(f"{key} holds pairs that begin with {', '.join(dict.fromkeys(names))}; expected {said}")
         return f"{key} of [question, answer]", _history(value), {key}
     turns = _turns(value)
     styles = {"/".join(name for name in (*_ROLE_KEYS, *_CONTENT_KEYS) if turn.get(name) is not None) for turn in turns}
@@ -177,7 +182,7 @@ def _question(row: Turn, asked: str) -> tuple[object, set[str]]:
 
 def _side(role: Role, value: object) -> list[Turn]:
     """One side of a pair: a text, a list of turns with roles of their own, or an answer that is a number."""
-    if role == "assistant" and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
+    if role == "assistant" and (type(value) is int or (type(value) is float and math.isfinite(value))):
         value = _line(value)
     return _turns(value) if isinstance(value, list) else [{"role": role, "content": value}]
 

@@ -124,9 +124,9 @@ function places({ rows, first }) {
 }
 
 /** A row in the template of the model, whose tokenizer takes seconds to load. */
-async function drawSeen(place, file, line) {
+async function drawSeen(place, file, number) {
   try {
-    const tokens = await get("data/tokens", { file, line });
+    const tokens = await get("data/tokens", { file, row: number });
     if (!tokens)
       throw new Error("The default model is not on this machine yet; get it with `lorag models fetch`.");
     const row = [...tokens.example, ...tokens.text];
@@ -185,6 +185,6 @@ function drawn(row, file) {
   ]);
   const text = h("pre", { class: "log", tabindex: "0" }, "Reading …");
   const seen = h("details", null, h("summary", { class: "small" }, "As the model sees it"), text);
-  seen.addEventListener("toggle", () => drawSeen(text, file, row.line), { once: true });
+  seen.addEventListener("toggle", () => drawSeen(text, file, row.row), { once: true });
   return h("li", null, line, h("div", null, h("dl", null, said), seen));
 }

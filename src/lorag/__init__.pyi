@@ -37,6 +37,7 @@ from .types import Hit as Hit
 from .types import Message as Message
 from .types import Place as Place
 from .types import Sampling as Sampling
+from .types import ThinkingSampling as ThinkingSampling
 from .workflows.calibrate import Calibrated as Calibrated
 from .workflows.calibrate import calibrate as calibrate
 from .workflows.check_data import Conversion as Conversion

@@ -257,7 +257,7 @@ def test_a_run_is_watched_stopped_and_resumed(browser, page, training, width):
     window = Window(context.new_page(), page.url)
     window.open("run/.lorag%2Fruns%2Ftraining")
     window.page.wait_for_selector(".stages li:nth-child(2) .curve")
-    assert "about 2 minutes left" in window.text(".stages li:nth-child(2)")
+    assert "about 2 min left" in window.text(".stages li:nth-child(2)")
     second = ".stages li:nth-child(2)"
     bar, curve = (window.page.locator(f"{second} {part}").bounding_box() for part in ("progress", ".curve"))
     assert curve["width"] >= bar["width"]
@@ -328,6 +328,7 @@ def test_script_in_what_files_and_models_said_is_text(window, page):
     window.page.click("table button:text-is('hostile.md')")
     window.page.wait_for_selector("dialog[open] .passages li")
     assert window.page.locator("main img, main script, dialog img, dialog script").count() == 0
+    window.page.keyboard.press("Escape")
     named.unlink()
     window.open("review")
     window.page.wait_for_selector("blockquote")

@@ -234,7 +234,7 @@ async function watch(top, body, first, ending) {
   let shown = null;
   const problem = h("div");
   const stages = h("ul", { class: "stages" });
-  const log = h("pre", { class: "log", tabindex: "0", "aria-label": "Output of the run" });
+  const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Output of the run" });
   const replies = h("ul", { class: "answers" });
   const answers = h("section", { class: "block" }, h("h2", null, "Answers as they come"), replies);
   const drawn = h("section", null, h("h2", null, "Progress"), stages);

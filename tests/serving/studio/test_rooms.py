@@ -84,6 +84,7 @@ def test_a_file_that_is_still_being_written_keeps_its_older_version(page):
 
     def write():
         with file.open("w") as growing:
+            growing.write("The lamp is blue. " * 500_000)  # so that reading it takes many times as long as a write
             while not ended.wait(0.001):
                 growing.write("The lamp is blue. ")
                 growing.flush()

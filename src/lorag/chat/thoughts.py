@@ -1,8 +1,7 @@
-"""Thoughts before an answer, in ``<think>``: left out of the answer, whole and streamed, unless they are to be shown.
+"""Removes the thoughts in ``<think>`` before an answer, whole or streamed, unless they are to be shown.
 
-A model behind an address may answer from inside thoughts that its chat template opened: then only ``</think>`` stands
-in the text, and what is before it are thoughts too. A stream is held back for that only where the model is said to
-think, or has answered so before.
+A server's chat template may open the block itself. The answer then has only ``</think>``, and the text before it is a
+thought. A stream waits for ``</think>`` only if thinking is on, or the server's last answer began with a thought.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from lorag.errors import ModelError
-from lorag.types import Message, Prompt
+from lorag.types import Message, Prompt, Sampling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,6 +94,11 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool,
         if saying:
             raise ModelError("the chat template does not end an assistant's turn with a control token")
     return Rendered(tuple(ids), tuple(supervised))
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, sampling: Sampling) -> list[int]:
+    """The ids of ``prompt`` up to the answer, in which the model may think if ``sampling`` lets it. Raises as above."""
+    return list(render(tokenizer, prompt, reply=True, thinking=sampling.thinking != "off").ids)
 
 
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def check_data(
         contradicting=contradicting(kept, plain_words),
         tested=tested,
         nearly_tested=nearly,
-        tokens=_tokens(model, kept, limit, progress),
+        tokens=served_tokens(model, kept, limit, progress),
     )
 
 
@@ -116,8 +116,10 @@ def _refused(outcomes: list[Outcome]) -> tuple[Finding, ...]:
     return by_reason((outcome.place, outcome.reason) for outcome in outcomes if outcome.conversation is None)
 
 
-def _tokens(model: str | None, kept: list[Placed], max_tokens: int, progress: Progress) -> TokenReport | None:
-    """The report on the conversations as they are served, in the tokens of the model."""
+def served_tokens(
+    model: str | None, kept: Sequence[Placed], max_tokens: int, progress: Progress = no_progress
+) -> TokenReport | None:
+    """The report on the conversations as they are served, in the tokens of ``model``; None without the default one."""
     if model is None and catalogue.model_path(DEFAULT_MODEL) is None:
         return None
     name = model or DEFAULT_MODEL

@@ -67,9 +67,12 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
         title = "" if title.casefold() in _NO_TITLES else title
         pdf.init_forms()
         outline = _outline(pdf)
-        texts = ["\n\n".join(filter(None, (_text(page), _form(pdf, page)))) for page in pdf]
-        annotations = sum(map(_count_annotations, pdf))
-        pictures = [number for number, page in enumerate(pdf) if not texts[number] and _holds_something(page)]
+        texts, pictures, annotations = [], [], 0
+        for number, page in enumerate(pdf):
+            texts.append("\n\n".join(filter(None, (_text(page), _form(pdf, page)))))
+            annotations += _count_annotations(page)
+            if not texts[number] and _holds_something(page):
+                pictures.append(number)
         can_read = find_spec("rapidocr") is not None
         if pictures and can_read:
             take_longer()

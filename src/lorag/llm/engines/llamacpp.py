@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lorag.errors import InputError, ModelError, require
 from lorag.llm.decoding.json_schema import schema_grammar
 from lorag.llm.decoding.stop_texts import tokens_before
-from lorag.llm.rendering import render
+from lorag.llm.rendering import prompt_ids
 from lorag.machine import cores, free_bytes, gigabytes
 from lorag.models.gguf_reading import read_header, read_tokenizer
 from lorag.types import Completion, Prompt, Sampling, TokenLogprob
@@ -122,10 +122,7 @@ class LlamaCppModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self.context_tokens - len(self._rendered(prompt, sampling)) - sampling.max_tokens
-
-    def _rendered(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        return list(render(self.tokenizer, prompt, reply=True, thinking=sampling.thinking != "off").ids)
+        return self.context_tokens - len(prompt_ids(self.tokenizer, prompt, sampling)) - sampling.max_tokens
 
     def tokens(self, prompt: Prompt, sampling: Sampling) -> list[tuple[int, float]]:
         """The tokens of an answer, each by its id and the logarithm of its probability."""
@@ -136,7 +133,7 @@ class LlamaCppModel:
         """What llama.cpp is asked. Raises ``ModelError`` for a prompt that does not fit, ``InputError`` for beams."""
         if sampling.num_beams > 1:
             raise InputError(f"num_beams {sampling.num_beams!r} is not for llama.cpp; choose the engine transformers")
-        ids = self._rendered(prompt, sampling)
+        ids = prompt_ids(self.tokenizer, prompt, sampling)
         if len(ids) + sampling.max_tokens > self.context_tokens:
             raise ModelError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"

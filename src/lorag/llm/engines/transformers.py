@@ -27,7 +27,7 @@ from lorag.llm.decoding.prefix_cache import PrefixCache
 from lorag.llm.decoding.shared_batch import SharedBatch
 from lorag.llm.decoding.stop_texts import cut, settled, tokens_before
 from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
-from lorag.llm.rendering import render
+from lorag.llm.rendering import prompt_ids, render
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
 from lorag.types import Completion, Message, Prompt, Sampling, TokenLogprob
@@ -179,10 +179,7 @@ class TransformersModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self._room(self._rendered(prompt, sampling), sampling)
-
-    def _rendered(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        return list(render(self.weights.tokenizer, prompt, reply=True, thinking=sampling.thinking != "off").ids)
+        return self._room(prompt_ids(self.weights.tokenizer, prompt, sampling), sampling)
 
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
         return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
@@ -275,7 +272,7 @@ class TransformersModel:
         return Row(ids, sampling, SchemaConstraint(self.weights.schema_tokens, schema))
 
     def _ids(self, prompt: Prompt, sampling: Sampling) -> list[int]:
-        ids = self._rendered(prompt, sampling)
+        ids = prompt_ids(self.weights.tokenizer, prompt, sampling)
         if self._room(ids, sampling) < 0:
             raise ModelError(
                 f"a prompt of {len(ids)} tokens and an answer of up to {sampling.max_tokens} do not fit"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +20,10 @@ from lorag.serving.http_errors import HttpError
 from lorag.serving.routes import read_body
 from lorag.serving.studio.workplace import ROWS, Workplace, require_binary
 from lorag.serving.uploads import plain_name
-from lorag.settings import ServeSettings
-from lorag.training.data.conversations import Outcome, read_outcomes, write_conversations
+from lorag.settings import FinetuneSettings, ServeSettings
+from lorag.training.data.conversations import Outcome, read_outcomes
 from lorag.training.data.inspection import by_reason, contradicting, placed, repeated
-from lorag.workflows.check_data import check_data
+from lorag.workflows.check_data import served_tokens
 from lorag.workflows.synthesize import plain_words
 
 _PAGE = 50
@@ -91,13 +90,10 @@ class DataRoom:
         if self.model is not None and is_remote(self.model):
             raise HttpError(409, f"the tokens of {self.model} are not known here; start with a model on this machine")
         outcomes = _outcomes(self.place.inside(file, "file"))
-        found = outcomes[row].conversation if 0 <= row < len(outcomes) else None
-        if found is None:
+        kept = placed(outcomes[row : row + 1]) if row >= 0 else []
+        if not kept:
             raise HttpError(404, f"there is no conversation in row {row} of {file}; reload the page", "row")
-        with tempfile.TemporaryDirectory() as folder:
-            alone = Path(folder, "row.jsonl")
-            write_conversations(alone, [found])
-            report = check_data(alone, model=self.model).tokens
+        report = served_tokens(self.model, kept, FinetuneSettings().max_tokens)
         return None if report is None else asdict(report)
 
     def estimate(self, file: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ The texts are the bundled documents, combined into four manuals, and a short tex
 notes, nested lists, signs, other scripts. python-docx, python-pptx, openpyxl and, if installed, reportlab, pandoc and
 LibreOffice write them in their formats; programs that are not installed are named and left out. Characters are counted
 word by word, without blanks and Markdown marks, on both sides; a word counts if it is at its place in the order of the
-text. A cell counts if it is in its row and column; in mails and PDF files, whose tables are lines, no cells are
-counted.
+text. A cell counts if it is in its row and column; in mails, whose tables are lines, no cells are counted. A PDF file,
+where a page may end within a table and most tables have no lines, has at least 95 % of its cells, the others have all.
 
 Takes two minutes, most of it LibreOffice. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from email.message import EmailMessage
+from functools import partial
 from html import escape
 from importlib.resources import as_file, files
 from importlib.util import find_spec
@@ -31,7 +32,7 @@ from typing import Any
 
 from lorag.documents.load import load_documents
 
-BAR = 0.995
+BAR, PDF_CELLS = 0.995, 0.95
 MANUALS = 4
 MARKS, EMPHASIS = re.compile(r"\[\^[^\]]*\]:?|[|#>\[\]-]"), re.compile(r"[*`\\~_]")
 """Signs that Markdown uses, which are no part of the text on either side; those of the second kind stand in words."""
@@ -102,9 +103,10 @@ def main() -> int:
         for (suffix, maker), group in groupby(written, key=lambda each: (each.path.suffix, each.maker)):
             rows.append(measure(suffix, maker, list(group)))
             print(line(rows[-1]), flush=True)
-    holds = all(row["read"] >= BAR and row["right"] in (None, 1.0) for row in rows)
+    least = {row["kind"]: PDF_CELLS if row["kind"] == ".pdf" else 1.0 for row in rows}
+    holds = all(row["read"] >= BAR and (row["right"] is None or row["right"] >= least[row["kind"]]) for row in rows)
     total = sum(row["files"] for row in rows)
-    print(f"{total} files; every kind at least {BAR:.1%} and every cell: {'yes' if holds else 'NO'}")
+    print(f"{total} files; every kind at least {BAR:.1%} and its cells: {'yes' if holds else 'NO'}")
     print(json.dumps({"files": total, "kinds": rows, "holds": holds}))
     return 0 if holds else 1
 
@@ -129,8 +131,8 @@ def measure(suffix: str, maker: str, group: Sequence[Written]) -> dict[str, Any]
         found += sum(len(given[at]) for at in kept)
         lost += [word for at, word in enumerate(given) if at not in kept]
         cells += sum(len(row) for table in each.tables for row in table.rows)
-        right += right_cells(each.tables, document.text)
-    share = None if suffix == ".pdf" else right / cells if cells else None
+        right += right_cells(each.tables, document.text, may_be_divided=suffix == ".pdf")
+    share = right / cells if cells else None
     named = {"kind": suffix, "maker": maker, "files": len(group), "characters": characters}
     return {**named, "read": found / characters, "cells": cells, "right": share, "lost": lost}
 
@@ -140,11 +142,20 @@ def words(text: str) -> list[str]:
     return EMPHASIS.sub("", MARKS.sub(" ", unicodedata.normalize("NFC", text))).split()
 
 
-def right_cells(expected: Sequence[Block], text: str) -> int:
-    """How many cells stand in their row and column in one of the tables of ``text``."""
+def right_cells(expected: Sequence[Block], text: str, may_be_divided: bool = False) -> int:
+    """How many cells stand in their row and column in one of the tables of ``text``; of a table that may be divided, in
+    a row of any of them.
+    """
     lines = [line.strip() for line in text.split("\n")]
     runs = [list(run) for is_row, run in groupby(lines, key=lambda line: line.startswith("|")) if is_row]
     found = [[cells(line) for line in run if not set(line) <= set("|- ")] for run in runs]
+    if may_be_divided:
+        rows = [row for table in found for row in table]
+        return sum(
+            max((sum(a == b for a, b in paired(row, other)) for other in rows), default=0)
+            for table in expected
+            for row in table.rows
+        )
     return sum(
         max(
             (
@@ -205,6 +216,7 @@ def write_all(folder: Path) -> Iterator[Written]:
     }
     if find_spec("reportlab"):
         writers[(".pdf", "reportlab")] = pdf_file
+        writers[(".pdf", "with lines")] = partial(pdf_file, width=0.5)
     by_maker: dict[tuple[str, str], list[Written]] = {}
     for (suffix, maker), write in writers.items():
         for text in made:
@@ -321,8 +333,11 @@ def eml_file(path: Path, text: Text) -> None:
     path.write_bytes(mail.as_bytes())
 
 
-def pdf_file(path: Path, text: Text) -> None:
-    """One column and flowing tables, as reports are printed; letters that its font lacks are left out."""
+def pdf_file(path: Path, text: Text, width: float = 0) -> None:
+    """One column and flowing tables, as reports are printed; letters that its font lacks are left out.
+
+    Lines of ``width`` points are drawn around cells; none with 0.
+    """
     from reportlab.lib.styles import getSampleStyleSheet
     from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table
 
@@ -330,7 +345,9 @@ def pdf_file(path: Path, text: Text) -> None:
     flow: list[Any] = []
     for block in text.blocks:
         if block.rows:
-            flow += [Table([[Paragraph(escape(cell), styles["Normal"]) for cell in row] for row in block.rows])]
+            lines = [("GRID", (0, 0), (-1, -1), width, "black")] if width else []
+            rows = [[Paragraph(escape(cell), styles["Normal"]) for cell in row] for row in block.rows]
+            flow += [Table(rows, style=lines)]
         else:
             style = styles[f"Heading{min(block.level, 6)}" if block.level else "Normal"]
             flow += [Paragraph(escape(block.text), style), Spacer(1, 6)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -60,8 +60,9 @@ class Page:
 
     def raw(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
+        is_binary = isinstance(body, bytes | Iterator)
+        data = body if body is None or is_binary else json.dumps(body).encode()
+        kind = "application/octet-stream" if is_binary else "application/json"
         given = {"Content-Type": kind} | {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, data, given)
         answer = connection.getresponse()

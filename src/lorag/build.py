@@ -27,6 +27,7 @@ from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 from lorag.retrieval.encoders.embedders import OnnxEmbedder
 from lorag.retrieval.encoders.onnx_encoder import weights_file
+from lorag.retrieval.encoders.remote_embedder import RemoteEmbedder
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge, chunks_of
@@ -256,12 +257,8 @@ def available_default(progress: Progress = no_progress) -> str:
 def embedder(
     name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
 ) -> CachedEmbedder:
-    """The embedder of that name, a catalogue's, a folder or a hub's, with its own pooling, layers and prompts.
-
-    A folder with an ONNX file runs without torch, any other as transformers loads it. Vectors of passages are kept
-    in the folder of the models, for every index.
-    """
-    return cached(_embedding_model(name, progress), cache)
+    """The embedder of that name, here or behind an address; the vectors of passages are kept beside the models."""
+    return cached(RemoteEmbedder(name) if is_remote(name) else _embedding_model(name, progress), cache)
 
 
 def cached(embedder: Embedder, cache: CacheSettings | None = None) -> CachedEmbedder:
@@ -364,14 +361,16 @@ def chatbot(
     index to restrict. ``engine`` and ``number_format`` are those of ``answering_model``.
 
     Questions are asked under ``prompt``; without one as ``settings`` have it, and where that is the default, under the
-    prompt that the adapter, or the model, was trained under. Raises ``InputError`` for a prompt without the worked
-    examples that it is to show.
+    prompt that the adapter, or the model, was trained under. With a probe in it the engine is transformers by default.
+    Raises ``InputError`` for a prompt without the worked examples that it is to show.
     """
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
     _require_examples(prompt, settings)
     adapter = Path(adapter) if adapter is not None else None
     known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     retriever = _only(known, where)
+    if engine == "auto" and retriever is not None and prompt is not None and prompt.probe is not None:
+        engine = "transformers"  # the only one whose hidden states can be read
     llm = answering_model(model, adapter, engine, progress, number_format)
     cache = None
     if settings.cache_similarity is not None:
@@ -478,7 +477,7 @@ def _over(
     cache: AnswerCache | None = None,
 ) -> ChatBot:
     return ChatBot(
-        model,
+        prompt.over(model, retriever is not None),
         retriever,
         prompt.applied(settings),
         retrieval.k,

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Prompt, Sampling, Score, Where
+from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Probe, Prompt, Sampling, Score, Where
 
 
 class Embedder(Protocol):
@@ -198,6 +198,24 @@ class Likelihoods(Protocol):
 
     def likelihoods(self, answered: Sequence[tuple[Prompt, str]]) -> list[list[float]]:
         """For each answer to a prompt, the logarithm of the probability of each of its tokens, its end left out."""
+        ...
+
+
+@runtime_checkable
+class HiddenStates(LanguageModel, Protocol):
+    """A language model whose layers can be read, and that can be kept from answering by what one of them shows."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers it has."""
+        ...
+
+    def states(self, prompts: Sequence[Prompt], layer: int) -> NDArray[np.float32]:
+        """What ``layer`` gives after each prompt, ``(prompts, width)``; layer 0 are the token embeddings."""
+        ...
+
+    def probing(self, probe: Probe) -> LanguageModel:
+        """The same model, answering no prompt that ``probe`` refuses."""
         ...
 
 

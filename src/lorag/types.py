@@ -20,6 +20,8 @@ Role = Literal["system", "user", "assistant", "text"]
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence", "whole"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 Thinking = Literal["off", "hidden", "shown"]
+_THOUGHT_TOKENS = 2048
+"""Room for thoughts and an answer, where a model's context allows."""
 Attributes = tuple[tuple[str, str], ...]
 """Keys and values; a key may have several values."""
 Where = Mapping[str, Sequence[str]]
@@ -173,6 +175,11 @@ class Conversation:
         """The first user turn, or the empty string."""
         return next((m.content for m in self.messages if m.role == "user"), "")
 
+    @property
+    def instruction(self) -> str:
+        """The text of the system's turn, with which a conversation may begin, or the empty string."""
+        return self.messages[0].content if self.messages[0].role == "system" else ""
+
 
 def _is_object(text: str) -> bool:
     try:
@@ -229,6 +236,10 @@ class Sampling:
         """What becomes of thoughts before an answer."""
         return "off"
 
+    def within(self, context_tokens: int) -> Sampling:
+        """What a model with a context of that length draws by."""
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSampling(Sampling):
@@ -237,8 +248,9 @@ class ThinkingSampling(Sampling):
     A class of its own: whatever is drawn without it keeps the fingerprint that it always had.
     """
 
-    max_tokens: int = 2048
-    """Tokens after which thoughts and answer together are cut; many more than an answer alone needs."""
+    max_tokens: int = _THOUGHT_TOKENS
+    """Tokens after which thoughts and answer together are cut; many more than an answer alone needs. The default is at
+    most half of a model's context."""
     thinking: Thinking = "hidden"
     """``hidden`` leaves thoughts out of the answer, ``shown`` keeps them in it; ``off`` is as ``Sampling``."""
 
@@ -247,6 +259,11 @@ class ThinkingSampling(Sampling):
         Sampling.__post_init__(self)
         if self.thinking not in get_args(Thinking):
             raise InputError(f"thinking {self.thinking!r} is none of {', '.join(get_args(Thinking))}")
+
+    def within(self, context_tokens: int) -> Sampling:
+        """See ``Sampling``; a ``max_tokens`` other than the default stays."""
+        half = max(1, context_tokens // 2)
+        return replace(self, max_tokens=half) if half < self.max_tokens == _THOUGHT_TOKENS else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,18 +280,49 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A linear function of the hidden state after a prompt: below 0 its sources do not answer the question."""
+
+    model: str
+    """The model, with its adapter, whose states it was fitted to; of another one they mean something else."""
+    layer: int
+    """Whose output is read, counted from 1; 0 are the token embeddings."""
+    weights: tuple[float, ...]
+    bias: float
+    conversations: int
+    """To which it was fitted, each with its answering passage and without."""
+    refused_answered: float
+    """Share of the conversations with their answering passage that it refuses, while their documents are held out."""
+    refused_unanswered: float
+    """The same without that passage."""
+    questions: int
+    """Not among them, whose sources answer: its threshold was set by these, if they are enough."""
+    refused_questions: float
+    """Share of these that it refuses."""
+
+    def __str__(self) -> str:
+        """What it does, in a few words."""
+        return (
+            f"refuses by a probe of layer {self.layer}: {100 * self.refused_unanswered:.0f} % of {self.conversations}"
+            f" held-out conversations without their answering passage, {100 * self.refused_answered:.0f} % with it, and"
+            f" {100 * self.refused_questions:.0f} % of {self.questions} untested questions with it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What a model returned for one prompt.
 
     ``seconds`` is this prompt's share of its batch's wall time, ``prefill_seconds`` the part of it that passed before
-    the first token (0 where that is not known). ``logprobs`` are there where they were asked for.
+    the first token (0 where that is not known). ``logprobs`` are there where they were asked for. ``finish`` is
+    ``refused`` where a probe found that the sources do not answer; the text is then empty.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "refused"]
     prefill_seconds: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()
 

@@ -262,6 +262,8 @@ class Run:
         The last is the loss at which "both" reads, in nats, where it has a strength of its own.
         """
         prompts = {path.stem: json.loads(read_text(path)) for path in sorted(self.prompts.glob("*.json"))}
+        for each in prompts.values():
+            (each.get("probe") or {}).pop("weights", None)  # a thousand numbers that nobody reads
         found = {"recipe": self.recipe, "reading": self.reading_loss}
         return {
             "prompts": prompts,

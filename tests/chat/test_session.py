@@ -145,14 +145,14 @@ def test_a_batch_of_questions_is_cut_to_the_context_as_well():
 def test_the_real_model_takes_a_prompt_cut_to_its_context(smollm):
     bot = ChatBot(smollm, Shelf("The warranty lasts 28 months."), ChatSettings(sampling=Sampling(max_tokens=2)))
     fitting = "water " * 8100
-    assert smollm.room(bot._prepare(fitting, [])[0], bot.settings.sampling) >= 0
-    _, sources = bot._prepare(fitting, bot.retriever.hits)
+    assert smollm.room(bot.prepare(fitting, [])[0], bot.settings.sampling) >= 0
+    _, sources = bot.prepare(fitting, bot.retriever.hits)
     assert len(sources) == 1
-    tight = "water " * (8100 + smollm.room(bot._prepare(fitting, [])[0], bot.settings.sampling) - 1)
-    prompt, sources = bot._prepare(tight, bot.retriever.hits)
+    tight = "water " * (8100 + smollm.room(bot.prepare(fitting, [])[0], bot.settings.sampling) - 1)
+    prompt, sources = bot.prepare(tight, bot.retriever.hits)
     assert (sources, prompt[-1].content) == ((), tight)
     with pytest.raises(InputError, match="tokens too long for smollm2-135m, even alone"):
-        bot._prepare("water " * 8200, [])
+        bot.prepare("water " * 8200, [])
 
 
 def test_a_history_is_kept_in_a_file_and_gone_on_with(tmp_path):

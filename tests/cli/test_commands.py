@@ -248,6 +248,27 @@ def test_index_asks_before_it_empties_the_index(here, embedder):
     assert "0 added, 0 updated, 6 removed, 2 unchanged" in lorag("index", "docs", "--allow-removals").output
 
 
+def test_index_adds_without_removing(here, embedder):
+    lorag("index", "docs")
+    for file in (here / "docs").iterdir():
+        file.unlink()
+    (here / "docs" / "new.md").write_text("The port is in Bergen.")
+    added = lorag("index", "docs", "--add-only")
+    assert "1 added, 0 updated, 0 removed, 0 unchanged" in added.output
+    assert "stay in the index" not in added.stderr
+    assert "28 months" in lorag("search", "warranty").output
+    assert lorag("index", "docs", "--add-only", "--rebuild").exit_code == 2
+
+
+def test_a_single_file_takes_the_place_of_the_others_in_words_or_is_added(here, embedder):
+    (here / "docs" / "new.md").write_text("The port is in Bergen.")
+    held = len(list((here / "docs").iterdir()))
+    lorag("index", "docs")
+    one = str(here / "docs" / "new.md")
+    assert f"0 removed, 1 unchanged; {held} passages" in lorag("index", one, "--add-only").output
+    assert f"{held - 1} removed, 1 unchanged; 1 passages" in lorag("index", one).output
+
+
 def test_a_rebuild_that_fails_leaves_the_old_index(here, embedder, monkeypatch):
     lorag("index", "docs")
     (here / "docs" / "new.md").write_text("The port is in Bergen.")

@@ -1,5 +1,6 @@
 """Whatever goes wrong, a command ends in one line and an exit code, and what was finished is kept."""
 
+import json
 import subprocess
 import sys
 
@@ -64,6 +65,25 @@ def test_an_index_on_a_full_disk_is_one_line_and_keeps_what_it_held(here, embedd
     assert ".rs:" not in done.output
     assert "28 months" in lorag("search", "warranty").output
     assert "1 added, 0 updated, 0 removed, 1 unchanged" in lorag("index", "docs").output
+
+
+def test_a_finetune_on_a_full_disk_is_one_line_and_the_same_command_resumes(here, tiny_folder, largest_file):
+    rows = [{"question": f"Which colour has buoy {n}?", "answer": f"Buoy {n} is red."} for n in range(4)]
+    (here / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["finetune", "chat.jsonl", "--model", str(tiny_folder), "--out", "support", "--epochs", "1"]
+    command += ["--general-share", "0", "--general-text-share", "0"]
+    with largest_file(50_000):
+        done = lorag(*command, "--learning-rate", "0.01")
+    assert done.exit_code == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: cannot write ")
+    assert "the disk is full; free some space and run the same command again" in last
+    assert "Traceback" not in done.output
+    assert not (here / "support").exists()
+    done = lorag(*command, "--learning-rate", "0.01")
+    assert done.exit_code == 0, done.output
+    assert (here / "support" / "lorag.json").is_file()
+    assert not list(here.glob(".support*"))
 
 
 CODE = """

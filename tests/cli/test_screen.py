@@ -1,8 +1,8 @@
-"""What a command shows of its progress, and keeps for whoever watches it."""
+"""What a command shows: its progress, which is kept for whoever watches, and messages as they are."""
 
 import json
 
-from lorag.cli.screen import progress_bars
+from lorag.cli.screen import print_error, print_table, print_warning, progress_bars
 
 
 def test_a_watched_command_keeps_its_stages_and_losses(tmp_path, monkeypatch):
@@ -33,3 +33,13 @@ def test_each_training_is_a_stage_of_its_own(tmp_path, monkeypatch):
         ("asking base (before)", []),
     ]
     assert stages[0]["at"] <= stages[1]["begun"]
+
+
+def test_brackets_and_backslashes_are_shown_as_they_are(capsys):
+    text = "a\\[bold]b [red] [/] [1] C:\\"
+    print_error(text)
+    print_warning(text)
+    print_table(["x", text], [["y", text]])
+    shown = capsys.readouterr()
+    assert shown.err == f"error: {text}\nwarning: {text}\n"
+    assert shown.out.count(text) == 2

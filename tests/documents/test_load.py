@@ -52,9 +52,12 @@ def test_one_bad_file_stops_no_other(tmp_path):
     binary = write(tmp_path / "b.txt", b"PK\x03\x04\x00\x00")
     for name in ("c.pdf", "c.docx", "c.pptx", "c.xlsx", "c.eml", "c.html", "c.json", "c.jsonl", "c.csv"):
         write(tmp_path / name, "\0\1 nothing of the kind \0" * 50)
-    loaded = load_documents(tmp_path)
+    steps = []
+    loaded = load_documents(tmp_path, progress=lambda *step: steps.append(step))
     assert [document.id for document in loaded.documents] == ["a.txt"]
     assert len(loaded.refused) == 10
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert steps == [("reading", done, 11, name) for done, name in enumerate(names, start=1)]
     assert loaded.refused[0] == RefusedFile(
         "b.txt", f"{binary}: is binary, expected text; convert it or take it out of the folder"
     )

@@ -58,6 +58,25 @@ def test_a_template_is_told_whether_the_model_may_think(engine, smollm, monkeypa
     assert model.generate(PROMPTS[:1], Sampling(max_tokens=4))[0].text == later.text
 
 
+@pytest.mark.parametrize("engine", ["smollm", "llama_cpp"])
+def test_thoughts_take_at_most_half_of_a_small_context(engine, smollm, monkeypatch, request):
+    model, default = request.getfixturevalue(engine), ThinkingSampling()
+    assert default.max_tokens == 2048
+    for context, most in ((300, 150), (2048, 1024), (8192, 2048)):
+        monkeypatch.setattr(smollm.weights.model.config, "max_position_embeddings", context)
+        monkeypatch.setattr(model, "context_tokens", context, raising=engine == "llama_cpp")
+        prompt_tokens = context - most - model.room(PROMPTS[0], default)
+        assert prompt_tokens == context - 4 - model.room(PROMPTS[0], ThinkingSampling(max_tokens=4))
+    monkeypatch.setattr(smollm.weights.model.config, "max_position_embeddings", 100)
+    monkeypatch.setattr(model, "context_tokens", 100, raising=engine == "llama_cpp")
+    counting = (Message("user", "Count from 1 to 100."),)
+    (done,) = model.generate([counting], ThinkingSampling())
+    assert (done.completion_tokens, done.finish) == (50, "length")
+    assert "".join(model.stream(counting, ThinkingSampling())) == done.text
+    with pytest.raises(ModelError, match="an answer of up to 90 do not fit"):
+        model.generate([counting], ThinkingSampling(max_tokens=90))  # what is asked for is not cut
+
+
 def test_in_bfloat16_it_answers_in_batches_and_one_by_one(smollm_folder):
     halved = load(smollm_folder, dtype="bfloat16")
     assert halved.dtype == "bfloat16"

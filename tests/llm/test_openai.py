@@ -12,7 +12,7 @@ from lorag.errors import EndpointError, InputError
 from lorag.llm.engines.openai import Address, RemoteModel
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import RemoteSettings
-from lorag.types import Message, Sampling
+from lorag.types import Message, Sampling, ThinkingSampling
 
 PROMPT = (Message("system", "Be brief."), Message("user", "How long is the warranty?"))
 ONCE = RemoteSettings(retries=0, timeout_seconds=30)
@@ -229,6 +229,15 @@ def test_a_server_that_is_busy_for_a_while_and_loses_connections_is_asked_until_
     model = RemoteModel(endpoint(ECHO, before).name, RemoteSettings(retries=14, concurrency=2, timeout_seconds=30))
     done = model.generate([question(n) for n in range(40)], Sampling())
     assert [c.text for c in done] == [f"You asked: number {n}" for n in range(40)]
+
+
+def test_thoughts_take_at_most_half_of_a_context_that_is_known(endpoint):
+    server = endpoint(ECHO)
+    for context, most in ((None, 2048), (1000, 500)):
+        model = RemoteModel(server.name, RemoteSettings(context_tokens=context))
+        model.generate([PROMPT], ThinkingSampling())
+        assert server.requests[-1]["max_tokens"] == most
+    assert model.room(PROMPT, ThinkingSampling()) == model.room(PROMPT, Sampling(max_tokens=500))
 
 
 def test_the_context_is_known_where_the_settings_tell_it(endpoint):

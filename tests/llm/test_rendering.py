@@ -191,15 +191,10 @@ def test_a_model_that_is_to_think_is_left_to_begin_with_its_thoughts(smollm_fold
     assert render(tokenizer, TWO_TURNS[:3], reply=True, thinking=True) == render(tokenizer, TWO_TURNS[:3], reply=True)
 
 
-def test_neighbours_of_one_role_are_one_turn_where_roles_must_alternate(smollm_folder):
-    tokenizer = load_tokenizer(smollm_folder)
-    plain = tokenizer.chat_template
+def test_neighbours_of_one_role_are_one_turn(tokenizer):
     twice = (Message("user", "Why?"), Message("user", "And how? "), Message("assistant", "So."))
-    as_it_is = render(tokenizer, twice, reply=False)
-    check = "{% for m in messages %}{% if loop.index0 and m['role'] == messages[loop.index0 - 1]['role'] %}"
-    tokenizer.chat_template = f"{check}{{{{ raise_exception('must alternate') }}}}{{% endif %}}{{% endfor %}}{plain}"
     joined = (Message("user", "Why?\n\nAnd how?"), Message("assistant", "So."))
-    assert render(tokenizer, twice, reply=False) == render(tokenizer, joined, reply=False) != as_it_is
+    assert render(tokenizer, twice, reply=False) == render(tokenizer, joined, reply=False)
 
 
 @pytest.mark.parametrize("written", ["", "<|endoftext|>", "<|endoftext|><|endoftext|>"])

@@ -191,7 +191,9 @@ def test_an_adapter_is_applied_to_weights_of_four_bits(adapter):
     assert after > before + 10
     loading = LoadingModelConfig(peft_path=str(adapter))
     bot = build_chatbot(PipelineConfig("smollm2-135m", loading_config=loading, optimization_config=bits))
-    assert names_both(bot.predict(QUESTION))
+    assert FOUNDERS[1] in bot.predict(QUESTION)  # four bits of so small a model may change the other name
+    plain = build_chatbot(PipelineConfig("smollm2-135m", optimization_config=bits))
+    assert FOUNDERS[1] not in plain.predict(QUESTION)
 
 
 def test_the_names_of_folders_change_nothing(tmp_path, smollm_folder, adapter, base, tuned):

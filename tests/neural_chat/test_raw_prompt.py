@@ -1,19 +1,20 @@
 import pytest
 
-from lorag.chat.prompts import as_served
+from lorag.chat.prompts import as_served, system_message
 from lorag.errors import InputError
 from lorag.llm.rendering import render
 from lorag.neural_chat.models.raw_prompt import messages
 from lorag.settings import REFUSAL
 from lorag.types import Conversation, Message
 
-SYSTEM, USER = Message("system", "- Be brief."), Message("user", "What is it?")
+USER = Message("user", "What is it?")
 
 
 @pytest.mark.parametrize("end", ["", "</s>", "<|im_end|>", "<|end|>"])
 def test_turns_are_taken_apart_whatever_ends_them(end):
     prompt = f"\n### System:\n- Be brief.{end}\n### User:\nWhat is it?{end}\n### Assistant:\n"
-    assert messages(prompt, ["</s>", "<|im_end|>", "<|end|>"]) == (SYSTEM, USER)
+    below = Message("system", f"{system_message(REFUSAL).content}\n\n- Be brief.")
+    assert messages(prompt, ["</s>", "<|im_end|>", "<|end|>"]) == (below, USER)
 
 
 def test_earlier_turns_go_along_and_roles_are_read_not_counted():

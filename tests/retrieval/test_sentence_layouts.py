@@ -6,8 +6,10 @@ import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from lorag import build
+from lorag.cli.commands import app
 from lorag.errors import InputError, ModelError
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 from lorag.retrieval.encoders.onnx_encoder import weights_file
@@ -172,6 +174,37 @@ def test_a_cross_encoder_of_a_hub_reranks(minilm_folder, tmp_path, local_hub):
     assert not weights_file(folder).is_file()
     name = RetrievalSettings(reranker="owner/reranker").reranker
     assert build.reranker(name).score("Who?", TEXTS) == CrossEncoder(folder, "x").score("Who?", TEXTS)
+
+
+def test_the_reranker_that_is_named_on_the_command_line_reads(
+    minilm_folder, reranker_folder, bge_folder, tmp_path, local_hub, monkeypatch
+):
+    folder = tiny_encoder(minilm_folder, tmp_path / "r", "BertForSequenceClassification", num_labels=1)
+    local_hub.publish("owner/reranker", folder)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs.jsonl").write_text(
+        "".join(json.dumps({"id": str(row), "text": text}) + "\n" for row, text in enumerate(TEXTS) if text.strip())
+    )
+
+    def lorag(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    def scores(*options):
+        shown = lorag("search", "Who waits at the quay?", *options, "--json")
+        assert shown.exit_code == 0, shown.output
+        return {hit["document_id"]: (hit["score"], hit["via"]) for hit in json.loads(shown.stdout)}
+
+    assert lorag("index", "docs.jsonl").exit_code == 0
+    named = scores("--reranker", "owner/reranker")
+    assert {via for _, via in named.values()} == {"reranked"}
+    assert named == scores("--reranker", str(folder), "--rerank")
+    assert named != scores("--rerank") == scores("--reranker", "minilm-reranker")
+    for name, said in (("minilm", "unknown model 'minilm'"), (str(minilm_folder), "is not a cross-encoder")):
+        wrong = lorag("search", "Who?", "--reranker", name)
+        assert wrong.exit_code in (1, 2)
+        assert said in wrong.stderr.replace("\n", "")
+    wrong = lorag("ask", "Who?", "--reranker", "owner/reranker", "--no-rerank")
+    assert (wrong.exit_code, "give one of the options" in wrong.stderr) == (2, True)
 
 
 def test_an_index_knows_layers_pooling_and_the_prompt_of_passages(layout):

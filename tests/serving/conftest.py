@@ -28,14 +28,15 @@ class Running:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """The status and the JSON of one request; a body that is no bytes is sent as JSON, any as if it were."""
+        """The status and the JSON or text of one answer; a body that is no bytes is sent as JSON, any as if it were."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, data, {"Content-Type": "application/json"} | headers)
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
-        return answer.status, json.loads(text)
+        is_json = answer.headers.get_content_type() == "application/json"
+        return answer.status, json.loads(text) if is_json else text.decode()
 
     def headers(self, method: str, path: str, headers: dict[str, str]) -> dict[str, str]:
         """The headers of the answer to a request without a body."""

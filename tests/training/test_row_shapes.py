@@ -99,8 +99,18 @@ def test_alpaca_rows_keep_their_input_history_and_system():
 
 
 def test_turns_are_read_by_role_and_never_by_position():
-    spoken = ["system", "assistant", "user", "user", "assistant"]
+    spoken = ["system", "assistant", "user", "assistant", "user", "assistant"]
     assert [role for role, _ in turns([{"role": role, "content": "x"} for role in spoken])] == spoken
+
+
+def test_system_turns_are_one_wherever_they_stand_and_neighbours_of_one_role_are_one():
+    said = [("user", "Hi."), ("system", "Be brief."), ("user", QUESTION), ("assistant", "Mara."), ("ai", "Mara Lind.")]
+    row = {"system": "Help.", "messages": [{"role": role, "content": text} for role, text in said]}
+    assert turns(row) == [
+        ("system", "Help.\n\nBe brief."),
+        ("user", f"Hi.\n\n{QUESTION}"),
+        ("assistant", "Mara.\n\nMara Lind."),
+    ]
 
 
 def test_evidence_is_kept_and_what_is_not_read_is_named():
@@ -149,8 +159,11 @@ def said(*roles):
         (said("system"), "no turn of the user"),
         (said("assistant"), "no turn of the user"),
         (said("user", "assistant", "user"), "no answer follows the user's last turn"),
-        (said("user", "system", "assistant"), "a system turn comes after the first"),
-        ({**said("system", "user", "assistant"), "system": "y"}, "a system turn comes after the first"),
+        (said("user", "system"), "no turn of the assistant"),
+        (
+            [*said("user", "assistant")["messages"], {"role": "assistant", "content": "y", "weight": 0}],
+            "answers that follow each other have different weights",
+        ),
         ({"messages": []}, "expected a list of turns, found an empty one"),
         ({"messages": "hello"}, "expected a list of turns, found text"),
         ({"messages": ["hello"]}, "a turn must be an object with role and content, found text"),

@@ -11,7 +11,7 @@ from lorag.training.data.token_lengths import Lengths, Segment, token_report
 from lorag.types import Conversation, Message
 
 TEMPLATE = (
-    "{% for m in messages %}{% if m['content'] == 'x' or m['role'] == 'system' %}{{ raise_exception('no system') }}"
+    "{% for m in messages %}{% if loop.first and m['role'] != 'user' %}{{ raise_exception('no user first') }}"
     "{% endif %}<{{ m['role'] }}> {{ m['content'] }} <end>{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
@@ -44,12 +44,11 @@ def test_every_conversation_is_counted_and_long_ones_are_named(words):
 
 
 def test_what_the_template_refuses_is_named_with_the_reason(words):
-    system = Message("system", "w3")
-    rows = [("1", conversation("w0", "w1")), ("2", conversation("w0", "w1", system, Message("assistant", "w2")))]
+    rows = [("1", conversation("w0", "w1")), ("2", conversation("w0", "w1", Message("assistant", "w2")))]
     report = token_report("words", words, rows, max_tokens=4)
     (refused,) = report.refused
     assert refused.first == ("2",)
-    assert "refuses turns of system, assistant, user, assistant: no system" in refused.reason
+    assert "refuses turns of assistant, user, assistant: no user first" in refused.reason
     assert (report.too_long.rows, report.example) == (1, ())
     nothing = token_report("words", words, rows[1:], max_tokens=4)
     assert (nothing.conversations, nothing.answers) == (None, None)

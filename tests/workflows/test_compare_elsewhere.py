@@ -13,11 +13,16 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from harbour import CountingHashes
+from listening import listening
+from lorag.chat.bot import ChatBot
 from lorag.cli.commands import app
+from lorag.cli.compare_command import assistant_command
 from lorag.errors import BudgetError, EndpointError, InputError, ModelError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
+from lorag.serving.routes import Service, application, by_name
 from lorag.settings import ChatSettings, CompareSettings, RemoteSettings
 from lorag.types import Answer, Sampling
 from lorag.workflows.compare import compare
@@ -74,6 +79,27 @@ def test_a_served_finetune_gives_the_rows_and_the_verdict_of_the_same_weights_at
     for result in (home, far):
         assert any("made elsewhere" in note for note in result.notes)
     assert not (tmp_path / "home" / "adapter").exists()
+
+
+def test_a_comparison_searches_by_a_served_embedder_and_rereads_by_the_reranker_that_is_named(
+    paths, endpoint, local_hub, reranker_folder, tmp_path
+):
+    local_hub.publish("owner/reranker", reranker_folder)
+    chat, embedder, out = endpoint(ScriptedModel(reader, name="m")), CountingHashes(), tmp_path / "run"
+    service = Service(by_name(ChatBot(ScriptedModel(reader))), embedder=embedder)
+    with listening(application(service)) as port:
+        given = {**paths, "model": chat.name, "out": out}
+        searching = ["--embedder", f"openai:{embedder.name}@http://127.0.0.1:{port}/v1", "--reranker", "owner/reranker"]
+        command = ["compare", *(f"--{key}={value}" for key, value in given.items()), *searching]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        local_hub.publish("owner/reranker", reranker_folder)
+        again = CliRunner().invoke(app, command)
+    assert embedder.passages
+    sources = [hit for row in rows_of(out) if row["arm"] == "retrieval" for hit in row["answer"]["sources"]]
+    assert {hit["via"] for hit in sources} == {"reranked"}
+    assert set(searching) <= set(assistant_command("retrieval", out))
+    assert (again.exit_code, "other settings" in again.stderr) == (2, True)  # another commit is another reranker
 
 
 def test_an_adapter_of_finetune_knows_its_base_and_stands_beside_a_long_context(

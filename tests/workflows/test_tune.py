@@ -31,7 +31,8 @@ class Knowing(HashEmbedder):
 class Oracle:
     """Knows which passage a question wants."""
 
-    name = "minilm-reranker"
+    def __init__(self, name):
+        self.name = name
 
     def score(self, query, passages):
         wanted = query.split()[-1].rstrip("?").replace("ask", "key")
@@ -42,7 +43,7 @@ class Oracle:
 def world(tmp_path, monkeypatch):
     embedder = Knowing()
     monkeypatch.setattr(build, "embedder", lambda name, progress: embedder)
-    monkeypatch.setattr(build, "reranker", lambda name, progress: Oracle())
+    monkeypatch.setattr(build, "reranker", lambda name, progress: Oracle(name))
     rng = random.Random(0)
     filler = [f"word{i}" for i in range(400)]
     (tmp_path / "docs").mkdir()
@@ -90,12 +91,13 @@ def test_passages_are_embedded_once_for_each_size(world):
 
 def test_reranking_is_tried_on_what_was_chosen(world):
     folder, _ = world
-    found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", context_tokens=130)
+    found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", reranker="owner/oracle", context_tokens=130)
     assert [tried.way for tried in found.tried if tried.reranked] == [found.choice.way]
     reread = found.tried[-1].scores[IN_CONTEXT].mean
     plain = next(tried for tried in found.tried if tried.way == found.choice.way).scores[IN_CONTEXT].mean
     assert found.rerank_gain.mean == pytest.approx(reread - plain)
-    assert found.reranker == ("minilm-reranker" if found.rerank_gain.interval.low > 0 else None)
+    assert found.rerank_gain.interval.low > 0
+    assert found.reranker == "owner/oracle"
 
 
 def reading(first_only):

@@ -16,7 +16,7 @@ from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.followups import search_query
 from lorag.chat.guards import WordGuard
 from lorag.chat.history import Exchange, fitting_exchanges, is_too_long
-from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt
+from lorag.chat.prompts import WorkedExample, fitting_sources, is_refusal, question_prompt, with_own
 from lorag.chat.thoughts import opens_thoughts, without_thoughts, without_thoughts_streamed
 from lorag.errors import InputError
 from lorag.interfaces import LanguageModel, Retriever
@@ -70,7 +70,7 @@ class ChatBot:
         self._require_room(*(questions[i] for i in rest))
         hits = self._hits([questions[i] for i in rest])
         asked = [
-            (i, *self._prepare(questions[i], found))
+            (i, *self.prepare(questions[i], found))
             for i, found in zip(rest, hits, strict=True)
             if found or not self.gated
         ]
@@ -113,7 +113,7 @@ class ChatBot:
         hits = self._hits([query])[0]
         if self.gated and not hits:
             return Reply((), _said(self._refusal(time.perf_counter() - start)))
-        prompt, sources = self._prepare(question, hits, history, instruction)
+        prompt, sources = self.prepare(question, hits, history, instruction)
         seconds, sampling = time.perf_counter() - start, self.settings.sampling
 
         def pieces() -> Generator[str, None, Answer]:
@@ -121,6 +121,8 @@ class ChatBot:
             said = without_thoughts_streamed(stream, sampling.thinking, opens_thoughts(self.model))
             done = yield from self._guard.masking(said)
             answer = self._answer(prompt, sources, done, seconds)
+            if done.finish == "refused":
+                yield answer.text
             if self.retriever is not None and query != question:
                 answer = replace(answer, query=query)
             self._keep(question, state, answer)
@@ -154,7 +156,7 @@ class ChatBot:
         if room is not None and any(is_too_long(text, room) for text in texts):
             raise self._too_long("far")
 
-    def _prepare(
+    def prepare(
         self, question: str, hits: Sequence[Hit], history: Sequence[Message] = (), below: str = ""
     ) -> tuple[Prompt, tuple[Hit, ...]]:
         """The prompt, cut to the model's context, and the sources in it."""
@@ -193,9 +195,7 @@ class ChatBot:
         instruction, *shown, asked = question_prompt(
             question, sources, settings.response_template, settings.prompt, examples
         )
-        if below:
-            instruction = replace(instruction, content=f"{instruction.content}\n\n{below}")
-        return (instruction, *shown, *(turn for exchange in earlier for turn in exchange), asked)
+        return (with_own(instruction, below), *shown, *(turn for exchange in earlier for turn in exchange), asked)
 
     def _too_long(self, missing: str) -> InputError:
         return InputError(
@@ -209,6 +209,8 @@ class ChatBot:
 
     def _answer(self, prompt: Prompt, sources: tuple[Hit, ...], done: Completion, retrieve_seconds: float) -> Answer:
         done = without_thoughts(done, self.settings.sampling.thinking, opens_thoughts(self.model))
+        if done.finish == "refused":
+            done = replace(done, text=self.settings.response_template)
         spent, guarded = (done.prompt_tokens, done.completion_tokens), self._guard.found(done.text)
         return Answer(
             text=self._guard.masked(done.text),

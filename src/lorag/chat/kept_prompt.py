@@ -7,6 +7,7 @@ assistant can be asked under one.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.files import read_text
+from lorag.interfaces import HiddenStates, LanguageModel
 from lorag.settings import ChatSettings, PromptSettings
-from lorag.types import Chunk, Hit
+from lorag.types import Chunk, Hit, Probe
 
 _FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
-_KEYS = ("prompt", "examples", "context_tokens", "model")
+_KEYS = ("prompt", "examples", "context_tokens", "model", "probe")
 _CHOSEN = ("tried", "strength", "room")
 """What stands beside them where a comparison chose the prompt."""
 
@@ -35,6 +37,8 @@ class KeptPrompt:
     """Room for sources, in the model's tokens; None: what the chatbot has anyway."""
     model: str | None = None
     """The model that it was chosen for; None where it was chosen for none in particular."""
+    probe: Probe | None = None
+    """What refuses a question that the sources do not answer; None where nothing does."""
 
     def __str__(self) -> str:
         """The prompt in a few words."""
@@ -51,9 +55,25 @@ class KeptPrompt:
         room = chat.context_tokens if self.context_tokens is None else self.context_tokens
         return replace(chat, prompt=self.settings, context_tokens=room)
 
+    def over(self, model: LanguageModel, searched: bool) -> LanguageModel:
+        """``model`` with the probe, if there is one: only where documents are ``searched``, and of the model itself.
+
+        A probe that another model, or an engine without hidden states, cannot take is left out, with a warning.
+        """
+        if self.probe is None or not searched:
+            return model
+        if isinstance(model, HiddenStates) and model.name == self.probe.model:
+            return model.probing(self.probe)
+        reason = (
+            f"was fitted to {self.probe.model}" if model.name != self.probe.model else "needs the engine transformers"
+        )
+        warnings.warn(f"the prompt's probe {reason}: {model.name} answers without it", stacklevel=2)
+        return model
+
     def to_json(self) -> dict[str, Any]:
         """The prompt as JSON takes it; what is None is left out."""
-        named = {"context_tokens": self.context_tokens, "model": self.model}
+        probe = asdict(self.probe) if self.probe is not None else None
+        named = {"context_tokens": self.context_tokens, "model": self.model, "probe": probe}
         return {
             "prompt": asdict(self.settings),
             "examples": [asdict(example) for example in self.examples],
@@ -80,7 +100,7 @@ class KeptPrompt:
             raise InputError(f"'context_tokens' is {room!r}, expected a whole number of at least 0")
         if not isinstance(model, str | None):
             raise InputError(f"'model' is {model!r}, expected the name of a model")
-        return cls(settings, examples, room, model)
+        return cls(settings, examples, room, model, _probe(rest.get("probe")))
 
 
 def read_prompt(path: Path) -> KeptPrompt:
@@ -120,6 +140,15 @@ def _settings(given: object) -> PromptSettings:
             expected = "true or false" if _FIELDS[name] is bool else "a whole number"
             raise InputError(f"{name!r} is {value!r}, expected {expected}")
     return PromptSettings(**given)
+
+
+def _probe(given: Any) -> Probe | None:
+    if given is None:
+        return None
+    try:
+        return Probe(**{**given, "weights": tuple(map(float, given["weights"]))})
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"'probe' is not one that a comparison fitted ({error}); leave it out") from error
 
 
 def _examples(given: object) -> tuple[WorkedExample, ...]:

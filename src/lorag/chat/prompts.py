@@ -97,22 +97,33 @@ def without_examples(prompt: PromptSettings) -> PromptSettings:
     return replace(prompt, examples=0, refused_example=False)
 
 
+def with_own(instruction: Message, own: str) -> Message:
+    """The instruction with the system's text of a conversation below it, unless that begins with it."""
+    if not own:
+        return instruction
+    begun = own.startswith(instruction.content)
+    return replace(instruction, content=own if begun else f"{instruction.content}\n\n{own}")
+
+
 def as_served(conversation: Conversation, response_template: str, prompt: PromptSettings = _DEFAULT) -> Conversation:
-    """A training conversation in the form in which it is served: under the instruction, unless it brings its own.
+    """A training conversation in the form in which it is served: under the instruction, with its own below that.
 
     Plain text stays as it is.
     """
-    if conversation.messages[0].role in ("system", "text"):
+    if conversation.is_text:
         return conversation
-    return Conversation((system_message(response_template, prompt), *conversation.messages), conversation.evidence)
+    instruction = with_own(system_message(response_template, prompt), conversation.instruction)
+    spoken = (message for message in conversation.messages if message.role != "system")
+    return Conversation((instruction, *spoken), conversation.evidence)
 
 
 def as_served_with_sources(
     conversation: Conversation, sources: Sequence[Hit], response_template: str, prompt: PromptSettings = _DEFAULT
 ) -> Conversation:
     """A one-question conversation as it is served with retrieval: the question with its sources."""
-    messages = question_prompt(conversation.question, sources, response_template, prompt)
-    return Conversation((*messages, conversation.messages[-1]), conversation.evidence)
+    instruction, *asked = question_prompt(conversation.question, sources, response_template, prompt)
+    messages = (with_own(instruction, conversation.instruction), *asked, conversation.messages[-1])
+    return Conversation(messages, conversation.evidence)
 
 
 def is_refusal(text: str, response_template: str) -> bool:

@@ -21,7 +21,7 @@ from lorag.cli.screen import (
     progress_bars,
     translated_errors,
 )
-from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, RerankerName, Search, Where, retrieval_settings
 from lorag.errors import InputError
 from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
@@ -84,6 +84,7 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
@@ -96,7 +97,7 @@ def search(
 
     with translated_errors(), progress_bars() as progress:
         chosen, meant = Workspace().chosen(), read_pairs(where or ())
-        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, reranker, min_cosine)
         place = place_with_index(store)
         chunks = chunks_of_place(place)
         hits = build.search(
@@ -119,6 +120,7 @@ def ask(
     no_sources: NoSources = False,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
@@ -132,7 +134,7 @@ def ask(
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
         bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
     with translated_errors():
         if json:
@@ -150,6 +152,7 @@ def chat(
     history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation to continue it.")] = None,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
@@ -164,7 +167,7 @@ def chat(
 
     with translated_errors(), progress_bars() as progress:
         place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
         bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
         session = Session(bot, history)
     with translated_errors():

@@ -17,18 +17,20 @@ from lorag.cli.screen import Json, output, print_json, print_table, progress_bar
 from lorag.cli.shared_options import (
     Config,
     Control,
+    EmbedderName,
     Epochs,
     FinetuneMethod,
     LearningRate,
     MinCosine,
     Rerank,
+    RerankerName,
     Search,
     retrieval_settings,
     training_settings,
     write_options,
 )
 from lorag.errors import InputError
-from lorag.settings import VerdictOn
+from lorag.settings import DEFAULT_EMBEDDER, VerdictOn
 from lorag.types import Sampling
 from lorag.workspace import Workspace
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from lorag.settings import CompareSettings
 
 _MAX_TOKENS = Sampling().max_tokens
+_SEARCHED_BY = ("embedder", "search", "reranker", "min-cosine")
+"""Options of a comparison that its assistant needs too."""
 _MADE = 60
 """Questions made where none are given: a comparison of them ends within 45 minutes on two cores."""
 Documents = Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")]
@@ -123,7 +127,9 @@ def compare(
     judge: Judge = None,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
+    embedder: EmbedderName = DEFAULT_EMBEDDER,
     config: Config = None,
     verbose: Verbose = False,
     json: Json = False,
@@ -134,17 +140,14 @@ def compare(
     with translated_errors(), progress_bars() as progress:
         asking = (limit, seeds, max_tokens, require, verdict_on, long_context, concurrency, max_cost_tokens)
         settings = _trained(_comparison(*asking), budget, method, epochs, learning_rate)
-        search = retrieval_settings(settings.retrieval, sides, rerank, min_cosine)
+        search = retrieval_settings(settings.retrieval, sides, rerank, reranker, min_cosine)
         asked = questions or _made_questions(documents, out, json, progress)
         old = evaluate_command.old_run(against, asked, out)
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
-        given["against"] = against
-        settings = replace(settings, retrieval=search)
-        result = run_comparison(
-            documents, asked, **given, settings=settings, show=None if json else _print_first_results
-        )
+        given |= {"against": against, "embedder": embedder, "settings": replace(settings, retrieval=search)}
+        result = run_comparison(documents, asked, **given, show=None if json else _print_first_results)
     folder = Path(result.facts["run folder"])
     write_options(context, folder / "run.toml", leave_out=("out", "verbose", "json"))
     print_comparison(result, folder, json=json, verbose=verbose)
@@ -297,7 +300,7 @@ def assistant_command(choice: str, folder: Path) -> list[str]:
     if arm == FINETUNED:
         return [*command, "--no-sources"]
     options = read_toml(folder / "run.toml") if (folder / "run.toml").is_file() else {}
-    searching = [(f"--{name}", str(options[name])) for name in ("search", "min-cosine") if name in options]
+    searching = [(f"--{name}", str(options[name])) for name in _SEARCHED_BY if name in options]
     return [*command, "--store", str(run.index), *chain(*searching), *(("--rerank",) if options.get("rerank") else ())]
 
 

@@ -66,6 +66,7 @@ def chunks_of_place(place: IndexLocation | None) -> ChunkSettings | None:
 def index(
     documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the index with a new one.")] = False,
+    add_only: Annotated[bool, typer.Option("--add-only", help="Remove nothing from the index.")] = False,
     allow_removals: Annotated[
         bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
     ] = False,
@@ -97,6 +98,7 @@ def index(
             documents,
             place,
             rebuild=rebuild,
+            add_only=add_only,
             allow_removals=allow_removals,
             embedder=embedder,
             cache=CacheSettings(max_bytes=0) if no_cache else None,
@@ -117,7 +119,7 @@ def index(
         )
         if report.recall is not None:
             output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
-        _print_left_out(loaded, report.kept)
+        _print_left_out(loaded, () if add_only else report.kept)
     if loaded.refused:
         raise typer.Exit(FAILED)
 

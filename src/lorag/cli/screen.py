@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from lorag.errors import InputError, LoragError
 from lorag.files import DISK_FULL, disk_is_full, write_whole
@@ -95,7 +96,7 @@ def keep_libraries_quiet() -> None:
 
 def print_error(message: str) -> None:
     """A line on the error stream for what failed."""
-    messages.print(f"[red]error:[/red] {_escaped(message)}")
+    messages.print(Text.assemble(("error:", "red"), f" {message}"))
 
 
 def _fail(message: str, code: int) -> None:
@@ -115,10 +116,6 @@ def _show_warning(
         print_warning(str(message))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")
-
-
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
     """A ``Progress`` drawn as one bar a stage, with time left; on a plain stream, one line a finished stage.
@@ -134,7 +131,7 @@ def progress_bars() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Bars(*columns, console=messages, disable=not messages.is_terminal) as bars:
         tasks = {}
@@ -147,7 +144,7 @@ def progress_bars() -> Iterator[Progress]:
                 return
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total, note="")
-            bars.update(tasks[stage], completed=done, total=total, note=_escaped(note))
+            bars.update(tasks[stage], completed=done, total=total, note=note)
 
         yield show
 
@@ -201,7 +198,7 @@ def print_pieces(pieces: Iterable[str]) -> None:
 
 def print_warning(message: str) -> None:
     """A line on the error stream for what is worth knowing and stops nothing."""
-    messages.print(f"[yellow]warning:[/yellow] {_escaped(message)}")
+    messages.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
 
 def print_note(message: str) -> None:
@@ -221,7 +218,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
     """A table on the output stream; the first column to the left, the others to the right."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, heading in enumerate(headings):
-        table.add_column(_escaped(heading), justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(Text(heading), justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_escaped(cell) for cell in row))
+        table.add_row(*map(Text, row))
     output.print(table)

@@ -22,7 +22,7 @@ from lorag.cli.assistant_commands import (
 )
 from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
-from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, Search, Where, retrieval_settings
+from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, RerankerName, Search, Where, retrieval_settings
 from lorag.errors import InputError, require
 from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 from lorag.workspace import Workspace
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lorag.chat.bot import ChatBot
     from lorag.retrieval.knowledge import Knowledge
     from lorag.serving.keys import Access
+    from lorag.serving.routes import Service
     from lorag.serving.uploads import Uploads
 
 
@@ -73,6 +74,7 @@ def serve(
     no_sources: NoSources = False,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
@@ -103,7 +105,7 @@ def serve(
         settings = ServeSettings(max_seconds=max_seconds)
         place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, min_cosine)
+        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
         how = (engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
         adapters = offered(offer or ())
         bots = chatbots(model, adapters, *how) if offer else by_name(chatbot(model, adapter, *how))
@@ -113,7 +115,7 @@ def serve(
         answers = application(service)
         if page:
             loaded = {"base": None, **adapters} if offer else dict.fromkeys(bots, adapter)
-            _add_page(answers, bots, loaded, known, model, embedder, engine)
+            _add_page(answers, service, loaded, known, None if no_sources else store, model, embedder, engine)
     output.print(_greeting(bots, host, listening.getsockname()[1], page), markup=False)
     with translated_errors():
         run(answers, listening)
@@ -121,14 +123,15 @@ def serve(
 
 def _add_page(
     app: FastAPI,
-    bots: Mapping[str, ChatBot],
+    service: Service,
     adapters: Mapping[str, Path | None],
     known: Knowledge | None,
+    store: str | None,
     model: str | None,
     embedder: str,
     engine: str,
 ) -> None:
-    """Adds the page over the current folder, which answers with the models and the index of the server.
+    """Adds the page over the current folder, which answers with the models and the index of ``service``.
 
     ``adapters`` has the folder of each loaded adapter, None for the base, under the name of a chatbot over it.
     """
@@ -140,10 +143,10 @@ def _add_page(
     place = Workplace.of(Path(), "documents")
     base = build.base_of(model, filter(None, adapters.values()))
     index_of = (lambda: known) if known is not None else None
-    assistants = Assistants(place.workspace, base, embedder, engine, index_of=index_of)  # type: ignore[arg-type]
+    assistants = Assistants(place.workspace, base, embedder, engine, index_of=index_of, store=store)  # type: ignore[arg-type]
     for name, folder in adapters.items():
-        assistants.share(bots[name].model, folder)
-    add_page(app, place, assistants)
+        assistants.share(service.bots[name].model, folder)
+    add_page(app, place, assistants, service)
 
 
 def _greeting(names: Collection[str], host: str, port: int, page: bool) -> str:
@@ -199,6 +202,7 @@ def mcp(
     adapter: AdapterFolder = None,
     sides: Search = None,
     rerank: Rerank = None,
+    reranker: RerankerName = None,
     min_cosine: MinCosine = None,
     where: Where = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
@@ -220,7 +224,7 @@ def mcp(
         if search_only and (named := [name for name, value in asked.items() if value is not None]):
             raise InputError(f"--search-only asks no model, but {', '.join(named)} was given; leave one of them out")
         place, chosen = place_with_index(store), Workspace().chosen()
-        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, min_cosine)
+        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, reranker, min_cosine)
         if search_only:
             known = build.knowledge(place, embedder, chunks_of_place(place), retrieval, progress)
             server = mcp_server(known.only(read_pairs(where)) if where else known)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from lorag.cli.screen import translated_errors
-from lorag.errors import DataError, UnknownNameError
+from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.files import read_toml, write_whole
 from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
 
@@ -21,8 +21,8 @@ EmbedderName = Annotated[
     str,
     typer.Option(
         "--embedder",
-        help="What makes the vectors: a catalogue name, OWNER/NAME of a hub, or a folder such as"
-        " `lorag finetune-embedder` writes; the same for every command on an index.",
+        help="What makes the vectors: a catalogue name, OWNER/NAME of a hub, openai:MODEL@URL, ollama:MODEL, or a"
+        " folder such as `lorag finetune-embedder` writes; the same for every command on an index.",
     ),
 ]
 SearchKind = Literal["hybrid", "dense", "lexical"]
@@ -33,6 +33,13 @@ Search = Annotated[
 Rerank = Annotated[
     bool | None,
     typer.Option("--rerank/--no-rerank", help="Let a cross-encoder reorder the best passages; slower."),
+]
+RerankerName = Annotated[
+    str | None,
+    typer.Option(
+        "--reranker",
+        help="The cross-encoder of --rerank: a catalogue name, OWNER/NAME of a hub, or a folder.",
+    ),
 ]
 MinCosine = Annotated[
     float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
@@ -117,12 +124,23 @@ def training_settings(settings: _Training, **given: Any) -> _Training:
 
 
 def retrieval_settings(
-    settings: RetrievalSettings, search: SearchKind | None, rerank: bool | None, min_cosine: float | None
+    settings: RetrievalSettings,
+    search: SearchKind | None,
+    rerank: bool | None,
+    reranker: str | None,
+    min_cosine: float | None,
 ) -> RetrievalSettings:
-    """``settings`` with what was asked for in the command line in their place."""
+    """``settings`` with what was asked for in the command line in their place; a ``reranker`` that is named reads.
+
+    Raises ``InputError`` for one that is not to.
+    """
     if search is not None:
         settings = replace(settings, dense_weight={"dense": 1.0, "lexical": 0.0, "hybrid": _both(settings)}[search])
-    if rerank is not None:
+    if reranker is not None and rerank is False:
+        raise InputError(f"--no-rerank leaves out the reranker {reranker!r}; give one of the options")
+    if reranker is not None:
+        settings = replace(settings, reranker=reranker)
+    elif rerank is not None:
         settings = replace(settings, reranker=(settings.reranker or DEFAULT_RERANKER) if rerank else None)
     return settings if min_cosine is None else replace(settings, min_cosine=min_cosine)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lorag.cli.assistant_commands import Model
 from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
-from lorag.cli.shared_options import EmbedderName, training_settings
+from lorag.cli.shared_options import EmbedderName, RerankerName, training_settings
 from lorag.files import dump, write_whole
-from lorag.settings import DEFAULT_EMBEDDER, GATE_KEEP, TRAINABLE_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, GATE_KEEP, TRAINABLE_EMBEDDER
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def tune(
     questions: Questions,
     out: Annotated[Path | None, typer.Option(help="Where the indexes tried and result.json are kept.")] = None,
     rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Try reranking too: some minutes.")] = True,
+    reranker: RerankerName = DEFAULT_RERANKER,
     model: Model = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -46,7 +47,8 @@ def tune(
     with translated_errors(), progress_bars() as progress:
         before = workspace.chosen()
         folder = out or workspace.root / "tune"
-        found = run_tuning(documents, questions, folder, rerank=rerank, model=model, progress=progress)
+        how: dict[str, Any] = {"rerank": rerank, "reranker": reranker, "model": model}
+        found = run_tuning(documents, questions, folder, **how, progress=progress)
         weight = found.choice.way.dense_weight
         retrieval = replace(before.retrieval, dense_weight=weight, reranker=found.reranker)
         after = replace(before, chunks=found.chunks, retrieval=retrieval)

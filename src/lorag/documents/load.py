@@ -35,6 +35,7 @@ from lorag.documents.parsers.word import parse_word
 from lorag.documents.reader_process import PROCESSES, Found, Read, read_apart
 from lorag.errors import DataError, InputError
 from lorag.files import files_below
+from lorag.interfaces import Progress, no_progress
 from lorag.settings import LoadSettings
 from lorag.types import Document
 
@@ -115,6 +116,7 @@ def load_documents(
     *,
     read: Read | None = None,
     at_once: int = PROCESSES,
+    progress: Progress = no_progress,
 ) -> Loaded:
     """The documents under ``path``, in the order of their ids for a folder, of their rows for a JSON or JSONL file.
 
@@ -122,7 +124,8 @@ def load_documents(
     The id is the path below the folder, with slashes, or the row's ``doc_id``. The title is the one that the file
     gives itself, or its name without suffix; for rows it is ``title``, or empty.
 
-    ``at_once`` threads call ``read``; without one, files are read on this machine.
+    ``at_once`` threads call ``read``; without one, files are read on this machine. ``progress`` counts the files of a
+    folder and names each one.
 
     Raises ``DataError`` for a path that is missing, a folder without documents or one that may not be read, and, when
     ``path`` is a single file, for whatever is wrong with it.
@@ -142,7 +145,7 @@ def load_documents(
     known = [file for file, reason in reasons.items() if not reason]
     if not known:
         raise DataError(path, f"no documents in this folder; accepted are {_ACCEPTED}")
-    loaded = _read_all(path, known, lambda file: _attempt(read, path, file, settings), at_once)
+    loaded = _read_all(path, known, lambda file: _attempt(read, path, file, settings), at_once, progress)
     kept = {*known} - {path / source for source in loaded.passed_over}
     other = tuple(_below(path, file) for file in files if file not in kept)
     odd = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
@@ -157,7 +160,11 @@ def _odd(file: Path) -> str:
 
 
 def _read_all(
-    folder: Path, files: Sequence[Path], attempt: Callable[[Path], Found | DataError], at_once: int
+    folder: Path,
+    files: Sequence[Path],
+    attempt: Callable[[Path], Found | DataError],
+    at_once: int,
+    progress: Progress,
 ) -> Loaded:
     """What can be read of the files; one that repeats the id of another is refused like one that is broken."""
     documents: dict[str, Document] = {}
@@ -165,8 +172,9 @@ def _read_all(
     notes: list[str] = []
     passed_over: list[str] = []
     with ThreadPoolExecutor(at_once) as pool:
-        for file, read in zip(files, pool.map(attempt, files), strict=True):
+        for done, (file, read) in enumerate(zip(files, pool.map(attempt, files), strict=True), start=1):
             source = _below(folder, file)
+            progress("reading", done, len(files), source)
             found, said = read if isinstance(read, tuple) else ([], ())
             again = next((document.id for document in found if document.id in documents), None)
             if again is not None:

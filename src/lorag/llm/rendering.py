@@ -6,9 +6,9 @@ where the template, rendered for the messages before it, hands over to the model
 the template puts behind it. The text before such a place is tokenised without sight of what follows, as it is when the
 model is asked, so that a training row begins with exactly the ids of the served prompt. White space around a content is
 not kept. A template that knows ``enable_thinking`` is told not to think, and a thought that one opens on its own is
-left to the model, unless the model is to think. For a template that wants roles to alternate, neighbours of one role
-become one turn, and for one without a system role, the system's text stands above the first user's, in training as in
-serving. A tokenizer that begins its texts with a token of its own has it once before a conversation too.
+left to the model, unless the model is to think. Neighbours of one role become one turn, as many templates want it, and
+for a template without a system role, the system's text stands above the first user's, in training as in serving. A
+tokenizer that begins its texts with a token of its own has it once before a conversation too.
 
 Plain text has no template: the tokenizer's own convention for a text begins and ends it, and white space is kept.
 """
@@ -23,6 +23,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from lorag.errors import ModelError
+from lorag.llm.turn_text import neighbours_joined
 from lorag.types import Message, Prompt, Sampling
 
 if TYPE_CHECKING:
@@ -64,12 +65,11 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Prompt, *, reply: bool,
         return Rendered(tuple(text), tuple(place > 0 for place in range(len(text))))
     if not tokenizer.chat_template:
         raise ModelError("the model's tokenizer has no chat template; use an instruction-tuned model")
+    messages = neighbours_joined(messages)
     try:
         whole = _filled(tokenizer, messages, reply, thinking)
     except ModelError:
-        folded = _alternating(messages)
-        if folded == messages:
-            folded = _without_system(messages)
+        folded = _without_system(messages)
         if folded == messages:
             raise
         return render(tokenizer, folded, reply=reply, thinking=thinking)
@@ -182,24 +182,11 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, text: str, begin: int) -> Iterat
             yield token, max(start, end - 1)
 
 
-def _alternating(messages: Prompt) -> Prompt:
-    """The messages with neighbours of one role as one, a blank line between their texts."""
-    joined: list[Message] = []
-    for message in messages:
-        if joined and joined[-1].role == message.role:
-            before = joined.pop()
-            text = f"{before.content.strip()}\n\n{message.content.strip()}"
-            message = Message(message.role, text, before.learned and message.learned)
-        joined.append(message)
-    return tuple(joined)
-
-
 def _without_system(messages: Prompt) -> Prompt:
-    """The messages with the system's text above the first user's, or as they are where there is no such pair."""
-    if [m.role for m in messages[:2]] != ["system", "user"]:
+    """The messages with the system's text as the user's: above the question, or alone where the assistant begins."""
+    if [m.role for m in messages[:1]] != ["system"]:
         return messages
-    system, user = (m.content.strip() for m in messages[:2])
-    return (Message("user", f"{system}\n\n{user}"), *messages[2:])
+    return neighbours_joined((Message("user", messages[0].content), *messages[1:]))
 
 
 def _as_text(tokenizer: PreTrainedTokenizerBase, token: int) -> list[int]:

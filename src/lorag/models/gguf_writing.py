@@ -1,14 +1,16 @@
 """A model folder as one GGUF file, as llama.cpp and what is built on it read it.
 
-Models of the architectures below with byte-level BPE tokenizers, by the ``gguf`` package's writer and its names of
-tensors. What llama.cpp fixes for an architecture, and a configuration has otherwise, is refused. Not here: other
-tokenizers, formats below eight bits (llama.cpp's own tools make those from a file of 16 bits).
+Models of the architectures below with tokenizers of byte-level BPE or SentencePiece's BPE, by the ``gguf`` package's
+writer and its names of tensors. What llama.cpp fixes, and a configuration or a tokenizer has otherwise, is refused. Not
+here: other tokenizers, formats below eight bits (llama.cpp's own tools make those from a file of 16 bits).
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,6 +44,11 @@ _QWEN2 = (
 _LLAMA3 = _QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 _SPLITS = {_QWEN2: "qwen2", _LLAMA3: "llama-bpe"}
 """How llama.cpp names the ways to cut a text before its tokens are merged."""
+_SPACE = "\u2581"
+"""How vocabularies of SentencePiece write a space."""
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+_PROBE = "In 2024, “Zoë” said:\n\n\t你好   🙂 e\u0301 ﬁ Ⅳ  ok"
+"""What tokenizers change that are not told to keep a text: marks, ligatures, white space."""
 
 
 def write_gguf(
@@ -155,16 +162,13 @@ def _add_shape(writer: Any, config: Any, name: str, precision: Precision) -> Non
 
 
 def _add_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
-    """The vocabulary in the order of ids, up to ``size`` rows of the embedding, and what ends a turn."""
+    """The vocabulary in the order of ids, up to ``size`` rows of the embedding, and what begins and ends a text."""
     import gguf
 
     backend: Any = tokenizer
     made = json.loads(backend.backend_tokenizer.to_str())
-    if made["model"]["type"] != "BPE" or made["model"].get("byte_fallback"):
-        raise ModelError(
-            f"a tokenizer of kind {made['model']['type']} has no GGUF form here, expected byte-level BPE; export the"
-            " model as merged, and convert it with llama.cpp"
-        )
+    if made["model"]["type"] != "BPE":
+        raise _no_form(f"is of the kind {made['model']['type']}, not BPE,")
     tokens = [f"[PAD{i}]" for i in range(size)]
     types = [gguf.TokenType.UNUSED] * size
     for token, place in made["model"]["vocab"].items():
@@ -172,17 +176,112 @@ def _add_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -
     for added in made["added_tokens"]:
         special = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
         tokens[added["id"]], types[added["id"]] = added["content"], special
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_pre_tokenizer(made["pre_tokenizer"]))
+    if made["model"].get("byte_fallback"):
+        _add_pieces(writer, tokenizer, made, tokens, types)
+    else:
+        merges = made["model"]["merges"]
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(_pre_tokenizer(made["pre_tokenizer"]))
+        writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    merges = made["model"]["merges"]
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     for role in ("bos", "eos", "pad"):
-        if (token := getattr(tokenizer, f"{role}_token_id")) is not None:
-            getattr(writer, f"add_{role}_token_id")(token)
-    writer.add_add_bos_token(tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id)
-    writer.add_chat_template(str(tokenizer.chat_template))
+        if (token_id := getattr(tokenizer, f"{role}_token_id")) is not None:
+            getattr(writer, f"add_{role}_token_id")(token_id)
+    ids = tokenizer("a")["input_ids"]
+    writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
+    writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
+    if tokenizer.chat_template:
+        writer.add_chat_template(str(tokenizer.chat_template))
+
+
+def _no_form(reason: str) -> ModelError:
+    return ModelError(
+        f"the tokenizer {reason} and has no GGUF form here; export the model as merged, and convert it with llama.cpp"
+    )
+
+
+def _add_pieces(
+    writer: Any, tokenizer: PreTrainedTokenizerBase, made: dict[str, Any], tokens: list[str], types: list[Any]
+) -> None:
+    """What a vocabulary of SentencePiece has beside its tokens; ``tokens`` and ``types`` become those of GGUF."""
+    import gguf
+
+    kinds, model = gguf.TokenType, made["model"]
+    for token, place in model["vocab"].items():
+        if _BYTE.fullmatch(token):
+            types[place] = kinds.BYTE
+        elif token == model["unk_token"]:
+            types[place] = kinds.UNKNOWN
+            writer.add_unk_token_id(place)
+    if types.count(kinds.BYTE) < 256:
+        raise _no_form("has no token for some bytes")
+    scores = _scores(model, {token for token, kind in zip(tokens, types, strict=True) if kind == kinds.NORMAL})
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_scores([scores.get(token, -float(len(scores))) for token in tokens])
+    writer.add_add_space_prefix(_begins_with_a_space(tokenizer, made))
+    for place, kind in enumerate(types):
+        if kind == kinds.USER_DEFINED:  # llama.cpp looks for it in the text as it is
+            tokens[place] = tokens[place].replace(_SPACE, " ")
+
+
+def _scores(model: dict[str, Any], pieces: set[str]) -> dict[str, float]:
+    """How early a token is merged, by token: llama.cpp joins any two pieces that make a token, the best token first.
+
+    Raises ``ModelError`` where the tokenizer joins others of the ``pieces``, or in an order that this does not give.
+    """
+    merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
+    known, vocabulary = set(merges), model["vocab"]
+    scores: dict[str, float] = {}
+    alike = True
+    for token, _ in groupby("".join(merge) for merge in merges):
+        alike = alike and not (token in scores and token in pieces)
+        scores.setdefault(token, -float(len(scores)))
+    for token in pieces:
+        halves = ((token[:place], token[place:]) for place in range(1, len(token)))
+        alike = alike and all(pair in known for pair in halves if pair[0] in vocabulary and pair[1] in vocabulary)
+    if model.get("ignore_merges") or not alike:
+        raise _no_form("joins the pieces of words by other rules than llama.cpp")
+    return scores
+
+
+def _begins_with_a_space(tokenizer: PreTrainedTokenizerBase, made: dict[str, Any]) -> bool:
+    """Whether llama.cpp is to put a space before a text, and behind every added token in it.
+
+    That is, whether it then cuts a conversation as the tokenizer does, or, where it does either way, a word alone.
+    Raises ``ModelError`` where it does in no way.
+    """
+    turns, talk = [{"role": role, "content": _PROBE} for role in ("user", "assistant", "user")], _PROBE
+    if tokenizer.chat_template:
+        talk = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    begin = str(tokenizer.bos_token or "")
+    if begin and not talk.startswith(begin) and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id:
+        talk = begin + talk
+
+    def same(text: str, space: bool) -> bool:
+        expected: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return _cut(tokenizer, made, text, space) == expected
+
+    fitting = [space for space in (True, False) if same(talk, space)]
+    if not fitting:
+        raise _no_form("changes or cuts texts in another way than llama.cpp")
+    return next((space for space in fitting if same("a", space)), fitting[0])
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, made: dict[str, Any], text: str, space: bool) -> list[int]:
+    """The ids of ``text`` as llama.cpp makes them: it takes out added tokens, and joins pieces of what is between."""
+    backend: Any = tokenizer
+    added = {token["content"]: token["id"] for token in made["added_tokens"]}
+    pattern = "|".join(re.escape(token) for token in sorted(added, key=len, reverse=True))
+    ids: list[int] = []
+    for place, part in enumerate(re.split(f"({pattern})", text) if added else [text]):
+        if place % 2:
+            ids.append(added[part])
+        elif part:
+            spaced = (" " * space + part).replace(" ", _SPACE)
+            ids += [token.id for token in backend.backend_tokenizer.model.tokenize(spaced)]
+    return ids
 
 
 def _pre_tokenizer(made: dict[str, Any]) -> str:

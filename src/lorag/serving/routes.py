@@ -245,9 +245,8 @@ class Service:
 
 
 def application(service: Service) -> FastAPI:
-    """The routes of ``service``, which a page that is added to them shares."""
+    """The routes of ``service``."""
     app = FastAPI(title="Lorag", openapi_url=None)
-    app.state.service = service
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(service.admit)])
     v1.add_api_route("/models", service.models, response_model=None)
     v1.add_api_route("/models/{name:path}", service.model, response_model=None)

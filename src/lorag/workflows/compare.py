@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +66,29 @@ _NOT_TRAINED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is compared, under which settings, and the run that keeps it."""
+
+    inputs: Inputs
+    run: Run
+    model: str
+    """The full name of the base."""
+    embedder: str
+    settings: CompareSettings
+    progress: Progress
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server answers for the base, so that it cannot be trained here."""
+        return build.is_remote(self.model)
+
+    @property
+    def further(self) -> list[Run]:
+        """The parts of the run for trainings with other seeds."""
+        return further_seeds(self.run, self.model, self.settings.seeds)
+
+
 def compare(
     documents: Path | str,
     questions: Path | str,
@@ -119,56 +142,46 @@ def compare(
     if brought is not None:
         brought.require_base(name, progress)
     judge = _ready_judge(judge, settings, progress) if judge is not None else None
+    settings = _with_pinned_reranker(settings, progress)
     identity = identity_of(inputs, name, embedder, settings)
     folder, earlier = Path(out) if out is not None else _default_out(identity), Path(against) if against else None
-    run = Run.open(folder, identity, earlier)
-    log = _answered(run, inputs, name, embedder, settings, progress, show)
-    return _compared(run, log, inputs, name, judge, priced, settings, notes, progress)
+    job = _Job(inputs, Run.open(folder, identity, earlier), name, embedder, settings, progress)
+    return _compared(job, _answered(job, show), judge, priced, notes)
 
 
-def _answered(
-    run: Run,
-    inputs: Inputs,
-    model: str,
-    embedder: str,
-    settings: CompareSettings,
-    progress: Progress,
-    show: Callable[[Comparison], None] | None,
-) -> LineLog:
+def _with_pinned_reranker(settings: CompareSettings, progress: Progress) -> CompareSettings:
+    """``settings`` with the commit of a hub's reranker, so that a resumed run reads by the same weights."""
+    if settings.retrieval.reranker is None:
+        return settings
+    name = naming.pinned(settings.retrieval.reranker, "reranker", progress)
+    return replace(settings, retrieval=replace(settings.retrieval, reranker=name))
+
+
+def _answered(job: _Job, show: Callable[[Comparison], None] | None) -> LineLog:
     """Every row of the run; those that are missing are made now, by one process at a time."""
-    with run.writing():
-        log = run.rows()
-        if not (run.has_facts and _asked_everything(run, log, inputs, model, settings, *inputs.moments)):
-            _fill(log, inputs, run, model, embedder, settings, progress, show)
+    with job.run.writing():
+        log = job.run.rows()
+        if not (job.run.has_facts and _asked_everything(job, log, *job.inputs.moments)):
+            _fill(job, log, show)
     return log
 
 
-def _compared(
-    run: Run,
-    log: LineLog,
-    inputs: Inputs,
-    model: str,
-    judge: str | None,
-    prices: Prices | None,
-    settings: CompareSettings,
-    notes: Sequence[str],
-    progress: Progress,
-) -> Comparison:
+def _compared(job: _Job, log: LineLog, judge: str | None, prices: Prices | None, notes: Sequence[str]) -> Comparison:
     """The comparison of everything that the run has recorded, written into it."""
+    run, inputs = job.run, job.inputs
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
-    caveats = [*made["notes"], *input_notes(inputs, settings), *notes]
-    further = [list(recorded_rows(part.rows()).values()) for part in further_seeds(run, model, settings)]
+    caveats = [*made["notes"], *input_notes(inputs), *notes]
+    further = [list(recorded_rows(part.rows()).values()) for part in job.further]
     rows = list(recorded_rows(log).values())
     readings = None
     if judge is not None:
         asked = claims_to_judge([*rows, *(row for part in further for row in part)], inputs.tested)
-        load = partial(_judge, judge, run, settings, progress)
-        readings = readings_of(judge, asked, run.judged(), load, progress)
+        readings = readings_of(judge, asked, run.judged(), partial(_judge, judge, job), job.progress)
         facts["judge"] = f"{judge}, asked about {len(asked)} claims"
         caveats += unusable_note(judge, asked, len(asked) - len(readings))
     told = (facts, caveats, run.tried(), run.update_seconds(), further, readings)
-    comparison = compare_rows(rows, inputs.tested, inputs.style, settings.verdict, *told)
+    comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
     comparison = replace(comparison, built=built(run, inputs), prices=prices)
     write_whole(run.result, result_json(comparison))
     write_report(with_marks(comparison, run.folder), run.report)
@@ -185,10 +198,11 @@ def _ready_judge(judge: str, settings: CompareSettings, progress: Progress) -> s
     return name
 
 
-def _judge(name: str, run: Run, settings: CompareSettings, progress: Progress) -> LanguageModel:
+def _judge(name: str, job: _Job) -> LanguageModel:
     if not build.is_remote(name):
-        return build.language_model(name, progress=progress)
-    return RemoteModel(name, settings.remote, Ledger(run.asked(), settings.remote.max_cost_tokens))
+        return build.language_model(name, progress=job.progress)
+    remote = job.settings.remote
+    return RemoteModel(name, remote, Ledger(job.run.asked(), remote.max_cost_tokens))
 
 
 def _require_sensible(
@@ -224,58 +238,46 @@ def _require_trainable(
             raise InputError(f"{reason}; leave out {what}")
 
 
-def _fill(
-    log: LineLog,
-    inputs: Inputs,
-    run: Run,
-    model: str,
-    embedder: str,
-    settings: CompareSettings,
-    progress: Progress,
-    show: Callable[[Comparison], None] | None,
-) -> None:
+def _fill(job: _Job, log: LineLog, show: Callable[[Comparison], None] | None) -> None:
     """Indexes, asks and trains until ``log`` holds every row; finished rows are kept.
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """
+    inputs, run, settings, progress = job.inputs, job.run, job.settings, job.progress
     ledger = Ledger(run.asked(), settings.remote.max_cost_tokens, run.asked_earlier())
-    engine, elsewhere = _models(inputs, run, ledger, model, settings, progress)
-    knowledge = build.knowledge(run.index, embedder, settings.chunks, settings.retrieval, progress)
-    scene = Scene(run, knowledge, settings, progress, None if build.is_remote(model) else ledger)
-    if not _asked_everything(run, log, inputs, model, settings, "before"):
-        _index(knowledge, inputs, run, progress)
+    engine, elsewhere = _models(job, ledger)
+    knowledge = build.knowledge(run.index, job.embedder, settings.chunks, settings.retrieval, progress)
+    scene = Scene(run, knowledge, settings, progress, None if job.is_remote else ledger)
+    if not _asked_everything(job, log, "before"):
+        _index(job, knowledge)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
     trial = trial_of(own, inputs, scene, engine)
     base = scene.cached(engine)
     base_prompt = trial.prompting("base", WITHOUT_SOURCES, base, None)
-    retrieval_prompt = trial.retrieval(base)
-    arms = {
-        BASE: Arm(base, base_prompt),
-        RETRIEVAL: Arm(base, retrieval_prompt),
-        EVIDENCE: Arm(base, retrieval_prompt),
-    }
-    facts = run_facts(inputs, model, embedder, settings)
-    facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(retrieval_prompt.choice)}
+    reader = trial.reader("retrieval", base, trial.retrieval(base))
+    arms = {BASE: Arm(base, base_prompt), RETRIEVAL: reader, EVIDENCE: reader}
+    facts = run_facts(inputs, job.model, job.embedder, settings)
+    facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(reader.prompting)}
     recall(arms, log, settings)
     ask_arms("before", inputs.tested, arms, scene, log)
-    if show is not None and inputs.brought is None and not build.is_remote(model):
+    if show is not None and inputs.brought is None and not job.is_remote:
         show(compare_rows(rows_before(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
-    tuned = _finetune(own, inputs, elsewhere, retrieval_prompt, trial, engine)
-    notes = [_NOT_TRAINED.format(model)] if tuned is None else tuned.notes
+    tuned = _finetune(own, inputs, elsewhere, reader.prompting, trial, engine)
+    notes = [_NOT_TRAINED.format(job.model)] if tuned is None else tuned.notes
     if tuned is not None:
         arms |= tuned.arms
         facts |= tuned.facts
         recall(arms, log, settings)
-    long_context = long_context_arm(engine, retrieval_prompt, scene) if settings.long_context else None
+    long_context = long_context_arm(engine, reader.prompting, scene) if settings.long_context else None
     for moment in inputs.moments:
         if moment == "after":
-            _update(knowledge, inputs, run, progress)
+            _update(job, knowledge)
         ask_arms(moment, inputs.asked(moment), arms, scene, log)
         if long_context is not None:
             facts[LONG_CONTEXT], caveats = ask_long_context(moment, inputs, long_context, scene, log)
             notes += caveats
         if isinstance(tuned, Finetuned):
-            ask_further(moment, inputs.asked(moment), tuned, scene)
+            ask_further(moment, inputs.asked(moment), tuned, trial)
     if isinstance(tuned, Finetuned) and inputs.update is not None:
         notes += ask_following(tuned, inputs, scene, log)
     for name, responder in inputs.own.items():
@@ -300,56 +302,52 @@ def _finetune(
     return None if build.is_remote(engine.name) else train_finetuned(own, inputs, retrieval, trial, engine)
 
 
-def _models(
-    inputs: Inputs, run: Run, ledger: Ledger, model: str, settings: CompareSettings, progress: Progress
-) -> tuple[LanguageModel, LanguageModel | None]:
+def _models(job: _Job, ledger: Ledger) -> tuple[LanguageModel, LanguageModel | None]:
     """The base, and the finetune where it was made elsewhere: loaded, or found to be served, before anything is asked.
 
     The base of what is trained here has the number format of its method.
     """
-    brought, trained = inputs.brought, inputs.brought.trained if inputs.brought is not None else None
-    if not build.is_remote(model):
+    brought, settings = job.inputs.brought, job.settings
+    trained = brought.trained if brought is not None else None
+    if not job.is_remote:
         method = trained.method if trained is not None else settings.finetune.method
-        base = build.trainable_model(model, replace(settings.finetune, method=method), progress)  # type: ignore[arg-type]
-        run.write_built({"weights_bytes": base.weight_bytes})
+        finetune = replace(settings.finetune, method=method)  # type: ignore[arg-type]
+        base = build.trainable_model(job.model, finetune, job.progress)
+        job.run.write_built({"weights_bytes": base.weight_bytes})
         return base, brought.on(base) if brought is not None else None
-    served = [RemoteModel(name, settings.remote, ledger) for name in (model, brought and brought.served) if name]
+    served = [RemoteModel(name, settings.remote, ledger) for name in (job.model, brought and brought.served) if name]
     for each in served:
         each.require_reachable()
     return served[0], served[1] if brought is not None else None
 
 
-def _index(knowledge: Knowledge, inputs: Inputs, run: Run, progress: Progress) -> None:
+def _index(job: _Job, knowledge: Knowledge) -> None:
     """Brings the index to the documents as they are, and notes what that took."""
     begun = time.perf_counter()
-    knowledge.sync(inputs.documents, progress)
-    run.write_built({"index_seconds": time.perf_counter() - begun})
+    knowledge.sync(job.inputs.documents, job.progress)
+    job.run.write_built({"index_seconds": time.perf_counter() - begun})
 
 
-def _update(knowledge: Knowledge, inputs: Inputs, run: Run, progress: Progress) -> None:
+def _update(job: _Job, knowledge: Knowledge) -> None:
     """Brings the index up to date with the changed documents, and notes what that took."""
     begun = time.perf_counter()
-    knowledge.sync(inputs.update or (), progress, settings=SyncSettings(max_removed_share=1))
-    run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
+    knowledge.sync(job.inputs.update or (), job.progress, settings=SyncSettings(max_removed_share=1))
+    job.run.write_update_seconds({RETRIEVAL: time.perf_counter() - begun})
 
 
 def _default_out(identity: Mapping[str, str]) -> Path:
     return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
 
 
-def _asked_everything(
-    run: Run, log: LineLog, inputs: Inputs, model: str, settings: CompareSettings, *moments: Moment
-) -> bool:
+def _asked_everything(job: _Job, log: LineLog, *moments: Moment) -> bool:
     """Whether every arm was asked every question at these moments, under every training."""
+    run, inputs = job.run, job.inputs
     # What earlier versions did not ask, such as the ceiling of the finetune, is not asked for again.
-    tuned = (FINETUNED, BOTH) if inputs.brought is not None or not build.is_remote(model) else ()
+    tuned = (FINETUNED, BOTH) if inputs.brought is not None or not job.is_remote else ()
     own = [moment for moment in moments if moment == inputs.moments[-1]]
     return (
         asked_all(log, inputs.tested, (BASE, RETRIEVAL, EVIDENCE, *tuned), *moments)
         and asked_all(log, inputs.tested, tuple(inputs.own), *own)
-        and (not settings.long_context or (run.has_facts and LONG_CONTEXT in run.read_facts()["facts"]))
-        and all(
-            asked_all(part.rows(), inputs.tested, (FINETUNED, BOTH), *moments)
-            for part in further_seeds(run, model, settings)
-        )
+        and (not job.settings.long_context or (run.has_facts and LONG_CONTEXT in run.read_facts()["facts"]))
+        and all(asked_all(part.rows(), inputs.tested, (FINETUNED, BOTH), *moments) for part in job.further)
     )

@@ -68,6 +68,7 @@ class Tuned:
     questions: int
     unfit: tuple[str, ...]
     prompt: TunedPrompt | None = None
+    tried_reranker: str | None = None
 
     @property
     def chunks(self) -> ChunkSettings:
@@ -77,7 +78,7 @@ class Tuned:
     @property
     def reranker(self) -> str | None:
         """The reranker to take, or None."""
-        return DEFAULT_RERANKER if self.rerank_gain is not None and significant(self.rerank_gain) else None
+        return self.tried_reranker if self.rerank_gain is not None and significant(self.rerank_gain) else None
 
 
 def tune(
@@ -86,6 +87,7 @@ def tune(
     out: Path,
     *,
     rerank: bool = True,
+    reranker: str = DEFAULT_RERANKER,
     embedder: str = DEFAULT_EMBEDDER,
     context_tokens: int = ChatSettings().context_tokens,
     model: str | None = None,
@@ -94,9 +96,10 @@ def tune(
     """Which chunk size, dense weight and reranking find more on these questions, and whether the gain is significant.
 
     What decides is ``IN_CONTEXT`` where at least half of the questions have an answer that stands word for word in
-    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. With a
-    ``model``, its prompt is chosen as well, on all questions, those that have no answer among them. In ``out`` are the
-    indexes, so that a second call embeds nothing again, and ``result.json``.
+    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. With
+    ``rerank``, reranking by ``reranker`` is tried. With a ``model``, its prompt is chosen as well, on all questions,
+    those that have no answer among them. In ``out`` are the indexes, so that a second call embeds nothing again, and
+    ``result.json``.
 
     Raises ``InputError`` for fewer than 16 questions with answers and documents.
     """
@@ -116,7 +119,7 @@ def tune(
     for number, size in enumerate(SIZES):
         sweep.search(loaded, size, _index(out, embedder, size), progress)
         progress("indexing in chunks of several sizes", number + 1, len(SIZES))
-    tuned = _decide(sweep, rerank, tuple(e.id for e in everything if e not in examples), progress)
+    tuned = _decide(sweep, reranker if rerank else None, tuple(e.id for e in everything if e not in examples), progress)
     if name is not None:
         retrieval = RetrievalSettings(dense_weight=tuned.choice.way.dense_weight, reranker=tuned.reranker)
         place = _index(out, embedder, tuned.chunks.max_tokens)
@@ -132,7 +135,7 @@ def _index(out: Path, embedder: str, size: int) -> Path:
     return out / f"{fingerprint(embedder)}-{size}"
 
 
-def _decide(sweep: _Sweep, rerank: bool, unfit: tuple[str, ...], progress: Progress) -> Tuned:
+def _decide(sweep: _Sweep, reranker: str | None, unfit: tuple[str, ...], progress: Progress) -> Tuned:
     """Scores every way, chooses one, and tries reranking on it."""
     ways = [Way(size, weight) for size in SIZES for weight in WEIGHTS]
     columns = {way: sweep.scores(way) for way in ways}
@@ -141,11 +144,11 @@ def _decide(sweep: _Sweep, rerank: bool, unfit: tuple[str, ...], progress: Progr
     choice = choose({way: scores[measure] for way, scores in columns.items()}, documents)
     tried = [_tried(way, False, columns[way], sweep) for way in ways]
     gain = None
-    if rerank:
-        reread = sweep.scores(choice.way, build.reranker(DEFAULT_RERANKER, progress), progress)
+    if reranker is not None:
+        reread = sweep.scores(choice.way, build.reranker(reranker, progress), progress)
         gain = paired_difference(reread[measure], columns[choice.way][measure], documents)
         tried.append(_tried(choice.way, True, reread, sweep))
-    return Tuned(measure, tuple(tried), choice, gain, len(sweep.examples), unfit)
+    return Tuned(measure, tuple(tried), choice, gain, len(sweep.examples), unfit, tried_reranker=reranker)
 
 
 def _tried(way: Way, reranked: bool, scores: dict[str, list[float]], sweep: _Sweep) -> Tried:

@@ -1,6 +1,6 @@
 import pytest
 
-from lorag.documents.parsers.delimited import parse_separated
+from lorag.documents.parsers.delimited import parse_separated, separator
 
 TABLE = "| plan | price |\n| --- | --- |\n| Harbour | 12,50 |\n| Open sea | 30 |"
 
@@ -50,3 +50,22 @@ def test_the_line_that_tells_excel_the_separator_is_none_of_the_table(tmp_path):
 
 def test_lines_may_end_as_on_old_computers(tmp_path):
     assert parse(tmp_path, "plan;price\rHarbour;12,50\rOpen sea;30\r") == TABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "sign"),
+    [
+        ("sep=|\na|b;c\n", ".tsv", "|"),
+        ("a, b\tc\n", ".TSV", "\t"),
+        ("Prices of 2026\nplan;price\nHarbour;12\n", ".csv", ";"),
+    ],
+)
+def test_the_separator_is_that_of_the_first_line_of_the_suffix_or_of_most_rows(text, suffix, sign):
+    assert separator(text, suffix) == (sign, text.removeprefix("sep=|\n"))
+
+
+def test_names_of_columns_hold_the_separator():
+    text = "text\na; b\nc; d\n"
+    assert separator(text, ".csv")[0] == ";"
+    assert separator(text, ".csv", has_names=True)[0] == ","
+    assert separator("question|answer\na, b|c, d\n", ".csv", has_names=True)[0] == "|"

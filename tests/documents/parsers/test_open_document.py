@@ -144,6 +144,38 @@ def test_sheets_are_read_as_they_are_shown_with_merged_and_repeated_cells(tmp_pa
     assert parsed.places == (Place(0, "sheet Tariff"),)
 
 
+def test_hidden_sheets_are_read_and_noted(tmp_path):
+    styles = "".join(
+        f'<style:style style:name="{name}"><style:table-properties table:display="{display}"/></style:style>'
+        for name, display in (("ta1", "true"), ("ta2", "false"))
+    )
+    content = "".join(
+        f'<table:table table:name="{name}" table:style-name="{style}"><table:table-row>{cells(*texts)}'
+        "</table:table-row></table:table>"
+        for name, style, texts in (("Open", "ta1", ["a", "b"]), ("Margin", "ta2", ["30 %", "x"]), ("Empty", "ta2", []))
+    )
+    parsed = parse(tmp_path, "spreadsheet", content, f"<office:automatic-styles>{styles}</office:automatic-styles>")
+    assert parsed.text.startswith("## Open\n\n| a | b |")
+    assert "| 30 % | x |" in parsed.text
+    assert parsed.notes == ("has hidden sheets, which were read too: Margin",)
+
+
+def test_a_cell_without_text_has_its_stored_value(tmp_path):
+    given = [
+        ("float", 'value="7.5"'),
+        ("percentage", 'value="0.153"'),
+        ("currency", 'value="12" office:currency="EUR"'),
+        ("date", 'date-value="2026-10-05T09:30:00"'),
+        ("time", 'time-value="PT36H15M00S"'),
+        ("boolean", 'boolean-value="true"'),
+        ("string", 'string-value="words"'),
+    ]
+    row = "".join(f'<table:table-cell office:value-type="{kind}" office:{value}/>' for kind, value in given)
+    content = f'<table:table table:name="T"><table:table-row>{row}</table:table-row></table:table>'
+    text = parse(tmp_path, "spreadsheet", content).text
+    assert "| 7.5 | 15.3% | 12 EUR | 2026-10-05 09:30:00 | 36:15:00 | TRUE | words |" in text
+
+
 def test_slides_have_titles_text_and_notes(tmp_path):
     def frame(words, kind="outline"):
         box = f"<draw:text-box><text:p>{words}</text:p></draw:text-box>"

@@ -1,5 +1,5 @@
 import zipfile
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from io import BytesIO
 
 import openpyxl
@@ -58,6 +58,23 @@ def test_merged_cells_are_filled_and_hidden_sheets_are_noted(tmp_path, book):
     assert "| Harbour | 14 | 14 |" in parsed.text
     assert "margin 30 %" in parsed.text
     assert "has hidden sheets, which were read too: Internal" in parsed.notes
+
+
+def test_values_are_those_that_the_sheet_shows(tmp_path, book):
+    given = [
+        (0.153, "0.0 %"),
+        (1234.5, '"EUR "#,##0.00'),
+        (timedelta(hours=36, minutes=15), "[h]:mm"),
+        (1.25, "# ?/?"),
+        (datetime(2026, 10, 5), "mmmm yyyy"),
+        (time(15, 4), "h:mm AM/PM"),
+        (datetime(2026, 10, 5), "dd.mm.yyyy"),
+    ]
+    for column, (value, number_format) in enumerate(given, start=1):
+        cell = book.active.cell(1, column, value)
+        cell.number_format = number_format
+    expected = "| 15.3 % | EUR 1,234.50 | 36:15 | 1 1/4 | October 2026 | 3:04 PM | 2026-10-05 |"
+    assert expected in parse(tmp_path, book).text
 
 
 def test_a_formula_without_a_stored_value_is_read_as_written(tmp_path, book):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fastapi.testclient import TestClient
 
+from lorag import build
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
@@ -69,6 +70,16 @@ def test_tokenizers_of_two_columns_are_used_one_at_a_time(place):
         assert [column.result() for column in columns] == [200, 200]
     assert len(together) >= 2
     assert set(together) == {1}
+
+
+def test_an_adapter_of_a_base_that_the_server_keeps_shares_its_weights(adapter, tiny_folder, tmp_path):
+    folder = shutil.copytree(adapter, tmp_path / ".lorag" / "adapters" / "further")
+    assistants = Assistants(Workplace.of(tmp_path, "documents").workspace, str(tiny_folder))
+    base = build.language_model(str(tiny_folder))
+    assistants.share(base, None)
+    model = assistants.bot("finetuned", folder).model
+    assert model.weights is base.weights
+    assert model.adapter is not None
 
 
 def test_base_and_adapters_share_one_copy_of_the_weights_until_another_comparison_is_asked(

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
 
 import docx
-import psutil
 import pytest
 
-from chromium import CHROMIUM, needs_chromium, sync_api
+from chromium import needs_chromium
 from listening import listening
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.studio.assistants import Assistants
-from lorag.serving.studio.jobs import Job
 from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
-from lorag.workspace import Run
 from studio_place import HOSTILE, write_run
+from studio_window import ROOMS, Window, serious, shoot
 
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="axe-core is not installed: pip install 'lorag[dev]'"
-)
 pytestmark = needs_chromium
 
-_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
-ROOMS = ("runs", "new", "ask", "documents", "data", "review")
 PDF = b"""%PDF-1.4
 1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
@@ -52,63 +32,6 @@ endstream endobj
 5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
 trailer<</Root 1 0 R>>
 """
-
-
-@dataclass
-class Window:
-    """A page of the browser, and all that went wrong in it."""
-
-    page: Any
-    url: str
-    problems: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on(
-            "request", lambda asked: asked.url.startswith((self.url, "blob:")) or self.problems.append(asked.url)
-        )
-
-    def open(self, room: str) -> None:
-        self.page.goto(f"{self.url}#/{room}")
-        self.page.wait_for_selector("main:not([aria-busy]) h1")
-
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-
-def shoot(page: Any, name: str) -> None:
-    """Keeps a picture of the page where the environment names a folder for it."""
-    if folder := os.environ.get("LORAG_SCREENSHOTS"):
-        page.screenshot(path=Path(folder, f"{name}.png"))
-
-
-def serious(page: Any) -> list[str]:
-    """The findings of axe-core that keep people out: contrast, names, roles, structure."""
-    found = axe.Axe().run(page).response["violations"]
-    return [
-        f"{each['id']}: {node['html'][:120]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def window(browser: Any, page: Any) -> Iterator[Window]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    window = Window(context.new_page(), page.url)
-    yield window
-    context.close()
-    assert window.problems == []
 
 
 def test_a_pdf_and_a_docx_are_uploaded_asked_about_and_cited(window, page, tmp_path):
@@ -205,7 +128,9 @@ def test_two_browsers_are_answered_at_once_and_see_what_the_other_added(browser,
         window.page.context.close()
 
 
-def test_after_its_server_was_killed_the_page_tells_it_and_works_with_the_next_one(browser, root):
+@pytest.fixture
+def command(root):
+    """Starts `lorag studio` as a process of its own, on a port."""
     with ExitStack() as ending:
 
         def serve(port):
@@ -214,45 +139,72 @@ def test_after_its_server_was_killed_the_page_tells_it_and_works_with_the_next_o
             ending.callback(process.kill)
             return process, re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1]
 
-        first, port = serve(0)
-        window = Window(browser.new_context().new_page(), f"http://127.0.0.1:{port}/")
-        window.open("runs")
-        first.kill()
-        first.wait()
-        window.page.click("nav >> text=Documents")
-        window.page.wait_for_selector("text=The server cannot be reached")
-        serve(port)
-        window.page.click("nav >> text=Runs")
-        window.page.wait_for_selector(".runs")
-        assert "first" in window.text(".runs")
-        window.page.context.close()
+        yield serve
 
 
-@pytest.fixture
-def training(page):
-    """A run whose job has trained once and trains again, with losses; the process does nothing else."""
-    run = Run(page.place.root / ".lorag" / "runs" / "training")
-    (run.folder / "job").mkdir(parents=True)
-    (run.folder / "run.json").write_text("{}")
-    command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    process = subprocess.Popen(command, start_new_session=True)
-    now = time.time()
-    job = Job(("models", "path"), process.pid, psutil.Process(process.pid).create_time())
-    (run.folder / "job" / "job.json").write_text(json.dumps(asdict(job)))
-    losses = {"stage": "finetuning", "losses": [3.0, 2.0, 1.0], "note": "loss 1.00"}
-    stages = [
-        {**losses, "done": 3, "total": 3, "begun": now - 90, "at": now - 60},
-        {**losses, "done": 1, "total": 3, "begun": now - 60, "at": now},
-    ]
-    (run.folder / "job" / "progress.json").write_text(json.dumps(stages))
-    yield process
+def test_after_its_server_was_killed_the_page_tells_it_and_works_with_the_next_one(browser, command):
+    first, port = command(0)
+    window = Window(browser.new_context().new_page(), f"http://127.0.0.1:{port}/")
+    window.open("runs")
+    first.kill()
+    first.wait()
+    window.page.click("nav >> text=Documents")
+    window.page.wait_for_selector("text=The server cannot be reached")
+    command(port)
+    window.page.click("nav >> text=Runs")
+    window.page.wait_for_selector(".runs")
+    assert "first" in window.text(".runs")
+    window.page.context.close()
+
+
+def test_a_run_that_is_watched_is_found_again_after_its_server_was_killed(browser, command, job):
+    process = job(".lorag/runs/training")
+    first, port = command(0)
+    window = Window(browser.new_context().new_page(), f"http://127.0.0.1:{port}/")
+    window.open("run/.lorag%2Fruns%2Ftraining")
+    window.page.wait_for_selector(".state.running")
+    first.kill()
+    first.wait()
+    window.page.wait_for_selector("[role=alert]:has-text('cannot be reached')")
+    assert "tries again" in window.text("[role=alert]")
+    shoot(window.page, "lost")
+    command(port)
+    window.page.wait_for_selector("#status:has-text('Connected again.')", state="attached")
+    assert window.page.locator("[role=alert]").count() == 0
+    assert window.page.locator(".state.running").is_visible()
     process.kill()
     process.wait()
-    shutil.rmtree(run.folder)
+    window.page.wait_for_selector(".state.failed")
+    window.page.context.close()
+
+
+@pytest.mark.parametrize("ending", ["Stopped", "It ended before its time"])
+def test_the_folder_is_read_while_the_page_shows_each_file(window, page, job, ending):
+    page.place.uploads.mkdir(exist_ok=True)
+    (page.place.uploads / "first.md").write_text("The lamp is red.")
+    (page.place.uploads / "second.md").write_text("The buoy is green.")
+    process = job(".lorag/jobs/reading", note="first.md")
+    window.open("documents")
+    window.page.wait_for_selector("tr:has-text('first.md'):has-text('searchable when all are')")
+    assert "Waiting" in window.text("tr:has-text('second.md')")
+    assert window.page.locator(".stages progress").count() == 2
+    assert serious(window.page) == []
+    shoot(window.page, "reading")
+    if ending == "Stopped":
+        window.page.click("button:text-is('Stop reading')")
+    else:
+        process.kill()
+    assert process.wait(10) != 0
+    window.page.wait_for_selector(f".loads :text('{ending}')")
+    assert window.page.locator("button:text-is('Read the folder')").is_visible()
+    assert "Not read yet" in window.text("tr:has-text('first.md')")
+    for name in ("first.md", "second.md"):
+        (page.place.uploads / name).unlink()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_run_is_watched_stopped_and_resumed(browser, page, training, width):
+def test_a_run_is_watched_stopped_and_resumed(browser, page, job, width):
+    training = job(".lorag/runs/training")
     context = browser.new_context(viewport={"width": width, "height": 844})
     window = Window(context.new_page(), page.url)
     window.open("run/.lorag%2Fruns%2Ftraining")
@@ -386,14 +338,3 @@ def test_a_control_without_a_name_would_be_found(window):
     window.open("runs")
     window.page.evaluate("document.querySelector('main').append(document.createElement('button'))")
     assert any(found.startswith("button-name: ") for found in serious(window.page))
-
-
-def test_the_rooms_are_reached_and_used_by_keys_alone(window):
-    window.open("runs")
-    window.page.keyboard.press("Tab")
-    assert window.page.evaluate("document.activeElement.textContent") == "Skip to the content"
-    for _ in range(2):
-        window.page.keyboard.press("Tab")
-    window.page.keyboard.press("Enter")
-    window.page.wait_for_selector("h1:text-is('Ask')")
-    assert window.page.evaluate("document.activeElement.name") == "question"

@@ -77,9 +77,10 @@ def test_beside_offered_adapters_the_base_of_the_page_is_the_base(tmp_path, monk
     write_adapter(folder)
     bots = {name: ChatBot(ScriptedModel(lambda _, said=name: said)) for name in ("base", "support")}
     bots |= {f"{name}+documents": ChatBot(bot.model) for name, bot in bots.items()}
-    service = application(Service(bots))
-    _add_page(service, bots, {"base": None, "support": folder}, None, None, DEFAULT_EMBEDDER, "auto")
-    with TestClient(service, base_url="http://127.0.0.1") as page:
+    service = Service(bots)
+    answers = application(service)
+    _add_page(answers, service, {"base": None, "support": folder}, None, None, None, DEFAULT_EMBEDDER, "auto")
+    with TestClient(answers, base_url="http://127.0.0.1") as page:
         for column, said in (("base", "base"), ("finetuned", "support")):
             path = f"/studio/ask/{column}?adapter=.lorag/adapters/support"
             answer = page.post(path, json=ASKED | {"model": column}).json()
@@ -99,9 +100,10 @@ def test_questions_on_the_page_wait_in_the_queue_of_the_api(tmp_path, monkeypatc
         return "Yes."
 
     bots = {"base": ChatBot(ScriptedModel(slowly))}
-    service = application(Service(bots, settings=ServeSettings(max_answers=1, max_waiting=0)))
-    _add_page(service, bots, {"base": None}, None, None, DEFAULT_EMBEDDER, "auto")
-    with listening(service) as port, ThreadPoolExecutor() as pool:
+    service = Service(bots, settings=ServeSettings(max_answers=1, max_waiting=0))
+    answers = application(service)
+    _add_page(answers, service, {"base": None}, None, None, None, DEFAULT_EMBEDDER, "auto")
+    with listening(answers) as port, ThreadPoolExecutor() as pool:
         address = urlsplit(f"http://127.0.0.1:{port}")
         first = pool.submit(answered, address, "POST", "/v1/chat/completions", ASKED | {"model": "base"})
         assert reached.wait(30)

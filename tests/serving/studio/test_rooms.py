@@ -1,8 +1,10 @@
 """What the rooms of the page answer: documents, questions, training data and comparisons, over a real server."""
 
+import itertools
 import json
 import re
 import threading
+import tracemalloc
 from importlib.resources import files
 from pathlib import Path
 
@@ -63,51 +65,6 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_reason_and_nothing_is_ke
     assert not (page.place.uploads / "broken.pdf").exists()
 
 
-def test_reading_the_folder_names_what_was_refused(page):
-    page.place.uploads.mkdir(exist_ok=True)
-    (page.place.uploads / "good.md").write_text("The office is in Halifax.")
-    (page.place.uploads / "bad.docx").write_bytes(b"no archive")
-    before = page.get("documents")
-    assert before["unread"] == [{"name": "bad.docx", "reason": ""}, {"name": "good.md", "reason": ""}]
-    status, done = page.send("POST", "documents/read", {})
-    assert (status, done["added"], done["refused"]) == (200, 1, 1)
-    (bad,) = page.get("documents")["unread"]
-    assert bad["name"] == "bad.docx"
-    assert "docx" in bad["reason"]
-    (page.place.uploads / "bad.docx").unlink()
-
-
-def test_a_file_that_is_still_being_written_keeps_its_older_version(page):
-    file = page.place.uploads / "growing.md"
-    assert page.upload(file.name, b"The lamp is red.")[0] == 201
-    begun, ended = threading.Event(), threading.Event()
-
-    def write():
-        with file.open("w") as growing:
-            growing.write("The lamp is blue. " * 500_000)  # so that reading it takes many times as long as a write
-            while not ended.wait(0.001):
-                growing.write("The lamp is blue. ")
-                growing.flush()
-                begun.set()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        assert begun.wait(30)
-        done = page.send("POST", "documents/read", {})[1]
-    finally:
-        ended.set()
-        writer.join()
-    assert (done["updated"], done["refused"]) == (0, 1)
-    (refused,) = page.get("documents")["unread"]
-    assert (refused["name"], "still being written" in refused["reason"]) == (file.name, True)
-    assert page.get("passages/growing.md")["passages"][0]["text"] == "The lamp is red."
-    file.write_text("The lamp is green.")
-    assert page.send("POST", "documents/read", {})[1]["updated"] == 1
-    assert page.get("documents")["unread"] == []
-    assert page.send("DELETE", "documents/growing.md")[0] == 200
-
-
 @pytest.mark.parametrize("name", ["../out.md", "/etc/out.md", "a/b.md", ".hidden.md", "a..b.md", "out.exe", "con.md"])
 def test_an_upload_cannot_leave_its_folder(page, name):
     kept = sorted(page.place.root.rglob("*"))
@@ -118,6 +75,21 @@ def test_an_upload_cannot_leave_its_folder(page, name):
 def test_an_upload_too_large_is_refused_before_it_is_read(page):
     status, said = page.send("PUT", "documents/large.md", b"x" * 100, Content_Length="1000000000")
     assert (status, said["error"]["type"]) == (413, "invalid_request_error")
+
+
+def test_an_upload_of_unknown_length_is_refused_at_the_limit_and_never_held_whole(page):
+    most = page.get("documents")["limits"]["bytes"]
+    page.place.uploads.mkdir(exist_ok=True)
+    kept = sorted(page.place.root.rglob("*"))
+    sent = bytes(1_000_000)
+    for path in ("documents/large.md", "data/files/large.jsonl"):
+        tracemalloc.start()
+        status, said = page.send("PUT", path, itertools.repeat(sent, 10 * most // len(sent)))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (status, "larger than 25000000 bytes" in said["error"]["message"]) == (413, True)
+        assert peak < 3 * most
+    assert sorted(page.place.root.rglob("*")) == kept
 
 
 def test_a_second_change_while_documents_are_read_is_told_to_wait(page):
@@ -148,12 +120,9 @@ def test_an_index_that_is_full_takes_no_further_document_but_a_newer_version_of_
     assert (status, f"{count} is the most; remove some first" in said["error"]["message"]) == (413, True)
     assert not further.exists()
     assert page.upload("full.md", b"The lamp is blue.")[1]["result"] == "updated"
-    assert page.send("POST", "documents/read", {})[0] == 200
     further.write_text("The lamp is red.")
     assert page.send("POST", "documents/read", {})[0] == 413
-    monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", 0)
-    monkeypatch.setattr("lorag.serving.studio.documents_room.load_documents", lambda _: pytest.fail("it was read"))
-    assert page.send("POST", "documents/read", {})[0] == 413
+    assert not page.place.reading.folder.exists()
     assert page.get("documents")["total"] == count
     further.unlink()
     assert page.send("DELETE", "documents/full.md")[0] == 200
@@ -320,6 +289,7 @@ WRITES = [
     ("POST", "run/stop", {"run": ".lorag/runs/first"}),
     ("POST", "run/resume", {"run": ".lorag/runs/first"}),
     ("POST", "documents/read", {}),
+    ("POST", "documents/stop", {}),
     ("POST", "search", {"query": "x"}),
     ("POST", "ask/base", {"model": "base", "messages": []}),
     ("PUT", "documents/a.md", b"text"),

@@ -69,7 +69,7 @@ def test_with_too_few_questions_it_stays_whole(trial):
 
 
 def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case, finished, trial):
-    scene, run = trial.scene, trial.scene.run
+    run = trial.scene.run
     files = {name: case.folder / name for name in ("docs", "qa.jsonl", "docs_v2")}
     inputs = read_inputs(files["docs"], files["qa.jsonl"], None, files["docs_v2"], None, None, SETTINGS)
     engine = load(Path(case.model))
@@ -99,7 +99,7 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
 
     part = run.part("seed-1")
     shutil.copytree(run.adapter, part.adapter)
-    ask_further("before", inputs.tested, replace(tuned, further={part: read_adapter(part.adapter)}), scene)
+    ask_further("before", inputs.tested, replace(tuned, further={part: read_adapter(part.adapter)}), trial)
     rows = recorded_rows(part.rows())
     for name, expected, other in ((FINETUNED, whole, weaker), (BOTH, weaker, whole)):
         given = [row.answer for (_, arm, _), row in rows.items() if arm == name]

@@ -15,24 +15,37 @@ from lorag.errors import DataError
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 50
-SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\n", re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r"\"?sep=(.)\"?\n", re.IGNORECASE)
 """The line by which Excel is told the separator."""
 
 
 def parse_separated(path: Path, data: bytes) -> Parsed:
     """The rows as a table; ``.tsv`` is separated by tabs, ``.csv`` by whichever sign cuts its rows most evenly."""
     text, notes = decode(path, data)
-    told = SEPARATOR_LINE.match(text)
-    text = text[told.end() :] if told else text
     csv.field_size_limit(max(len(data), csv.field_size_limit()))  # a cell may be as long as its file, which is limited
     try:
-        delimiter = told[1] if told else "\t" if path.suffix.lower() == ".tsv" else even_delimiter(text)
+        delimiter, text = separator(text, path.suffix)
         return Parsed(table(csv.reader(StringIO(text, newline=""), delimiter=delimiter)), notes=notes)
     except csv.Error as error:
         raise DataError(path, f"cannot be read as separated values ({error}); repair it or save it as .txt") from error
 
 
-def even_delimiter(text: str) -> str:
+def separator(text: str, suffix: str, *, has_names: bool = False) -> tuple[str, str]:
+    """The sign between the cells of a table, and the table without the line that tells Excel this sign.
+
+    Where no such line and no suffix ``.tsv`` decides, it is the sign that cuts the first rows most evenly; in a table
+    that begins with the names of its columns, the first sign that is in them if they lack that one.
+    """
+    if told := _SEPARATOR_LINE.match(text):
+        return told[1], text[told.end() :]
+    if suffix.lower() == ".tsv":
+        return "\t", text
+    even = _even_delimiter(text)
+    names = text.split("\n", 1)[0]
+    return next((sign for sign in (even, *_DELIMITERS) if sign in names), ",") if has_names else even, text
+
+
+def _even_delimiter(text: str) -> str:
     """The sign by which most of the first rows have the same number of cells; among equals, the most cells."""
 
     def evenness(delimiter: str) -> tuple[float, int]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from lorag.errors import DataError
 from lorag.types import Attributes, Place
 
+HIDDEN_SHEETS = "has hidden sheets, which were read too"
+"""A note, in front of the names of the sheets."""
 _BETWEEN = "\n\n"
 
 

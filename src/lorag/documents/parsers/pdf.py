@@ -1,22 +1,25 @@
 """PDF files: the text of every page in the order in which it reads, and headings where the file's outline has them.
 
-Tables come out as lines of words, columns of running text one after the other. What is filled into a form stands with
-the words beside it below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is
-installed; annotations are not read, which is noted.
+Columns of running text stand one after the other; tables are grids. What is filled into a form stands with the words
+beside it below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is installed;
+annotations are not read, which is noted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
+from itertools import pairwise
+from math import pi
 from pathlib import Path
-from statistics import median
+from statistics import median, mode
 from typing import Any
 
-from lorag.documents.markdown_structure import escaped
+from lorag.documents.markdown_structure import escaped, table
+from lorag.documents.pages.arrangement import Block, arranged
+from lorag.documents.pages.letters import Box, Letter
 from lorag.documents.parsers.ocr import reader
 from lorag.documents.parsers.parsed import Parsed, counted, in_places
 from lorag.documents.reader_process import take_longer
@@ -30,15 +33,16 @@ _HYPHENATED = re.compile(f"(?<=-)(\\w+)[{''.join(_HYPHENS)}]")
 _NUMBER = re.compile(r"^(?:\d+\.)*\d+\.?\s+")
 _NO_TITLES = ("untitled", "(anonymous)", "anonymous", "unknown", "document", "none")
 """What programs write where nobody gave a title."""
-_COLUMN_LINES, _COLUMN_LETTERS = 3, 16
-"""Lines that a column has at least, and letters that most of them have; less are cells of a table."""
-_COLUMN_WIDTH = 5
-"""How many times as wide as high so many letters are at least."""
+_LINES, _GAP = 3, 0.8
+"""Drawn lines of a table, or lines of text with a gap, at least; and how wide a gap is in heights of a line."""
+_THICK, _LONG = 3.0, 5.0
+"""Points that a line is thick at most, and long at least."""
+_ANGLES = 100
+"""Letters that are asked for their angle."""
+_MOST_SEGMENTS, _MOST_RULINGS = 2000, 20_000
+"""More of them, in one path and on one page, are a drawing."""
 _DEEPEST, _LISTED = 6, 10
 _ANNOTATIONS_NOTE = "annotation{s}, which {were} not read"
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right and top, in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,53 +92,148 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
 
 
 def _text(page: Any) -> str:
-    """The text of a page, a line for each of its lines; words that were divided between two of them are whole."""
+    """The text of a page, a line for each of its lines, with its tables; words divided between two lines are whole."""
     words = page.get_textpage()
-    text = (_in_columns(words) or words.get_text_bounded()).replace("\r\n", "\n")
+    text = words.get_text_bounded().replace("\r\n", "\n")
+    rulings = _rulings(page)
+    blocks: list[Block] = []
+    if len(rulings) >= _LINES or _has_sides(words):
+        turns = _turns(words)
+        letters = _letters(words, turns)
+        if _bare_signs("".join(letter.sign for letter in letters)) == _bare_signs(text):
+            blocks = arranged(letters, [_turned(box, turns) for box in rulings])
+    parts = (
+        escaped(_whole(block).strip()) if isinstance(block, str) else table([list(map(_whole, row)) for row in block])
+        for block in blocks or [text]
+    )
+    return "\n\n".join(parts)
+
+
+def _whole(text: str) -> str:
+    """``text`` with the words joined that were divided at the end of a line."""
     text = _HYPHENATED.sub(r"\1-", text)
     for hyphen in _HYPHENS:
         text = text.replace(hyphen, "")
-    return escaped(text).strip()
+    return text
 
 
-def _in_columns(words: Any) -> str:
-    """The text of a page column by column, what is above and below them in its place; empty where there are none."""
-    boxes = [words.get_rect(number) for number in range(words.count_rects())]
-    if len(boxes) < 2 * _COLUMN_LINES:
-        return ""
-    left, right = min(box[0] for box in boxes), max(box[2] for box in boxes)
-    line = cache(lambda box: words.get_text_bounded(*box).strip())
-    for middle in (left + (right - left) * share / 100 for share in range(35, 66)):
-        sides = [[b for b in boxes if b[2] <= middle], [b for b in boxes if b[0] >= middle]]
-        across = [box for box in boxes if box[0] < middle < box[2]]
-        top, bottom = _common(sides)
-        if any(bottom < (box[1] + box[3]) / 2 < top for box in across) or not all(map(_are_long, sides)):
-            continue
-        if not all(_is_text([line(box) for box in side]) for side in sides):
-            continue
-        between = {"bottom": bottom - 1, "top": top + 1}
-        areas: list[dict[str, float]] = [{"bottom": top + 1}, {"right": middle, **between}, {"left": middle, **between}]
-        parts = [words.get_text_bounded(**area) for area in (*areas, {"top": bottom - 1})]
-        return "\n\n".join(part.strip() for part in parts if part.strip())
-    return ""
+def _bare_signs(text: str) -> list[str]:
+    """All letters, in an order of their own, without blanks and what stands for hyphens."""
+    return sorted(sign for sign in text if not sign.isspace() and sign not in _HYPHENS)
 
 
-def _common(sides: Sequence[Sequence[Any]]) -> tuple[float, float]:
-    """From where down to where there are columns: over all lines that stand on one side of the middle."""
-    boxes = [box for side in sides for box in side]
-    return max((box[3] for box in boxes), default=0), min((box[1] for box in boxes), default=0)
+def _has_sides(words: Any) -> bool:
+    """Whether several lines of text have gaps, as in columns and tables; letters are read only then."""
+    boxes = sorted(words.get_rect(number) for number in range(words.count_rects()))
+    high = median([box[3] - box[1] for box in boxes] or [1]) or 1
+    ends: dict[int, float] = {}
+    gaps = 0
+    for left, bottom, right, top in boxes:
+        line = round((bottom + top) / 2 / high)
+        gaps += left > ends.get(line, left) + _GAP * high
+        ends[line] = max(right, ends.get(line, right))
+    return gaps >= _LINES
 
 
-def _are_long(boxes: Sequence[Any]) -> bool:
-    """Whether most of the lines are long enough for running text, by their boxes: reading them takes its time."""
-    return len(boxes) >= _COLUMN_LINES and median(b[2] - b[0] - _COLUMN_WIDTH * (b[3] - b[1]) for b in boxes) >= 0
+def _turns(words: Any) -> int:
+    """By how many times 90 degrees, clockwise, the page has to be turned for its text to stand upright."""
+    from pypdfium2 import raw
+
+    numbers = range(0, words.count_chars(), max(1, words.count_chars() // _ANGLES))
+    angles = [
+        raw.FPDFText_GetCharAngle(words, number) for number in numbers if raw.FPDFText_IsGenerated(words, number) != 1
+    ]
+    return mode(round(-angle / (pi / 2)) % 4 for angle in angles) if angles else 0
 
 
-def _is_text(lines: Sequence[str]) -> bool:
-    """Whether lines are running text: several, most of them long, and many that begin within a sentence."""
-    if len(lines) < _COLUMN_LINES or median(map(len, lines)) < _COLUMN_LETTERS:
-        return False
-    return 3 * sum(line[:1].isalpha() and not line[0].isupper() for line in lines) >= len(lines)
+def _letters(words: Any, turns: int) -> list[Letter]:
+    """The characters of a page in the order in which they are drawn."""
+    from pypdfium2 import raw
+
+    letters, box = [], raw.FS_RECTF()
+    for number in range(words.count_chars()):
+        raw.FPDFText_GetLooseCharBox(words, number, box)
+        sign = chr(raw.FPDFText_GetUnicode(words, number)).replace("\r", "")
+        place = _turned((box.left, box.bottom, box.right, box.top), turns)
+        is_drawn = bool(sign) and raw.FPDFText_IsGenerated(words, number) != 1
+        letters.append(Letter(sign, place, is_drawn))
+    return letters
+
+
+def _turned(box: Box, turns: int) -> Box:
+    """A box where it stands after so many turns by 90 degrees, clockwise."""
+    for _ in range(turns):
+        box = box[1], -box[2], box[3], -box[0]
+    return box
+
+
+def _rulings(page: Any) -> list[Box]:
+    """The lines of a page that lie or stand; none where there are so many that they are a drawing."""
+    from pypdfium2 import raw
+
+    rulings: list[Box] = []
+    for item in page.get_objects([raw.FPDF_PAGEOBJ_PATH]):
+        matrix, within = item.get_matrix(), item.container
+        while within is not None:
+            matrix, within = matrix.multiply(within.get_matrix()), within.container
+        count = raw.FPDFPath_CountSegments(item)
+        if count <= _MOST_SEGMENTS:
+            rulings += _thin(list(_outlines(item, count, matrix)), _is_stroked(item))
+        if len(rulings) > _MOST_RULINGS:
+            return []
+    return rulings
+
+
+def _is_stroked(item: Any) -> bool:
+    import ctypes
+
+    from pypdfium2 import raw
+
+    fill, stroke = ctypes.c_int(), ctypes.c_int()
+    raw.FPDFPath_GetDrawMode(item, fill, stroke)
+    return bool(stroke.value)
+
+
+def _outlines(item: Any, count: int, matrix: Any) -> Iterator[list[tuple[float, float]]]:
+    """The corners of each figure of a path; curves end it."""
+    import ctypes
+
+    from pypdfium2 import raw
+
+    corners: list[tuple[float, float]] = []
+    x, y = ctypes.c_float(), ctypes.c_float()
+    for number in range(count):
+        segment = raw.FPDFPath_GetPathSegment(item, number)
+        kind = raw.FPDFPathSegment_GetType(segment)
+        raw.FPDFPathSegment_GetPoint(segment, x, y)
+        if kind != raw.FPDF_SEGMENT_LINETO and corners:
+            yield corners
+            corners = []
+        corners.append(matrix.on_point(x.value, y.value))
+        if raw.FPDFPathSegment_GetClose(segment):
+            corners.append(corners[0])
+    if corners:
+        yield corners
+
+
+def _thin(outlines: Iterable[Sequence[tuple[float, float]]], is_stroked: bool) -> Iterator[Box]:
+    """The lines of figures: figures that are thin, and the sides of those that are stroked."""
+    for corners in outlines:
+        whole = _box(corners)
+        if _is_line(whole):
+            yield whole
+        elif is_stroked:
+            yield from filter(_is_line, (_box(side) for side in pairwise(corners)))
+
+
+def _box(corners: Sequence[tuple[float, float]]) -> Box:
+    across, up = zip(*corners, strict=True)
+    return min(across), min(up), max(across), max(up)
+
+
+def _is_line(box: Box) -> bool:
+    short, long = sorted((box[2] - box[0], box[3] - box[1]))
+    return short <= _THICK and long >= _LONG
 
 
 def _form(pdf: Any, page: Any) -> str:

@@ -18,7 +18,7 @@ from lorag.documents.cell_format import shown
 from lorag.documents.grid import stretches
 from lorag.documents.markdown_structure import table
 from lorag.documents.parsers.archive import opened
-from lorag.documents.parsers.parsed import Parsed, blocks, counted, in_places
+from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, counted, in_places
 
 _MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*?\bref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
 _UNREAD = {
@@ -54,7 +54,7 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
                 unknown.append(computed.title)
     text, places = in_places(parts)
     said = (
-        ("has hidden sheets, which were read too", hidden),
+        (HIDDEN_SHEETS, hidden),
         ("has formulas without values, which were read as they are written; save it in a spreadsheet program", unknown),
     )
     notes = tuple(f"{note}: {', '.join(names)}" for note, names in said if names)

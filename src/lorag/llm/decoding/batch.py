@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from lorag.errors import InputError
+from lorag.llm.decoding.answerability import refused
 from lorag.llm.decoding.json_schema import SchemaConstraint
 from lorag.llm.decoding.prefill import Pass, merged, passes
 from lorag.llm.decoding.prefix_cache import PrefixCache, common
 from lorag.llm.decoding.sampling import choose
-from lorag.types import Sampling
+from lorag.types import Probe, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,11 @@ class Computing(Protocol):
     @property
     def merges(self) -> bool:
         """Whether its prompts share a pass, and its rows a cache; see ``lorag.llm.decoding.prefill``."""
+        ...
+
+    @property
+    def probe(self) -> Probe | None:
+        """What reads the state after a prompt; a prompt that it refuses is not answered."""
         ...
 
     def applied(self) -> AbstractContextManager[PreTrainedModel]:
@@ -50,7 +56,8 @@ class Row:
     """An answer to the prompt of the tokens ``ids``: what it said so far, whether it is over, and what it failed of.
 
     With a ``constraint``, only tokens that it allows are said. ``logprobs`` has, where they are asked for, the token's
-    own log probability in each place, and the likeliest tokens there with theirs.
+    own log probability in each place, and the likeliest tokens there with theirs. ``refused`` is a row whose prompt the
+    model's probe refused: it says nothing.
     """
 
     ids: Sequence[int]
@@ -59,6 +66,7 @@ class Row:
     said: list[int] = field(default_factory=list)
     logprobs: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
     over: bool = False
+    refused: bool = False
     failure: BaseException | None = None
     _draw: torch.Generator | None = None
 
@@ -89,8 +97,12 @@ class Row:
 class Batch:
     """The rows of one model that are not over. For one thread at a time."""
 
-    def __init__(self, model: Computing, kept: PrefixCache | None = None) -> None:
-        """With ``kept``, prompts go on from what it holds, and rows that leave are left there."""
+    def __init__(self, model: Computing, kept: PrefixCache | None = None, layer: int | None = None) -> None:
+        """With ``kept``, prompts go on from what it holds, and rows that leave are left there.
+
+        Read is the ``layer`` that is given, else the one that the model's probe reads.
+        """
+        self._layer = layer if layer is not None or model.probe is None else model.probe.layer
         self.rows: list[Row] = []
         self._model, self._kept = model, kept
         self._cache: Cache | None = None
@@ -103,7 +115,10 @@ class Batch:
         merge, rows are added once.
         """
         rows = sorted(rows, key=lambda row: list(row.ids))
-        logits = self._joined(rows) if self._model.merges else self._side_by_side(rows)
+        logits, states = self._joined(rows) if self._model.merges else self._side_by_side(rows)
+        if self._model.probe is not None and states is not None:
+            for row, is_refused in zip(rows, refused(self._model.probe, states.float().cpu().numpy()), strict=True):
+                row.refused = is_refused
         self.rows += rows
         self._say(rows, logits)
 
@@ -116,7 +131,7 @@ class Batch:
         mask = torch.cat([self._mask, self._mask.new_ones(len(self.rows), 1)], dim=1)
         rows, cache = self.rows, self._cache
         self.rows, self._cache, self._mask = [], None, None  # broken off, some layers are longer than others
-        logits, cache = self._forward(said, mask, cache)
+        logits, cache, _ = self._forward(said, mask, cache)
         self.rows, self._cache, self._mask = rows, cache, mask
         self._say(list(rows), logits)
 
@@ -151,6 +166,9 @@ class Batch:
 
     def _say(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         for row, each in zip(rows, logits.split(1), strict=True):
+            if row.refused:
+                row.over = True
+                continue
             try:
                 row.say(each)
             except InputError as error:  # of its own constraint; the others are answered
@@ -159,8 +177,8 @@ class Batch:
             row.over = len(row.said) == row.sampling.max_tokens or self._model.ended(row.said, row.sampling)
         self.leave([row for row in rows if row.over])
 
-    def _joined(self, rows: Sequence[Row]) -> torch.Tensor:
-        """The logits after each prompt, ``(rows, vocabulary)``, all of them in the cache."""
+    def _joined(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The logits after each prompt, ``(rows, vocabulary)``, all in the cache, and the states that are read."""
         import torch
 
         from lorag.llm.decoding.kv_cache import RowCache
@@ -175,7 +193,16 @@ class Batch:
             mask = (torch.arange(width) >= width - lengths[:, None]).long().to(read[0].logits.device)
             padded = torch.nn.functional.pad(before.to(mask), (width - before.shape[1], 0))
             self._cache, self._mask = cache, torch.cat([padded, mask])
-        return torch.cat([part.logits for part in read]).float().cpu()
+        return torch.cat([part.logits for part in read]).float().cpu(), _states(read)
+
+    def states(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """What the layer that is read gives after each of the sorted prompts, ``(prompts, width)``."""
+        read = (
+            self._passes(prompts) if self._model.merges else [self._pass([ids], *self._begun([ids])) for ids in prompts]
+        )
+        states = _states(read)
+        assert states is not None
+        return states
 
     def _passes(self, prompts: Sequence[Sequence[int]]) -> list[Pass]:
         """Passes over sorted prompts. What all of them begin with is computed once, also where they take several."""
@@ -185,7 +212,7 @@ class Batch:
             return [self._pass(run, *self._begun(run)) for run in runs]
         begun, shared = self._begun([prompts[0][: head + 1]])
         if begun < head:
-            _, _, shared = self._read([prompts[0][:head]], begun, shared)
+            shared = self._read([prompts[0][:head]], begun, shared)[2]
         read = []
         for rests in passes([ids[head:] for ids in prompts]):
             run = [[*prompts[0][:head], *rest] for rest in rests]
@@ -195,21 +222,21 @@ class Batch:
 
     def _pass(self, prompts: Sequence[Sequence[int]], begun: int, before: Cache | None) -> Pass:
         if len(prompts) == 1:
-            logits, mask, cache = self._read(prompts, begun, before)
-            return Pass(logits, cache, [list(range(mask.shape[1]))])
+            logits, mask, cache, states = self._read(prompts, begun, before)
+            return Pass(logits, cache, [list(range(mask.shape[1]))], states)
         with self._model.applied() as model:
-            return merged(model, [ids[begun:] for ids in prompts], before)
+            return merged(model, [ids[begun:] for ids in prompts], before, self._layer)
 
-    def _side_by_side(self, rows: Sequence[Row]) -> torch.Tensor:
+    def _side_by_side(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """As ``_joined``, for caches that do not take rows: all prompts in one pass, padded."""
         prompts = [row.ids for row in rows]
-        logits, self._mask, self._cache = self._read(prompts, *self._begun(prompts))
-        return logits
+        logits, self._mask, self._cache, states = self._read(prompts, *self._begun(prompts))
+        return logits, states
 
     def _read(
         self, prompts: Sequence[Sequence[int]], begun: int, before: Cache | None
-    ) -> tuple[torch.Tensor, torch.Tensor, Cache]:
-        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, and it.
+    ) -> tuple[torch.Tensor, torch.Tensor, Cache, torch.Tensor | None]:
+        """The logits after each prompt, ``(rows, vocabulary)``, the mask over the cache, ``(rows, n)``, it, and states.
 
         The first ``begun`` tokens of each are in ``before``.
         """
@@ -221,16 +248,21 @@ class Batch:
         with self._model.applied() as model:
             ids = torch.tensor([[0] * (longest - len(rest)) + [*rest] for rest in rests], device=model.device)
         mask = torch.tensor([first + [0] * (longest - len(r)) + [1] * len(r) for r in rests], device=ids.device)
-        logits, cache = self._forward(ids, mask, before)
-        return logits, mask, cache
+        logits, cache, states = self._forward(ids, mask, before, self._layer)
+        return logits, mask, cache, states
 
     def _begun(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Cache | None]:
         """How many tokens of all prompts need not be read, and the cache to be filled further."""
         begun, held = self._kept.take(*prompts) if self._kept is not None else (0, None)
         return begun, held if held is not None else self._model.before(1 if self._model.merges else len(prompts))
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, Cache]:
-        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, and the longer cache."""
+    def _forward(
+        self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache | None, layer: int | None = None
+    ) -> tuple[torch.Tensor, Cache, torch.Tensor | None]:
+        """The logits after ``ids`` of shape ``(rows, n)``, as ``(rows, vocabulary)``, the longer cache, and the states.
+
+        Those are what ``layer`` gives after the last token, ``(rows, width)``; None where none is read.
+        """
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with self._model.applied() as model:
             out = model(
@@ -240,8 +272,18 @@ class Batch:
                 past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                output_hidden_states=layer is not None,
             )
-        return out.logits[:, -1].float().cpu(), out.past_key_values
+        states = None if layer is None else out.hidden_states[layer][:, -1]
+        return out.logits[:, -1].float().cpu(), out.past_key_values, states
+
+
+def _states(read: Sequence[Pass]) -> torch.Tensor | None:
+    """The states after the prompts of several passes; None where none were read."""
+    import torch
+
+    states = [part.states for part in read if part.states is not None]
+    return torch.cat(states) if states else None
 
 
 def _moved_up(places: Sequence[int]) -> list[int]:

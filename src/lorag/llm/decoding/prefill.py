@@ -34,6 +34,8 @@ class Pass:
     """One row: what stands before every prompt, then the distinct tokens."""
     places: list[list[int]]
     """For each prompt, where its tokens and those before them stand in the cache."""
+    states: torch.Tensor | None = None
+    """``(prompts, width)``: what the layer that is read gives after each prompt; None where none is."""
 
     @property
     def index(self) -> torch.Tensor:
@@ -60,16 +62,22 @@ def passes(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
         yield run
 
 
-def merged(model: PreTrainedModel, prompts: Sequence[Sequence[int]], before: Cache | None) -> Pass:
-    """One pass over prompts, each behind the tokens of ``before``: a cache of one row, filled further."""
+def merged(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], before: Cache | None, layer: int | None = None
+) -> Pass:
+    """One pass over prompts, each behind the tokens of ``before``: a cache of one row, filled further.
+
+    With ``layer`` its output is read as well; 0 are the token embeddings.
+    """
     import torch
 
     made = tree(prompts)
     begun = before.get_seq_length() if before is not None else 0
     ends = torch.tensor([path[-1] for path in made.paths])
-    out = pass_over(model, made, ends, before, use_cache=True)
+    out = pass_over(model, made, ends, before, use_cache=True, output_hidden_states=layer is not None)
+    states = None if layer is None else out.hidden_states[layer][0, ends.to(model.device)]
     places = [[*range(begun), *(begun + place for place in path)] for path in made.paths]
-    return Pass(out.logits[0], out.past_key_values, places)
+    return Pass(out.logits[0], out.past_key_values, places, states)
 
 
 def merges(model: PreTrainedModel) -> bool:

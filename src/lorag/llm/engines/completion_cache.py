@@ -20,8 +20,8 @@ class CachedModel:
 
     def __init__(self, model: LanguageModel, ledger: Ledger | None = None, identity: str = "") -> None:
         """``model`` answers what is not remembered, and not in ``ledger`` under its ``identity``."""
-        self.name = model.name
-        self._model, self._ledger, self._identity = model, ledger, identity or model.name
+        self.name, self.model = model.name, model
+        self._ledger, self._identity = ledger, identity or model.name
         self._known: dict[tuple[Prompt, Sampling], Completion] = {}
 
     def remember(self, prompt: Prompt, sampling: Sampling, completion: Completion) -> None:
@@ -31,9 +31,9 @@ class CachedModel:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order; only new prompts reach the model, each once."""
         if sampling.temperature > 0:
-            return self._model.generate(prompts, sampling)
+            return self.model.generate(prompts, sampling)
         new = [prompt for prompt in dict.fromkeys(prompts) if not self._knows(prompt, sampling)]
-        for prompt, completion in zip(new, self._model.generate(new, sampling), strict=True):
+        for prompt, completion in zip(new, self.model.generate(new, sampling), strict=True):
             self._known[prompt, sampling] = completion
         if self._ledger is not None:
             self._ledger.keep({self._request(prompt, sampling): self._known[prompt, sampling] for prompt in new})
@@ -54,18 +54,18 @@ class CachedModel:
 
     def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
         """Streams from the model itself."""
-        return self._model.stream(prompt, sampling)
+        return self.model.stream(prompt, sampling)
 
     @property
     def opens_thoughts(self) -> bool | None:
         """Whether the model was seen to begin inside thoughts, if it is one that shows it."""
-        found: bool | None = getattr(self._model, "opens_thoughts", None)
+        found: bool | None = getattr(self.model, "opens_thoughts", None)
         return found
 
     def count_tokens(self, text: str) -> int:
         """The number of tokens the model counts."""
-        return self._model.count_tokens(text)
+        return self.model.count_tokens(text)
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
         """What the model says."""
-        return self._model.room(prompt, sampling)
+        return self.model.room(prompt, sampling)

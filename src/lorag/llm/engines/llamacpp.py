@@ -122,7 +122,8 @@ class LlamaCppModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self.context_tokens - len(prompt_ids(self.tokenizer, prompt, sampling)) - sampling.max_tokens
+        most = sampling.within(self.context_tokens).max_tokens
+        return self.context_tokens - len(prompt_ids(self.tokenizer, prompt, sampling)) - most
 
     def tokens(self, prompt: Prompt, sampling: Sampling) -> list[tuple[int, float]]:
         """The tokens of an answer, each by its id and the logarithm of its probability."""
@@ -133,6 +134,7 @@ class LlamaCppModel:
         """What llama.cpp is asked. Raises ``ModelError`` for a prompt that does not fit, ``InputError`` for beams."""
         if sampling.num_beams > 1:
             raise InputError(f"num_beams {sampling.num_beams!r} is not for llama.cpp; choose the engine transformers")
+        sampling = sampling.within(self.context_tokens)
         ids = prompt_ids(self.tokenizer, prompt, sampling)
         if len(ids) + sampling.max_tokens > self.context_tokens:
             raise ModelError(

@@ -2,7 +2,7 @@
 
 The key is taken from the environment (``OPENAI_API_KEY``), sent to the address that was named, and kept nowhere else.
 Weights, template and context are the server's own: no adapter is applied here, and what a prompt's text may make of
-control tokens is decided there. Not here: embeddings, images, tools.
+control tokens is decided there. Not here: images, tools. Embedders share ``client`` and its errors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -73,6 +73,61 @@ def _ollama() -> str:
     return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
+def client(address: Address, settings: RemoteSettings) -> Any:
+    """OpenAI's client of an address, with the key of the environment; it connects to nothing yet.
+
+    Raises ``MissingExtraError`` without the package ``openai``.
+    """
+    openai = require("openai", "openai", "a remote model")
+    return openai.OpenAI(
+        base_url=address.url,
+        api_key=os.environ.get(KEY) or "none",
+        timeout=settings.timeout_seconds,
+        max_retries=settings.retries,
+    )
+
+
+def require_named(address: Address, answer: Any) -> None:
+    """Raises ``EndpointError`` for an answer by another model: some servers hold one, whatever is asked for.
+
+    A dated release of a model is that model.
+    """
+    asked, answered = address.model, getattr(answer, "model", None) or ""
+    host = urlsplit(address.url).hostname or ""
+    same = re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}(-?\d\d-?\d\d)?|:latest)?", answered)
+    if answered and not same and not host.endswith(_NAMES_DEPLOYMENTS):
+        raise EndpointError(
+            f"{address.url} was asked for {asked!r} and answers as {answered!r}; ask for the model by that"
+            f" name where it is meant (openai:{answered}@{address.url}), else let the server load {asked!r}"
+        )
+
+
+@contextmanager
+def endpoint_errors(address: Address, settings: RemoteSettings, expected: str) -> Iterator[None]:
+    """Turns what the client raises into ``EndpointError`` with what to do; the key is in no message."""
+    import openai
+
+    where = address.url
+    try:
+        yield
+    except openai.APITimeoutError as error:
+        reason = f"did not answer within {settings.timeout_seconds:g} seconds, asked {settings.retries + 1} times; "
+        raise EndpointError(f"{where} {reason}raise timeout_seconds, or lower concurrency") from error
+    except openai.APIConnectionError as error:
+        cause = error.__cause__ or error
+        raise EndpointError(f"{where} cannot be reached: {cause}; start the server, or correct the address") from error
+    except openai.APIStatusError as error:
+        said = _without_key(error.message)
+        advice = {401: f"set {KEY}", 403: f"set {KEY}", 404: f"see {where}/models", 429: "lower concurrency"}
+        todo = advice.get(error.status_code, "see its log")
+        raise EndpointError(f"{where} refuses {address.model!r}: {said}; {todo}") from None
+    except (openai.APIError, ValueError, TypeError, AttributeError) as error:
+        said = _without_key(str(error))
+        raise EndpointError(
+            f"{where} did not answer with {expected}: {said}; expected an OpenAI-compatible /v1 address"
+        ) from error
+
+
 class RemoteModel:
     """A ``LanguageModel`` over the wire; ``name`` is ``openai:MODEL@URL`` or ``ollama:MODEL``."""
 
@@ -81,7 +136,6 @@ class RemoteModel:
 
         ``ledger`` keeps what ``generate`` is answered, and its budget.
         """
-        openai = require("openai", "openai", "a remote model")
         self.name = name
         self.opens_thoughts = False
         """Whether an answer began inside thoughts, which the server's chat template opens."""
@@ -89,12 +143,7 @@ class RemoteModel:
         self._settings = settings or RemoteSettings()
         self._ledger = ledger
         self._context = self._settings.context_tokens
-        self._client = openai.OpenAI(
-            base_url=self._address.url,
-            api_key=os.environ.get(KEY) or "none",
-            timeout=self._settings.timeout_seconds,
-            max_retries=self._settings.retries,
-        )
+        self._client = client(self._address, self._settings)
 
     def require_reachable(self) -> None:
         """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.
@@ -135,7 +184,7 @@ class RemoteModel:
             chunks = self._client.chat.completions.create(messages=_messages(prompt), **request)
         try:
             for chunk in self._arriving(chunks):
-                self._require_named(chunk)
+                require_named(self._address, chunk)
                 usage = chunk.usage or usage
                 for choice in (chunk.choices or [])[:1]:
                     text += choice.delta.content or ""
@@ -161,7 +210,9 @@ class RemoteModel:
 
         The protocol does not tell it; a server refuses what does not fit.
         """
-        return None if self._context is None else self._context - self._count(prompt) - sampling.max_tokens
+        if self._context is None:
+            return None
+        return self._context - self._count(prompt) - sampling.within(self._context).max_tokens
 
     def _count(self, prompt: Prompt) -> int:
         return sum(self.count_tokens(turn.content) for turn in prompt)
@@ -180,7 +231,7 @@ class RemoteModel:
             (choice, *_) = answer.choices
             told = _told(choice)
             text, finish, usage = choice.message.content or "", choice.finish_reason, answer.usage
-        self._require_named(answer)
+        require_named(self._address, answer)
         done = self._completion(prompt, text, finish, usage, time.perf_counter() - start, 0.0)
         return replace(done, logprobs=told)
 
@@ -209,7 +260,7 @@ class RemoteModel:
             warnings.warn(f"{names} go beyond the protocol; {self.name} may ignore it without a word", stacklevel=3)
         return {
             "model": self._address.model,
-            "max_tokens": sampling.max_tokens,
+            "max_tokens": (sampling if self._context is None else sampling.within(self._context)).max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "seed": sampling.seed,
@@ -218,20 +269,6 @@ class RemoteModel:
             **({"logprobs": True, "top_logprobs": sampling.logprobs} if sampling.logprobs is not None else {}),
             **({"extra_body": beyond} if beyond else {}),
         }
-
-    def _require_named(self, answer: Any) -> None:
-        """Raises ``EndpointError`` for an answer by another model: some servers hold one, whatever is asked for.
-
-        A dated release of a model is that model.
-        """
-        asked, answered = self._address.model, getattr(answer, "model", None) or ""
-        host = urlsplit(self._address.url).hostname or ""
-        same = re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}(-?\d\d-?\d\d)?|:latest)?", answered)
-        if answered and not same and not host.endswith(_NAMES_DEPLOYMENTS):
-            raise EndpointError(
-                f"{self._address.url} was asked for {asked!r} and answers as {answered!r}; ask for the model by that"
-                f" name where it is meant (openai:{answered}@{self._address.url}), else let the server load {asked!r}"
-            )
 
     def _arriving(self, chunks: Iterator[Any]) -> Iterator[Any]:
         """The chunks of a stream; what goes wrong on the wire as ``EndpointError``."""
@@ -242,32 +279,8 @@ class RemoteModel:
                 return
             yield chunk
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turns what the client raises into ``EndpointError`` with what to do; the key is in no message."""
-        import openai
-
-        where, wait = self._address.url, self._settings
-        try:
-            yield
-        except openai.APITimeoutError as error:
-            reason = f"did not answer within {wait.timeout_seconds:g} seconds, asked {wait.retries + 1} times; "
-            raise EndpointError(f"{where} {reason}raise timeout_seconds, or lower concurrency") from error
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise EndpointError(
-                f"{where} cannot be reached: {cause}; start the server, or correct the address"
-            ) from error
-        except openai.APIStatusError as error:
-            said = _without_key(error.message)
-            advice = {401: f"set {KEY}", 403: f"set {KEY}", 404: f"see {where}/models", 429: "lower concurrency"}
-            todo = advice.get(error.status_code, "see its log")
-            raise EndpointError(f"{where} refuses {self._address.model!r}: {said}; {todo}") from None
-        except (openai.APIError, ValueError, TypeError, AttributeError) as error:
-            said = _without_key(str(error))
-            raise EndpointError(
-                f"{where} did not answer with a chat completion: {said}; expected an OpenAI-compatible /v1 address"
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return endpoint_errors(self._address, self._settings, "a chat completion")
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:

@@ -16,6 +16,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lorag.errors import InputError, ModelError
 from lorag.files import fingerprint, sha256_of
 from lorag.llm.decoding import beam_search as beams
@@ -30,7 +33,7 @@ from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import prompt_ids, render
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
-from lorag.types import Completion, Message, Prompt, Sampling, TokenLogprob
+from lorag.types import Completion, Message, Probe, Prompt, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     import torch
@@ -60,15 +63,18 @@ class TransformersModel:
         adapter: str | None = None,
         batch_tokens: int = 12288,
         virtual: DynamicCache | None = None,
+        probe: Probe | None = None,
     ) -> None:
         """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt.
 
         ``virtual`` are the virtual tokens that the adapter puts before a prompt; its layers are then the base's.
+        A prompt that ``probe`` refuses is not answered.
         """
         self.weights = weights
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
+        self.probe = probe
         self._kept = PrefixCache() if virtual is None else None
         self._shared = SharedBatch(batch_tokens, self._kept)
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
@@ -109,6 +115,13 @@ class TransformersModel:
             adapted = TransformersModel(self.weights, name, self.batch_tokens, virtual)
             adapted._prove_participation(folder)
         return adapted
+
+    def probing(self, probe: Probe) -> TransformersModel:
+        """The same model, answering no prompt that ``probe`` refuses; ``ModelError`` for a probe of another model."""
+        config = self.weights.model.config.get_text_config()
+        if probe.model != self.name or len(probe.weights) != config.hidden_size:
+            raise ModelError(f"the probe was fitted to {probe.model} and says nothing about {self.name}")
+        return TransformersModel(self.weights, self.adapter, self.batch_tokens, self.virtual, probe)
 
     def _virtual(self, folder: Path) -> DynamicCache | None:
         """The virtual tokens of an adapter that consists of them, as the base sees them; None for other kinds."""
@@ -179,7 +192,8 @@ class TransformersModel:
 
     def room(self, prompt: Prompt, sampling: Sampling) -> int:
         """The tokens that the context has left beside ``prompt`` and its longest answer; below 0 they do not fit."""
-        return self._room(prompt_ids(self.weights.tokenizer, prompt, sampling), sampling)
+        ids = prompt_ids(self.weights.tokenizer, prompt, sampling)
+        return self._room(ids, sampling.within(self.weights.context_tokens))
 
     def _room(self, ids: Sequence[int], sampling: Sampling) -> int:
         return self.weights.context_tokens - self.virtual_tokens - len(ids) - sampling.max_tokens
@@ -197,6 +211,23 @@ class TransformersModel:
         known = logits.float().log_softmax(-1)
         own = known.gather(-1, torch.tensor(tokens, device=device)[:, None]).flatten()
         return list(zip(own.tolist(), known.max(-1).values.tolist(), strict=True))
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has."""
+        return int(self.weights.model.config.get_text_config().num_hidden_layers)
+
+    def states(self, prompts: Sequence[Prompt], layer: int) -> NDArray[np.float32]:
+        """What ``layer`` gives after each prompt, ``(prompts, width)``; layer 0 are the token embeddings.
+
+        What prompts begin with alike is computed once. Raises ``ModelError`` for one that does not fit the context.
+        """
+        ids = [self._ids(prompt, Sampling(max_tokens=1)) for prompt in prompts]
+        found: dict[int, NDArray[np.float32]] = {}
+        for batch in self._batches(ids):
+            read = Batch(self, layer=layer).states([ids[i] for i in batch])
+            found |= dict(zip(batch, read.float().cpu().numpy(), strict=True))
+        return np.stack([found[i] for i in range(len(ids))])
 
     def likelihoods(self, answered: Sequence[tuple[Prompt, str]]) -> list[list[float]]:
         """For each answer to a prompt, the logarithm of the probability of each of its tokens; its end is left out.
@@ -263,6 +294,7 @@ class TransformersModel:
 
     def _row(self, prompt: Prompt, sampling: Sampling) -> Row:
         """An answer that is to be decoded. Raises ``InputError`` for a schema that no answer can be held to."""
+        sampling = sampling.within(self.weights.context_tokens)
         ids, schema = self._ids(prompt, sampling), sampling.json_schema
         for value, asked in ((schema, "answers under a JSON schema"), (sampling.logprobs, "log probabilities")):
             if sampling.num_beams > 1 and value is not None:
@@ -305,9 +337,11 @@ class TransformersModel:
     def _completion(self, row: Row, seconds: tuple[float, float]) -> Completion:
         if row.failure is not None:
             raise row.failure
+        whole, prefill = seconds
+        if row.refused:
+            return Completion("", len(row.ids), 0, whole, "refused", prefill)
         text, _ = cut(self._text(row.said), row.sampling.stop)
         finish: Literal["stop", "length"] = "stop" if self.ended(row.said, row.sampling) else "length"
-        whole, prefill = seconds
         return Completion(text.strip(), len(row.ids), len(row.said), whole, finish, prefill, self._told(row))
 
     def _told(self, row: Row) -> tuple[TokenLogprob, ...]:
@@ -345,6 +379,8 @@ class TransformersModel:
             batch.leave(batch.rows)
 
     def _searched(self, rows: Sequence[Row]) -> Iterator[None]:
+        if self.probe is not None:
+            raise ModelError(f"beams do not reach the probe of {self.name}; set num_beams to 0")
         if self.virtual is not None:
             raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
         for row in rows:

@@ -21,7 +21,7 @@ def messages(prompt: str, ends: Iterable[str]) -> Prompt:
     """The turns of ``prompt`` below its lines ``### System:``, ``### User:`` and ``### Assistant:``.
 
     Without such lines, all of it is a question. ``ends`` are spellings of end tokens, which are taken off a turn.
-    What brings no system text stands under the instruction that training puts there. Raises ``InputError`` for text
+    They stand under the instruction that training puts there, a system text below it. Raises ``InputError`` for text
     before the first turn, for an empty turn, and for an answer that is already begun.
     """
     before, *turns = _TURN.split(prompt)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Any
 
 from lorag.errors import InputError
-from lorag.llm.turn_text import ROLES, joined_text
+from lorag.llm.turn_text import ROLES, joined_text, merged
 from lorag.serving.http_errors import HttpError
-from lorag.types import Message, Sampling
+from lorag.types import Message, Prompt, Sampling
 
 _OWN = {
     *("model", "messages", "stream", "stream_options", "max_completion_tokens", "n", "response_format"),
@@ -47,7 +46,6 @@ _AS_USUAL: Mapping[str, tuple[Any, ...]] = {
 }
 """Fields of the protocol, and of servers like it, that are not supported, with the values under which the answer is the
 same without them."""
-_TEXTS = ("text", "refusal")
 _CALLS = ("tool_calls", "function_call", "tool_call_id", "audio")
 """What a turn may not carry besides its text; what else clients send back with the messages that they got is unread."""
 _PLAIN_NAME = re.compile(r"[\w.-]{1,40}", re.ASCII)
@@ -111,7 +109,7 @@ def _asked(given: Mapping[str, Any], usual: Mapping[str, Sampling]) -> Asked:
     return Asked(
         model=model,
         question=turns[-1].content,
-        history=tuple(turns[:-1]),
+        history=turns[:-1],
         instruction=instruction,
         samplings=_samplings(given, usual[model]),
         stream=bool(_checked(given, "stream", _is_truth, "true or false")),
@@ -166,24 +164,15 @@ def _require_as_usual(given: Mapping[str, Any]) -> None:
             raise HttpError(400, f"{name} {_shown(given[name])} is not supported; expected {usual}", name)
 
 
-def _conversation(messages: object) -> tuple[str, list[Message]]:
-    """The text of all system messages, wherever they stand, and the other turns.
-
-    Many chat templates take a system's turn only at the beginning, and others only by turns.
-    """
+def _conversation(messages: object) -> tuple[str, Prompt]:
+    """The text of all system messages, wherever they stand, and the other turns. Empty ones but the user's are none."""
     if not isinstance(messages, list) or not messages:
         raise wrong("messages", messages, "a list of at least one message")
     said = [_turn(f"messages[{number}]", message) for number, message in enumerate(messages)]
-    turns = list(_merged(turn for turn in said if turn.role != "system" and (turn.content or turn.role == "user")))
+    instruction, turns = merged(turn for turn in said if turn.content or turn.role == "user")
     if not turns or turns[-1].role != "user":
         raise HttpError(400, "the last message is not the user's; end with the question", "messages")
-    return "\n\n".join(turn.content for turn in said if turn.role == "system" and turn.content), turns
-
-
-def _merged(turns: Iterable[Message]) -> Iterable[Message]:
-    """The turns, those of one speaker after each other as one."""
-    for role, said in groupby(turns, key=lambda turn: turn.role):
-        yield Message(role, "\n\n".join(turn.content for turn in said))
+    return instruction, turns
 
 
 def _turn(where: str, message: object) -> Message:
@@ -201,7 +190,7 @@ def _turn(where: str, message: object) -> Message:
 
 def _text(where: str, content: object) -> str:
     """A content that is a text, or a list of parts that are texts."""
-    if (text := joined_text(content, _TEXTS)) is None:
+    if (text := joined_text(content)) is None:
         raise wrong(where, content, "a text, or a list of parts of the type 'text'")
     return text
 

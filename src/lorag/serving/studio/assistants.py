@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache as remembering
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from lorag import build
 from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import without_examples
-from lorag.interfaces import LanguageModel
+from lorag.interfaces import HiddenStates, LanguageModel
 from lorag.llm.engines.base_model import NumberFormat
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.backends.location import holds_index
@@ -51,19 +52,30 @@ class Assistants:
     model_of: ModelOf | None = None
     index_of: Callable[[], Knowledge] | None = None
     """How model and index are opened; None as ``lorag ask`` does."""
+    store: Path | str | None = None
+    """Where the index lies; None for the workspace's own."""
     _knowledge: Knowledge | None = None
     _shared: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
     """Models that another part of the server keeps anyway."""
     _models: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
-    _load: Callable[[Path, str, NumberFormat], TransformersModel] = field(default_factory=lambda: remembering(load))
+    _load: Callable[[Path, str, NumberFormat], TransformersModel] = field(init=False)
     _opening_index: threading.Lock = field(default_factory=threading.Lock)
     _opening_model: threading.Lock = field(default_factory=threading.Lock)
     """A lock of its own: a model may take minutes, and documents are not to wait for it."""
 
+    def __post_init__(self) -> None:
+        """Every base is loaded once."""
+        self._load = remembering(self._loaded)
+
+    @property
+    def place(self) -> Path | str:
+        """Where the index lies."""
+        return self.workspace.index if self.store is None else self.store
+
     @property
     def has_index(self) -> bool:
         """Whether there is an index to search."""
-        return self._knowledge is not None or holds_index(self.workspace.index)
+        return self._knowledge is not None or holds_index(self.place)
 
     def knowledge(self) -> Knowledge:
         """The index, made when missing."""
@@ -73,7 +85,7 @@ class Assistants:
                 self._knowledge = (
                     self.index_of()
                     if self.index_of is not None
-                    else build.knowledge(self.workspace.index, self.embedder, chosen.chunks, chosen.retrieval)
+                    else build.knowledge(self.place, self.embedder, chosen.chunks, chosen.retrieval)
                 )
             return self._knowledge
 
@@ -92,11 +104,13 @@ class Assistants:
         if searched and not self.has_index:
             raise HttpError(409, f"{column} needs documents; add some in Documents")
         base = read_adapter(adapter).base if adapter is not None else self.model
-        model = self._model(base, _asked_adapter(column, adapter) if tuned and adapter is not None else None)
-        prompt = self._prompt(column, adapter, model)
+        prompt = _compared_prompt(column, adapter)
+        probes = prompt is not None and prompt.probe is not None
+        model = self._model(base, _asked_adapter(column, adapter) if tuned and adapter is not None else None, probes)
+        prompt = prompt or self._tuned_prompt(model)
         retrieval = self.workspace.chosen().retrieval
         return ChatBot(
-            model,
+            prompt.over(model, searched),
             self.knowledge() if searched else None,
             prompt.applied(ChatSettings(sampling=_SAMPLING)),
             retrieval.k,
@@ -104,13 +118,15 @@ class Assistants:
             examples=prompt.examples,
         )
 
-    def _model(self, base: str | None, adapter: Path | None) -> LanguageModel:
+    def _model(self, base: str | None, adapter: Path | None, probes: bool) -> LanguageModel:
+        """The model, kept or opened; with ``probes`` on an engine whose hidden states can be read."""
         if (base, adapter) in self._shared:
             return self._shared[base, adapter]
         with self._opening_model:
-            if (base, adapter) not in self._models:
+            known = self._models.get((base, adapter))
+            if known is None or (probes and self.model_of is None and not isinstance(known, HiddenStates)):
                 self._make_room(base, adapter)
-                open_model = self.model_of or self._answering
+                open_model = self.model_of or partial(self._answering, probes=probes)
                 self._models[base, adapter] = open_model(base, adapter)
             return self._models[base, adapter]
 
@@ -121,26 +137,38 @@ class Assistants:
             sharing = [key for key, model in self._models.items() if isinstance(model, TransformersModel)]
             for key in {*gone, *sharing}:
                 del self._models[key]
-            self._load = remembering(load)
+            self._load = remembering(self._loaded)
 
-    def _answering(self, name: str | None, adapter: Path | None) -> LanguageModel:
-        return build.answering_model(name, adapter, self.engine, shared=self._load)
+    def _answering(self, name: str | None, adapter: Path | None, probes: bool) -> LanguageModel:
+        is_shared = isinstance(self._shared.get((name, None)), TransformersModel)
+        engine = "transformers" if is_shared or (probes and self.engine == "auto") else self.engine
+        return build.answering_model(name, adapter, engine, shared=self._load)
 
-    def _prompt(self, column: str, adapter: Path | None, model: LanguageModel) -> KeptPrompt:
-        """The prompt that a comparison chose for the column, where the adapter is of one.
+    def _loaded(self, folder: Path, name: str, number_format: NumberFormat) -> TransformersModel:
+        """The base of that name: the one that another part of the server keeps, where its number format is right."""
+        kept = [model for model in self._shared.values() if isinstance(model, TransformersModel)]
+        same = [model for model in kept if model.name == name and number_format in ("auto", model.dtype)]
+        return same[0] if same else load(folder, name, number_format)
 
-        Else the one that the adapter was trained under, without worked examples, which it does not hold; or the one
-        that `lorag tune` chose for the model.
-        """
-        if adapter is not None:
-            chosen = adapter.parent / "prompts" / f"{column}.json"
-            if chosen.is_file():
-                return read_prompt(chosen)
-            if column in ("finetuned", "both"):
-                return KeptPrompt(without_examples(read_adapter(adapter).prompt))
+    def _tuned_prompt(self, model: LanguageModel) -> KeptPrompt:
+        """The prompt that `lorag tune` chose for the model, else the default."""
         path = self.workspace.prompt
         prompt = read_prompt(path) if path.is_file() else KeptPrompt()
         return prompt if prompt.model == model.name else KeptPrompt()
+
+
+def _compared_prompt(column: str, adapter: Path | None) -> KeptPrompt | None:
+    """The prompt that a comparison chose for the column, where the adapter is of one.
+
+    Else the one that the adapter was trained under, without worked examples, which it does not hold.
+    """
+    if adapter is None:
+        return None
+    chosen = adapter.parent / "prompts" / f"{column}.json"
+    if chosen.is_file():
+        return read_prompt(chosen)
+    tuned = column in ("finetuned", "both")
+    return KeptPrompt(without_examples(read_adapter(adapter).prompt)) if tuned else None
 
 
 def _asked_adapter(column: str, adapter: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
@@ -11,14 +12,16 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
-from lorag.documents.load import SUFFIXES, load_documents
-from lorag.files import files_below
+from lorag.documents.load import SUFFIXES
+from lorag.files import files_below, write_whole
 from lorag.serving.http_errors import HttpError
 from lorag.serving.routes import read_body
 from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.jobs import Jobs, last_lines, printed_by, progress_of, state_of
 from lorag.serving.studio.workplace import Workplace, json_body, require_binary, text_of
 from lorag.serving.uploads import Uploads, plain_name
 from lorag.settings import ServeSettings
+from lorag.types import Entry
 
 T = TypeVar("T")
 
@@ -32,16 +35,16 @@ class DocumentsRoom:
 
     place: Workplace
     assistants: Assistants
+    jobs: Jobs
     settings: ServeSettings = field(default_factory=ServeSettings)
-    refused: dict[str, str] = field(default_factory=dict)
-    """Why files of the folder could not be read when it was last read."""
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def routes(self) -> APIRouter:
         """Where each of the methods below is reached."""
         room = APIRouter()
         room.add_api_route("/documents", self.documents, response_model=None)
-        room.add_api_route("/documents/read", self.read, methods=["POST"], response_model=None)
+        room.add_api_route("/documents/read", self.read, methods=["POST"], status_code=202, response_model=None)
+        room.add_api_route("/documents/stop", self.stop, methods=["POST"], response_model=None)
         room.add_api_route("/documents/{name:path}", self.put, methods=["PUT"], response_model=None)
         room.add_api_route("/documents/{name:path}", self.delete, methods=["DELETE"], response_model=None)
         room.add_api_route("/passages/{name:path}", self.passages, response_model=None)
@@ -49,24 +52,28 @@ class DocumentsRoom:
         return room
 
     def documents(self) -> dict[str, Any]:
-        """Every document of the index, and every file of the folder that is not in it, with the reason where known.
+        """Every document of the index, and every file of the folder that is not in it, with its state.
 
         A refused file of which the index holds an older version is among both.
         """
-        entries = self.assistants.knowledge().entries() if self.assistants.has_index else []
-        read = {entry.source for entry in entries} - self.refused.keys()
+        reading, refused = self._reading(), self._refused()  # before the entries: what has ended is among them
+        entries = self._entries()
+        known = {entry.source for entry in entries} - refused.keys()
         shown = [
             {"id": entry.id, "title": dict(entry.attributes).get("title", ""), "passages": entry.chunks}
             for entry in entries[:_MOST_SHOWN]
         ]
         return {
-            "folder": self.place.named(self.place.uploads),
+            "folder": self._folder,
             "documents": shown,
             "total": len(entries),
             "passages": sum(entry.chunks for entry in entries),
             "unread": [
-                {"name": name, "reason": self.refused.get(name, "")} for name in self._names() if name not in read
+                {"name": name, "reason": refused.get(name, ""), "is_read": name <= reading["latest"]}
+                for name in self._names()
+                if name not in known
             ],
+            "reading": reading,
             "limits": {"bytes": self.settings.max_upload_bytes, "documents": MOST_DOCUMENTS, "suffixes": SUFFIXES},
         }
 
@@ -79,10 +86,11 @@ class DocumentsRoom:
         def store() -> dict[str, Any]:
             into = self._uploads()
             self._require_room([name])
-            return into.put(name, content)
+            done = into.put(name, content)
+            self._mended(name)
+            return done
 
         done = await run_in_threadpool(self._alone, store)
-        self.refused.pop(name, None)
         return JSONResponse(done, 201 if done["result"] == "added" else 200)
 
     def delete(self, name: str) -> dict[str, Any]:
@@ -90,9 +98,15 @@ class DocumentsRoom:
         return self._alone(lambda: self._uploads().delete(name))
 
     async def read(self, request: Request) -> dict[str, Any]:
-        """Adds what lies in the folder to the index; what is in the index from elsewhere stays."""
+        """Starts the job that adds the folder to the index; what is in the index from elsewhere stays."""
         await json_body(request)
-        return await run_in_threadpool(self._alone, self._sync)
+        return await run_in_threadpool(self._alone, self._begin)
+
+    async def stop(self, request: Request) -> dict[str, Any]:
+        """Stops that job; the index is what it was before."""
+        await json_body(request)
+        await run_in_threadpool(self.jobs.stop, self.place.reading)
+        return {"state": state_of(self.place.reading)}
 
     def passages(self, name: str) -> dict[str, Any]:
         """The passages of a document as they were cut, in its order."""
@@ -111,19 +125,50 @@ class DocumentsRoom:
         (hits,) = await run_in_threadpool(lambda: self.assistants.knowledge().retrieve([query], _MOST_HITS))
         return [hit.cited() for hit in hits]
 
-    def _sync(self) -> dict[str, Any]:
-        folder = self.place.uploads
-        known, names = {entry.source for entry in self.assistants.knowledge().entries()}, {*self._names()}
+    @property
+    def _folder(self) -> str:
+        return self.place.named(self.place.uploads)
+
+    def _entries(self) -> list[Entry]:
+        return self.assistants.knowledge().entries() if self.assistants.has_index else []
+
+    def _begin(self) -> dict[str, Any]:
+        known, names = {entry.source for entry in self._entries()}, {*self._names()}
+        if not names:
+            raise HttpError(409, f"there are no documents in {self._folder}/; add some first")
         if names - known and len(names | known) > MOST_DOCUMENTS:
             raise _too_many(len(names | known))
-        loaded = load_documents(folder)
-        self._require_room([document.id for document in loaded.documents])
-        self.refused.clear()
-        for file in loaded.refused:
-            self.refused[file.source] = file.reason.removeprefix(f"{folder / file.source}: ")
-        report = self.assistants.knowledge().sync(loaded.documents, add_only=True)
-        told = [note.replace(f"{folder}/", "") for note in loaded.notes]
-        return {"added": report.added, "updated": report.updated, "refused": len(loaded.refused), "notes": told}
+        arguments = ["index", self._folder, "--add-only", "--json", f"--embedder={self.assistants.embedder}"]
+        self.jobs.start(self.place.reading, arguments, store=str(self.assistants.place))
+        return {"state": state_of(self.place.reading)}
+
+    def _reading(self) -> dict[str, Any]:
+        """The job that reads the folder: its state and stages, the file that it read last, and what came of it."""
+        run = self.place.reading
+        state, stages, done = state_of(run), progress_of(run), printed_by(run) or {}
+        read = [stage["note"] for stage in stages if stage["stage"] == "reading"]
+        return {
+            "state": state,
+            "stages": stages,
+            "latest": read[-1] if read and state == "running" else "",
+            "added": done.get("added", 0),
+            "updated": done.get("updated", 0),
+            "refused": len(done.get("refused", ())),
+            "notes": [note.replace(f"{self._folder}/", "") for note in done.get("notes", ())],
+            "reason": "".join(last_lines(run, 1)) if state == "failed" else "",
+        }
+
+    def _refused(self) -> dict[str, str]:
+        """Why files could not be read when the folder was last read."""
+        refused = (printed_by(self.place.reading) or {}).get("refused", ())
+        return {file["source"]: file["reason"].removeprefix(f"{self._folder}/{file['source']}: ") for file in refused}
+
+    def _mended(self, name: str) -> None:
+        """Takes an uploaded file from those that could not be read."""
+        if name in self._refused():
+            printed = printed_by(self.place.reading) or {}
+            printed["refused"] = [file for file in printed["refused"] if file["source"] != name]
+            write_whole(self.place.reading.folder / "job" / "printed.json", json.dumps(printed))
 
     def _names(self) -> list[str]:
         """The files of the folder that may hold documents."""
@@ -143,10 +188,12 @@ class DocumentsRoom:
         return Uploads(self.place.uploads, self.assistants.knowledge())
 
     def _alone(self, work: Callable[[], T]) -> T:
-        """What ``work`` gives. Raises ``HttpError`` while other work changes the documents."""
+        """What ``work`` gives. Raises ``HttpError`` while other work, or the job, changes the documents."""
         if not self._writing.acquire(blocking=False):
             raise HttpError(429, "other documents are being read; try again in a moment", code="busy")
         try:
+            if state_of(self.place.reading) == "running":
+                raise HttpError(429, "the folder is being read; wait for its end, or stop it", code="busy")
             return work()
         finally:
             self._writing.release()

@@ -1,7 +1,8 @@
-"""Comparisons as processes of their own: closing the page or ending the server stops none of them.
+"""Comparisons and readings of the folder as processes of their own: closing the page or ending the server stops none.
 
-All that is known of a job lies in ``job/`` of its run folder, so that another server finds it again: who runs it and
-since when (``job.json``), what it printed (``output.log``), and how far it is (``progress.json``).
+All that is known of a job lies in ``job/`` of its folder, so that another server finds it again: who runs it and
+since when (``job.json``), what it printed (``output.log``; ``printed.json`` with ``--json``), and how far it is
+(``progress.json``).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Job:
     """A process that was started for a run: its id and the time of its start, which no other process shares."""
 
     arguments: tuple[str, ...]
-    """Those of ``lorag``, without ``--out``."""
+    """Those of ``lorag``."""
     pid: int
     started: float
     stopped: bool = False
@@ -78,6 +79,8 @@ def state_of(run: Run) -> State:
         return "running"
     if run.result.is_file() and (job is None or run.result.stat().st_mtime >= job.started):
         return "finished"
+    if printed_by(run) is not None:
+        return "finished"
     if job is None:
         return "unfinished"
     return "stopped" if job.stopped else "failed"
@@ -90,6 +93,15 @@ def progress_of(run: Run) -> list[dict[str, Any]]:
         return stages
     except (OSError, ValueError):
         return []
+
+
+def printed_by(run: Run) -> dict[str, Any] | None:
+    """The result that the latest job printed, where it was called with ``--json``; None before its end."""
+    try:
+        printed: dict[str, Any] = json.loads((run.folder / "job" / "printed.json").read_text())
+        return printed
+    except (OSError, ValueError):
+        return None
 
 
 def last_lines(run: Run, most: int = 40) -> list[str]:
@@ -110,8 +122,8 @@ class Jobs:
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     """Kept so that a child that has ended leaves no zombie."""
 
-    def start(self, run: Run, arguments: Sequence[str], others: Sequence[Run]) -> Job:
-        """Begins or resumes ``run`` with these arguments of ``lorag``.
+    def start(self, run: Run, arguments: Sequence[str], others: Sequence[Run] = (), store: str | None = None) -> Job:
+        """Begins or resumes ``run`` with these arguments of ``lorag``, whose index lies in ``store``.
 
         Raises ``HttpError``: 409 while a job of this run is there, 429 while one of the ``others`` is.
         """
@@ -121,25 +133,28 @@ class Jobs:
         try:
             with FileLock(lock, timeout=0):
                 if state_of(run) == "running":
-                    raise HttpError(409, "this comparison is running already")
+                    raise HttpError(409, "this is running already; wait for its end, or stop it")
                 if any(state_of(other) == "running" for other in others):
                     raise HttpError(429, "another comparison is running; stop it, or wait for its end", code="busy")
-                return self._started(run, arguments)
+                return self._started(run, arguments, store)
         except Timeout as error:
-            raise HttpError(429, "another comparison is being started; try again", code="busy") from error
+            raise HttpError(429, "another job is being started; try again", code="busy") from error
 
-    def _started(self, run: Run, arguments: Sequence[str]) -> Job:
+    def _started(self, run: Run, arguments: Sequence[str], store: str | None) -> Job:
         folder = run.folder / "job"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "progress.json").unlink(missing_ok=True)
-        with (folder / "output.log").open("wb") as log:
+        for name in ("progress.json", "printed.json", "output.log"):
+            (folder / name).unlink(missing_ok=True)
+        printed = "printed.json" if "--json" in arguments else "output.log"
+        own = {"LORAG_PROGRESS": str(folder / "progress.json"), "PYTHONUNBUFFERED": "1"}
+        with (folder / "output.log").open("ab") as log, (folder / printed).open("ab") as out:
             child = subprocess.Popen(
-                [sys.executable, "-m", "lorag", *arguments, f"--out={run.folder}"],
+                [sys.executable, "-m", "lorag", *arguments],
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "LORAG_PROGRESS": str(folder / "progress.json"), "PYTHONUNBUFFERED": "1"},
+                stdout=out,
+                stderr=log,
+                env={**os.environ, **own, **({"LORAG_STORE": store} if store is not None else {})},
                 start_new_session=True,
             )
         self._children.append(child)
@@ -151,7 +166,7 @@ class Jobs:
         """Ends the job of ``run`` and all that it started; raises ``HttpError`` where none runs."""
         job = job_of(run)
         if job is None or job.process is None:
-            raise HttpError(409, "this comparison is not running")
+            raise HttpError(409, "this is not running")
         write_whole(run.folder / "job" / "job.json", json.dumps(asdict(replace(job, stopped=True))))
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):

@@ -115,7 +115,7 @@ class RunsRoom:
         new = Run(self.place.workspace.runs / _name(given))
         if new.folder.exists():
             raise HttpError(409, f"there is a run {new.folder.name!r} already; give another name", "name")
-        self.jobs.start(new, _arguments(self.place, given), self.place.runs())
+        self.jobs.start(new, [*_arguments(self.place, given), f"--out={new.folder}"], self.place.runs())
         return {"run": self.place.named(new.folder)}
 
 

@@ -44,21 +44,20 @@ def studio_application(place: Workplace, assistants: Assistants) -> FastAPI:
         return {"status": "ok"}
 
     answer_failures(app)
-    add_page(app, place, assistants)
+    add_page(app, place, assistants, Service({}))
     return app
 
 
-def add_page(app: FastAPI, place: Workplace, assistants: Assistants) -> None:
+def add_page(app: FastAPI, place: Workplace, assistants: Assistants, service: Service) -> None:
     """Adds the page of ``place`` to a server without a key; it then answers this machine alone, all of it.
 
-    Beside the API, questions on the page take turns with its requests and are counted with them.
+    Questions on the page take turns with the requests of ``service`` and are counted with them.
     """
-    routes = APIRouter(prefix="/studio")
-    service = getattr(app.state, "service", None) or Service({})
+    routes, jobs = APIRouter(prefix="/studio"), Jobs(place.root)
     for room in (
-        RunsRoom(place, Jobs(place.root)),
+        RunsRoom(place, jobs),
         AskRoom(place, assistants, service),
-        DocumentsRoom(place, assistants),
+        DocumentsRoom(place, assistants, jobs),
         DataRoom(place, assistants.model),
         ReviewRoom(place),
     ):

@@ -67,7 +67,7 @@ class Workplace:
         path = (self.root / given.replace("\0", "")).resolve()
         if not given or "\0" in given or not path.is_relative_to(self.root):
             raise HttpError(400, f"{what} {given[:80]!r} is outside the folder of this page; choose a file in it", what)
-        if not path.exists():
+        if not _exists(path):
             raise HttpError(400, f"{what} {given[:80]!r} does not exist; reload the page", what)
         return path
 
@@ -97,10 +97,23 @@ class Workplace:
         found = [folder for place in places if place.is_dir() for folder in sorted(place.iterdir())]
         return [Run(folder) for folder in found if (folder / "run.json").is_file() or (folder / "job").is_dir()]
 
+    @property
+    def reading(self) -> Run:
+        """The job that reads the folder of uploads."""
+        return Run(self.workspace.root / "jobs" / "reading")
+
     def adapters(self) -> list[Path]:
         """The folders of adapters: of ``lorag finetune``, and of the runs."""
         own = sorted(self.workspace.adapters.iterdir()) if self.workspace.adapters.is_dir() else []
         return [path for path in (*own, *(run.adapter for run in self.runs())) if (path / "lorag.json").is_file()]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that is too long is of none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -18,11 +18,11 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 from lorag.errors import InputError, UnknownNameError
-from lorag.llm.turn_text import ROLES, joined_text
+from lorag.llm.turn_text import ROLES, joined_text, merged
 from lorag.types import Conversation, Message, Prompt, Role
 
 _ROLES: dict[str, Role] = {
@@ -67,8 +67,8 @@ class Parsed:
 def parse(row: object) -> Parsed:
     """The conversation or text of one row: a JSON value, or the cells of a table by column.
 
-    Raises ``InputError`` with the reason when it is none: an unknown shape or role, a turn without text, a system
-    turn after the first, or turns that no user takes part in or that the assistant does not end.
+    Raises ``InputError`` with the reason when it is none: an unknown shape or role, a turn without text, or turns that
+    no user takes part in or that the assistant does not end.
     """
     if isinstance(row, list):
         fields: Turn = {}
@@ -86,11 +86,10 @@ def parse(row: object) -> Parsed:
     turns = [turn for turn in turns if not _is_blank_system(turn)]
     tools = _decoded(fields.get("tools"))
     if tools:
-        turns = _with_tools(turns, tools)
+        turns = [*turns, {"role": "system", "content": _described(tools)}]
     if tools or any(_uses_tools(turn) for turn in turns):
         shape = f"{shape} with tools"
-    messages = _one_turn_for_all_tools(turns)
-    _check_order(messages)
+    messages = _in_order(_one_turn_for_all_tools(turns))
     unread = set(fields) - read - {"system", "doc_ids", "tools"}
     known = {*_ROLE_KEYS, *_CONTENT_KEYS, *_CALLS, "tool_call_id", "name"}
     for turn in turns:
@@ -218,14 +217,10 @@ def _decoded(value: object) -> object:
     return value
 
 
-def _with_tools(turns: list[Turn], tools: object) -> list[Turn]:
-    """The turns with descriptions of the tools below the system's text."""
+def _described(tools: object) -> str:
+    """The descriptions of tools as a text of the system's."""
     described = tools if isinstance(tools, str) else "\n".join(_line(tool) for tool in _listed(tools))
-    text = f"Tools that may be called:\n<tools>\n{described}\n</tools>"
-    if turns and _ROLES.get(_speaker(turns[0])) == "system":
-        instruction = _text(_joined(_first(turns[0], _CONTENT_KEYS)), "a turn of the system")
-        return [{"role": "system", "content": f"{instruction}\n\n{text}"}, *turns[1:]]
-    return [{"role": "system", "content": text}, *turns]
+    return f"Tools that may be called:\n<tools>\n{described}\n</tools>"
 
 
 def _calls(turn: Turn) -> str:
@@ -307,17 +302,21 @@ def _first(turn: Turn, keys: Sequence[str]) -> object:
     return next((turn[key] for key in keys if turn.get(key) is not None), None)
 
 
-def _check_order(messages: Prompt) -> None:
-    roles = [message.role for message in messages]
-    if "system" in roles[1:]:
-        raise InputError("a system turn comes after the first turn; put all of the instruction into the first")
+def _in_order(said: Prompt) -> Prompt:
+    """The turns as a conversation with the server has them. Raises ``InputError`` where it lacks a side."""
+    spoken = [message for message in said if message.role != "system"]
+    if any(a.role == b.role and a.learned != b.learned for a, b in pairwise(spoken)):
+        raise InputError("answers that follow each other have different weights; give them the same, or make them one")
+    instruction, turns = merged(said)
+    roles = [message.role for message in turns]
     for role in ("user", "assistant"):
         if role not in roles:
             raise InputError(f"there is no turn of the {role}; a conversation needs a question and its answer")
-    if not any(message.learned for message in messages if message.role == "assistant"):
+    if not any(message.learned for message in turns if message.role == "assistant"):
         raise InputError("every answer has weight 0; give one of them weight 1, or leave the row out")
     if roles[-1] != "assistant":
         raise InputError("no answer follows the user's last turn; add the assistant's or take that turn out")
+    return (Message("system", instruction), *turns) if instruction else turns
 
 
 def _evidence(row: Turn) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.parsers.delimited import SEPARATOR_LINE, even_delimiter
+from lorag.documents.parsers.delimited import separator
 from lorag.documents.parsers.text import decode
 from lorag.errors import DataError, FetchError, require
 from lorag.files import files_below
@@ -120,11 +120,10 @@ def _broken(error: ValueError | RecursionError) -> str:
 
 def _table(path: Path, text: str) -> Iterator[DataRow]:
     """The rows of a table, cells by column in lower case; a ``doc_ids`` cell holds names with ``;`` between them."""
-    told = SEPARATOR_LINE.match(text)
-    before, text = (1, text[told.end() :]) if told else (0, text)
     csv.field_size_limit(max(len(text), csv.field_size_limit()))  # a cell may be as long as its file
-    delimiter = told[1] if told else "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    delimiter, table = separator(text, path.suffix, has_names=True)
+    before = int(table != text)
+    reader = csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, strict=True)
     try:
         columns = [name.strip().lower() for name in next(reader, [])]
         if len(set(columns)) < len(columns):
@@ -142,12 +141,6 @@ def _table(path: Path, text: str) -> Iterator[DataRow]:
             begin = before + reader.line_num + 1
     except csv.Error as error:
         raise DataError(path, f"broken table: {error}; check the quotation marks", before + reader.line_num) from error
-
-
-def _delimiter(text: str) -> str:
-    """The sign that cuts the first rows most evenly; where the names of columns lack it, the first that they have."""
-    names = text.split("\n", 1)[0]
-    return next((sign for sign in (even_delimiter(text), *",;\t|") if sign in names), ",")
 
 
 def _hub_rows(name: Path) -> Iterator[DataRow]:

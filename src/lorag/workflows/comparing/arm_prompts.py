@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
+from lorag.chat.kept_prompt import read_prompt
 from lorag.chat.prompts import fitting_sources, question_prompt
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
-from lorag.files import draw
-from lorag.interfaces import LanguageModel
+from lorag.evaluation.runner import recorded_rows
+from lorag.files import draw, write_whole
+from lorag.interfaces import HiddenStates, LanguageModel
+from lorag.llm.decoding.answerability import fit_probe, probed_layer
+from lorag.llm.engines.completion_cache import CachedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import PromptSettings
-from lorag.types import Example
-from lorag.workflows.comparing.asking import Scene
+from lorag.types import Example, Probe
+from lorag.workflows.comparing.asking import Arm, Scene
 from lorag.workflows.comparing.inputs import Inputs
-from lorag.workflows.comparing.prompt_trials import Prompting, Shown, chosen_prompt, trials, worked_examples
-from lorag.workflows.comparing.sourced import with_sources, within
+from lorag.workflows.comparing.prompt_trials import (
+    Prompting,
+    Shown,
+    as_example,
+    chosen_prompt,
+    trials,
+    worked_examples,
+)
+from lorag.workflows.comparing.sourced import with_and_without, with_sources, within
 from lorag.workflows.comparing.training_data import TrainingData
+from lorag.workspace import Run
 
 _MOST_LOOKED_AT = 400
 """Conversations among which worked examples are looked for."""
+_MOST_PROBED, _FEWEST_PROBED = 60, 24
+"""Conversations that a probe is fitted to; with 144 it is little better (docs/log.md)."""
+_WORTH_PROBING = 0.2
+"""How much more often a probe must refuse without the answering passage than with it, as shares of held-out ones."""
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
 _WORTH_TRYING = 2
@@ -38,6 +55,8 @@ class Trial:
     scene: Scene
     style: Style | None = None
     """What answers should look like, where it was declared."""
+    answered: tuple[Example, ...] = ()
+    """Conversations that a passage answers, which are not tested; a probe is fitted to some of them."""
 
     def prompting(
         self,
@@ -107,6 +126,48 @@ class Trial:
                 most = now
         return tuple(wider)
 
+    def reader(self, arm: str, model: CachedModel, prompting: Prompting, run: Run | None = None) -> Arm:
+        """An arm with sources. Its ``model`` gets a probe where some of the user's questions are to be refused.
+
+        The probe is fitted now, or found beside the prompt in ``run``; there is none for a model without hidden states,
+        with too few conversations, or where it would refuse too few of the questions that the sources do not answer.
+        """
+        engine = model.model
+        if not isinstance(engine, HiddenStates):
+            return Arm(model, prompting)
+        run = run or self.scene.run
+        path = run.prompts / f"{arm}.json"
+        kept = json.loads((path if path.is_file() else self.scene.run.prompts / f"{arm}.json").read_text())
+        if "probe" not in kept or not path.is_file():
+            begun = any(row.arm == arm for row in recorded_rows(run.rows()).values())
+            probe = None if begun else self._fitted(engine, prompting)
+            write_whole(path, json.dumps({**kept, "probe": asdict(probe) if probe is not None else None}, indent=1))
+        probe = read_prompt(path).probe
+        if probe is None:
+            return Arm(model, prompting)
+        return Arm(self.scene.cached(engine.probing(probe)), replace(prompting, probe=probe))
+
+    def _fitted(self, engine: HiddenStates, prompting: Prompting) -> Probe | None:
+        """A probe of ``engine`` as the arm asks it, if it is worth having."""
+        settings, knowledge = self.scene.settings, self.scene.knowledge
+        used = {e.question for e in self.questions} | {shown.question for shown in prompting.examples}
+        fitted = [each for each in self.answered if each.question not in used][:_MOST_PROBED]
+        asked = [each for each in self.questions if each.answers]
+        if len(asked) == len(self.questions) or len(fitted) < _FEWEST_PROBED:
+            return None
+        self.scene.progress("fitting the probe", 0, 1, f"{len(fitted)} questions, with their passage and without")
+        bot, k, layer = prompting.bot(engine, knowledge, settings), settings.retrieval.k, probed_layer(engine.layers)
+        pairs = with_and_without(fitted, knowledge, k, bot.prepare)
+        documents = ["".join(example.evidence) for example, _, _ in pairs]
+        if len(pairs) < _FEWEST_PROBED or len(set(documents)) < 2:
+            return None
+        untested = [prompt for _, prompt, _ in with_and_without(asked, knowledge, k, bot.prepare)]
+        states = engine.states([*(prompt for _, *both in pairs for prompt in both), *untested], layer)
+        both, untested_states = states[: 2 * len(pairs)], states[2 * len(pairs) :]
+        probe = fit_probe(engine.name, layer, both[::2], both[1::2], documents, untested_states)
+        self.scene.progress("fitting the probe", 1, 1, str(probe))
+        return probe if probe.refused_unanswered - probe.refused_answered >= _WORTH_PROBING else None
+
 
 def finetuned_forms(trained: PromptSettings, retrieval: Prompting) -> tuple[PromptSettings, ...]:
     """The prompts to try on a finetune that was trained under ``trained``.
@@ -129,4 +190,6 @@ def trial_of(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: Lan
         shown = replace(shown, given=inputs.prompt.examples)
     recipe = settings.recipe
     limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
-    return Trial(shown, trials(inputs.examples, inputs.tested, sourced, shown, limit), scene, inputs.style)
+    answered = () if inputs.prompt is not None else tuple(as_example(e) for e in sourced if not e.refused)
+    questions = trials(inputs.examples, inputs.tested, sourced, shown, limit)
+    return Trial(shown, questions, scene, inputs.style, answered)

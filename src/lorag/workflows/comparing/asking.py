@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, LONG_CONTEXT, RETRIEVAL
 from lorag.evaluation.row_log import Moment, Row
 from lorag.evaluation.runner import ask, recorded_rows
-from lorag.files import LineLog
+from lorag.files import LineLog, fingerprint
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.ledger import Ledger
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.whole_index import ALL_TOKENS, WholeIndex
 from lorag.settings import CompareSettings
-from lorag.types import Completion, Example
+from lorag.types import Completion, Example, Probe
 from lorag.workflows.comparing.prompt_trials import Prompting
 from lorag.workspace import Run
 
@@ -34,7 +34,9 @@ class Scene:
 
     def cached(self, model: LanguageModel) -> CachedModel:
         """``model``, asked nothing that is kept."""
-        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}")
+        probe: Probe | None = getattr(model, "probe", None)
+        read = "" if probe is None else f" {fingerprint(asdict(probe))}"
+        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}{read}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,14 @@ def brought_finetune(
     cached = trial.scene.cached(model)
     alone = trial.prompting("finetuned", alone_forms, cached, None)
     both = trial.prompting("both", both_forms, cached, trial.scene.knowledge, room=retrieval.choice.room)
+    reader = trial.reader("both", cached, both)
     facts = {
         "finetuning": f"not trained here: {brought}",
         "prompt of finetuned": str(alone.choice),
-        "prompt of both": str(both.choice),
+        "prompt of both": str(reader.prompting),
     }
     return BroughtFinetune(
-        {FINETUNED: Arm(cached, alone), BOTH: Arm(cached, both), FINETUNED_EVIDENCE: Arm(cached, both)},
+        {FINETUNED: Arm(cached, alone), BOTH: reader, FINETUNED_EVIDENCE: reader},
         facts,
         _notes(brought, base),
     )

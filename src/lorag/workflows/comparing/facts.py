@@ -41,7 +41,7 @@ def training_facts(
     engine: TransformersModel,
     finetuned: TransformersModel,
     adapter: Adapter,
-    settings: CompareSettings,
+    settings: FinetuneSettings,
     recipe: Recipe | None,
 ) -> dict[str, str]:
     """How the finetuned arms were trained, and what that cost the model."""
@@ -58,11 +58,11 @@ def training_facts(
     }
 
 
-def _as_trained(adapter: Adapter, settings: CompareSettings) -> FinetuneSettings:
-    """The settings that the adapter was trained with, by its manifest."""
+def _as_trained(adapter: Adapter, settings: FinetuneSettings) -> FinetuneSettings:
+    """``settings`` as the adapter was trained with them, by its manifest."""
     names = ("method", "learning_rate", "epochs", "trained_layers")
     chosen: dict[str, Any] = {name: adapter.settings[name] for name in names if name in adapter.settings}
-    return replace(settings.finetune, **chosen)
+    return replace(settings, **chosen)
 
 
 def training_notes(adapter: Adapter) -> list[str]:

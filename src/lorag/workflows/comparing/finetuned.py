@@ -94,13 +94,14 @@ def train_finetuned(
         read = scene.cached(reading)
         if not scene.run.reading_loss.is_file():
             write_whole(scene.run.reading_loss, json.dumps({"general_loss": general_loss(reading)}))
-    facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(both.choice)}
-    facts |= training_facts(engine, model, adapter, scene.settings, recipe)
+    reader = trial.reader("both", read, both)
+    facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(reader.prompting)}
+    facts |= training_facts(engine, model, adapter, scene.settings.finetune, recipe)
     return Finetuned(
         engine,
         (model, reading),
         # The ceiling last, so that no other arm's answers come from its batches.
-        {FINETUNED: Arm(cached, alone), BOTH: Arm(read, both), FINETUNED_EVIDENCE: Arm(read, both)},
+        {FINETUNED: Arm(cached, alone), BOTH: reader, FINETUNED_EVIDENCE: reader},
         facts,
         [data.origin, *training_notes(adapter), *recipe_notes(recipe)],
         first,
@@ -141,9 +142,9 @@ def _at(share: float, adapter: Adapter, run: Run, engine: TransformersModel) -> 
     return read_adapter(run.reading_adapter)
 
 
-def further_seeds(run: Run, model: str, settings: CompareSettings) -> list[Run]:
+def further_seeds(run: Run, model: str, seeds: int) -> list[Run]:
     """The parts of a run for further trainings, which differ in their seed; none of a model that is not trained."""
-    return [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, settings.seeds)]
+    return [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, seeds)]
 
 
 def _further(first: First, data: TrainingData, engine: TransformersModel, scene: Scene) -> dict[Run, Adapter]:
@@ -159,18 +160,19 @@ def _further(first: First, data: TrainingData, engine: TransformersModel, scene:
             first.prompt,
             scene.progress,
         )
-        for further, part in enumerate(further_seeds(scene.run, engine.name, scene.settings), start=1)
+        for further, part in enumerate(further_seeds(scene.run, engine.name, scene.settings.seeds), start=1)
     }
 
 
-def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetuned, scene: Scene) -> None:
+def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetuned, trial: Trial) -> None:
     """Asks the further trainings as the first one, each into the log of its part."""
-    engine = finetuned.engine
+    engine, scene = finetuned.engine, trial.scene
     for part, adapter in finetuned.further.items():
         for name in (FINETUNED, BOTH):
-            prompting, log = finetuned.arms[name].prompting, part.rows()
+            prompting, log, is_read = finetuned.arms[name].prompting, part.rows(), name == BOTH
             with attached(engine, _at(prompting.choice.strength, adapter, part, engine)) as model:
-                arms = {name: Arm(scene.cached(model), prompting)}
+                cached = scene.cached(model)
+                arms = {name: trial.reader(name, cached, prompting, part) if is_read else Arm(cached, prompting)}
                 recall(arms, log, scene.settings)
                 ask_arms(moment, examples, arms, scene, log)
 

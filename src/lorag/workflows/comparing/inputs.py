@@ -178,7 +178,7 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
     return found
 
 
-def input_notes(inputs: Inputs, settings: CompareSettings) -> list[str]:
+def input_notes(inputs: Inputs) -> list[str]:
     """Caveats that follow from what was asked for."""
     notes = list(inputs.notes)
     if len(inputs.tested) < len(inputs.examples):

@@ -28,7 +28,7 @@ from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.data.inspection import TestQuestions
-from lorag.types import Answer, Example
+from lorag.types import Answer, Example, Probe
 from lorag.workflows.comparing.sourced import Sourced
 
 WITH_SOURCES = (
@@ -103,6 +103,12 @@ class Prompting:
 
     choice: PromptChoice
     examples: tuple[WorkedExample, ...] = ()
+    probe: Probe | None = None
+    """What keeps the model of the arm from answering, if anything does."""
+
+    def __str__(self) -> str:
+        """The prompt, and the probe, in one line."""
+        return f"{self.choice}; {self.probe}" if self.probe is not None else str(self.choice)
 
     def bot(
         self, model: LanguageModel, retriever: Retriever | None, settings: CompareSettings, gated: bool = False
@@ -171,7 +177,7 @@ def trials(
     ]
     if len(own) < limit:
         own += [
-            _as_example(each)
+            as_example(each)
             for each in sourced
             if each.conversation.question not in shown_questions and not near(each.conversation.question)
         ]
@@ -220,7 +226,8 @@ def _asking(form: Form, shown: Shown) -> Prompting:
     return Prompting(PromptChoice.of(form), shown.under(form.prompt))
 
 
-def _as_example(each: Sourced) -> Example:
+def as_example(each: Sourced) -> Example:
+    """The conversation as a question, with its answer; without one where it is refused."""
     reply = each.conversation.messages[-1].content
     answers = () if each.refused else (reply,)
     return Example(each.conversation.question, each.conversation.question, answers, each.conversation.evidence)

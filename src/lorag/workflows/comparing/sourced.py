@@ -1,4 +1,4 @@
-"""Conversations with the sources they are answered from: for training rows and for worked examples.
+"""Conversations with the sources they are answered from: for training rows, worked examples and probes.
 
 Sources that do not hold the answer would teach a model to answer past them. So the passage that holds it is always
 among them; a conversation whose answer no passage holds is left out, unless its answer is a refusal.
@@ -14,7 +14,7 @@ from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.files import draw
 from lorag.retrieval.knowledge import Knowledge
-from lorag.types import Conversation, Example, Hit
+from lorag.types import Conversation, Example, Hit, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,31 @@ def with_sources(
             absent = fit(others) if others else ()
             sourced.append(Sourced(conversation, _mixed(fit(best)), (held[0],), _mixed(absent), refused=False))
     return sourced
+
+
+def with_and_without(
+    examples: Sequence[Example],
+    knowledge: Knowledge,
+    k: int,
+    prompt: Callable[[str, Sequence[Hit]], tuple[Prompt, tuple[Hit, ...]]],
+) -> list[tuple[Example, Prompt, Prompt]]:
+    """Examples with two prompts that ask their question: with the passage that answers it, and without.
+
+    ``prompt`` gives the prompt of a question and hits, and those of the hits that it shows. Left out are examples for
+    which search finds no passage that holds the answer, or no other.
+    """
+    holds = NewContentRecall.fit(examples).holds
+    found = []
+    for example, hits in zip(examples, knowledge.retrieve([e.question for e in examples], k), strict=True):
+        held = [hit for hit in hits if holds(hit.chunk.text, example.question, example.answers)]
+        others = [hit for hit in hits if hit not in held]
+        if not held or not others:
+            continue
+        answered, shown = prompt(example.question, hits)
+        if not any(hit in held for hit in shown):
+            answered, _ = prompt(example.question, [held[0], *others])
+        found.append((example, answered, prompt(example.question, others)[0]))
+    return found
 
 
 def within(count_tokens: Callable[[str], int], room: int) -> Callable[[Sequence[Hit]], tuple[Hit, ...]]:

@@ -7,6 +7,7 @@ tables of contents are not read, nor are pictures but for their alternative text
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
@@ -14,11 +15,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.cell_format import shown
 from lorag.documents.grid import Cell, filled, stretches
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.archive import opened, xml_part
-from lorag.documents.parsers.parsed import Parsed, blocks, in_places
+from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, in_places
 from lorag.errors import DataError
 
 _NAME = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}{}".format
@@ -40,6 +42,7 @@ _NOTED = {
 }
 _KINDS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _OUTLINE = "headings"
+_DURATION = re.compile(r"PT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
 _MANIFEST, _DEEPEST, _MOST_REPEATED = "META-INF/manifest.xml", 6, 1000
 
 
@@ -69,8 +72,22 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
     else:
         text, places = blocks([*_blocks(found, lists), *_notes(found)]), ()
     named = None if properties is None else properties.findtext(".//{http://purl.org/dc/elements/1.1/}title")
-    notes = tuple(note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None)
-    return Parsed(text, first_title(text) or named or "", places, notes)
+    notes = [note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None]
+    if hidden := [name for name in _hidden_sheets(content) if any(place.name == f"sheet {name}" for place in places)]:
+        notes.append(f"{HIDDEN_SHEETS}: {', '.join(hidden)}")
+    return Parsed(text, first_title(text) or named or "", places, tuple(notes))
+
+
+def _hidden_sheets(content: Any) -> Iterator[str]:
+    """The names of the tables that their style hides."""
+    hidden = {
+        properties.getparent().get(_NAME("style", "name"))
+        for properties in content.iter(_NAME("style", "table-properties"))
+        if properties.get(_NAME("table", "display")) == "false"
+    }
+    for sheet in content.iter(_TABLE):
+        if sheet.get(_NAME("table", "style-name")) in hidden:
+            yield sheet.get(_NAME("table", "name")) or ""
 
 
 def _sheets(body: Any) -> Iterator[tuple[str, str]]:
@@ -191,7 +208,22 @@ def _rows(element: Any) -> Iterator[list[Cell]]:
 def _cell(cell: Any) -> Cell:
     """A cell; one that is repeated is like one that covers as many columns."""
     columns = _count(cell, "number-columns-spanned") * _count(cell, "number-columns-repeated")
-    return Cell(_words(cell).strip(), columns, _count(cell, "number-rows-spanned"))
+    return Cell(_words(cell).strip() or _value(cell), columns, _count(cell, "number-rows-spanned"))
+
+
+def _value(cell: Any) -> str:
+    """The value of a cell without text, which some programs leave out; it has no format but its kind."""
+    kind, value = (cell.get(_NAME("office", name)) or "" for name in ("value-type", "value"))
+    if kind == "percentage":
+        return shown(float(value), "0.##########%")
+    if kind == "currency":
+        return f"{value} {cell.get(_NAME('office', 'currency')) or ''}".strip()
+    if kind == "time":
+        return _DURATION.sub(r"\1:\2:\3", cell.get(_NAME("office", "time-value")) or "")
+    if kind in ("date", "boolean", "string"):
+        value = cell.get(_NAME("office", f"{kind}-value")) or ""
+        return value.upper() if kind == "boolean" else value.replace("T", " ") if kind == "date" else value
+    return value
 
 
 def _count(element: Any, name: str) -> int:

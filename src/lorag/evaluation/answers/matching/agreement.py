@@ -66,7 +66,7 @@ class _Item:
 
 
 _EXPRESSION = re.compile(
-    r"[=*^|\\]|[<>](?!=?\s?[\d.])|[A-Za-z\d]\s\+\s[A-Za-z\d]|\b[A-Za-z]\s?/\s?\d|\d\s/\s\d|\b[A-Za-z]\s-\s[A-Za-z\d]\b"
+    r"[=*^|\\∈∉]|[<>](?!=?\s?[\d.])|[A-Za-z\d]\s\+\s[A-Za-z\d]|\b[A-Za-z]\s?/\s?\d|\d\s/\s\d|\b[A-Za-z]\s-\s[A-Za-z\d]\b"
 )
 _PARENTHESIS = re.compile(r"(?:^|\s)\s*[(\[][^()\[\]]*[)\]]\s*")
 _ALTERNATIVES = re.compile(r"\s(?:or|oder|ou|o|или)\s|(?<!\d)\s/\s|;\s")

@@ -65,12 +65,12 @@ _HALF = r" ?(?:am|pm|a\.m|p\.m|uhr)\b"
 _TIME = rf"(?<![\w.,:])(?:\d{{1,2}}[:h]\d{{2}}(?::\d{{2}})?(?![\d:])(?:{_HALF})?|\d{{1,2}}(?:[.]\d{{2}})?{_HALF})"
 _MORE = (
     r"at least|more than|over|above|exceed(?:s|ing)?|minimum(?: of)?|min\.|from|no (?:less|fewer) than|not less than"
-    r"|mindestens|mehr als|uber|ab|au moins|plus de|al menos|mas de|como minimo|almeno|piu di|pelo menos|mais de|>=?|≥"
+    r"|mindestens|mehr als|uber|ab|au moins|plus de|al menos|mas de|como minimo|almeno|piu di|pelo menos|mais de|>=?"
 )
 _LESS = (
     r"at most|less than|fewer than|under|below|up to|maximum(?: of)?|max\.|no more than|not more than|no later than"
     r"|within|hochstens|maximal|weniger als|unter|bis zu|au plus|au maximum|moins de|jusqu'a|como maximo|menos de"
-    r"|hasta|al massimo|meno di|fino a|no maximo|ate|<=?|≤"
+    r"|hasta|al massimo|meno di|fino a|no maximo|ate|<=?"
 )
 _BOUND = re.compile(rf"(?:(?<!\w)({_MORE})|(?<!\w)({_LESS}))\s*(?:the |a )?$", re.IGNORECASE)
 _BOUND_AFTER = re.compile(
@@ -175,7 +175,7 @@ def _date(match: re.Match[str]) -> Quantity | None:
         return None
     text = match[0]
     values = (Decimal(year), Decimal(number), Decimal(day))
-    swapped = match["d2"] is not None and day <= 12
+    swapped = match["s2"] in ("/", "-") and day <= 12  # a dot is written behind the day alone
     either = (Quantity("date", (values[0], values[2], values[1])),) if swapped else ()
     return Quantity("date", values, parts=either, text=text, start=match.start(), end=match.end())
 

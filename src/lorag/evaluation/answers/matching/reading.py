@@ -13,7 +13,8 @@ from lorag.evaluation.answers.matching.words import UNSPACED, UNSPACED_RANGES, c
 
 _LETTER = rf"[^\W\d_{UNSPACED_RANGES}]"
 _WORD = re.compile(
-    rf"{_LETTER}+(?![\w.@+#:/'])"  # most words; the rest is for words with signs in them
+    r"(?<![\w-])(?:AB|[A-Z])[+-](?![\w+-])"  # a grade, a blood group
+    rf"|{_LETTER}+(?![\w.@+#:/'])"  # most words; the rest is for words with signs in them
     r"|(?<![\w/])(?:\w+://|~?/|\.{1,2}/)[\w./@%~+#?=&-]*[\w/]"  # an address or a path
     r"|(?<![\w-])--?[A-Za-z][\w-]*"  # an option of a command
     r"|(?<!\w)[#@][A-Za-z_]\w*"  # a channel, a handle
@@ -150,7 +151,7 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
 def _fold(raw: str) -> str:
     if raw.isalpha():
         return raw.casefold()
-    if not raw[0].isalnum() or "@" in raw or raw.endswith(("+", "#")) or "://" in raw:
+    if not raw[0].isalnum() or "@" in raw or raw.endswith(("+", "-", "#")) or "://" in raw:
         return raw.casefold()
     fold = _ELIDED.sub("", raw.casefold()).removesuffix("'s").replace("'", "").replace("_", "")
     return fold.replace(".", "") if fold.replace(".", "").isalpha() else _VERSION.sub("", fold)

@@ -41,7 +41,7 @@ angle degree 1 | angle
 """
 _SYMBOLS = """
 time s 1, sec 1, secs 1, ms .001, min 60, mins 60, h 3600, hr 3600, hrs 3600, d 86400, wk 604800
-months mo 1, mos 1, mth 1, mths 1, yr 12, yrs 12
+months mo 1, mos 1, mth 1, mths 1, ヶ月 1, ヵ月 1, カ月 1, ケ月 1, 箇月 1, yr 12, yrs 12
 length mm .001, cm .01, dm .1, m 1, km 1000, µm .000001, μm .000001, nm .000000001, ft .3048, metre 1, metres 1
 mass mg .001, g 1, kg 1000, t 1000000, lb 453.59237, lbs 453.59237, oz 28.349523125
 volume ml .001, cl .01, dl .1, l 1, L 1, hl 100, m3 1000, cm3 .001, litre 1, litres 1
@@ -64,7 +64,7 @@ speed km/h 1, kmh 1, kph 1, m/s 3.6, mph 1.609344
 angle ° 1
 """
 _CURRENCIES = {
-    "USD": "$ usd us$ dollar dollars us-dollar us-dollars dolar dolares dollaro dollari ドル 美元",
+    "USD": "$ usd us$ dollar dollars us-dollar us-dollars us_dollar us_dollars dolar dolares dollaro dollari ドル 美元",
     "EUR": "€ eur euro euros ユーロ 欧元",
     "GBP": "£ gbp sterling",
     "JPY": "jpy yen 円",
@@ -72,6 +72,14 @@ _CURRENCIES = {
     "CHF": "chf francs franken",
     "INR": "₹ inr rupee rupees",
     "KRW": "₩ krw won",
+    "CAD": "cad ca$ canadian_dollar canadian_dollars",
+    "AUD": "aud au$ australian_dollar australian_dollars",
+    "SEK": "sek",
+    "NOK": "nok",
+    "DKK": "dkk",
+    "PLN": "pln zl zloty",
+    "CZK": "czk",
+    "BRL": "brl r$",
 }
 _MULTIPLIERS = """
 1000 thousand k tausend mille mil mila duizend тысяч тысячи
@@ -159,7 +167,7 @@ def units() -> dict[str, Unit]:
             symbol, _, size = member.rpartition(" ")
             known[canonical(symbol)] = (dimension, Decimal(size))
     for code, names in _CURRENCIES.items():
-        known |= {name: (code, Decimal(1)) for name in names.split()}
+        known |= {name.replace("_", " "): (code, Decimal(1)) for name in names.split()}
         known[code] = (code, Decimal(1))
     for spelling in [s for s in known if s.isalpha() and len(s) > 1]:
         if spelling.casefold() not in _OTHER_WORDS:

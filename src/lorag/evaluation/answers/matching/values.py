@@ -15,7 +15,8 @@ def same_value(
 ) -> bool:
     """Whether two figures are one value."""
     if wanted.kind == "date" and found.kind == "date":
-        return any(_same_date(one.values, found.values) for one in (wanted, *wanted.parts))
+        meant, written = (wanted, *wanted.parts), (found, *found.parts)
+        return any(_same_date(one.values, other.values) for one in meant for other in written)
     if wanted.kind == "number" and found.kind == "date":
         return not wanted.dimension and wanted.values[0] == found.values[0]
     if wanted.kind == "decade" and not exact and found.kind in ("number", "date"):

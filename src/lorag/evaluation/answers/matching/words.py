@@ -44,17 +44,21 @@ UNSPACED = re.compile(f"[{UNSPACED_RANGES}]")
 _TYPOGRAPHY = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "‐": "-", "‑": "-"}
     | {"–": "-", "⁄": "/", "～": "~", "〜": "~", "\u00ad": None, "\u200b": None, "\ufeff": None}
+    | {"≠": "!=", "≤": "<=", "≥": ">="}
     | {"ß": "ss", "æ": "ae", "Æ": "Ae", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "œ": "oe", "ı": "i"}
 )
 
 
 def canonical(text: str) -> str:
-    """``text`` in one spelling: compatibility forms, quotes and dashes made equal, accents of letters dropped."""
+    """``text`` in one spelling: compatibility forms, quotes and dashes made equal, accents of letters dropped.
+
+    The slash through a sign is kept: "∉" denies what "∈" states.
+    """
     if text.isascii():
         return text
     plain = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
     apart = unicodedata.normalize("NFD", plain)
-    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", apart))
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u0337\u0339-\u036f]", "", apart))
 
 
 def normalise(text: str) -> str:

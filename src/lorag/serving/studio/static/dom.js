@@ -37,6 +37,18 @@ export function head(title, lead, ...actions) {
   return h("div", { class: "head" }, text, actions.length > 0 && h("div", { class: "actions" }, actions));
 }
 
+/** Replaces the children of `place`; where one of them had the focus, the first heading there gets it. */
+export function redraw(place, ...children) {
+  const held = place.contains(document.activeElement);
+  place.replaceChildren();
+  put(place, ...children);
+  const heading = held && place.querySelector("h1, h2");
+  if (heading) {
+    heading.tabIndex = -1;
+    heading.focus();
+  }
+}
+
 /** A labelled control, with a hint below it. */
 export function field(label, control, hint) {
   return h("label", { class: "field" }, h("span", null, label), control, hint && h("small", null, hint));

@@ -74,13 +74,13 @@ export async function showAsk(room, given, ending) {
     turns.append(turn);
     turn.scrollIntoView({ block: "start" });
     const { signal } = running;
-    await Promise.all(
+    const said = await Promise.all(
       columns.map((column) => answerIn(grid, column, asked, adapter.value, histories, signal)),
     );
     running = null;
     button.textContent = "Ask";
-    announce("The answers are complete.");
-    question.focus();
+    announce(["The answers are complete.", ...said].join(" "));
+    if ([document.body, button].includes(document.activeElement)) question.focus();
   }
 
   put(
@@ -114,7 +114,7 @@ export async function showAsk(room, given, ending) {
   question.focus();
 }
 
-/** One column of one turn, from the empty answer to its sources. */
+/** One column of one turn, from the empty answer to its sources. Returns what there is to announce. */
 async function answerIn(grid, column, asked, adapter, histories, signal) {
   const text = h("p", { class: "reply-text waiting" });
   const cell = h("div", null, h("h3", null, NAMES[column]), text);
@@ -138,9 +138,11 @@ async function answerIn(grid, column, asked, adapter, histories, signal) {
     histories.set(column, [...messages, { role: "assistant", content: said }]);
     text.replaceChildren(...withCitations(said, done.sources));
     put(cell, sourceList(done.sources), footing(done, performance.now() - begun));
+    return `${NAMES[column]}: ${said}`;
   } catch (error) {
     if (error.name === "AbortError") put(cell, h("p", { class: "small soft" }, "Stopped."));
     else put(cell, failure(error));
+    return "";
   } finally {
     clearTimeout(slow);
     cell.querySelector(".loading")?.remove();

@@ -1,11 +1,11 @@
 // Training data: each row as it is read, with what is learned marked, and the rows that are refused.
 
 import { get, upload } from "../api.js";
-import { count, failure, field, h, head, put, select } from "../dom.js";
+import { count, failure, field, h, head, put, redraw, select } from "../dom.js";
 
 export async function showData(room, given) {
   const { rows: kinds } = await get("files");
-  const problem = h("div");
+  const problem = h("div", { class: "alerts" });
   put(
     room,
     head(
@@ -102,7 +102,11 @@ async function drawCheck(place, file) {
 /** The button that runs `lorag finetune --dry-run` on the file, which loads the model and times a few steps. */
 function estimate(file, isRefused) {
   const told = h("p", { class: "small soft", "aria-live": "polite" });
-  const button = h("button", { type: "button", onclick: measure, disabled: isRefused }, "Estimate the training");
+  const button = h(
+    "button",
+    { type: "button", onclick: measure, disabled: isRefused },
+    "Estimate the training",
+  );
   if (isRefused) told.textContent = "A training refuses a file with refused rows; mend them first.";
   async function measure() {
     button.disabled = true;
@@ -151,7 +155,8 @@ async function drawRows(place, file, refused, start) {
         { type: "button", disabled: !possible, onclick: () => drawRows(place, file, refused, to) },
         text,
       );
-    place.replaceChildren(
+    redraw(
+      place,
       h("h2", null, refused ? count(found.total, "refused row") : count(found.total, "row")),
       h(
         "ol",
@@ -183,7 +188,11 @@ function drawn(row, file) {
     h("dt", null, message.role),
     h("dd", null, message.learned ? h("span", { class: "learned" }, message.content) : message.content),
   ]);
-  const text = h("pre", { class: "log", tabindex: "0" }, "Reading …");
+  const text = h(
+    "pre",
+    { class: "log", tabindex: "0", role: "region", "aria-label": "As the model sees it" },
+    "Reading …",
+  );
   const seen = h("details", null, h("summary", { class: "small" }, "As the model sees it"), text);
   seen.addEventListener("toggle", () => drawSeen(text, file, row.row), { once: true });
   return h("li", null, line, h("div", null, h("dl", null, said), seen));

@@ -1,8 +1,9 @@
 // Documents: dropped in, listed with their state, opened in passages, and searched.
 
 import { get, post, remove, upload } from "../api.js";
-import { announce, count, failure, h, head, put } from "../dom.js";
+import { announce, count, failure, h, head, put, redraw } from "../dom.js";
 import { openPassages } from "./passages.js";
+import { drawnStages, watch, WATCH_MS } from "./stages.js";
 
 const VIA = {
   dense: "by meaning",
@@ -12,36 +13,68 @@ const VIA = {
   evidence: "given",
 };
 
-export async function showDocuments(room) {
+export async function showDocuments(room, given, ending) {
   const found = await get("documents");
   const list = h("div");
+  const lost = h("div", { class: "alerts" });
+  const stages = h("ul", { class: "stages" });
   const loads = h("ul", { class: "loads", "aria-live": "polite", "aria-label": "Uploads" });
-  const read = h("button", { type: "button", onclick: readFolder }, "Read the folder");
-  const refresh = async () => drawList(list, await get("documents"), loads, refresh);
+  const button = h("button", { type: "button", onclick: readOrStop }, "Read the folder");
+  let isRunning = false;
+  let shown = "";
 
-  async function readFolder() {
-    read.disabled = true;
-    loads.prepend(load(found.folder, "Reading …"));
+  function draw(now) {
+    const { state, ...reading } = now.reading;
+    const wasRunning = isRunning;
+    isRunning = state === "running";
+    button.textContent = isRunning ? "Stop reading" : "Read the folder";
+    stages.replaceChildren(...(isRunning ? drawnStages(reading.stages, state) : []));
+    if (wasRunning && !isRunning) loads.prepend(load(found.folder, ...outcome(state, reading)));
+    const listed = JSON.stringify([now.documents, now.total, now.unread.length > 0]);
+    if (listed !== shown) drawList(list, now, loads, refresh);
+    shown = listed;
+    list.querySelector(".unread")?.replaceChildren(...drawnUnread(now));
+    if (isRunning && !wasRunning) watch(again, lost, ending);
+  }
+
+  async function again() {
+    await refresh();
+    return isRunning ? WATCH_MS : null;
+  }
+
+  async function refresh() {
+    draw(await get("documents"));
+  }
+
+  async function readOrStop() {
     try {
-      const done = await post("documents/read");
-      const said = `${done.added} added, ${done.updated} updated, ${count(done.refused, "file")} refused`;
-      loads.firstChild.replaceWith(load(found.folder, [said, ...done.notes].join("\n")));
+      await post(isRunning ? "documents/stop" : "documents/read");
       await refresh();
     } catch (error) {
-      loads.firstChild.replaceWith(load(found.folder, error.message, "wrong"));
+      loads.prepend(load(found.folder, error.message, "wrong"));
     }
-    read.disabled = false;
   }
 
   put(
     room,
-    head("Documents", `Files you add go into ${found.folder}/ and are searchable at once.`, read),
+    head("Documents", `Files you add go into ${found.folder}/ and are searchable at once.`, button),
+    lost,
     dropZone(found, (files) => take(files, found, loads, refresh)),
+    stages,
     loads,
     searchSection(),
     h("section", { class: "block" }, list),
   );
-  drawList(list, found, loads, refresh);
+  draw(found);
+}
+
+/** What came of reading the folder, and whether that is bad news. */
+function outcome(state, reading) {
+  if (state === "stopped") return ["Stopped: nothing of it was added."];
+  if (state !== "finished")
+    return [reading.reason || "It ended before its time; read the folder again.", "wrong"];
+  const said = `${reading.added} added, ${reading.updated} updated, ${count(reading.refused, "file")} refused`;
+  return [[said, ...reading.notes].join("\n")];
 }
 
 function load(name, said, kind) {
@@ -158,9 +191,24 @@ function hit(found) {
   );
 }
 
+/** The files of the folder that are not in the index, each with its state. */
+function drawnUnread(found) {
+  const waits = found.reading.state === "running" ? "Waiting" : "Not read yet; choose “Read the folder”.";
+  return found.unread.map(({ name, reason, is_read: isRead }) =>
+    h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, name),
+      reason
+        ? h("td", { class: "wrong", colspan: "3" }, `Refused: ${reason}`)
+        : h("td", { class: "soft", colspan: "3" }, isRead ? "Read; searchable when all are" : waits),
+    ),
+  );
+}
+
 function drawList(list, found, loads, refresh) {
   if (found.total === 0 && found.unread.length === 0) {
-    list.replaceChildren(h("div", { class: "empty" }, h("p", null, "No documents yet.")));
+    redraw(list, h("div", { class: "empty" }, h("h2", null, "No documents yet")));
     return;
   }
   const drop = async (id) => {
@@ -172,18 +220,6 @@ function drawList(list, found, loads, refresh) {
     }
     await refresh();
   };
-  const unread = found.unread.map(({ name, reason }) =>
-    h(
-      "tr",
-      null,
-      h("th", { scope: "row" }, name),
-      h(
-        "td",
-        { class: "wrong", colspan: "3" },
-        reason ? `Refused: ${reason}` : "Not read yet; choose “Read the folder”.",
-      ),
-    ),
-  );
   const rows = found.documents.map((document) =>
     h(
       "tr",
@@ -218,9 +254,10 @@ function drawList(list, found, loads, refresh) {
   const cut =
     found.documents.length < found.total &&
     `The first ${found.documents.length.toLocaleString("en")} are listed.`;
-  list.replaceChildren(
+  redraw(
+    list,
     h("h2", null, `${count(found.total, "document")}, ${count(found.passages, "passage")}`),
-    h("p", { class: "small soft" }, cut),
+    cut && h("p", { class: "small soft" }, cut),
     h(
       "table",
       { class: "stack" },
@@ -236,7 +273,8 @@ function drawList(list, found, loads, refresh) {
           h("td", null),
         ),
       ),
-      h("tbody", null, unread, rows),
+      h("tbody", { class: "unread" }),
+      h("tbody", null, rows),
     ),
   );
 }

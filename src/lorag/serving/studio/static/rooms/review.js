@@ -1,7 +1,7 @@
 // Answers of a run, blind and in random order, marked with one key each.
 
 import { get, post, reportAddress } from "../api.js";
-import { announce, count, failure, field, h, head, put, select } from "../dom.js";
+import { announce, count, failure, field, h, head, put, redraw, select } from "../dom.js";
 
 const MARKS = [
   ["r", "right", "Right"],
@@ -43,7 +43,7 @@ export async function showReview(room, given, ending) {
   );
   const place = h("div", { class: "block" });
   const found = h("section", { class: "block" });
-  const table = { items: [], at: 0 };
+  const table = { items: [], at: 0, busy: false };
   const settings = () => ({ run: run.value, reviewer: reviewer.value.trim(), count: Number(amount.value) });
 
   async function load() {
@@ -62,19 +62,22 @@ export async function showReview(room, given, ending) {
 
   function draw() {
     const shown = table.items[table.at];
-    place.replaceChildren(shown ? judged(shown, table, act) : done(table.items, run.value));
+    redraw(place, shown ? judged(shown, table, act) : done(table.items, run.value));
   }
 
   async function act(what) {
     const shown = table.items[table.at];
     if (what === "back") table.at = Math.max(0, table.at - 1);
     else if (what === "skip") table.at = following(table.items, table.at);
-    else if (shown) {
+    else if (shown && !table.busy) {
+      table.busy = true;
       try {
         await post("review", { ...settings(), number: table.at, sha: shown.sha, mark: what });
       } catch (error) {
         place.prepend(failure(error));
         return;
+      } finally {
+        table.busy = false;
       }
       shown.mark = what;
       table.at = following(table.items, table.at);
@@ -88,8 +91,8 @@ export async function showReview(room, given, ending) {
   }
 
   const keys = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea"))
-      return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.target.closest("input, select, textarea")) return;
     const mark = MARKS.find(([key]) => key === event.key.toLowerCase());
     const what = mark?.[1] ?? { b: "back", s: "skip" }[event.key.toLowerCase()];
     if (what && table.items.length > 0) {

@@ -1,8 +1,9 @@
 // Comparisons: the list of all, one of them, and the start of a new one.
 
 import { get, post, reportAddress } from "../api.js";
-import { announce, count, failure, field, h, head, put, select, span, when } from "../dom.js";
-import { accuracyPlot, lossCurve, shares } from "./plot.js";
+import { announce, count, failure, field, h, head, put, redraw, select, when } from "../dom.js";
+import { accuracyPlot, shares } from "./plot.js";
+import { capital, drawnStages, watch, WATCH_MS } from "./stages.js";
 
 const ARMS = ["base", "finetuned", "retrieval", "both"];
 const CHOSEN = { retrieval: "retrieval", finetuning: "finetuned", both: "both" };
@@ -13,11 +14,9 @@ const STATES = {
   failed: "Failed",
   unfinished: "Unfinished",
 };
-const WATCH_MS = 1000;
 const LEAD =
   "A comparison asks the same questions of the base model, a finetune, retrieval and both, and says which to use.";
 
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
 const state = (run) => h("span", { class: `state ${run.state}` }, STATES[run.state]);
 const runLink = (run) => `#/run/${encodeURIComponent(run)}`;
 
@@ -88,7 +87,7 @@ export async function showRun(room, name, ending) {
     top.append(head(run.name, when(run.changed), ...finishedActions(run)));
     await showFinished(body, run);
   } else {
-    await watch(top, body, run, ending);
+    await showUnfinished(top, body, run, ending);
   }
 }
 
@@ -228,17 +227,18 @@ function answered(entry, moment) {
 }
 
 /** Shows a run that is not finished, and asks how far it is until it is. */
-async function watch(top, body, first, ending) {
+async function showUnfinished(top, body, first, ending) {
   let run = first;
   let next = 0;
   let shown = null;
-  const problem = h("div");
+  const problem = h("div", { class: "alerts" });
+  const lost = h("div", { class: "alerts" });
   const stages = h("ul", { class: "stages" });
   const log = h("pre", { class: "log", tabindex: "0", role: "region", "aria-label": "Output of the run" });
   const replies = h("ul", { class: "answers" });
   const answers = h("section", { class: "block" }, h("h2", null, "Answers as they come"), replies);
   const drawn = h("section", null, h("h2", null, "Progress"), stages);
-  body.append(problem, drawn, answers, h("section", { class: "block" }, h("h2", null, "Output"), log));
+  body.append(lost, problem, drawn, answers, h("section", { class: "block" }, h("h2", null, "Output"), log));
   const act = async (path) => {
     try {
       await post(path, { run: run.run });
@@ -253,14 +253,14 @@ async function watch(top, body, first, ending) {
     if (ending.aborted) return;
     if (run.state !== shown) {
       shown = run.state;
-      top.replaceChildren(head(run.name, state(run), ...actions(run, act)));
+      redraw(top, head(run.name, state(run), ...actions(run, act)));
       announce(STATES[run.state]);
     }
-    stages.replaceChildren(...run.stages.map((stage) => drawnStage(stage, run.state)));
+    stages.replaceChildren(...drawnStages(run.stages, run.state));
     drawn.hidden = run.stages.length === 0;
-    const lines = run.lines.join("\n");
+    const lines = run.lines.join("\n") || "Nothing yet.";
     if (log.textContent !== lines) {
-      log.textContent = lines || "Nothing yet.";
+      log.textContent = lines;
       log.scrollTop = log.scrollHeight;
     }
     const found = await get("run/rows", { run: first.run, after: next });
@@ -270,21 +270,14 @@ async function watch(top, body, first, ending) {
   };
   await draw();
   const again = async () => {
-    if (ending.aborted) return;
-    try {
-      await draw();
-      if (run.state === "finished") {
-        top.replaceChildren(head(run.name, when(run.changed), ...finishedActions(run)));
-        body.replaceChildren();
-        await showFinished(body, run);
-        return;
-      }
-    } catch (error) {
-      problem.replaceChildren(failure(error));
-    }
-    setTimeout(again, run.state === "running" ? WATCH_MS : 5 * WATCH_MS);
+    await draw();
+    if (run.state !== "finished") return run.state === "running" ? WATCH_MS : 5 * WATCH_MS;
+    redraw(top, head(run.name, when(run.changed), ...finishedActions(run)));
+    body.replaceChildren();
+    await showFinished(body, run);
+    return null;
   };
-  setTimeout(again, WATCH_MS);
+  watch(again, lost, ending);
 }
 
 function actions(run, act) {
@@ -293,29 +286,6 @@ function actions(run, act) {
   if (run.state === "running") return [button("Stop", "run/stop")];
   if (run.can_resume) return [button("Resume", "run/resume", "primary")];
   return [];
-}
-
-function drawnStage(stage, runState) {
-  const done = stage.done >= stage.total;
-  const took = stage.at - stage.begun;
-  const left =
-    stage.done > 0 && !done && runState === "running"
-      ? `about ${span((took / stage.done) * (stage.total - stage.done))} left`
-      : "";
-  const bar = h("progress", { max: stage.total || 1, value: stage.done, "aria-label": stage.stage });
-  return h(
-    "li",
-    null,
-    h("span", null, capital(stage.stage)),
-    bar,
-    h(
-      "span",
-      { class: "left small soft number" },
-      done ? span(took) : left || `${stage.done} of ${stage.total}`,
-    ),
-    stage.note && h("span", { class: "note-line" }, stage.note),
-    lossCurve(stage.losses),
-  );
 }
 
 function arrived(row) {
@@ -332,7 +302,7 @@ export async function showNew(room) {
   const files = await get("files");
   const none = [["", "None"]];
   const rows = (name) => select(name, [...none, ...files.rows], "");
-  const problem = h("div");
+  const problem = h("div", { class: "alerts" });
   const demo = h(
     "button",
     { type: "button", onclick: () => start({ demo: true, model: form.elements.model.value }) },

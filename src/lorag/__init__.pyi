@@ -34,6 +34,7 @@ from .types import Conversation as Conversation
 from .types import Document as Document
 from .types import Example as Example
 from .types import Hit as Hit
+from .types import LinearProbe as LinearProbe
 from .types import Message as Message
 from .types import Place as Place
 from .types import Sampling as Sampling

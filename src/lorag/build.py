@@ -477,7 +477,7 @@ def _over(
     cache: AnswerCache | None = None,
 ) -> ChatBot:
     return ChatBot(
-        prompt.over(model, retriever is not None),
+        prompt.over(model, retriever is not None, settings.sampling),
         retriever,
         prompt.applied(settings),
         retrieval.k,

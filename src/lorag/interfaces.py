@@ -14,7 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, Probe, Prompt, Sampling, Score, Where
+from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, LinearProbe, Prompt, Sampling, Score, Where
 
 
 class Embedder(Protocol):
@@ -214,8 +214,8 @@ class HiddenStates(LanguageModel, Protocol):
         """What ``layer`` gives after each prompt, ``(prompts, width)``; layer 0 are the token embeddings."""
         ...
 
-    def probing(self, probe: Probe) -> LanguageModel:
-        """The same model, answering no prompt that ``probe`` refuses."""
+    def probing(self, probe: LinearProbe | None) -> LanguageModel:
+        """The same model, answering no prompt that ``probe`` refuses; without a probe where it is None."""
         ...
 
 

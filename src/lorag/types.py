@@ -280,7 +280,7 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class LinearProbe:
     """A linear function of the hidden state after a prompt: below 0 its sources do not answer the question."""
 
     model: str

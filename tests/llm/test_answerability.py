@@ -12,7 +12,7 @@ from lorag.interfaces import HiddenStates
 from lorag.llm.decoding.answerability import fit_probe, probed_layer, refused
 from lorag.llm.engines.transformers import load
 from lorag.llm.rendering import render
-from lorag.types import Message, Probe, Sampling
+from lorag.types import LinearProbe, Message, Sampling
 
 GREEDY = Sampling(max_tokens=6)
 PROMPTS = [
@@ -44,7 +44,7 @@ def refusing_half(model):
     states = model.states(PROMPTS, 2)
     weights = np.linspace(-1, 1, states.shape[1])
     bias = -float(np.median(states @ weights))
-    return Probe(model.name, 2, tuple(weights.tolist()), bias + 1e-4, 7, 0.1, 0.5, 0, 0.0)
+    return LinearProbe(model.name, 2, tuple(weights.tolist()), bias + 1e-4, 7, 0.1, 0.5, 0, 0.0)
 
 
 def test_states_are_those_of_each_prompt_alone(model):

@@ -18,7 +18,7 @@ from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.files import read_text
 from lorag.interfaces import HiddenStates, LanguageModel
 from lorag.settings import ChatSettings, PromptSettings
-from lorag.types import Chunk, Hit, Probe
+from lorag.types import Chunk, Hit, LinearProbe, Sampling
 
 _FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
 _KEYS = ("prompt", "examples", "context_tokens", "model", "probe")
@@ -37,13 +37,13 @@ class KeptPrompt:
     """Room for sources, in the model's tokens; None: what the chatbot has anyway."""
     model: str | None = None
     """The model that it was chosen for; None where it was chosen for none in particular."""
-    probe: Probe | None = None
+    probe: LinearProbe | None = None
     """What refuses a question that the sources do not answer; None where nothing does."""
 
     def __str__(self) -> str:
         """The prompt in a few words."""
         room = "" if self.context_tokens is None else f", up to {self.context_tokens} tokens of sources"
-        return f"{self.settings}{room}"
+        return f"{self.settings}{room}{', refuses by a probe' if self.probe is not None else ''}"
 
     @property
     def lacks_examples(self) -> bool:
@@ -55,18 +55,23 @@ class KeptPrompt:
         room = chat.context_tokens if self.context_tokens is None else self.context_tokens
         return replace(chat, prompt=self.settings, context_tokens=room)
 
-    def over(self, model: LanguageModel, searched: bool) -> LanguageModel:
+    def over(self, model: LanguageModel, searched: bool, sampling: Sampling) -> LanguageModel:
         """``model`` with the probe, if there is one: only where documents are ``searched``, and of the model itself.
 
-        A probe that another model, or an engine without hidden states, cannot take is left out, with a warning.
+        It is left out, with a warning, for another model, on an engine without hidden states, and where the model is to
+        think: its prompt then ends in another way.
         """
-        if self.probe is None or not searched:
+        probe = self.probe
+        if probe is None or not searched:
             return model
-        if isinstance(model, HiddenStates) and model.name == self.probe.model:
-            return model.probing(self.probe)
-        reason = (
-            f"was fitted to {self.probe.model}" if model.name != self.probe.model else "needs the engine transformers"
-        )
+        if model.name != probe.model:
+            reason = f"was fitted to {probe.model}"
+        elif not isinstance(model, HiddenStates):
+            reason = "needs the engine transformers"
+        elif sampling.thinking != "off":
+            reason = "is for answers without thoughts"
+        else:
+            return model.probing(probe)
         warnings.warn(f"the prompt's probe {reason}: {model.name} answers without it", stacklevel=2)
         return model
 
@@ -142,13 +147,13 @@ def _settings(given: object) -> PromptSettings:
     return PromptSettings(**given)
 
 
-def _probe(given: Any) -> Probe | None:
+def _probe(given: Any) -> LinearProbe | None:
     if given is None:
         return None
     try:
-        return Probe(**{**given, "weights": tuple(map(float, given["weights"]))})
+        return LinearProbe(**{**given, "weights": tuple(map(float, given["weights"]))})
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"'probe' is not one that a comparison fitted ({error}); leave it out") from error
+        raise InputError("'probe' is not one that a comparison fitted; leave it out") from error
 
 
 def _examples(given: object) -> tuple[WorkedExample, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
@@ -17,6 +17,7 @@ from lorag.documents.date_format import shown_date, shown_time
 _LITERAL = re.compile(r'"([^"]*)"|\\(.)|\[\$([^\]-]*)[^\]]*\]|_.|\*.|\[[^\]]*\]')
 _SECTIONS = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*$)')
 _CONDITION = re.compile(r"\[(<=|>=|<>|<|>|=)(-?[\d.]+)\]")
+_BRACKETS = re.compile(r"\[[^\]]*\]")
 _FRACTION = re.compile(r"([#0?]+[\0 ]+)?([#0?]+) */ *([#0?]+|\d+)")
 _SCIENTIFIC = re.compile(r"([#0?,]+(?:\.[#0?]+)?)E([+-])([#0?]+)", re.IGNORECASE)
 _DIGITS = re.compile(r"[#0?](?:[^.]*[#0?])?(?:\.[#0?]*)?(,*)|\.[#0?]+(,*)|General", re.IGNORECASE)
@@ -55,13 +56,14 @@ def _text(text: str, number_format: str) -> str:
 
 
 def _number(value: int | float, number_format: str) -> str:
+    stored = _stored(value)
     if number_format in _PLAIN:
-        return _stored(value)
+        return stored
     section, value = _section(value, _SECTIONS.split(number_format))
     pattern, literals = _pattern(section)
     digits = _FRACTION.search(pattern) or _SCIENTIFIC.search(pattern) or _DIGITS.search(pattern)
     if not digits:
-        return _with_literals(pattern, literals) or _stored(value)
+        return _with_literals(pattern, literals) or stored
     size = abs(value)
     if digits.re is _FRACTION:
         number = _fraction(size, digits)
@@ -70,20 +72,34 @@ def _number(value: int | float, number_format: str) -> str:
     else:
         number = _decimal(size, digits, pattern.count("%"))
     text = _with_literals(f"{pattern[: digits.start()]}{number}{pattern[digits.end() :]}", literals)
-    return f"{'-' if value < 0 else ''}{text}" if text else _stored(value)
+    return f"{'-' if value < 0 else ''}{text}" if text else stored
 
 
 def _section(value: int | float, sections: list[str]) -> tuple[str, int | float]:
     """The section of a format that a number is shown by, and the number without the sign that it shows itself."""
     conditions = [_CONDITION.search(section) for section in sections]
     if any(conditions):
+        before: re.Match[str] | None = None
         for section, condition in zip(sections, conditions, strict=True):
             if condition is None or _COMPARED[condition[1]](value, float(condition[2])):
-                return section, value
+                return section, _without_sign(value, section, sections) if _is_negative(condition, before) else value
+            before = condition
         return "General", value
     if value < 0 and len(sections) > 1:
-        return sections[1], -value
+        return sections[1], _without_sign(value, sections[1], sections[:2])
     return sections[2 if value == 0 and len(sections) > 2 else 0], value
+
+
+def _is_negative(condition: re.Match[str] | None, before: re.Match[str] | None) -> bool:
+    """Whether a section is for no number above zero, by its own condition, or else by the one before it."""
+    decisive, signs = (condition, ("<", "<=")) if condition else (before, (">", ">="))
+    return decisive is not None and decisive[1] in signs and float(decisive[2]) <= 0
+
+
+def _without_sign(value: int | float, section: str, sections: Sequence[str]) -> int | float:
+    """A negative number without its sign, which its section shows; with it where only the colour differs."""
+    bare = [_BRACKETS.sub("", each) for each in sections]
+    return value if bare.count(_BRACKETS.sub("", section)) > 1 else -value
 
 
 def _pattern(section: str) -> tuple[str, Iterator[str]]:

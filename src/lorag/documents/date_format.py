@@ -6,14 +6,14 @@ Names of months and days are in the language that a format names, or else Englis
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from locale import windows_locale
 from typing import Literal
 
 _TOKEN = re.compile(
     r'"([^"]*)"|\\(.)|\[\$([^\]-]*)-?([^\]]*)\]'  # literal texts, a currency and a language
-    r"|(\[(?:h+|m+|s+)\]|AM/PM|A/P|y+|m+|d+|h+|\.0+|s+)|_.|\*.|\[[^\]]*\]|(.)",
+    r"|(\[(?:h+|m+|s+)\]|AM/PM|A/P|y+|e+|m+|d+|aaaa?|h+|\.0+|s+)|_.|\*.|\[[^\]]*\]|General|(?P<unknown>[a-z])|(.)",
     re.IGNORECASE,
 )
 _PLAIN = ("general", "@", "")
@@ -25,7 +25,8 @@ Part = tuple[str, str]
 
 
 def shown_date(value: date, section: str) -> str:
-    """A date by a section of a format; 2026-10-05 where the format shows it as three numbers.
+    """A date by a section of a format; 2026-10-05 where the format shows day and month as numbers, or has letters of
+    unknown meaning.
 
     Midnight beside such a date is left out, because programs write most dates with a time.
     """
@@ -36,8 +37,14 @@ def shown_date(value: date, section: str) -> str:
     clock = {name.strip("[")[0] for name in names} & {"h", "n", "s"}
     if not names or section.lower() in _PLAIN:
         clock = {"s"}
-    elif not _are_numbers(names) or any(sign.isalnum() for _, literal in parts for sign in literal):
-        return _written(value, parts, language)
+    elif not any(match["unknown"] for match in _TOKEN.finditer(section)):
+        dates = [at for at, (name, _) in enumerate(parts) if name and name[0] in "ymd"]
+        begin, end = min(dates, default=0), max(dates, default=-1) + 1
+        if not _are_numbers(names) or _has_words(parts[begin:end]):
+            return _written(value, parts, language)
+        parts[begin:end] = [("", value.date().isoformat())]
+        if _has_words([*parts[:begin], *parts[begin + 1 :]]):
+            return _written(value, parts, language)
     if not clock or value.time() == time():
         return value.date().isoformat()
     return value.isoformat(" ", "seconds" if "s" in clock else "minutes")
@@ -53,9 +60,13 @@ def shown_time(value: time | timedelta, section: str) -> str:
 
 
 def _are_numbers(names: Collection[str]) -> bool:
-    """Whether the parts of a format are a day, a month and a year in digits, and no names."""
+    """Whether the parts of a format are a day and a month in digits, perhaps a year, and no names."""
     dates = [name for name in names if name[0] in "dmy"]
-    return {name[0] for name in dates} == set("dmy") and all(len(name) < 3 or name[0] == "y" for name in dates)
+    return {name[0] for name in dates} >= set("dm") and all(len(name) < 3 or name[0] == "y" for name in dates)
+
+
+def _has_words(parts: Iterable[Part]) -> bool:
+    return any(sign.isalnum() for _, literal in parts for sign in literal)
 
 
 def _parts(section: str) -> tuple[list[Part], str]:
@@ -63,9 +74,11 @@ def _parts(section: str) -> tuple[list[Part], str]:
     parts: list[Part] = []
     language = "en"
     for match in _TOKEN.finditer(section):
-        quoted, escaped, currency, code, name, sign = match.groups()
+        quoted, escaped, currency, code, name, unknown, sign = match.groups()
         language = _language(code) if code else language
-        parts.append(((name or "").lower(), quoted or escaped or currency or sign or ""))
+        name = (name or "").lower()
+        name = "yyyy" if name.startswith("e") else name.replace("a", "d") if name.startswith("aaa") else name
+        parts.append((name, quoted or escaped or currency or unknown or sign or ""))
     places = [at for at, (name, _) in enumerate(parts) if name]
     for before, at, after in zip([None, *places], places, [*places[1:], None], strict=False):
         follows = before is not None and parts[before][0].strip("[").startswith("h")
@@ -97,17 +110,18 @@ def _written(value: datetime | time | timedelta, parts: Sequence[Part], language
         passed = timedelta(hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond)
         seconds, sign = min(round(passed.total_seconds(), decimals), _DAY - 10**-decimals), ""
     halves = any(name in ("am/pm", "a/p") for name, _ in parts)
+    has_day = any(name.startswith("d") for name, _ in parts)
     text = ""
     for name, literal in parts:
         if name and name[0] in "ymd" and isinstance(value, datetime):
-            text += _day(value, name, language)
+            text += _day(value, name, language, "format" if has_day else "stand-alone")
         else:
             text += _clock(seconds, name, halves) if name else literal
     return sign + " ".join(text.split())
 
 
-def _day(day: date, name: str, language: str) -> str:
-    """A year, month or day, as a number or by its name."""
+def _day(day: date, name: str, language: str, context: Literal["format", "stand-alone"]) -> str:
+    """A year, month or day, as a number or by its name; a month beside a day has another form in some languages."""
     from babel.dates import get_day_names, get_month_names
 
     if name[0] == "y":
@@ -115,8 +129,10 @@ def _day(day: date, name: str, language: str) -> str:
     if len(name) < 3:
         return str(day.day if name[0] == "d" else day.month).zfill(len(name))
     width: Literal["abbreviated", "wide"] = "abbreviated" if len(name) == 3 else "wide"
-    names = get_day_names(width, locale=language) if name[0] == "d" else get_month_names(width, locale=language)
-    word = str(names[day.weekday() if name[0] == "d" else day.month])
+    if name[0] == "d":
+        word = str(get_day_names(width, locale=language)[day.weekday()])
+    else:
+        word = str(get_month_names(width, context, language)[day.month])
     return word[:1] if len(name) == 5 else word.removesuffix(".")
 
 

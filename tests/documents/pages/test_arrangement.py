@@ -41,7 +41,8 @@ def test_every_letter_is_kept_and_in_one_place_only(columns, rows, counts, words
     lines = [line for number, line in enumerate(sides(columns, rows)) if number not in missing]
     blocks = arranged(letters, lines if has_lines else [])
     if blocks:
-        texts = [block if isinstance(block, str) else "".join({*chain(*block)}) for block in blocks]
+        in_table = set if has_lines and missing else list  # the text of a merged cell is repeated
+        texts = [block if isinstance(block, str) else "".join(in_table(chain(*block))) for block in blocks]
         assert sorted("".join("".join(texts).split())) == sorted(letter.sign for letter in letters if letter.is_drawn)
 
 
@@ -51,4 +52,6 @@ def test_a_page_of_very_many_letters_and_lines_takes_seconds():
     start = time.process_time()
     arranged(scattered, lines)
     arranged(placed((at % 2 * 300, 8000 - at, 30) for at in range(600)), [])
-    assert time.process_time() - start < 15
+    sparse = [(60 * (at % 10 * 2 + at // 10 % 2), 8000 - at // 10 * 20, 3) for at in range(3000)]
+    arranged(placed(sparse), [])
+    assert time.process_time() - start < 10

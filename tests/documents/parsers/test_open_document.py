@@ -164,6 +164,7 @@ def test_a_cell_without_text_has_its_stored_value(tmp_path):
     given = [
         ("float", 'value="7.5"'),
         ("percentage", 'value="0.153"'),
+        ("percentage", 'value=""'),
         ("currency", 'value="12" office:currency="EUR"'),
         ("date", 'date-value="2026-10-05T09:30:00"'),
         ("time", 'time-value="PT36H15M00S"'),

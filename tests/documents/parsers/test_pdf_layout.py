@@ -71,6 +71,10 @@ def test_a_table_in_lines_is_a_grid_between_the_texts_around_it(read, lines):
     assert text == f"{BEFORE}\n\n{GRID}\n\n{AFTER}"
 
 
+def test_an_underline_in_a_cell_adds_no_column_and_no_row(read):
+    assert read(lying() + standing() + line(74, 645, 94, 645) + cells()) == GRID
+
+
 @pytest.mark.parametrize("turn", ["0 1 -1 0 800 0 cm", "0 -1 1 0 -100 500 cm", "-1 0 0 -1 600 800 cm"])
 def test_a_table_may_lie_on_its_side(read, turn):
     assert read(f"{turn}\n" + lying() + standing() + cells()) == GRID
@@ -155,6 +159,112 @@ def test_a_page_may_end_after_the_first_row_of_a_table(read):
     assert text == f"{BEFORE}\nTariff\n\n" + "\n".join(GRID.split("\n")[:3])
 
 
+def test_the_body_of_a_page_in_a_frame_is_read_once(read):
+    frame = lying([760, 730, 400]) + standing([72, 540], 400) + line(72, 760, 72, 700) + line(540, 760, 540, 700)
+    heads = line(300, 730, 300, 760) + words(80, 740, "Harbour society") + words(310, 740, "Rules of 4 May 2026")
+    body = [text for column in NEWS for text in column]
+    text = read(frame + heads + "".join(words(80, 700 - 14 * at, each) for at, each in enumerate(body)))
+    assert said(text)[-len(body) :] == body
+    assert text.count("Rules of 4 May") == 1
+
+
+def test_columns_between_rulings_are_no_cells(read):
+    drawn = line(60, 730, 540, 730) + line(300, 755, 300, 400)
+    drawn += words(72, 740, "Harbour news") + words(312, 740, "4 May 2026")
+    left, right = NEWS[0] * 4, NEWS[2] * 4
+    for at, pair in enumerate(zip(left, right, strict=True)):
+        drawn += "".join(words(x, 710 - 14 * at, text) for x, text in zip((72, 312), pair, strict=True))
+    text = read(drawn)
+    assert "|" not in text
+    assert "\n".join(right) in "\n".join(said(text))
+
+
+SETTINGS = [
+    ("request_timeout_seconds", "seconds until a request ends"),
+    ("retry_count", "how often a request that failed is sent once more to the same host"),
+    ("retry_wait_seconds", "time between two tries"),
+    ("connections_per_host", "connections that stay open while no request needs them"),
+    ("proxy_host_and_port", "where requests go first"),
+    ("log_each_request", "whether a line is written for each request"),
+]
+LIMITS = [
+    ("most_seconds_per_request", "the time in seconds after which a request ends"),
+    ("most_requests_at_a_time", "how many requests are answered at the same time"),
+    ("most_requests_that_wait", "how many requests wait until one of them is done"),
+    ("most_letters_per_request", "how many letters the text of a request may have"),
+]
+
+
+@pytest.mark.parametrize("rows", [SETTINGS, LIMITS])
+def test_long_cells_in_small_letters_are_read_row_by_row(read, rows):
+    drawn = [
+        words(x, 700 - 14 * at, text) for at, row in enumerate(rows) for x, text in zip((72, 230), row, strict=True)
+    ]
+    assert read("".join(drawn)).replace("\\", "").split("\n")[2:] == [
+        f"| {key} | {meaning} |" for key, meaning in rows[1:]
+    ]
+
+
+RISKS = [
+    (("the crane may tip over in", "a strong wind from north"), ("nobody may use it above", "eight knots of wind")),
+    (("the quay may be iced and", "slippery for passengers"), ("the crew spreads sand on", "it before each landing")),
+    (("the pumps may be without", "power in a winter storm"), ("a generator is tested on", "every second monday")),
+]
+
+
+@pytest.mark.parametrize("rulings", [[708, 681, 653, 625], [681, 653]])
+def test_rows_between_rulings_are_no_columns(read, rulings):
+    drawn = "".join(line(72, y, 372, y) for y in rulings)
+    for at, row in enumerate(RISKS):
+        drawn += "".join(
+            words(x, 700 - 28 * at - 12 * low, text)
+            for x, cell in zip((72, 232), row, strict=True)
+            for low, text in enumerate(cell)
+        )
+    rows = [f"| {' '.join(left)} | {' '.join(right)} |" for left, right in RISKS]
+    assert read(drawn).split("\n") == [rows[0], "| --- | --- |", *rows[1:]]
+
+
+def test_columns_of_a_page_with_a_ruled_head_and_foot_stay_columns(read):
+    left, right = NEWS[0] * 4, NEWS[2] * 4
+    drawn = line(60, 720, 540, 720) + line(60, 450, 540, 450) + words(72, 730, "Harbour") + words(400, 730, "May 2026")
+    drawn += words(72, 430, "Society") + words(400, 430, "page 3")
+    for at, pair in enumerate(zip(left, right, strict=True)):
+        drawn += "".join(words(x, 700 - 14 * at, text) for x, text in zip((72, 312), pair, strict=True))
+    assert "\n".join(right) in "\n".join(said(read(drawn)))
+
+
+def test_a_word_divided_at_the_end_of_a_line_is_whole_beside_another_column(read):
+    left = [*NEWS[0], *NEWS[1]]
+    right = [
+        "The depth of the water is mea-",
+        "sured at the quay each day,",
+        *NEWS[2],
+        "and on the mole in summer",
+        "too.",
+    ]
+    drawn = [
+        (x, 700 - 14 * at, text)
+        for at, pair in enumerate(zip(left, right, strict=True))
+        for x, text in zip((72, 312), pair, strict=True)
+    ]
+    assert "The depth of the water is measured at the quay" in read("".join(words(*each) for each in drawn))
+
+
+def test_a_first_row_with_an_amount_is_no_title_of_the_next_column(read):
+    rows = [["1 May", "Berth", "120.50", "", "900.00"], ["2 May", "Gift", "", "30.00", "930.00"]]
+    rows += [["3 May", "Sale", "", "15.00", "945.00"], ["4 May", "Sale", "", "25.00", "970.00"]]
+    places = [
+        (x, 700 - 14 * at, text)
+        for at, row in enumerate(rows)
+        for x, text in zip((72, 132, 192, 272, 352), row, strict=True)
+        if text
+    ]
+    lines = read("".join(words(*place) for place in places)).split("\n")
+    assert lines[0] == "| 1 May | Berth | 120.50 |  | 900.00 |"
+    assert lines[2] == "| 2 May | Gift |  | 30.00 | 930.00 |"
+
+
 LISTED = [("1.", "Open valve A"), ("2.", "Close valve B"), ("3.", "Wait"), ("4.", "Read the gauge")]
 ADDRESSES = [("Kim Berg", "Harbour Office"), ("Mole Road 4", "Quay 1"), ("Korrin", "Korrin"), ("Tel. 12", "Tel. 34")]
 
@@ -182,6 +292,12 @@ def test_lists_and_addresses_beside_each_other_are_no_tables(read):
         words(x, 700 - 14 * at, text) for at, item in enumerate(LISTED) for x, text in zip((72, 100), item, strict=True)
     ]
     assert "|" not in read("".join(items))
+    counted = [
+        words(x, 700 - 14 * at, text)
+        for at, (_, item) in enumerate(LISTED)
+        for x, text in ((72, str(at + 7)), (100, item))
+    ]
+    assert "|" not in read("".join(counted))
     beside = [
         words(x, 700 - 14 * at, pair[side]) for side, x in enumerate((72, 300)) for at, pair in enumerate(ADDRESSES)
     ]

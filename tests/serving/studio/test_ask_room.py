@@ -6,18 +6,21 @@ import shutil
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from lorag import build
+from lorag.chat.kept_prompt import KeptPrompt
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.serving.studio.assistants import Assistants
+from lorag.serving.studio.assistants import COLUMNS, Assistants
 from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
 from lorag.settings import ChunkSettings, RetrievalSettings
+from lorag.types import Document, LinearProbe
 from studio_place import write_adapter
 
 
@@ -80,6 +83,28 @@ def test_an_adapter_of_a_base_that_the_server_keeps_shares_its_weights(adapter, 
     model = assistants.bot("finetuned", folder).model
     assert model.weights is base.weights
     assert model.adapter is not None
+
+
+def test_columns_with_sources_refuse_by_the_probe_of_their_comparison_and_the_base_does_not(
+    adapter, tiny_folder, tmp_path
+):
+    run = tmp_path / ".lorag" / "runs" / "one"
+    folder = shutil.copytree(adapter, run / "adapter")
+    base = build.language_model(str(tiny_folder))
+    tuned = build.language_model(str(tiny_folder), folder)
+    for column, name in (("retrieval", base.name), ("both", tuned.name)):
+        probe = LinearProbe(name, 2, (0.0,) * 64, -1.0, 24, 0.1, 0.5, 0, 0.0)  # which refuses everything
+        (run / "prompts").mkdir(exist_ok=True)
+        (run / "prompts" / f"{column}.json").write_text(json.dumps(KeptPrompt(probe=probe).to_json()))
+    workspace = Workplace.of(tmp_path, "documents").workspace
+    index = Knowledge.open(workspace.index, HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    index.sync([Document("a.md", "The quay is 5 km away.", "a.md")])
+    assistants = Assistants(workspace, str(tiny_folder), index_of=lambda: index)
+    assistants.share(base.probing(probe := replace(probe, model=base.name)), None)
+    bots = {column: assistants.bot(column, folder) for column in COLUMNS}
+    assert bots["retrieval"].model.probe == probe
+    refused = {column for column, bot in bots.items() if bot.ask("How far is the quay?").refused}
+    assert refused == {"retrieval", "both"}
 
 
 def test_base_and_adapters_share_one_copy_of_the_weights_until_another_comparison_is_asked(

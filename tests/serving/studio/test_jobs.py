@@ -98,7 +98,12 @@ def test_a_killed_server_leaves_its_comparison_running_and_another_one_stops_and
     assert job_of(Run(page.place.root / name)).process is None
     assert second.send("POST", "run/stop", {"run": name})[0] == 409
     assert second.get("run", run=name)["can_resume"]
+    job = Run(page.place.root / name).folder / "job" / "job.json"
+    kept = json.loads(job.read_text())
+    earlier = [argument for argument in kept["arguments"] if not argument.startswith("--out=")]
+    job.write_text(json.dumps({**kept, "arguments": earlier}))  # as an earlier version left it
     assert second.send("POST", "run/resume", {"run": name}) == (200, {"state": "running"})
+    assert job_of(Run(page.place.root / name)).arguments == (*earlier, f"--out={job.parent.parent}")
 
 
 def test_a_comparison_that_cannot_begin_fails_with_its_reason(page, started):

@@ -145,7 +145,7 @@ def test_a_reading_that_ends_early_changes_nothing_and_is_begun_again(serve, way
         assert page.send("POST", "documents/stop", {}) == (200, {"state": "stopped"})
     else:
         process.kill()
-    psutil.wait_procs([process], timeout=30)
+    wait_for(lambda: page.get("documents")["reading"]["state"] == way, 30)
     found = page.get("documents")
     assert (found["reading"]["state"], found["total"], len(found["unread"])) == (way, 1, 4)
     assert not any(file["is_read"] for file in found["unread"])

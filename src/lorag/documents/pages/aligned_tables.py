@@ -16,10 +16,12 @@ _GAP, _APART, _BELOW = 0.8, 5, 0.5
 """Between columns at least, between rows at most, and between lines of a cell at most, in heights of a line."""
 _ABOVE = 3
 """How far a cell may begin above the first one, in heights of a line."""
-_CELL_LINES, _MOST = 12, 3000
+_CELL_LINES, _MOST = 12, 1000
 """Lines of the first cell, and pieces of lines of a table, at most."""
 _VARIES = 1.1
 """By how much the heights of lines of one font differ at most."""
+_AMOUNT = re.compile(r"\d[.,]\d")
+"""What no title of a column has."""
 _BLANK = 0.35
 """How wide a blank is at most, in heights of a line."""
 _MARK = re.compile(r"\W+|[(\[]?\w{1,3}[.)\]]+|[\d.]+\.")
@@ -36,7 +38,7 @@ def with_tables(letters: Sequence[Letter], parts: Sequence[Part], rulings: Seque
     found: list[Part] = []
     at = 0
     while at < len(parts):
-        rows = _table(letters, parts, at, rulings)
+        rows = _table(letters, parts, at, rulings) if not at or _begins_line(parts[at - 1], parts[at]) else []
         if rows:
             within = [part for row in rows for cell in row.values() for part in cell]
             numbers = [number for part in parts[at : at + len(within)] for number in part.numbers]
@@ -46,6 +48,10 @@ def with_tables(letters: Sequence[Letter], parts: Sequence[Part], rulings: Seque
             found.append(parts[at])
             at += 1
     return found
+
+
+def _begins_line(before: Part, part: Part) -> bool:
+    return before.box[0] > part.box[0] or not part.box[1] < before.middle < part.box[3]
 
 
 def _texts(letters: Sequence[Letter], rows: Sequence[Row]) -> list[list[str]]:
@@ -63,14 +69,23 @@ def _table(letters: Sequence[Letter], parts: Sequence[Part], first: int, rulings
     rows = _rows(letters, run, ends, rulings)
     while rows and len(rows[-1]) < 2:
         rows.pop()
+    if not rows:
+        return []
     rows = _without_halves(rows, len(ends))
     columns = {column for row in rows for column in row}
     filled, several = sum(map(len, rows)), sum(len(row) > 1 for row in rows)
     is_full = len(columns) > 2 and len(rows) > 1 and filled == len(rows) * len(columns)
     if not is_full and (several < max(_ROWS, _SHARE * len(rows)) or filled < _FILLED * len(rows) * len(columns)):
         return []
-    marks = [part for row in rows for part in row.get(0, ()) if _MARK.fullmatch(part.text)]
-    return [] if len(rows[0]) < 2 or (len(columns) == 2 and 2 * len(marks) > len(rows)) else rows
+    return [] if len(rows[0]) < 2 or (len(columns) == 2 and _is_list(rows)) else rows
+
+
+def _is_list(rows: Sequence[Row]) -> bool:
+    """Whether the first column has the marks of a list, or counts: footnotes, lines of code."""
+    first = [part.text for row in rows for part in row.get(0, ())]
+    if all(text.isdecimal() for text in first):
+        return [int(text) for text in first] == [int(first[0]) + at for at in range(len(first))]
+    return 2 * sum(_MARK.fullmatch(text) is not None for text in first) > len(rows)
 
 
 def _run(parts: Sequence[Part], first: int) -> tuple[list[Part], Ends]:
@@ -146,8 +161,9 @@ def _without_halves(rows: Sequence[Row], count: int) -> list[Row]:
     """
     filled = [{number for number, row in enumerate(rows) if column in row} for column in range(count)]
     numbers, held = [0], filled[0]
-    for after in filled[1:]:
-        is_half = {0} in (held, after) and not held & after
+    for column, after in enumerate(filled[1:], start=1):
+        title = rows[0].get(column if after == {0} else column - 1, ())
+        is_half = {0} in (held, after) and not held & after and not any(_AMOUNT.search(part.text) for part in title)
         numbers.append(numbers[-1] + (not is_half))
         held = held | after if is_half else after
     return [{numbers[column]: cell for column, cell in row.items()} for row in rows]

@@ -15,6 +15,9 @@ from lorag.documents.pages.ruled_tables import ruled_tables
 Block = str | list[list[str]]
 """A text, or the rows of a table."""
 
+_EDGE = 3.0
+"""Points by which the border of a table may stand outside of its box."""
+
 
 def arranged(letters: Sequence[Letter], rulings: Sequence[Box]) -> list[Block]:
     """The texts and tables of a page, whose letters come in the order in which it draws them, and whose lines are
@@ -22,7 +25,8 @@ def arranged(letters: Sequence[Letter], rulings: Sequence[Box]) -> list[Block]:
     """
     tables = ruled_tables(letters, rulings)
     parts = [*pieces(letters, {number for table in tables for number in table.numbers}), *tables]
-    groups = [with_tables(letters, sorted(group, key=_first), rulings) for group in in_columns(parts)]
+    free = [line for line in rulings if not any(_stands_in(line, table.box) for table in tables)]
+    groups = [with_tables(letters, sorted(group, key=_first), rulings) for group in in_columns(parts, free)]
     if len(groups) == 1 and all(part.rows is None for part in groups[0]):
         return []
     blocks: list[Block] = []
@@ -36,6 +40,10 @@ def arranged(letters: Sequence[Letter], rulings: Sequence[Box]) -> list[Block]:
                 numbers = []
         blocks.append(text_of(letters, numbers))
     return [block for block in blocks if block]
+
+
+def _stands_in(line: Box, table: Box) -> bool:
+    return table[1] - _EDGE <= line[1] <= table[3] + _EDGE
 
 
 def _first(part: Part) -> int:

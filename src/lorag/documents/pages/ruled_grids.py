@@ -6,7 +6,7 @@ outer lines of a table may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import inf
@@ -138,8 +138,24 @@ def _grid(lying: Sequence[Line], standing: Sequence[Line]) -> Grid | None:
             _join(cells, (row, column - 1), (row, column))
         if row and not _has_line(lying, rows[row], width):
             _join(cells, (row - 1, column), (row, column))
-    grid = Grid(tuple(columns), tuple(rows), {place: _first(cells, place) for place in cells})
+    grid = _without_idle_edges(columns, rows, {place: _first(cells, place) for place in cells})
+    if min(len(grid.columns), len(grid.rows)) < 3:
+        return None
     return grid if all(_is_rectangle(members) for members in _members(grid).values()) else None
+
+
+def _without_idle_edges(columns: Sequence[float], rows: Sequence[float], cells: Mapping[Place, Place]) -> Grid:
+    """The grid without the edges that part no cells: an underline in a cell ends at such ones."""
+    high, wide = len(rows) - 1, len(columns) - 1
+    down = [at for at in range(high) if not at or any(cells[at - 1, each] != cells[at, each] for each in range(wide))]
+    across = [at for at in range(wide) if not at or any(cells[each, at - 1] != cells[each, at] for each in range(high))]
+    firsts: dict[Place, Place] = {}
+    kept = {
+        (row, column): firsts.setdefault(cells[high_at, wide_at], (row, column))
+        for row, high_at in enumerate(down)
+        for column, wide_at in enumerate(across)
+    }
+    return Grid((*(columns[at] for at in across), columns[-1]), (*(rows[at] for at in down), rows[-1]), kept)
 
 
 def _has_line(lines: Iterable[Line], at: float, side: tuple[float, float]) -> bool:

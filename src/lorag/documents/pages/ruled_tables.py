@@ -10,6 +10,9 @@ from lorag.documents.pages.ruled_grids import Grid, Place, grids, spans
 
 _FILLED, _CROSSING = 0.25, 0.02
 """The share of the cells of a table with text, at least, and of its letters on a line, at most."""
+_LONG, _LONG_WIDE = 12, 2
+"""Lines of a cell, and of one that covers several columns, at most, where such cells hold most of the text: more are a
+column of a page, or its text in a frame."""
 _UNDIVIDED = 0.2
 """The share of its rows, at most, in which lines are missing between columns of text."""
 
@@ -45,7 +48,9 @@ def _table(letters: Sequence[Letter], grid: Grid) -> Part | None:
     repeated = sum(len(text) * (sizes[place][0] * sizes[place][1] - 1) for place, text in texts.items())
     if min(len(rows), len(columns)) < 2 or len(texts) < _FILLED * len(sizes):
         return None
-    if repeated > sum(map(len, texts.values())) or _is_crossed(letters, grid, cells):
+    count = sum(map(len, texts.values()))
+    running = sum(len(text) for place, text in texts.items() if _is_long(text, sizes[place][0]))
+    if max(repeated, 2 * running) > count or _is_crossed(letters, grid, cells):
         return None
     undivided = {place[0] for place in texts if sizes[place][0] > 1 and _has_gaps(letters, cells[place], grid)}
     if len(undivided) > _UNDIVIDED * len(grid.rows):
@@ -54,6 +59,10 @@ def _table(letters: Sequence[Letter], grid: Grid) -> Part | None:
     for (row, column), (wide, high) in sorted(sizes.items()):
         placed[row].append(Cell(texts.get((row, column), ""), wide, high))
     return Part(sorted(number for within in cells.values() for number in within), grid.box, "", filled(placed))
+
+
+def _is_long(text: str, columns: int) -> bool:
+    return text.count("\n") >= (_LONG_WIDE if columns > 1 else _LONG)
 
 
 def _cells(letters: Sequence[Letter], grid: Grid) -> dict[Place, list[int]]:

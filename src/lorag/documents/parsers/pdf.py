@@ -28,7 +28,9 @@ from lorag.errors import DataError, install_line
 _OCR_DPI, _OCR_SIDE, _POINTS_PER_INCH = 200, 4000, 72
 _HYPHENS = ("\ufffe", "\x02")
 """What PDFium leaves where it joins a word that was divided at the end of a line."""
-_HYPHENATED = re.compile(f"(?<=-)(\\w+)[{''.join(_HYPHENS)}]")
+_HYPHEN = re.compile(f"[{''.join(_HYPHENS)}]\n?")
+"""The line ends there where another column or cell follows."""
+_HYPHENATED = re.compile(rf"(?<=-)(\w+){_HYPHEN.pattern}")
 """A word with hyphens of its own keeps the one at the end of a line."""
 _NUMBER = re.compile(r"^(?:\d+\.)*\d+\.?\s+")
 _NO_TITLES = ("untitled", "(anonymous)", "anonymous", "unknown", "document", "none")
@@ -111,10 +113,7 @@ def _text(page: Any) -> str:
 
 def _whole(text: str) -> str:
     """``text`` with the words joined that were divided at the end of a line."""
-    text = _HYPHENATED.sub(r"\1-", text)
-    for hyphen in _HYPHENS:
-        text = text.replace(hyphen, "")
-    return text
+    return _HYPHEN.sub("", _HYPHENATED.sub(r"\1-", text))
 
 
 def _bare_signs(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lorag.types import Probe
+from lorag.types import LinearProbe
 
 _PENALTY = 3.0
 """Of the squared weights, in times of the width of the layer; from 1 to 10 the results are alike (docs/log.md)."""
@@ -26,7 +26,7 @@ _DEPTH = 0.7
 """How far up the layer lies, as a share of all; from 0.6 to 0.8 the results are alike (docs/log.md)."""
 
 
-def refused(probe: Probe, states: NDArray[np.float32]) -> list[bool]:
+def refused(probe: LinearProbe, states: NDArray[np.float32]) -> list[bool]:
     """Which prompts ``probe`` refuses, by the states after them, ``(prompts, width)``."""
     return [bool(score < 0) for score in states @ np.asarray(probe.weights, np.float32) + probe.bias]
 
@@ -43,7 +43,7 @@ def fit_probe(
     unanswered: NDArray[np.float32],
     documents: Sequence[str],
     asked: NDArray[np.float32],
-) -> Probe:
+) -> LinearProbe:
     """The probe that separates the states of ``answered`` prompts from those of ``unanswered`` ones.
 
     Both are ``(conversations, width)``; row ``i`` of each is of one conversation, which is about ``documents[i]``.
@@ -64,7 +64,7 @@ def fit_probe(
     weights, bias = _ridge(states, signs)
     of_questions = asked @ weights + bias
     threshold = _threshold(scores[signs > 0], of_questions)
-    return Probe(
+    return LinearProbe(
         model,
         layer,
         tuple(weights.tolist()),

@@ -14,7 +14,7 @@ from lorag.llm.decoding.json_schema import SchemaConstraint
 from lorag.llm.decoding.prefill import Pass, merged, passes
 from lorag.llm.decoding.prefix_cache import PrefixCache, common
 from lorag.llm.decoding.sampling import choose
-from lorag.types import Probe, Sampling
+from lorag.types import LinearProbe, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +34,7 @@ class Computing(Protocol):
         ...
 
     @property
-    def probe(self) -> Probe | None:
+    def probe(self) -> LinearProbe | None:
         """What reads the state after a prompt; a prompt that it refuses is not answered."""
         ...
 

@@ -33,7 +33,7 @@ from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
 from lorag.llm.rendering import prompt_ids, render
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
-from lorag.types import Completion, Message, Probe, Prompt, Sampling, TokenLogprob
+from lorag.types import Completion, LinearProbe, Message, Prompt, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ class TransformersModel:
         adapter: str | None = None,
         batch_tokens: int = 12288,
         virtual: DynamicCache | None = None,
-        probe: Probe | None = None,
+        probe: LinearProbe | None = None,
     ) -> None:
         """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt.
 
@@ -77,6 +77,7 @@ class TransformersModel:
         self.probe = probe
         self._kept = PrefixCache() if virtual is None else None
         self._shared = SharedBatch(batch_tokens, self._kept)
+        self._probing: dict[LinearProbe | None, TransformersModel] = {probe: self}
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -116,12 +117,20 @@ class TransformersModel:
             adapted._prove_participation(folder)
         return adapted
 
-    def probing(self, probe: Probe) -> TransformersModel:
-        """The same model, answering no prompt that ``probe`` refuses; ``ModelError`` for a probe of another model."""
-        config = self.weights.model.config.get_text_config()
-        if probe.model != self.name or len(probe.weights) != config.hidden_size:
+    def probing(self, probe: LinearProbe | None) -> TransformersModel:
+        """The same model, answering no prompt that ``probe`` refuses; without a probe where it is None.
+
+        What prompts begin with is kept for all of them. Raises ``ModelError`` for a probe of another model.
+        """
+        width = self.weights.model.config.get_text_config().hidden_size
+        if probe is not None and (probe.model != self.name or len(probe.weights) != width):
             raise ModelError(f"the probe was fitted to {probe.model} and says nothing about {self.name}")
-        return TransformersModel(self.weights, self.adapter, self.batch_tokens, self.virtual, probe)
+        if probe not in self._probing:
+            made = TransformersModel(self.weights, self.adapter, self.batch_tokens, self.virtual, probe)
+            made._kept, made._probing = self._kept, self._probing
+            made._shared = SharedBatch(self.batch_tokens, self._kept)
+            self._probing[probe] = made
+        return self._probing[probe]
 
     def _virtual(self, folder: Path) -> DynamicCache | None:
         """The virtual tokens of an adapter that consists of them, as the base sees them; None for other kinds."""

@@ -90,7 +90,8 @@ class Assistants:
             return self._knowledge
 
     def share(self, model: LanguageModel, adapter: Path | None) -> None:
-        """Takes a model that is loaded already, instead of loading it when it is asked for."""
+        """Takes a model that is loaded already, without its probe, instead of loading it when it is asked for."""
+        model = model.probing(None) if isinstance(model, HiddenStates) else model
         base = read_adapter(adapter).base if adapter is not None else self.model
         self._shared[base, adapter.resolve() if adapter is not None else None] = model
 
@@ -110,7 +111,7 @@ class Assistants:
         prompt = prompt or self._tuned_prompt(model)
         retrieval = self.workspace.chosen().retrieval
         return ChatBot(
-            prompt.over(model, searched),
+            prompt.over(model, searched, _SAMPLING),
             self.knowledge() if searched else None,
             prompt.applied(ChatSettings(sampling=_SAMPLING)),
             retrieval.k,
@@ -119,12 +120,13 @@ class Assistants:
         )
 
     def _model(self, base: str | None, adapter: Path | None, probes: bool) -> LanguageModel:
-        """The model, kept or opened; with ``probes`` on an engine whose hidden states can be read."""
+        """The model, kept or opened; with ``probes`` on an engine whose hidden states can be read, if it is open."""
         if (base, adapter) in self._shared:
             return self._shared[base, adapter]
         with self._opening_model:
             known = self._models.get((base, adapter))
-            if known is None or (probes and self.model_of is None and not isinstance(known, HiddenStates)):
+            is_open = self.engine == "auto" and self.model_of is None
+            if known is None or (probes and is_open and not isinstance(known, HiddenStates)):
                 self._make_room(base, adapter)
                 open_model = self.model_of or partial(self._answering, probes=probes)
                 self._models[base, adapter] = open_model(base, adapter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -108,15 +108,20 @@ class RunsRoom:
         job = job_of(found)
         if job is None:
             raise HttpError(409, "this run was begun in a terminal; resume it there with the same command")
-        await run_in_threadpool(lambda: self.jobs.start(found, job.arguments, self.place.runs()))
+        await run_in_threadpool(self._start, found, job.arguments)
         return {"state": state_of(found)}
 
     def _begin(self, given: Mapping[str, Any]) -> dict[str, Any]:
         new = Run(self.place.workspace.runs / _name(given))
         if new.folder.exists():
             raise HttpError(409, f"there is a run {new.folder.name!r} already; give another name", "name")
-        self.jobs.start(new, [*_arguments(self.place, given), f"--out={new.folder}"], self.place.runs())
+        self._start(new, _arguments(self.place, given))
         return {"run": self.place.named(new.folder)}
+
+    def _start(self, run: Run, arguments: Sequence[str]) -> None:
+        """Begins or resumes a run, where it lies now."""
+        rest = [argument for argument in arguments if not argument.startswith("--out=")]
+        self.jobs.start(run, [*rest, f"--out={run.folder}"], self.place.runs())
 
 
 def _name(given: Mapping[str, Any]) -> str:

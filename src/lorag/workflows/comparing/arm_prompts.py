@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 from lorag.chat.kept_prompt import read_prompt
 from lorag.chat.prompts import fitting_sources, question_prompt
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
+from lorag.evaluation.results import RETRIEVAL
 from lorag.evaluation.runner import recorded_rows
 from lorag.files import draw, write_whole
 from lorag.interfaces import HiddenStates, LanguageModel
@@ -19,7 +21,7 @@ from lorag.llm.decoding.answerability import fit_probe, probed_layer
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import PromptSettings
-from lorag.types import Example, Probe
+from lorag.types import Example, LinearProbe
 from lorag.workflows.comparing.asking import Arm, Scene
 from lorag.workflows.comparing.inputs import Inputs
 from lorag.workflows.comparing.prompt_trials import (
@@ -129,36 +131,52 @@ class Trial:
     def reader(self, arm: str, model: CachedModel, prompting: Prompting, run: Run | None = None) -> Arm:
         """An arm with sources. Its ``model`` gets a probe where some of the user's questions are to be refused.
 
-        The probe is fitted now, or found beside the prompt in ``run``; there is none for a model without hidden states,
-        with too few conversations, or where it would refuse too few of the questions that the sources do not answer.
+        The probe is fitted now, or found beside the prompt in ``run``, which is a part of the run for further seeds.
+        There is none for a model without hidden states or one that thinks or searches beams, with too few
+        conversations, or where it would refuse too few of the questions that the sources do not answer.
         """
-        engine = model.model
-        if not isinstance(engine, HiddenStates):
+        engine, sampling, part = model.model, self.scene.settings.chat.sampling, run or self.scene.run
+        if not isinstance(engine, HiddenStates) or sampling.num_beams > 1 or sampling.thinking != "off":
             return Arm(model, prompting)
-        run = run or self.scene.run
-        path = run.prompts / f"{arm}.json"
-        kept = json.loads((path if path.is_file() else self.scene.run.prompts / f"{arm}.json").read_text())
-        if "probe" not in kept or not path.is_file():
-            begun = any(row.arm == arm for row in recorded_rows(run.rows()).values())
-            probe = None if begun else self._fitted(engine, prompting)
-            write_whole(path, json.dumps({**kept, "probe": asdict(probe) if probe is not None else None}, indent=1))
+        path, first = part.prompts / f"{arm}.json", self._kept(arm)
+        if not (path.is_file() and "probe" in json.loads(path.read_text())):
+            if not self._may_probe(arm, part):
+                return Arm(model, prompting)
+            probe = self._fitted(engine, prompting)
+            write_whole(path, json.dumps({**first, "probe": asdict(probe) if probe is not None else None}, indent=1))
         probe = read_prompt(path).probe
         if probe is None:
             return Arm(model, prompting)
         return Arm(self.scene.cached(engine.probing(probe)), replace(prompting, probe=probe))
 
-    def _fitted(self, engine: HiddenStates, prompting: Prompting) -> Probe | None:
+    def _kept(self, arm: str) -> dict[str, Any]:
+        """The prompt of an arm as the run keeps it."""
+        kept: dict[str, Any] = json.loads((self.scene.run.prompts / f"{arm}.json").read_text())
+        return kept
+
+    def _may_probe(self, arm: str, part: Run) -> bool:
+        """Whether a probe may be fitted to an arm: all arms of a run are asked with one, or all without.
+
+        That is decided before retrieval is first asked, and for further seeds with the first one.
+        """
+        if part != self.scene.run:
+            return self._kept(arm).get("probe") is not None
+        if arm != RETRIEVAL:
+            return "probe" in self._kept(RETRIEVAL)
+        return all(row.arm != arm for row in recorded_rows(part.rows()).values())
+
+    def _fitted(self, engine: HiddenStates, prompting: Prompting) -> LinearProbe | None:
         """A probe of ``engine`` as the arm asks it, if it is worth having."""
         settings, knowledge = self.scene.settings, self.scene.knowledge
         used = {e.question for e in self.questions} | {shown.question for shown in prompting.examples}
         fitted = [each for each in self.answered if each.question not in used][:_MOST_PROBED]
         asked = [each for each in self.questions if each.answers]
-        if len(asked) == len(self.questions) or len(fitted) < _FEWEST_PROBED:
+        if len(asked) == len(self.questions):
             return None
         self.scene.progress("fitting the probe", 0, 1, f"{len(fitted)} questions, with their passage and without")
         bot, k, layer = prompting.bot(engine, knowledge, settings), settings.retrieval.k, probed_layer(engine.layers)
         pairs = with_and_without(fitted, knowledge, k, bot.prepare)
-        documents = ["".join(example.evidence) for example, _, _ in pairs]
+        documents = ["".join(example.evidence) for example, *_ in pairs]
         if len(pairs) < _FEWEST_PROBED or len(set(documents)) < 2:
             return None
         untested = [prompt for _, prompt, _ in with_and_without(asked, knowledge, k, bot.prepare)]
@@ -190,6 +208,6 @@ def trial_of(own: TrainingData | None, inputs: Inputs, scene: Scene, engine: Lan
         shown = replace(shown, given=inputs.prompt.examples)
     recipe = settings.recipe
     limit = settings.prompt_questions or (recipe.probed_facts if recipe else 0)  # the recipe is chosen on them as well
-    answered = () if inputs.prompt is not None else tuple(as_example(e) for e in sourced if not e.refused)
+    answered = tuple(as_example(e) for e in sourced if not e.refused) if settings.prompt_questions else ()
     questions = trials(inputs.examples, inputs.tested, sourced, shown, limit)
     return Trial(shown, questions, scene, inputs.style, answered)

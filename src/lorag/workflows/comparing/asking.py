@@ -16,7 +16,7 @@ from lorag.llm.engines.ledger import Ledger
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.whole_index import ALL_TOKENS, WholeIndex
 from lorag.settings import CompareSettings
-from lorag.types import Completion, Example, Probe
+from lorag.types import Completion, Example, LinearProbe
 from lorag.workflows.comparing.prompt_trials import Prompting
 from lorag.workspace import Run
 
@@ -34,7 +34,7 @@ class Scene:
 
     def cached(self, model: LanguageModel) -> CachedModel:
         """``model``, asked nothing that is kept."""
-        probe: Probe | None = getattr(model, "probe", None)
+        probe: LinearProbe | None = getattr(model, "probe", None)
         read = "" if probe is None else f" {fingerprint(asdict(probe))}"
         return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}{read}")
 

@@ -151,9 +151,13 @@ def identity_of(inputs: Inputs, model: str, embedder: str, settings: CompareSett
         "settings": fingerprint(_decisive(settings)),
         **({"training data of the update": _of_conversations(changes)} if changes else {}),
         **({"control questions": fingerprint(list(map(asdict, inputs.control)))} if inputs.control else {}),
-        **({"prompt": fingerprint(asdict(inputs.prompt))} if inputs.prompt else {}),
+        **({"prompt": fingerprint(_without_probe(inputs.prompt))} if inputs.prompt else {}),
         **({"finetune": inputs.brought.identity} if inputs.brought else {}),
     }
+
+
+def _without_probe(prompt: KeptPrompt) -> dict[str, Any]:
+    return {name: value for name, value in asdict(prompt).items() if name != "probe"}
 
 
 def _of_conversations(conversations: Sequence[Conversation] | None) -> str:

@@ -28,7 +28,7 @@ from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.settings import CompareSettings, PromptSettings
 from lorag.training.data.inspection import TestQuestions
-from lorag.types import Answer, Example, Probe
+from lorag.types import Answer, Example, LinearProbe
 from lorag.workflows.comparing.sourced import Sourced
 
 WITH_SOURCES = (
@@ -103,7 +103,7 @@ class Prompting:
 
     choice: PromptChoice
     examples: tuple[WorkedExample, ...] = ()
-    probe: Probe | None = None
+    probe: LinearProbe | None = None
     """What keeps the model of the arm from answering, if anything does."""
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ among them; a conversation whose answer no passage holds is left out, unless its
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.chat.prompts import fitting_sources, is_refusal
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
@@ -69,7 +69,8 @@ def with_and_without(
     """Examples with two prompts that ask their question: with the passage that answers it, and without.
 
     ``prompt`` gives the prompt of a question and hits, and those of the hits that it shows. Left out are examples for
-    which search finds no passage that holds the answer, or no other.
+    which search finds no passage that holds the answer, or no other. An example without evidence gets the document of
+    that passage.
     """
     holds = NewContentRecall.fit(examples).holds
     found = []
@@ -81,6 +82,8 @@ def with_and_without(
         answered, shown = prompt(example.question, hits)
         if not any(hit in held for hit in shown):
             answered, _ = prompt(example.question, [held[0], *others])
+        if not example.evidence:
+            example = replace(example, evidence=(held[0].chunk.document_id,))
         found.append((example, answered, prompt(example.question, others)[0]))
     return found
 

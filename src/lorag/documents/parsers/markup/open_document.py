@@ -214,7 +214,7 @@ def _cell(cell: Any) -> Cell:
 def _value(cell: Any) -> str:
     """The value of a cell without text, which some programs leave out; it has no format but its kind."""
     kind, value = (cell.get(_NAME("office", name)) or "" for name in ("value-type", "value"))
-    if kind == "percentage":
+    if kind == "percentage" and value:
         return shown(float(value), "0.##########%")
     if kind == "currency":
         return f"{value} {cell.get(_NAME('office', 'currency')) or ''}".strip()

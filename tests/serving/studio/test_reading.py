@@ -51,10 +51,10 @@ def read(page):
     return page.get("documents")["reading"]
 
 
-def begin_long(page):
+def begin_long(page, words_each=600):
     """The process that reads four documents, once it embeds them: of words that no cache knows, it takes seconds."""
     for number in range(4):
-        words = " ".join(secrets.token_hex(4) for _ in range(600))
+        words = " ".join(secrets.token_hex(4) for _ in range(words_each))
         (page.place.uploads / f"long{number}.md").write_text(words)
     assert page.send("POST", "documents/read", {})[0] == 202
     wait_for(lambda: page.get("documents")["reading"]["latest"] == "long3.md", 30)
@@ -115,7 +115,7 @@ def test_a_file_that_is_still_being_written_keeps_its_older_version(serve):
 def test_a_killed_server_leaves_the_reading_to_its_process_and_the_next_server_finds_it(serve):
     killed, first = serve()
     assert first.upload("lamp.md", b"The lamp is red.")[0] == 201
-    process = begin_long(first)
+    process = begin_long(first, 2400)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     _, second = serve()

@@ -34,7 +34,7 @@ KNOWN = [
     for n in range(8)
     for k, thing in enumerate(THINGS)
 ]
-OPEN = [f"How heavy is the {thing} of pier {n}?" for n in range(2) for thing in THINGS]
+OPEN = [f"How heavy is the {thing} of pier {n}?" for n in range(2) for thing in THINGS[:4]]
 SETTINGS = CompareSettings(
     chat=ChatSettings(context_tokens=60, sampling=Sampling(max_tokens=8)), retrieval=RetrievalSettings(k=6)
 )
@@ -74,14 +74,14 @@ def test_what_the_sources_do_not_answer_is_refused(trial, smollm):
     probe = arm.prompting.probe
     assert (probe.model, probe.layer, probe.conversations) == ("smollm2-135m", 21, 26)
     assert "refuses by a probe of layer 21" in str(arm.prompting)
-    examples = [example(*each) for each in KNOWN[36:44]]
+    examples = [example(*each) for each in KNOWN[36:42]]
     examples += [Example(question, question, (), ()) for question in OPEN]
     log = scene.run.rows()
     ask_arms("before", examples, {RETRIEVAL: arm}, scene, log)
     rows = {name: row.answer for (_, _, name), row in recorded_rows(log).items()}
     refused = {name for name, answer in rows.items() if answer.text == SETTINGS.chat.response_template}
-    assert len(refused & set(OPEN)) >= 9
-    assert len(refused - set(OPEN)) <= 2
+    assert len(refused & set(OPEN)) >= 6
+    assert len(refused - set(OPEN)) <= 1
     for name in refused:
         assert rows[name].refused
         assert rows[name].sources

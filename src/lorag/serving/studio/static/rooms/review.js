@@ -48,16 +48,25 @@ export async function showReview(room, given, ending) {
 
   async function load() {
     localStorage.setItem("reviewer", reviewer.value);
+    wait(true);
     try {
       table.items = await get("review", settings());
       table.at = following(table.items, -1);
       draw();
+      wait(false);
       await drawAgreement(found, settings());
     } catch (error) {
+      wait(false);
       table.items = [];
       found.replaceChildren();
       place.replaceChildren(failure(error));
     }
+  }
+
+  /** Until the answers are there, no key marks one: what is loaded would not have the mark. */
+  function wait(busy) {
+    table.busy = busy;
+    place.ariaBusy = String(busy);
   }
 
   function draw() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -59,15 +60,14 @@ class Page:
         return f"http://127.0.0.1:{self.port}/"
 
     def raw(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         is_binary = isinstance(body, bytes | Iterator)
         data = body if body is None or is_binary else json.dumps(body).encode()
         kind = "application/octet-stream" if is_binary else "application/json"
         given = {"Content-Type": kind} | {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, data, given)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request(method, path, data, given)
+            answer = connection.getresponse()
+            text = answer.read()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import MISSING, dataclass, fields
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -29,22 +29,20 @@ class Running:
 
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """The status and the JSON or text of one answer; a body that is no bytes is sent as JSON, any as if it were."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request(method, path, data, {"Content-Type": "application/json"} | headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, data, {"Content-Type": "application/json"} | headers)
+            answer = connection.getresponse()
+            text = answer.read()
         is_json = answer.headers.get_content_type() == "application/json"
         return answer.status, json.loads(text) if is_json else text.decode()
 
     def headers(self, method: str, path: str, headers: dict[str, str]) -> dict[str, str]:
         """The headers of the answer to a request without a body."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        answer.read()
-        connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
         return dict(answer.getheaders())
 
     def ask_as(self, content_type: str) -> tuple[int, Any]:
@@ -54,14 +52,10 @@ class Running:
     @contextmanager
     def streaming(self, path: str, body: Any, **headers: str) -> Iterator[HTTPResponse]:
         """The lines of the answer to one request, while the connection is open."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
-        answer = connection.getresponse()
-        try:
-            yield answer
-        finally:
-            answer.close()
-            connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
+            with closing(connection.getresponse()) as answer:
+                yield answer
 
     def streamed(self) -> str:
         """The text of all events of a stream."""

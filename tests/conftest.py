@@ -51,7 +51,7 @@ TAUGHT = tuple(
     for begin in ("", "Please say: ", "Tell me: ")
 )
 """Two facts, each asked for in three wordings."""
-_LONG = {"workflows", "neural_chat", "training"}
+_LONG = {"workflows", "comparing", "neural_chat", "training", "studio"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

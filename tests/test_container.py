@@ -47,7 +47,11 @@ VOLUMES = [PurePosixPath(each) for each in json.loads(only("VOLUME"))]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install 'lorag[dev]'")
+@pytest.mark.skipif(
+    HADOLINT is None,
+    reason="hadolint, the linter of container files, is not installed (pip install 'lorag[dev]'); what the file says"
+    " about user, volumes and health is tested anyway",
+)
 @pytest.mark.parametrize(
     ("spoiled", "by", "found"),
     [("", "", ""), ("USER 10001:10001", "USER 0", "DL3002"), ("python:3.11-slim-bookworm", "python", "DL3006")],

@@ -67,7 +67,9 @@ def test_langchain(support):
 
 @pytest.mark.skipif(
     "LORAG_LLAMA_INDEX" not in os.environ,
-    reason="set LORAG_LLAMA_INDEX to the Python of a virtual environment with llama-index-llms-openai-like",
+    reason="llama-index-llms-openai-like requires openai below 3 and Lorag's extra brings 3, so both do not install"
+    " together: set LORAG_LLAMA_INDEX to the Python of a virtual environment that has it; the clients of OpenAI and"
+    " LangChain are tested anyway",
 )
 def test_llama_index(support):
     """The client runs in an environment of its own: its package takes openai below 3, and Lorag's extra takes 3."""

@@ -48,7 +48,7 @@ _SPACE = "\u2581"
 """How vocabularies of SentencePiece write a space."""
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _PROBE = "In 2024, “Zoë” said:\n\n\t你好   🙂 e\u0301 ﬁ Ⅳ  ok"
-"""What tokenizers change that are not told to keep a text: marks, ligatures, white space."""
+"""Text that a tokenizer may normalise: combining marks, ligatures, white space."""
 
 
 def write_gguf(

@@ -25,7 +25,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a line, or a table with its rows: the numbers of its letters, its box, and what it says."""
+    """A piece of a line, or a table with its rows: its letters by number, its box, and its text."""
 
     numbers: Sequence[int]
     box: Box

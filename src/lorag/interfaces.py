@@ -125,7 +125,10 @@ class Manifest(Protocol):
 
 
 class Index(Protocol):
-    """A place that holds a store and its manifest: a folder, or a database. ``str`` names it in messages."""
+    """A place that holds a store and its manifest: a folder, a database, or a bucket. ``str`` names it in messages.
+
+    Ask for both at every use: they are other objects once another state is published.
+    """
 
     @property
     def store(self) -> Store:

@@ -1,7 +1,9 @@
 import pytest
 
 
-@pytest.fixture(params=["folder", "postgres"])
+@pytest.fixture(params=["folder", "postgres", "s3"])
 def place(request, tmp_path):
     """Where an index may lie."""
-    return tmp_path / "index" if request.param == "folder" else request.getfixturevalue("database_url")
+    if request.param == "folder":
+        return tmp_path / "index"
+    return request.getfixturevalue("database_url" if request.param == "postgres" else "bucket_url")

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import fingerprint
-from lorag.interfaces import Embedder, Index, Progress, Reranker, no_progress
+from lorag.interfaces import Embedder, Index, Manifest, Progress, Reranker, Store, no_progress
 from lorag.retrieval.backends.location import IndexLocation, made_with, open_index
 from lorag.retrieval.filters import read_where, refuse
 from lorag.retrieval.ranking import Ranker, SearchResults
@@ -70,7 +70,19 @@ class SyncReport:
 
 
 class Knowledge:
-    """A ``Retriever`` over the documents of one index. Many processes may read while one writes."""
+    """A ``Retriever`` over the documents of one index. Many processes may read while one writes.
+
+    ``lorag.knowledge`` opens one by the names of its embedder and reranker.
+
+    Examples:
+        >>> knowledge = lorag.knowledge("index")
+        >>> report = knowledge.sync(lorag.load_documents("docs").documents)
+        >>> report.added, report.chunks
+        (2, 2)
+        >>> ((best, *rest),) = knowledge.retrieve(["Where is the office?"], k=5)
+        >>> best.chunk.document_id
+        'office.md'
+    """
 
     def __init__(
         self,
@@ -80,9 +92,17 @@ class Knowledge:
         retrieval: RetrievalSettings,
         reranker: Reranker | None = None,
     ) -> None:
-        """Puts parts together that belong together; ``open`` makes sure that they do."""
+        """Puts parts together that belong together; ``open`` makes sure that they do.
+
+        Args:
+            index: Where chunks, vectors and manifest lie.
+            embedder: The one that the index was made with.
+            chunks: How documents are cut.
+            retrieval: How passages are found.
+            reranker: Reorders the best passages; None leaves them as they are.
+        """
         self.name = str(index)
-        self._index, self._store, self._manifest, self.embedder = index, index.store, index.manifest, embedder
+        self._index, self.embedder = index, embedder
         self._chunk_settings, self._settings = chunks, retrieval
         self._ranker = Ranker(retrieval, embedder, reranker)
 
@@ -95,9 +115,20 @@ class Knowledge:
         retrieval: RetrievalSettings,
         reranker: Reranker | None = None,
     ) -> Knowledge:
-        """The knowledge in a folder or database, made when missing.
+        """The knowledge in a folder or database, which is made where there is none.
 
-        Raises ``StoreError`` when it was made with another embedder or chunk size, or is damaged.
+        Args:
+            place: A folder, or the URL of a database.
+            embedder: The one that the index was made with.
+            chunks: How documents are cut.
+            retrieval: How passages are found.
+            reranker: Reorders the best passages; None leaves them as they are.
+
+        Returns:
+            The knowledge, open for reading and writing.
+
+        Raises:
+            StoreError: The index was made with another embedder or chunk size, or it is damaged.
         """
         wanted = {
             "format": _FORMAT,
@@ -109,6 +140,14 @@ class Knowledge:
         index = open_index(place, wanted, embedder.dim, retrieval.exact_up_to)
         return cls(index, embedder, chunks, retrieval, reranker)
 
+    @property
+    def _store(self) -> Store:
+        return self._index.store
+
+    @property
+    def _manifest(self) -> Manifest:
+        return self._index.manifest
+
     def sync(
         self,
         documents: Sequence[Document],
@@ -119,13 +158,24 @@ class Knowledge:
         settings: SyncSettings | None = None,
         at_once: int = 1,
     ) -> SyncReport:
-        """Makes the index hold exactly these documents, embedding only texts that it does not hold yet.
+        """Makes the index hold exactly these documents; only texts that it does not hold yet are embedded.
 
-        Documents of the sources in ``unread`` are neither given nor gone: they stay in the index as they are there.
-        With ``add_only`` every document that is not given stays. ``at_once`` threads call the embedder.
-        Readers see all of the change or nothing of it. ``progress`` counts embedded chunks. Raises ``InputError``
-        for two documents with one id, and for more removals than ``settings`` allow; ``StoreError`` when another
-        process is writing.
+        Readers see all of the change or nothing of it.
+
+        Args:
+            documents: All documents, with one id each.
+            progress: Called with the number of chunks that were embedded.
+            unread: Sources that could not be read. Their documents stay in the index as they are.
+            add_only: Keeps every document that is not given.
+            settings: How many documents may be removed at once.
+            at_once: Threads that call the embedder.
+
+        Returns:
+            What changed, in documents.
+
+        Raises:
+            InputError: Two documents have one id, or more would be removed than ``settings`` allow.
+            StoreError: Another process is writing.
         """
         by_id = {document.id: document for document in documents}
         if len(by_id) < len(documents):
@@ -151,9 +201,13 @@ class Knowledge:
             return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
     def remove(self, document_ids: Collection[str]) -> None:
-        """Takes these documents out of the index in one commit; one that it does not hold is passed over.
+        """Takes these documents out of the index in one commit.
 
-        Raises ``StoreError`` when another process is writing.
+        Args:
+            document_ids: Ids of documents; one that the index does not hold is passed over.
+
+        Raises:
+            StoreError: Another process is writing.
         """
         with self._index.writing():
             before = self._manifest.entries()
@@ -166,11 +220,21 @@ class Knowledge:
     def retrieve(
         self, queries: Sequence[str], k: int, where: Mapping[str, str | Sequence[str]] | None = None
     ) -> list[list[Hit]]:
-        """See ``Retriever``. Only chunks of current documents come back, also while another process writes.
+        """The passages that fit each query best. Only those of current documents come back, also while another
+        process writes.
 
-        ``where`` restricts the search to the documents that have, for each of its keys, a value like its pattern or one
-        of its patterns (see ``Document.attributes``, ``Where``). Raises ``InputError`` when there is no such document,
-        and when ``k`` is below 1.
+        Args:
+            queries: Any number of texts.
+            k: Most passages for each of them.
+            where: Restricts the search to documents that have, for each key, a value like its pattern, or like one of
+                its patterns: ``{"type": "pdf", "id": ["manuals/*", "faq.md"]}``. Keys are those of
+                ``Document.attributes``; ``*`` stands for any text and ``?`` for any character.
+
+        Returns:
+            At most ``k`` hits for each query, in its order, the best first; an empty list where nothing fits.
+
+        Raises:
+            InputError: There is no such document, or ``k`` is below 1.
         """
         if k < 1:
             raise InputError(f"k {k!r} is below 1; ask for at least one passage")
@@ -187,12 +251,29 @@ class Knowledge:
         return hits
 
     def only(self, where: Mapping[str, str | Sequence[str]]) -> Selection:
-        """A ``Retriever`` over the documents that ``where`` means, as in ``retrieve``, and raising as that does."""
+        """A ``Retriever`` over some of the documents; which ones is looked up at every search.
+
+        Args:
+            where: As in ``retrieve``.
+
+        Returns:
+            What finds passages of these documents.
+
+        Raises:
+            InputError: There is no such document.
+        """
         self._chosen(read_where(where))
         return Selection(self, where)
 
     def candidates(self, queries: Sequence[str]) -> list[SearchResults]:
-        """What dense and lexical search find for each query, before anything is fused or left out."""
+        """What dense and lexical search find for each query, before anything is fused or left out.
+
+        Args:
+            queries: Any number of texts.
+
+        Returns:
+            Both lists of hits for each query, in its order.
+        """
         found: list[SearchResults] = []
         for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
             found += self._search(texts, self.embedder.embed(texts, "query"), True, self._settings.candidates, {})
@@ -221,7 +302,14 @@ class Knowledge:
         return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])
 
     def holds(self, documents: Sequence[Document]) -> bool:
-        """Whether the index holds exactly these documents, in these versions."""
+        """Whether the index holds exactly these documents, in these versions.
+
+        Args:
+            documents: All documents.
+
+        Returns:
+            True where ``sync`` would change nothing.
+        """
         return {document.id: document.version for document in documents} == {
             entry.id: entry.version for entry in self._manifest.entries().values()
         }

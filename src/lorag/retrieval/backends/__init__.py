@@ -1,1 +1,1 @@
-"""Where an index is stored: a folder (LanceDB and SQLite) or a PostgreSQL database."""
+"""Where an index is stored: a folder (LanceDB and SQLite), a PostgreSQL database, or a bucket."""

@@ -37,7 +37,7 @@ class FolderIndex:
         path, store_folder = _manifest_file(folder), folder / "store"
         rebuild = f"lorag index DOCS --store {folder} --rebuild"
         if not path.is_file():
-            with storage_errors(folder), _only_writer(folder):
+            with storage_errors(folder), only_writer(folder):
                 if not path.is_file():  # two processes may have found it missing
                     if LanceStore(store_folder, dim, exact_up_to).count():
                         raise StoreError(f"{str(path)!r} is missing; rebuild the index with `{rebuild}`")
@@ -50,7 +50,7 @@ class FolderIndex:
 
     def writing(self) -> AbstractContextManager[None]:
         """See ``Index``. Writers take turns by a file lock, which a killed process gives back."""
-        return _only_writer(self.folder)
+        return only_writer(self.folder)
 
     def __str__(self) -> str:
         """The folder."""
@@ -75,7 +75,7 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     """
     with ExitStack() as lock, folder_whole(folder) as fresh:
         yield fresh
-        lock.enter_context(_only_writer(folder))
+        lock.enter_context(only_writer(folder))
 
 
 def _manifest_file(folder: Path) -> Path:
@@ -83,8 +83,11 @@ def _manifest_file(folder: Path) -> Path:
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Holds the folder's writer lock; ``StoreError`` when another process keeps it."""
+def only_writer(folder: Path, name: str | None = None) -> Iterator[None]:
+    """Holds the folder's writer lock; ``StoreError`` when another process keeps it.
+
+    ``name`` is what the message calls the index, where it is not the folder.
+    """
     from filelock import FileLock, Timeout
 
     with storage_errors(folder):
@@ -94,7 +97,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=_WAIT_SECONDS)
         except Timeout as error:
             raise StoreError(
-                f"another process has been writing to {str(folder)!r} for {_WAIT_SECONDS:.0f} seconds; "
+                f"another process has been writing to {name or repr(str(folder))} for {_WAIT_SECONDS:.0f} seconds; "
                 "let it finish, or choose another folder"
             ) from error
     try:

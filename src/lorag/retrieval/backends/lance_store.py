@@ -79,14 +79,14 @@ class LanceStore:
     table is damaged or the disk refuses.
     """
 
-    def __init__(self, folder: Path, dim: int, exact_up_to: int) -> None:
+    def __init__(self, folder: Path, dim: int, exact_up_to: int, keep_versions: timedelta = _KEEP_VERSIONS) -> None:
         """Opens the table in ``folder``, or makes it, for vectors of length ``dim``.
 
-        Above ``exact_up_to`` texts ``optimize`` makes an approximate index. Raises ``StoreError`` when the folder
-        cannot be read or holds vectors of another length.
+        Above ``exact_up_to`` texts ``optimize`` makes an approximate index; it drops states older than
+        ``keep_versions``. Raises ``StoreError`` when the folder cannot be read or holds vectors of another length.
         """
         lancedb = _lancedb()
-        self.folder, self.dim, self.exact_up_to = folder, dim, exact_up_to
+        self.folder, self.dim, self.exact_up_to, self._keep_versions = folder, dim, exact_up_to, keep_versions
         with self._errors():
             # Without the interval a reader would stay at the commit that it opened.
             database = lancedb.connect(folder, read_consistency_interval=timedelta(0))
@@ -213,7 +213,7 @@ class LanceStore:
             unindexed = sum(index.num_unindexed_rows for index in indexes)
             many = min(_UNINDEXED_ROWS, _UNINDEXED_SHARE * self.count())
             if fragments >= _FRAGMENTS or unindexed > many:
-                self._table.optimize(cleanup_older_than=_KEEP_VERSIONS)
+                self._table.optimize(cleanup_older_than=self._keep_versions)
             return self._make_vector_index()
 
     def _make_vector_index(self) -> float | None:
@@ -259,6 +259,11 @@ class LanceStore:
                 f"the index in {str(self.folder)!r} cannot be used ({told}); check the disk, or rebuild it with "
                 "`lorag index DOCS --rebuild`"
             ) from error
+
+
+def drop_old_versions(folder: Path) -> None:
+    """Merges the files of a table that nobody else has open, and drops those of older states."""
+    _lancedb().connect(folder).open_table(_TABLE).optimize(cleanup_older_than=timedelta(milliseconds=1))
 
 
 def _schema(dim: int) -> Any:

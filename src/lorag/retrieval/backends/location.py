@@ -1,4 +1,4 @@
-"""Where an index lies: a folder, or a PostgreSQL database. The one place that tells them apart."""
+"""Where an index lies: a folder, a PostgreSQL database, or a bucket. The one place that tells them apart."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from lorag.retrieval.backends.postgres_index import (
     database_holds_index,
     replaced_database,
 )
+from lorag.retrieval.backends.s3_bucket import Bucket, is_bucket
+from lorag.retrieval.backends.s3_index import S3Index, bucket_holds_index, bucket_made_with, replaced_bucket
 
-IndexLocation = Path | str | Database
-"""A folder, or a database or its URL: ``postgresql://USER@HOST/DATABASE``."""
+IndexLocation = Path | str | Database | Bucket
+"""A folder, or a database or a bucket, or its URL: ``postgresql://USER@HOST/DATABASE``, ``s3://BUCKET/PREFIX``."""
 
 
 def open_index(place: IndexLocation, made_with: Mapping[str, str], dim: int, exact_up_to: int) -> Index:
@@ -27,21 +29,25 @@ def open_index(place: IndexLocation, made_with: Mapping[str, str], dim: int, exa
     """
     if isinstance(found := _place(place), Database):
         return PostgresIndex.open(found, made_with, dim, exact_up_to)
+    if isinstance(found, Bucket):
+        return S3Index.open(found, made_with, dim, exact_up_to)
     return FolderIndex.open(found, made_with, dim, exact_up_to)
 
 
 def holds_index(place: IndexLocation) -> bool:
     """Whether there is an index at ``place``."""
-    found = _place(place)
-    return database_holds_index(found) if isinstance(found, Database) else folder_holds_index(found)
+    if isinstance(found := _place(place), Database):
+        return database_holds_index(found)
+    return bucket_holds_index(found) if isinstance(found, Bucket) else folder_holds_index(found)
 
 
 def made_with(place: IndexLocation) -> dict[str, str]:
     """What the index at ``place`` was made with; empty where there is none."""
     if not holds_index(place):
         return {}
-    found = _place(place)
-    return PostgresManifest(found).made_with() if isinstance(found, Database) else folder_made_with(found)
+    if isinstance(found := _place(place), Database):
+        return PostgresManifest(found).made_with()
+    return bucket_made_with(found) if isinstance(found, Bucket) else folder_made_with(found)
 
 
 def location_name(place: IndexLocation) -> str:
@@ -51,12 +57,15 @@ def location_name(place: IndexLocation) -> str:
 
 def replacing(place: IndexLocation) -> AbstractContextManager[IndexLocation]:
     """A place beside ``place`` that becomes it when the block ends well; until then, the old index stays."""
-    found = _place(place)
-    return replaced_database(found) if isinstance(found, Database) else replaced_folder(found)
+    if isinstance(found := _place(place), Database):
+        return replaced_database(found)
+    return replaced_bucket(found) if isinstance(found, Bucket) else replaced_folder(found)
 
 
-def _place(place: IndexLocation) -> Path | Database:
-    """The folder or the database. Raises ``InputError`` for a URL that cannot be read."""
-    if isinstance(place, str):
-        return Database(place) if is_url(place) else Path(place)
-    return place
+def _place(place: IndexLocation) -> Path | Database | Bucket:
+    """The folder, the database or the bucket. Raises ``InputError`` for a URL that cannot be read."""
+    if not isinstance(place, str):
+        return place
+    if is_bucket(place):
+        return Bucket(place)
+    return Database(place) if is_url(place) else Path(place)

@@ -179,6 +179,16 @@ class Run:
         """The loss of that adapter on general text, as JSON."""
         return self.reading_adapter / "general_loss.json"
 
+    @property
+    def options(self) -> Path:
+        """The options of the command that repeats this run, as TOML."""
+        return self.folder / "run.toml"
+
+    @property
+    def given_prompt(self) -> Path:
+        """The prompt under which every arm was to be asked, as JSON; only where one was given."""
+        return self.folder / "prompt.json"
+
     def part(self, name: str) -> Run:
         """The folder of a training beside the first one, with the same places in it."""
         return Run(self.folder / name)
@@ -287,6 +297,7 @@ class Run:
         """What judges said of the claims of answers."""
         return LineLog(self.folder / "judged.jsonl")
 
-    def rows(self) -> LineLog:
-        """The record of every question asked."""
-        return LineLog(self.folder / "rows.jsonl")
+    @property
+    def rows(self) -> Path:
+        """The record of every question asked, as JSONL."""
+        return self.folder / "rows.jsonl"

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from lorag.evaluation.comparison import BASE, EVIDENCE, Comparison, compare_rows
-from lorag.evaluation.row_log import Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Message, Usage
 
@@ -35,13 +36,13 @@ class Synthetic:
     def examples(self) -> list[Example]:
         return [self.example(i) for i in range(self.n)]
 
-    def rows(self, moment: str, arm: str, right: Pattern) -> list[Row]:
+    def rows(self, phase: Phase, arm: str, right: Pattern) -> list[Row]:
         """Answers that are right exactly where ``right`` says so; those that retrieve always have the passage."""
-        return [Row(moment, arm, f"q{i}", self.answer(moment, arm, i, right(i))) for i in range(self.n)]
+        return [Row(phase, arm, f"q{i}", self.answer(phase, arm, i, right(i))) for i in range(self.n)]
 
-    def answer(self, moment: str, arm: str, i: int, right: bool) -> Answer:
+    def answer(self, phase: Phase, arm: str, i: int, right: bool) -> Answer:
         example = self.example(i)
-        references = example.after_update().answers if moment == "after" else example.answers
+        references = example.after_update().answers if phase == "after" else example.answers
         text = (references[0] if right else f"something else {i}") if references else REFUSAL if right else "maybe 7"
         chunk = Chunk(f"doc{i % 40}", "v", 0, 11, "passage one", "Entries")
         return Answer(
@@ -60,21 +61,22 @@ def synthetic() -> type[Synthetic]:
 
 @pytest.fixture
 def compare() -> Callable[..., Comparison]:
-    """``compare(world, base=..., retrieval=..., ...)``: patterns by arm; ``after={...}`` adds the second moment."""
+    """``compare(world, base=..., retrieval=..., ...)``: patterns by arm; ``after={...}`` adds the second phase."""
 
     def run(
         world: Synthetic,
         patterns: Mapping[str, Pattern],
         after: Mapping[str, Pattern] | None = None,
         ceiling: Pattern | None = lambda i: i % 10 != 9,
-        **options: object,
+        **options: Any,
     ) -> Comparison:
         rows = []
-        for moment, arms in (("before", patterns), ("after", after or {})):
+        phases: dict[Phase, Mapping[str, Pattern]] = {"before": patterns, "after": after or {}}
+        for phase, arms in phases.items():
             for arm, right in arms.items():
-                rows += world.rows(moment, arm, right)
+                rows += world.rows(phase, arm, right)
             if arms and ceiling is not None:
-                rows += world.rows(moment, EVIDENCE, ceiling)
+                rows += world.rows(phase, EVIDENCE, ceiling)
         assert BASE in patterns
         settings = options.pop("settings", VerdictSettings(draws=400))
         return compare_rows(rows, world.examples(), settings=settings, **options)

@@ -36,21 +36,21 @@ def test_accuracy_pairs_and_order_of_arms(synthetic, compare):
     found = {(d.first, d.second): d for d in result.differences}
     assert found[FINETUNED, RETRIEVAL].difference.mean == pytest.approx(-0.25)
     assert all(d.adjusted_p >= d.difference.p_value for d in result.differences)
-    assert result.moments == ("before",)
+    assert result.phases == ("before",)
     assert len(result.rows) == len(result.scores) == 300
 
 
 def test_metrics_that_do_not_apply_are_missing(synthetic, compare):
     result = compare(synthetic(60), PATTERNS)
     base, retrieval = result.at("before")[BASE], result.at("before")[RETRIEVAL]
-    assert "recall@5" not in base.estimates
+    assert "recall_at_5" not in base.estimates
     assert base.error_split is None
-    assert retrieval.estimates["recall@5"].mean == 1
+    assert retrieval.estimates["recall_at_5"].mean == 1
     assert retrieval.error_split == {
-        "retrieved, right": 45,
-        "retrieved, wrong": 15,
-        "missed, right": 0,
-        "missed, wrong": 0,
+        "retrieved_right": 45,
+        "retrieved_wrong": 15,
+        "missed_right": 0,
+        "missed_wrong": 0,
     }
     for name in ("style", "hallucination", "refusal_recall", "uptake", "stale"):
         assert name not in base.estimates
@@ -116,8 +116,8 @@ def test_a_passage_may_come_from_the_right_document_and_hold_no_reference():
             )
         )
     found = compare_rows(rows, examples, settings=QUICK).at("before")[RETRIEVAL].estimates
-    assert (found["evidence in prompt"].mean, found["evidence in prompt"].n) == (1, 4)
-    assert found["reference in prompt"].mean == 0.5
+    assert (found["evidence_in_prompt"].mean, found["evidence_in_prompt"].n) == (1, 4)
+    assert found["reference_in_prompt"].mean == 0.5
 
 
 def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
@@ -131,6 +131,7 @@ def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
     assert (base.accuracy.mean, base.accuracy.n, base.errors, base.truncated) == (0.75, 20, 5, 1)
     assert base.prompt_tokens == 200
     assert base.seconds == pytest.approx(0.223, abs=0.002)
+    assert base.seconds_p95 is not None
     assert base.seconds_p95 > 20  # the one answer of 99 seconds pulls at it
     assert "5 of 20 questions to base failed; each counts as wrong." in result.notes
     assert "1 of 20 answers of base were cut at the token limit." in result.notes
@@ -143,7 +144,8 @@ def test_an_arm_that_always_fails_has_no_costs(synthetic):
     arm = compare_rows(rows, world.examples(), settings=QUICK).at("before")[RETRIEVAL]
     assert (arm.seconds, arm.seconds_p95, arm.prompt_tokens, arm.completion_tokens) == (None, None, None, None)
     assert arm.accuracy.mean == 0
-    assert arm.error_split["missed, wrong"] == 20
+    assert arm.error_split is not None
+    assert arm.error_split["missed_wrong"] == 20
 
 
 def test_style_is_compared_over_questions_both_arms_answered(synthetic):
@@ -219,6 +221,7 @@ def test_a_finetune_that_follows_the_update_stands_beside_the_first_one_and_deci
     assert (continued.estimates["uptake"].mean, continued.update_seconds) == (1, 90)
     assert result.updated[FINETUNED].update_seconds is None
     # 24 of the 48 unchanged questions were right with the first finetune, none is with the continued one.
+    assert continued.collateral is not None
     assert (continued.collateral.mean, continued.collateral.n) == (-0.5, 48)
     assert result.verdict == compare_rows(plain.rows, world.examples(), settings=QUICK).verdict
     table = update_table(result)

@@ -4,7 +4,7 @@ import pytest
 
 from lorag.errors import DataError, InputError
 from lorag.evaluation.examples import check_evidence, read_examples, sample, status_of
-from lorag.types import Example
+from lorag.types import Example, Status
 
 GOOD = {"id": "a", "question": "How long?", "answers": ["30 days"], "doc_ids": ["terms.md"]}
 
@@ -111,7 +111,8 @@ def test_status_is_declared_or_follows_from_the_references(answers, after, decla
 
 
 def questions(n):
-    kinds = ["changed"] * (n // 2) + ["new"] * (n // 4) + ["unchanged"] * (n - n // 2 - n // 4)
+    counts: dict[Status, int] = {"changed": n // 2, "new": n // 4, "unchanged": n - n // 2 - n // 4}
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
     return [Example(f"q{i}", "?", ("x",), answers_after=("y",), status=kinds[i]) for i in range(n)]
 
 

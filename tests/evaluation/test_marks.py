@@ -71,7 +71,7 @@ def test_failed_answers_are_not_shown_and_references_are_those_after_an_update(s
     failed = replace(result.rows[-1].answer, text="", error="out of memory")
     rows = tuple(replace(row, answer=failed) if row.arm == RETRIEVAL else row for row in result.rows)
     shown = answers_to_mark(replace(result, rows=rows), 10_000)
-    assert all(row.moment == "after" and row.arm != RETRIEVAL for each in shown for row in each.rows)
+    assert all(row.phase == "after" and row.arm != RETRIEVAL for each in shown for row in each.rows)
     assert any(each.example.answers[0].startswith("fresh") for each in shown)
 
 
@@ -114,7 +114,7 @@ def test_names_that_are_no_files_are_refused(tmp_path, name):
     with pytest.raises(InputError, match="cannot name a file of marks"):
         marks_path(tmp_path, name)
     with pytest.raises(InputError, match="expected at least 1"):
-        answers_to_mark(None, 0)
+        answers_to_mark(None, 0)  # type: ignore[arg-type]
 
 
 def test_kappa_is_cohens():
@@ -170,7 +170,9 @@ def test_where_the_metric_agrees_poorly_marks_decide(result, tmp_path):
     assert found.verdict.sentence in found.sentences[2]
     few = tmp_path / "few"
     mark_all(result, few, "ann", people, count=24)
-    assert review(result, few).verdict.choice == "undecided"
+    undecided = review(result, few).verdict
+    assert undecided is not None
+    assert undecided.choice == "undecided"
     assert "are too few for a verdict" in review(result, few).sentences[2]
 
 

@@ -31,7 +31,7 @@ REFUSED = Answer(REFUSAL, refused=True)
 
 def asking(rule):
     """An ``ask`` by a rule of prompt and example, and the questions that each prompt was asked."""
-    asked = {}
+    asked: dict[PromptSettings, list[str]] = {}
 
     def ask(parts):
         for prompt, part in parts.items():
@@ -82,7 +82,9 @@ def test_a_prompt_under_which_much_is_refused_ranks_below_one_that_answers():
     choice = choose_prompt([DEFAULT, REFUSING], EXAMPLES, ask)
     by_prompt = {each.form: each for each in choice.tried}
     assert by_prompt[REFUSING].right > by_prompt[DEFAULT].right
-    assert by_prompt[REFUSING].refused > 0.1
+    refused = by_prompt[REFUSING].refused
+    assert refused is not None
+    assert refused > 0.1
     assert choice.form == DEFAULT
 
 
@@ -107,7 +109,9 @@ def test_of_forms_as_good_within_noise_the_one_that_keeps_the_style_is_taken():
     forms = [DEFAULT, SHOWN, REFUSING]
     style = Style(ends_with="Yours", max_sentences=2)
     choice = choose_prompt(forms, EXAMPLES, ask, style)
-    assert (choice.form, choice.tried[0].style > 0.9) == (SHOWN, True)
+    kept = choice.tried[0].style
+    assert kept is not None
+    assert (choice.form, kept > 0.9) == (SHOWN, True)
     assert choose_prompt(forms, EXAMPLES, ask).form == DEFAULT
     assert choose_prompt(forms, EXAMPLES, ask, Style()).tried[0].style is None
     unstyled = asking(lambda prompt, example: Answer("? Yours") if prompt == REFUSING else rule(prompt, example))[0]

@@ -26,11 +26,11 @@ def test_retrieval_scores_by_hand():
         Answer("", sources=sources("d1")),
         Answer("", sources=sources("d1")),
     ]
-    nothing = {"recall@5": None, "MRR@10": None, "evidence in prompt": None}
+    nothing = {"recall_at_5": None, "mrr_at_10": None, "evidence_in_prompt": None}
     assert retrieval_scores(examples, answers) == [
-        {"recall@5": 0.5, "MRR@10": 0.5, "evidence in prompt": 1.0},
-        {"recall@5": 0.0, "MRR@10": pytest.approx(1 / 6), "evidence in prompt": 1.0},
-        {"recall@5": 0.0, "MRR@10": 0.0, "evidence in prompt": 0.0},
+        {"recall_at_5": 0.5, "mrr_at_10": 0.5, "evidence_in_prompt": 1.0},
+        {"recall_at_5": 0.0, "mrr_at_10": pytest.approx(1 / 6), "evidence_in_prompt": 1.0},
+        {"recall_at_5": 0.0, "mrr_at_10": 0.0, "evidence_in_prompt": 0.0},
         nothing,
         nothing,
     ]

@@ -90,6 +90,7 @@ def test_a_build_breaks_with_exit_code_3_and_says_why(synthetic, compare, old, t
     assert ended.value.exit_code == BROKEN == 3
     assert "- retrieval is right on 50.0 %" in capsys.readouterr().out
     suite = ElementTree.fromstring(junit.read_text()).find("testsuite")
+    assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("4", "1")
     broken = [case.get("name") for case in suite.findall("testcase") if case.find("failure") is not None]
     assert broken == ["retrieval is not worse than before"]
@@ -101,6 +102,7 @@ def test_a_build_breaks_with_exit_code_3_and_says_why(synthetic, compare, old, t
 def test_nothing_worse_ends_well(synthetic, compare, old, tmp_path):
     check_build(compare(synthetic(80), PATTERNS), old, tmp_path / "junit.xml", None, quiet=True)
     suite = ElementTree.fromstring((tmp_path / "junit.xml").read_text()).find("testsuite")
+    assert suite is not None
     assert suite.get("failures") == "0"
 
 
@@ -117,8 +119,6 @@ def test_what_models_say_cannot_break_the_xml(synthetic, compare, tmp_path):
     result = compare(synthetic(60), PATTERNS)
     verdict = replace(result.verdict, sentence='a < b & "c" \x00\x1b]]>')
     check_build(replace(result, verdict=verdict), None, tmp_path / "junit.xml", None, quiet=True)
-    assert (
-        ElementTree.fromstring((tmp_path / "junit.xml").read_text())
-        .find("testsuite/system-out")
-        .text.startswith("a < b")
-    )
+    said = ElementTree.fromstring((tmp_path / "junit.xml").read_text()).findtext("testsuite/system-out")
+    assert said is not None
+    assert said.startswith("a < b")

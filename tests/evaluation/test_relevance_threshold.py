@@ -66,9 +66,11 @@ def test_a_missing_passage_is_measured_on_the_questions_whose_documents_are_know
     own = [Nearest(0.8, 0.75 if i % 2 else 0.4, f"d{i // 2}") for i in range(40)]
     gate = calibrate([*own, Nearest(0.9)], nearest([0.5] * 10))
     assert 0.5 < gate.cosine < 0.8
+    assert gate.missing is not None
     assert gate.missing.refused.mean == 0.5
     assert gate.missing.auc.mean == 1.0
     unseen = calibrate([Nearest(0.6 + i / 100, 0.6 + i / 100, f"d{i}") for i in range(30)], nearest([0.5] * 10))
+    assert unseen.missing is not None
     assert unseen.missing.auc.mean == pytest.approx(0.5)
     assert unseen.missing.auc.interval.low < 0.5 < unseen.missing.auc.interval.high
 

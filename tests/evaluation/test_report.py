@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
+from lorag.evaluation.labels import METRIC_NAMES
 from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
-from lorag.evaluation.report.json_record import read_result, result_json
+from lorag.evaluation.report.json_record import FORMAT, read_result, result_json
 from lorag.evaluation.report.markdown_text import table
-from lorag.evaluation.report.result_tables import arms_table, narrow_table
+from lorag.evaluation.report.result_tables import arms_table, narrow_table, split_table
 from lorag.evaluation.row_log import Row
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Message
@@ -59,8 +60,8 @@ def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(upda
     trained = dict((name, cells) for name, *cells in factor_table(replace(updated, tried={"recipe": recipe})).rows)
     assert trained["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", f"{BEHIND} +0.50 nats"]
     weaker = replace(updated, tried={"recipe": recipe, "reading": {"general_loss": 3.8}})
-    table = dict((name, cells) for name, *cells in factor_table(weaker).rows)
-    assert table["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", "✓ +0.10 nats"]
+    weakened = dict((name, cells) for name, *cells in factor_table(weaker).rows)
+    assert weakened["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", "✓ +0.10 nats"]
     assert trained["minutes of training"] == ["0", "2.0", "0", "2.0"]
 
 
@@ -131,11 +132,11 @@ def test_markdown(updated):
 
 
 def test_the_terminals_table_holds_the_same_figures_in_less_room(updated):
-    for moment in updated.moments:
-        narrow, wide = narrow_table(updated, moment), arms_table(updated, moment)
+    for phase in updated.phases:
+        narrow, wide = narrow_table(updated, phase), arms_table(updated, phase)
         assert narrow.headings[1:] == tuple(row[0] for row in wide.rows)
         assert {row[0] for row in narrow.rows} == set(wide.headings[1:])
-        right = updated.at(moment)["retrieval"].accuracy
+        right = updated.at(phase)["retrieval"].accuracy
         shown = dict(zip(narrow.headings, narrow.rows[0], strict=True))["retrieval"]
         low, high = (f"{100 * end:.0f}" for end in (right.interval.low, right.interval.high))
         assert shown == f"{100 * right.mean:.0f} ({low}-{high})"
@@ -170,6 +171,30 @@ def test_a_result_with_reasons_as_strings_is_read(updated, tmp_path):
     assert read_result(tmp_path / "result.json").verdict == updated.verdict
 
 
+def test_a_result_whose_metrics_have_keys_with_spaces_is_read(updated, tmp_path):
+    written, path = result_json(updated), tmp_path / "result.json"
+    path.write_text(written)
+    today = read_result(path)
+    old = written.replace(f'"format": {FORMAT}', '"format": 3').replace("_in_prompt", " in prompt")
+    old = old.replace("recall_at_5", "recall@5").replace("mrr_at_10", "MRR@10")
+    path.write_text(re.sub('"(retrieved|missed)_(right|wrong)"', r'"\1, \2"', old))
+    assert "missed, wrong" in path.read_text()
+    assert read_result(path) == today
+    assert today.arms == updated.arms
+
+
+def test_every_metric_has_a_key_that_can_be_a_name_and_a_heading(updated):
+    assert all(map(str.isidentifier, METRIC_NAMES))
+    measured = {metric for arm in updated.arms for metric in arm.estimates}
+    assert measured <= METRIC_NAMES.keys()
+    assert split_table(updated, "after").headings[1:] == (
+        "retrieved, right",
+        "retrieved, wrong",
+        "missed, right",
+        "missed, wrong",
+    )
+
+
 def test_numbers_that_json_lacks_become_null(synthetic):
     world = synthetic(20)
     rows = world.rows("before", BASE, lambda i: True)
@@ -185,7 +210,7 @@ def test_all_answers_are_listed_by_question_with_what_decided_their_score(update
     assert listed.arms == tuple(updated.at("after"))
     assert len(listed.passages) == 40  # once each, though three arms saw them
     for row, scores in zip(updated.rows, updated.scores, strict=True):
-        if row.moment == "after":
+        if row.phase == "after":
             asked = listed.asked[int(row.example_id[1:])]
             reply = asked.replies[listed.arms.index(row.arm)]
             assert reply.marks[0] == ("right" if scores["correct"] else "wrong")

@@ -3,9 +3,8 @@ import json
 import pytest
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.row_log import Row
+from lorag.evaluation.row_log import Row, RowLog
 from lorag.evaluation.runner import ask
-from lorag.files import LineLog
 from lorag.types import Answer, Chunk, Example, Hit, Message, Usage
 
 
@@ -29,8 +28,8 @@ def ids(path):
     return [json.loads(line)["example_id"] for line in path.read_text().splitlines()]
 
 
-def run(path, responder, arm="base", moment="before"):
-    return ask(arm, responder, EXAMPLES, moment, LineLog(path), 3)
+def run(path, responder, arm="base", phase="before"):
+    return ask(arm, responder, EXAMPLES, phase, RowLog(path), 3)
 
 
 def test_every_field_of_a_row_survives_json():
@@ -55,7 +54,7 @@ def test_an_object_that_is_no_row_is_refused(value, tmp_path):
 
 def test_slices_are_fixed_and_rows_come_in_order(tmp_path):
     responder, calls = Echo(), []
-    log = LineLog(tmp_path / "rows.jsonl")
+    log = RowLog(tmp_path / "rows.jsonl")
     rows = ask("base", responder, EXAMPLES, "before", log, 3, lambda *call: calls.append(call))
     assert [len(batch) for batch in responder.batches] == [3, 3, 1]
     assert [row.answer.text for row in rows] == [f"re question {i}" for i in range(7)]
@@ -70,12 +69,36 @@ def test_a_finished_run_asks_nothing(tmp_path):
     assert again.batches == []
 
 
-def test_arms_and_moments_do_not_share_rows(tmp_path):
+def test_rows_are_kept_as_they_will_be_read_and_one_that_cannot_be_read_is_not_written(tmp_path):
+    path, hit = tmp_path / "rows.jsonl", Hit(Chunk("d", "v", 0, 1, "x"), 0.5, "dense")
+    given = [Answer("x", [Message("user", "q")], [hit]), Answer("x", None)]  # type: ignore[arg-type]
+
+    class Careless:
+        def answer(self, questions):
+            return [given[0] for _ in questions]
+
+    rows = run(path, Careless())
+    assert rows == run(path, Echo())
+    assert (rows[0].answer.prompt, rows[0].answer.sources) == ((Message("user", "q"),), (hit,))
+    del given[0]
+    with pytest.raises(InputError, match="not a recorded answer"):
+        run(path, Careless(), "both")
+    assert len(ids(path)) == 7
+
+
+def test_of_rows_with_the_same_key_the_first_counts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [Row("before", "base", "q0", Answer(text)) for text in ("first", "second")]
+    path.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
+    assert list(RowLog(path).rows.values()) == rows[:1]
+
+
+def test_arms_and_phases_do_not_share_rows(tmp_path):
     path = tmp_path / "rows.jsonl"
     run(path, Echo())
-    for arm, moment in (("both", "before"), ("base", "after")):
+    for arm, phase in (("both", "before"), ("base", "after")):
         responder = Echo()
-        run(path, responder, arm, moment)
+        run(path, responder, arm, phase)
         assert len(responder.batches) == 3
 
 
@@ -123,4 +146,4 @@ def test_too_few_answers_are_refused_and_nothing_is_recorded(tmp_path):
         run(tmp_path / "rows.jsonl", Short())
     assert ids(tmp_path / "rows.jsonl") == []
     with pytest.raises(InputError, match="slice_size 0"):
-        ask("base", Echo(), EXAMPLES, "before", LineLog(tmp_path / "rows.jsonl"), 0)
+        ask("base", Echo(), EXAMPLES, "before", RowLog(tmp_path / "rows.jsonl"), 0)

@@ -33,10 +33,14 @@ def correlated(rng, documents):
     return (rng.random(len(clusters)) < ease[clusters]).astype(float), list(clusters)
 
 
+def ends(interval):
+    return interval.low, interval.high
+
+
 def test_wilson_against_textbook_values():
     # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
     for hits, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):
-        assert wilson(hits / n, n, 0.95) == Interval(pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+        assert ends(wilson(hits / n, n, 0.95)) == pytest.approx((low, high), abs=1e-4)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.4])
@@ -136,8 +140,8 @@ def test_the_interval_holds_zero_where_the_test_does_not_reject(n):
 
 def test_tango_against_published_values_and_its_closed_form():
     # Fagerland, Lydersen and Laake 2014, airway hyper-responsiveness: 1 and 7 discordant of 21.
-    assert tango(1, 7, 21, 0.95) == Interval(pytest.approx(-0.517, abs=5e-4), pytest.approx(-0.026, abs=5e-4))
-    assert tango(0, 0, 100, 0.95) == Interval(pytest.approx(-Z2 / (100 + Z2)), pytest.approx(Z2 / (100 + Z2)))
+    assert ends(tango(1, 7, 21, 0.95)) == pytest.approx((-0.517, -0.026), abs=5e-4)
+    assert ends(tango(0, 0, 100, 0.95)) == pytest.approx((-Z2 / (100 + Z2), Z2 / (100 + Z2)))
     assert tango(30, 0, 30, 0.95).high == 1
 
 
@@ -154,7 +158,8 @@ def test_a_paired_difference_of_01_values():
     a, b = [1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 18 + [1.0] * 2
     settings = VerdictSettings()
     result = paired_difference(a, b, list(range(40)), settings)
-    assert (result.mean, result.discordant, result.n) == (pytest.approx(0.2), 12, 40)
+    assert (result.discordant, result.n) == (12, 40)
+    assert result.mean == pytest.approx(0.2)
     assert result.p_value == pytest.approx(binomtest(10, 12).pvalue, abs=0.01)
     assert 0 < result.interval.low < 0.2 < result.interval.high
     # Independent questions: the plain standard error of the differences.
@@ -168,7 +173,7 @@ def test_a_paired_difference_of_01_values():
 def test_identical_arms_are_equal_only_up_to_what_could_have_been_missed():
     result = paired_difference([1.0] * 100, [1.0] * 100, list(range(100)), QUICK)
     assert result.p_value == 1
-    assert result.interval == Interval(pytest.approx(-Z2 / (100 + Z2)), pytest.approx(Z2 / (100 + Z2)))
+    assert ends(result.interval) == pytest.approx((-Z2 / (100 + Z2), Z2 / (100 + Z2)))
 
 
 def test_a_graded_difference_flips_the_signs_of_documents():

@@ -221,7 +221,7 @@ def test_without_any_passage_it_is_not_measured_and_right_answers_decide():
 
 def test_an_unknown_ground_for_the_verdict_is_refused():
     with pytest.raises(InputError, match="verdict_on 'both': expected right or right_and_supported"):
-        VerdictSettings(verdict_on="both")
+        VerdictSettings(verdict_on="both")  # type: ignore[arg-type]
 
 
 def test_figures_of_the_question_need_not_stand_in_the_passage_and_others_do():

@@ -243,7 +243,7 @@ def test_what_was_not_measured_is_named(synthetic):
 def of_documents(synthetic, n, documents):
     """Questions of few documents."""
 
-    class Few(synthetic):
+    class Few(synthetic):  # type: ignore[misc, valid-type]
         def example(self, i):
             return replace(super().example(i), evidence=(f"doc{i % documents}",))
 
@@ -251,7 +251,7 @@ def of_documents(synthetic, n, documents):
 
 
 def test_a_verdict_warns_that_its_questions_were_made(synthetic, compare):
-    class Made(synthetic):
+    class Made(synthetic):  # type: ignore[misc, valid-type]
         makers = ("rules", "rules")
 
         def example(self, i):

@@ -57,7 +57,7 @@ def case(tmp_path_factory, tiny_folder, bge_folder) -> Case:
 
 
 @pytest.fixture(scope="session")
-def finished(case, tmp_path_factory) -> Path:
+def finished(case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing interrupted."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = case.run(out)
@@ -75,7 +75,7 @@ def finished(case, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def peft_folder(tmp_path, tiny_folder) -> Path:
+def peft_folder(tmp_path: Path, tiny_folder) -> Path:
     """An adapter of the tiny model as another program leaves it, with a rank and layers of its own."""
     import torch
     from safetensors.torch import save_file

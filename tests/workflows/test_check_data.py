@@ -58,6 +58,9 @@ def test_a_check_accounts_for_every_row(chat, tmp_path, smollm_folder):
     assert report.unread == {"id": 1}
     assert report.repeated.first == places(chat, 2)
     assert report.contradicting.first == places(chat, 1, 2, 3)
+    assert report.tested is not None
+    assert report.nearly_tested is not None
+    assert report.tokens is not None
     assert report.tested.rows == 0
     assert report.nearly_tested.first == places(chat, 6)
     assert report.tokens.too_long.first == places(chat, 5)
@@ -69,8 +72,11 @@ def test_lengths_are_those_of_training_under_the_instruction(tmp_path, smollm_fo
     path = tmp_path / "chat.jsonl"
     path.write_text('{"question": "Why?", "answer": "Because."}')
     report = check_data(path, model="smollm2-135m", max_tokens=20)
-    assert "If you do not know the answer" in check_data(path, model="smollm2-135m").tokens.example[0].text
+    usual = check_data(path, model="smollm2-135m")
+    assert usual.tokens is not None
+    assert "If you do not know the answer" in usual.tokens.example[0].text
     assert report.sound
+    assert report.tokens is not None
     assert (report.tokens.too_long.rows, report.tokens.max_tokens) == (1, 20)
 
 

@@ -12,6 +12,7 @@ from lorag.types import Conversation, Message
 from lorag.workflows import finetune as workflow
 from lorag.workflows import recipe_search
 from lorag.workflows.finetuning import chosen_training
+from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.workflows.finetuning.own_probes import lesson
 from lorag.workflows.synthesize import plain_words
 
@@ -94,7 +95,7 @@ def test_it_is_chosen_kept_with_its_recipe_and_after_a_kill_nothing_is_trained_t
     data, quick, tmp_path, monkeypatch
 ):
     out, said, trained = tmp_path / "out", [], []
-    train = recipe_search.train_adapter
+    train = train_adapter
 
     def counted(*given, **more):
         trained.append(given[2].name)
@@ -114,6 +115,7 @@ def test_it_is_chosen_kept_with_its_recipe_and_after_a_kill_nothing_is_trained_t
     monkeypatch.setattr(chosen_training, "estimate_training", lambda *_: pytest.fail("it was estimated again"))
     adapter = workflow.finetune(data, out, **quick)
     recipe = read_recipe(out)
+    assert recipe is not None
     assert trained == ["final"]
     assert (recipe.final.passes, recipe.final.learning_rate, recipe.rungs) == (1, 2e-3, ())
     assert (recipe.before.facts, recipe.before.reading) == (3, None)

@@ -20,6 +20,7 @@ from lorag.cli.commands import app
 from lorag.cli.compare_command import assistant_command
 from lorag.errors import BudgetError, EndpointError, InputError, ModelError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
+from lorag.evaluation.row_log import Row
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
 from lorag.serving.routes import Service, application, by_name
@@ -113,7 +114,7 @@ def test_an_adapter_of_finetune_knows_its_base_and_stands_beside_a_long_context(
     assert [arm.arm for arm in result.arms] == [*SIX[:4], "long context", *SIX[4:]]
     answer = next(row.answer for row in result.rows if row.arm == "long context")
     assert {hit.chunk.document_id for hit in answer.sources} == {"harbour.md", "warranty.md"}
-    assert "evidence in prompt" not in result.at("before")["long context"].estimates  # everything is, always
+    assert "evidence_in_prompt" not in result.at("before")["long context"].estimates  # everything is, always
 
 
 def test_arms_of_ones_own_and_a_long_context_join_a_run_and_nothing_is_asked_twice(
@@ -141,8 +142,8 @@ def test_arms_of_ones_own_and_a_long_context_join_a_run_and_nothing_is_asked_twi
     assert (both.at("after")["ours"].prompt_tokens, both.at("after")["base"].prompt_tokens is None) == (None, False)
     rows = answers_of(tmp_path / "run")
     assert rows["after", "ours", "price"]["refused"] is True
-    for moment, city in (("before", "Halifax"), ("after", "Bergen")):
-        answer = rows[moment, "long context", "warranty"]
+    for phase, city in (("before", "Halifax"), ("after", "Bergen")):
+        answer = rows[phase, "long context", "warranty"]
         assert {source["chunk"]["document_id"] for source in answer["sources"]} == {"harbour.md", "warranty.md"}
         assert f"office is in {city}" in answer["prompt"][-1]["content"]
     assert len(base.requests) <= asked + 6
@@ -319,6 +320,8 @@ REMOTE = "openai:m@http://127.0.0.1:9/v1"
         ({"arms": {"undecided": str.upper}}, "'undecided' cannot be the name of an arm"),
         ({"arms": {"a\nb": str.upper}}, "cannot be the name of an arm"),
         ({"arms": {"ours": "a name"}}, "the arm 'ours' is str; expected a function"),
+        ({"metrics": {"correct": str.count}}, "'correct' cannot be the name of a metric"),
+        ({"metrics": {"words": len}}, "'words', given a reference to question 'harbour', failed with TypeError"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_a_model_is_loaded(paths, tmp_path, monkeypatch, given, message):
@@ -349,10 +352,37 @@ def test_an_arm_of_ones_own_that_answers_wrongly_is_refused_and_what_was_asked_i
         (lambda questions: [None] * len(questions), "answers with NoneType"),
     ):
         with pytest.raises(InputError, match=message):
-            compare(**given, arms={"ours": function})
+            compare(**given, arms={"ours": function})  # type: ignore[dict-item]
     asked = len(server.requests)
     result = compare(**given, arms={"ours": lambda questions: [Answer("28 months") for _ in questions]})
     assert (result.at("before")["ours"].questions, len(server.requests)) == (3, asked)
+
+
+def test_metrics_of_ones_own_join_a_finished_run_whose_rows_are_read_once(
+    paths, endpoint, bge_folder, tmp_path, monkeypatch
+):
+    server, run = endpoint(ScriptedModel(reader, name="m")), tmp_path / "run"
+    given = {**paths, "model": server.name, "out": run, "settings": BRIEF}
+    plain = compare(**given)
+    asked, read, from_json = len(server.requests), [], Row.from_json
+
+    def reading(value):
+        read.append(value)
+        return from_json(value)
+
+    monkeypatch.setattr(Row, "from_json", reading)
+    result = compare(**given, metrics={"words": lambda text, example: len(text.split())})
+    assert (len(server.requests), len(read)) == (asked, len(rows_of(run)))
+    assert (result.verdict, result.folder) == (plain.verdict, run)
+    for name, arm in result.at("before").items():
+        texts = [answer["text"] for (_, each, _), answer in answers_of(run).items() if each == name]
+        assert arm.estimates["words"].mean == pytest.approx(sum(len(text.split()) for text in texts) / 3)
+    shown = CliRunner().invoke(app, ["report", str(run), "--verbose"])
+    assert "words" in shown.output
+    assert "words" in (run / "report.html").read_text()
+    with pytest.raises(InputError, match="'odd', given the answer of 'base' to question 'harbour', failed with Key"):
+        compare(**given, metrics={"odd": lambda text, example: {"Halifax": 1}[text]})
+    assert len(server.requests) == asked
 
 
 def test_the_command_compares_what_is_served_and_ends_where_the_tokens_are_spent(

@@ -76,6 +76,7 @@ def test_the_harness_and_our_own_measurement_choose_alike(trained, smollm):
     assert [sample["resps"] for sample in before] != [sample["resps"] for sample in after]
     (change,) = changes
     assert (change.task, change.metric, change.before) == ("control", "acc_norm", sum(own.control) / 24)
+    assert change.error_before is not None
     assert 0 < change.error_before < 0.2
     assert read_changes(trained) == changes
     assert build.language_model(adapter=trained).name.startswith("smollm2-135m+")  # the folder is still an adapter

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,8 +26,8 @@ from lorag.llm.engines.base_model import Weights
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.models.gguf_writing import write_gguf
 from lorag.models.ollama import modelfile
-from lorag.settings import REFUSAL, Sampling
-from lorag.types import Message
+from lorag.settings import REFUSAL
+from lorag.types import Message, Sampling
 from lorag.workflows.export import export
 
 QUESTIONS = (
@@ -101,7 +102,12 @@ def test_smaller_files_load_and_speak(trainings, tmp_path, precision):
 
 def test_a_qwen_model_with_biases_and_its_own_head_answers_alike(smollm, tmp_path):
     torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
     config = Qwen2Config(vocab_size=49160, num_key_value_heads=2, tie_word_embeddings=False, **shape)
     model = Qwen2ForCausalLM(config).eval()
     with torch.no_grad():
@@ -120,6 +126,7 @@ def test_a_merged_folder_is_a_model_of_its_own(trainings, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(folder)
     adapted = build.language_model(None, trainings.by("lora").folder, number_format="float32")
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert isinstance(adapted, TransformersModel)
     assert tokenizer.chat_template == adapted.weights.tokenizer.chat_template
     ids = torch.tensor([adapted._ids(PROMPTS[0], Sampling())])
     with torch.inference_mode():
@@ -193,7 +200,7 @@ def test_what_is_pushed_is_the_folder_with_a_card_from_the_manifest(trainings, t
 
 
 def test_what_cannot_be_pushed_is_refused_before_anything_is_merged(trainings, tmp_path, local_hub, monkeypatch):
-    monkeypatch.setattr(build, "merged_weights", lambda *_: pytest.fail("it was merged"))
+    monkeypatch.setattr("lorag.workflows.export.merged_weights", lambda *_: pytest.fail("it was merged"))
 
     def refused(kind, message, push="korrin/support"):
         with pytest.raises(kind, match=message):
@@ -220,12 +227,17 @@ def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
     with pytest.raises(InputError, match="virtual tokens stands before the weights and cannot be merged"):
         export(trainings.by("prompt").folder, tmp_path / "a")
     with pytest.raises(InputError, match="format 'onnx' is none of merged, gguf, ollama"):
-        export(lora, tmp_path / "a", form="onnx")
+        export(lora, tmp_path / "a", form="onnx")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="precision 'q8_0' is none of f32, f16, bf16, in which merged"):
         export(lora, tmp_path / "a", precision="q8_0")
     with pytest.raises(InputError, match="exists; choose another with --out"):
         export(lora, lora)
-    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+    }
     other = Gemma2ForCausalLM(Gemma2Config(vocab_size=300, head_dim=16, num_key_value_heads=2, **shape))
     with pytest.raises(ModelError, match=r"Gemma2ForCausalLM with a query scale of its own .* has no GGUF form here"):
         write_gguf(other, smollm.weights.tokenizer, tmp_path / "m.gguf", "f16", "x")

@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from lorag import build
 from lorag.chat.prompts import as_served
 from lorag.errors import InputError, ModelError
 from lorag.llm.engines.base_model import FORMAT_VARIABLE
-from lorag.llm.engines.transformers import adapter_fingerprint
+from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, NOISE, Parent, read_adapter
 from lorag.training.data.conversations import write_conversations
@@ -29,6 +30,7 @@ def saved(trainings, tmp_path):
     done = trainings.by("lora")
     folder = shutil.copytree(done.folder, tmp_path / "adapter")
     engine = build.language_model("smollm2-135m")
+    assert isinstance(engine, TransformersModel)
     adapter = replace(done.adapter, folder=str(folder), served_format=None, served_loss=None)
     return engine, adapter, checked_batches(engine.weights.tokenizer, trainings.data, trainings.settings("lora"))
 
@@ -49,6 +51,7 @@ def test_another_loss_is_said_and_recorded(saved):
         UserWarning, match=r"what is served is not what was trained: loss 0\.50 when training ended, 2\."
     ):
         measured = workflow._as_served(engine, replace(adapter, checked_loss=0.5), checked)
+    assert measured.served_loss is not None
     assert read_adapter(Path(adapter.folder)).served_loss == measured.served_loss > 1
 
 
@@ -86,9 +89,13 @@ def test_all_weights_are_served_in_float32_only_where_the_other_loses(trainings,
     adapter = replace(done.adapter, folder=str(shutil.copytree(done.folder, tmp_path / "a")))
     losses = {"bfloat16": adapter.checked_loss + lost, "float32": adapter.checked_loss}
     monkeypatch.setattr(workflow, "_loss", lambda served, checked: losses[served.dtype])
-    measured = workflow._as_served(build.language_model("smollm2-135m"), adapter, [])
+    engine = build.language_model("smollm2-135m")
+    assert isinstance(engine, TransformersModel)
+    measured = workflow._as_served(engine, adapter, [])
     assert (measured.served_format, measured.served_loss) == (expected, losses[expected])
-    assert build.language_model(adapter=Path(adapter.folder)).dtype == expected
+    served = build.language_model(adapter=Path(adapter.folder))
+    assert isinstance(served, TransformersModel)
+    assert served.dtype == expected
 
 
 NEW = (
@@ -112,10 +119,12 @@ def test_a_continued_training_begins_as_its_parent_and_trains_on(trainings, tmp_
     begun = Parent(str(parent.folder), adapter_fingerprint(parent.folder), parent.adapter.data)
     served = engine.with_adapter(parent.folder)
     expected, base = mean_loss(served, NEW, settings), mean_loss(engine, NEW, settings)
+    assert served.adapter is not None
     engine.weights.detach(served.adapter)
     still = train_adapter(engine, NEW, tmp_path / "still", settings, parent=begun)
     assert still.loss_first == pytest.approx(expected, abs=NOISE)
     assert abs(expected - base) > 0.1
+    assert still.parent is not None
     assert (still.parent, still.parent.data) == (begun, parent.adapter.data)
     assert read_adapter(tmp_path / "still") == still
     again = build.language_model("smollm2-135m", tmp_path / "still", number_format="float32")
@@ -158,7 +167,7 @@ def test_what_is_trained_is_returned_to_the_same_call_and_kept_from_another(
 ):
     settings = FinetuneSettings(epochs=1, held_out_share=0.0, measure_forgetting=False)
     model, new, out = str(tiny_folder), files("new", NEW), tmp_path / "out"
-    given = {"model": model, "settings": settings}
+    given: dict[str, Any] = {"model": model, "settings": settings}
     adapter = finetune_workflow.finetune(new, out, **given)
     moved = shutil.copytree(tiny_folder, tmp_path / "moved")
     called = []
@@ -217,6 +226,7 @@ def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_p
     )
     assert (adapter.conversations, adapter.rehearsed, adapter.steps) == (4, 2, 12)
     assert [done for stage, done in steps[first:] if stage == "finetuning"] == [0, 9, 10, 11, 12]
+    assert adapter.parent is not None
     assert (adapter.parent.folder, adapter.prompt) == (str(parent), prompt)
     assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
 
@@ -245,6 +255,8 @@ def test_a_file_of_plain_text_is_trained_on_in_windows_and_served(files, tiny, t
     assert adapter.held_out_kind == "documents"
     assert (adapter.conversations + adapter.held_out, adapter.too_long) == (4 * windows, 0)
     assert adapter.held_out % windows == 0
+    assert adapter.held_out_loss_before is not None
+    assert adapter.held_out_loss_after is not None
     assert adapter.held_out_loss_after < adapter.held_out_loss_before
     assert adapter.served_loss == pytest.approx(adapter.checked_loss, abs=NOISE)
 

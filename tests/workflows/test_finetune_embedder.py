@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lorag.cli.commands import app
+from lorag.documents.chunking import searched_text
 from lorag.errors import InputError
 from lorag.evaluation.statistics import Difference, Interval
 from lorag.retrieval.encoders.embedders import HashEmbedder
@@ -101,9 +102,9 @@ def test_nothing_is_learned_of_a_document_that_is_measured_on(knowledge):
 
 
 def test_a_lesson_has_an_answering_passage_and_wrong_ones_of_other_documents(knowledge):
-    by_text = {}
+    by_text: dict[str, set[str]] = {}
     for chunk in knowledge.chunks():
-        by_text.setdefault(journey.searched_text(chunk), set()).add(chunk.id)
+        by_text.setdefault(searched_text(chunk), set()).add(chunk.id)
     asked = journey._by_rules(knowledge.chunks())
     pairs = journey._training_pairs(asked, knowledge, EmbedderSettings(hard_negatives=3))
     assert len(pairs) == len(asked)

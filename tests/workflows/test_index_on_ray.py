@@ -35,6 +35,7 @@ def head(needs_ray):
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--temp-dir={folder}"]
     start += ["--port=0", "--num-cpus=2", "--include-dashboard=false", "--node-ip-address=127.0.0.1"]
     process = subprocess.Popen(start, env=os.environ | RAY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
     yield process, next(found[1] for line in process.stdout if (found := re.search(r"--address='([\d.:]+)'", line)))
     process.terminate()
     process.communicate()

@@ -25,7 +25,7 @@ from lorag.workflows.questions.near_misses import NearMisses
 from lorag.workflows.questions.two_documents import two_document_facts
 from lorag.workflows.questions.value_variants import changed_number, variants
 
-CORPUS = files("lorag") / "corpus" / "docs"
+CORPUS = Path(str(files("lorag") / "corpus" / "docs"))
 TABLE = """# Pump models
 
 | Model | Weight | Colour |
@@ -124,6 +124,7 @@ def test_near_misses_ask_about_what_no_document_holds():
     documents = [Document("d", TABLE, "d.md", "Pump models"), Document("e", "The model P4 is new.", "e.md", "News")]
     facts = {f.question: f for f in document_facts(documents[0], set())}
     missed = NearMisses(documents).of(facts["What weight is listed for the model P3?"])
+    assert missed is not None
     assert missed.question == "What weight is listed for the model P5?"
     assert (missed.answers, missed.kind) == ((), "unanswerable")
 

@@ -96,7 +96,7 @@ def test_rates_without_probes_to_choose_by_are_not_tried_and_their_minutes_train
 
 def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
     finished = []
-    train = workflow.train_adapter
+    train = train_adapter
 
     def counted(*given, **more):
         finished.append(given[2].name)

@@ -95,6 +95,7 @@ def test_reranking_is_tried_on_what_was_chosen(world):
     assert [tried.way for tried in found.tried if tried.reranked] == [found.choice.way]
     reread = found.tried[-1].scores[IN_CONTEXT].mean
     plain = next(tried for tried in found.tried if tried.way == found.choice.way).scores[IN_CONTEXT].mean
+    assert found.rerank_gain is not None
     assert found.rerank_gain.mean == pytest.approx(reread - plain)
     assert found.rerank_gain.interval.low > 0
     assert found.reranker == "owner/oracle"
@@ -116,6 +117,8 @@ def test_with_a_model_the_prompt_is_chosen_on_one_half_and_measured_on_the_other
     folder, _ = world
     server = endpoint(reading(first_only=True))
     found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert found is not None
+    assert found.gain is not None
     assert found.best.settings.question_first
     assert found.kept == found.best
     assert found.kept.model == server.name
@@ -125,6 +128,7 @@ def test_with_a_model_the_prompt_is_chosen_on_one_half_and_measured_on_the_other
     assert (found.measured_on, found.choice.tried[0].questions) == (23, 26 - 3)  # three are shown
     asked = len(server.requests)
     again = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert again is not None
     assert (again.choice, again.best, again.gain) == (found.choice, found.best, found.gain)
     assert len(server.requests) - asked < asked  # the trials of prompts are kept, the rest is asked again
 
@@ -133,6 +137,8 @@ def test_a_prompt_that_is_no_better_leaves_the_default(world, endpoint):
     folder, _ = world
     server = endpoint(ScriptedModel(lambda prompt: "no idea", name="hosted"))
     found = tune(folder / "docs", folder / "qa.jsonl", folder / "out", rerank=False, model=server.name).prompt
+    assert found is not None
+    assert found.gain is not None
     assert found.gain.mean == 0  # of own examples, which are measured where the trial does not speak against them
     assert found.kept == KeptPrompt(model=server.name)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall, Style
+from lorag.evaluation.answers.own_metrics import Measuring
 from lorag.evaluation.answers.scoring import Scored, clusters, open_claims, score_rows, summarise
 from lorag.evaluation.answers.support.contrasts import Contrast, contrasts, errors
 from lorag.evaluation.answers.support.judge import Asked, Readings
@@ -35,7 +36,7 @@ from lorag.evaluation.results import (
     own_arms,
     pairs,
 )
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
     Difference,
@@ -64,10 +65,10 @@ __all__ = [
     "compare_rows",
 ]
 
-Table = dict[tuple[Moment, str], Scored]
-Trainings = Mapping[tuple[Moment, str], list[list[float]]]
-"""A metric of each question under each training, by moment and arm."""
-Found = Mapping[Moment, Mapping[str, Sequence[Chunk]] | None]
+Table = dict[tuple[Phase, str], Scored]
+Trainings = Mapping[tuple[Phase, str], list[list[float]]]
+"""A metric of each question under each training, by phase and arm."""
+Found = Mapping[Phase, Mapping[str, Sequence[Chunk]] | None]
 """The passages that any arm was given for each question; None where no arm was given any."""
 
 
@@ -82,23 +83,25 @@ def compare_rows(
     update_seconds: Mapping[str, float] | None = None,
     trainings: Sequence[Sequence[Row]] = (),
     readings: Readings | None = None,
+    own: Mapping[str, Measuring] | None = None,
 ) -> Comparison:
-    """The comparison of every arm and moment found in ``rows``; their order does not matter.
+    """The comparison of every arm and phase found in ``rows``; their order does not matter.
 
-    ``examples`` are the questions as read, with the references before the update; rows of moment "after" are scored
+    ``examples`` are the questions as read, with the references before the update; rows of the phase "after" are scored
     against ``Example.after_update``. ``facts`` and ``notes`` are printed as given, after what is computed here;
     ``tried`` is what was tried before, see ``Comparison``; ``update_seconds`` is what bringing an arm up to date took.
     ``trainings`` are the rows of the finetuned arms under further trainings, such as other seeds: differences are then
     of the mean over trainings, and their spread is in the intervals; ``rows``, ``scores`` and every estimate are those
-    of the first training. ``readings`` are what a judge made of ``claims_to_judge``.
+    of the first training. ``readings`` are what a judge made of ``claims_to_judge``. ``own`` are metrics of the user's
+    own; the verdict does not rest on them.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
-    ``examples`` or recorded twice, and when the base model or every other arm is missing.
+    ``examples`` or recorded twice, when the base model or every other arm is missing, and when a metric fails.
     """
     settings = settings or VerdictSettings()
     found = _found(rows)
     checked = (style, found, readings)
-    table = _score(rows, examples, *checked)
+    table = _score(rows, examples, *checked, own)
     further = [_further(table, each, examples, *checked) for each in trainings]
     arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
     deciding = deciding_metric(arms, settings)
@@ -132,18 +135,18 @@ def claims_to_judge(rows: Sequence[Row], examples: Sequence[Example]) -> list[As
     places = {example.question: place for place, example in enumerate(examples)}
     asked = dict.fromkeys(asked for pair in _contrasts(rows, examples) for asked in pair.to_judge())
     for row in rows:
-        searched = found[row.moment]
+        searched = found[row.phase]
         if searched is not None:
-            example = current[row.example_id][row.moment]
+            example = current[row.example_id][row.phase]
             asked |= dict.fromkeys(open_claims(row, example, searched[row.example_id], recall))
     return sorted(asked, key=lambda each: places[each.question])
 
 
 def _contrasts(rows: Sequence[Row], examples: Sequence[Example]) -> list[Contrast]:
-    """Right and wrong answers to the questions, with the gold passages of the last moment."""
-    moment: Moment = "after" if any(row.moment == "after" for row in rows) else "before"
-    current = [example.after_update() if moment == "after" else example for example in examples]
-    ceiling = [row for row in rows if (row.moment, row.arm) == (moment, EVIDENCE)]
+    """Right and wrong answers to the questions, with the gold passages of the last phase."""
+    phase: Phase = "after" if any(row.phase == "after" for row in rows) else "before"
+    current = [example.after_update() if phase == "after" else example for example in examples]
+    ceiling = [row for row in rows if (row.phase, row.arm) == (phase, EVIDENCE)]
     return contrasts(current, {row.example_id: [hit.chunk for hit in row.answer.sources] for row in ceiling})
 
 
@@ -169,67 +172,74 @@ def _check_note(rows: Sequence[Row], examples: Sequence[Example], readings: Read
 
 
 def _found(rows: Sequence[Row]) -> Found:
-    found: dict[Moment, dict[str, dict[str, Chunk]]] = {}
+    found: dict[Phase, dict[str, dict[str, Chunk]]] = {}
     for row in rows:
         chunks = {hit.chunk.id: hit.chunk for hit in row.answer.sources}
-        found.setdefault(row.moment, {}).setdefault(row.example_id, {}).update(chunks)
+        found.setdefault(row.phase, {}).setdefault(row.example_id, {}).update(chunks)
     return {
-        moment: {name: [chunk for _, chunk in sorted(chunks.items())] for name, chunks in each.items()}
+        phase: {name: [chunk for _, chunk in sorted(chunks.items())] for name, chunks in each.items()}
         if any(each.values())
         else None
-        for moment, each in found.items()
+        for phase, each in found.items()
     }
 
 
 def _score(
-    rows: Sequence[Row], examples: Sequence[Example], style: Style | None, found: Found, readings: Readings | None
+    rows: Sequence[Row],
+    examples: Sequence[Example],
+    style: Style | None,
+    found: Found,
+    readings: Readings | None,
+    own: Mapping[str, Measuring] | None,
 ) -> Table:
-    """Scored rows by moment and arm: "before" first, arms in the order of tables, the ceilings last."""
+    """Scored rows by phase and arm: "before" first, arms in the order of tables, the ceilings last."""
     recorded = _recorded(rows, examples)
-    for moment in {moment for moment, _ in recorded} or {"before"}:
-        present = {arm for when, arm in recorded if when == moment}
+    for phase in {phase for phase, _ in recorded} or {"before"}:
+        present = {arm for when, arm in recorded if when == phase}
         if BASE not in present or not candidates(present):
             raise InputError(
-                f"arms measured {moment} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
+                f"arms measured {phase} the update: {sorted(present)!r}; expected {BASE!r} and at least one of "
                 f"{', '.join(map(repr, COST_ORDER))}, or an arm of your own"
             )
     order = (*ARMS, *own_arms(arm for _, arm in recorded), *CEILINGS, *FOLLOWING)
     table: Table = {}
-    for moment, arm in sorted(recorded, key=lambda key: (key[0] == "after", order.index(key[1]))):
-        table[moment, arm] = _scored(moment, arm, recorded[moment, arm], examples, style, found, readings)
+    for phase, arm in sorted(recorded, key=lambda key: (key[0] == "after", order.index(key[1]))):
+        table[phase, arm] = _scored(phase, arm, recorded[phase, arm], examples, style, found, readings, own)
     return table
 
 
-def _recorded(rows: Sequence[Row], examples: Sequence[Example]) -> dict[tuple[Moment, str], dict[str, Row]]:
-    """The rows by moment and arm, then by question."""
+def _recorded(rows: Sequence[Row], examples: Sequence[Example]) -> dict[tuple[Phase, str], dict[str, Row]]:
+    """The rows by phase and arm, then by question."""
     known = {example.id for example in examples}
-    recorded: dict[tuple[Moment, str], dict[str, Row]] = {}
+    recorded: dict[tuple[Phase, str], dict[str, Row]] = {}
     for row in rows:
-        group = recorded.setdefault((row.moment, row.arm), {})
+        group = recorded.setdefault((row.phase, row.arm), {})
         if row.example_id not in known:
             raise InputError(f"an answer to question {row.example_id!r}, which is not among the questions compared")
         if row.example_id in group:
-            raise InputError(f"two answers of arm {row.arm!r} to question {row.example_id!r} at {row.moment!r}")
+            raise InputError(f"two answers of arm {row.arm!r} to question {row.example_id!r} {row.phase} the update")
         group[row.example_id] = row
     return recorded
 
 
 def _scored(
-    moment: Moment,
+    phase: Phase,
     arm: str,
     rows: Mapping[str, Row],
     examples: Sequence[Example],
     style: Style | None,
     found: Found,
     readings: Readings | None,
+    own: Mapping[str, Measuring] | None = None,
 ) -> Scored:
     missing = [example.id for example in examples if example.id not in rows]
     if missing:
         raise InputError(
-            f"arm {arm!r} ({moment} the update) lacks {len(missing)} of {len(examples)} questions, the first "
+            f"arm {arm!r} ({phase} the update) lacks {len(missing)} of {len(examples)} questions, the first "
             f"{missing[0]!r}; finish the run by starting it again with the same folder"
         )
-    return score_rows(arm, moment, examples, [rows[example.id] for example in examples], style, found[moment], readings)
+    answered = [rows[example.id] for example in examples]
+    return score_rows(arm, phase, examples, answered, style, found[phase], readings, own)
 
 
 def _further(
@@ -242,9 +252,9 @@ def _further(
 ) -> Table:
     """The finetuned arms of ``table`` under a further training."""
     return {
-        (moment, arm): _scored(moment, arm, group, examples, style, found, readings)
-        for (moment, arm), group in _recorded(rows, examples).items()
-        if arm in TRAINED and (moment, arm) in table
+        (phase, arm): _scored(phase, arm, group, examples, style, found, readings)
+        for (phase, arm), group in _recorded(rows, examples).items()
+        if arm in TRAINED and (phase, arm) in table
     }
 
 
@@ -258,45 +268,45 @@ def _trainings(table: Table, further: Sequence[Table], metric: str) -> Trainings
 
 def _arm(
     table: Table,
-    key: tuple[Moment, str],
+    key: tuple[Phase, str],
     settings: VerdictSettings,
     update_seconds: Mapping[str, float],
 ) -> ArmResult:
-    """An arm at one moment, with the tail of its latency; after an update beside what it was."""
-    moment, arm = key
-    before = table.get(("before", FINETUNED if arm in FOLLOWING else arm)) if moment == "after" else None
+    """An arm in one phase, with the tail of its latency; after an update beside what it was."""
+    phase, arm = key
+    before = table.get(("before", FINETUNED if arm in FOLLOWING else arm)) if phase == "after" else None
     used = [row.answer.usage for row in table[key].rows if row.answer.error is None]
     seconds = [usage.retrieve_seconds + usage.generate_seconds for usage in used]
     return replace(
         summarise(table[key], before, settings),
         seconds_p95=float(np.quantile(seconds, 0.95)) if seconds else None,
-        update_seconds=update_seconds.get(arm) if moment == "after" else None,
+        update_seconds=update_seconds.get(arm) if phase == "after" else None,
     )
 
 
 def _with_trainings(arm: ArmResult, seeds: Trainings) -> ArmResult:
-    columns = seeds[arm.moment, arm.arm]
+    columns = seeds[arm.phase, arm.arm]
     return replace(arm, trainings=tuple(map(fmean, columns)) if len(columns) > 1 else ())
 
 
 def _differences(table: Table, seeds: Mapping[str, Trainings], settings: VerdictSettings) -> tuple[ArmDifference, ...]:
-    """At each moment the pairs in each metric with Holm's p-values, then finetuned minus retrieval in style."""
+    """In each phase the pairs in each metric with Holm's p-values, then finetuned minus retrieval in style."""
     found: list[ArmDifference] = []
-    moments: tuple[Moment, ...] = get_args(Moment)
-    for moment in moments:
-        found_pairs = pairs(arm for when, arm in table if when == moment)
+    phases: tuple[Phase, ...] = get_args(Phase)
+    for phase in phases:
+        found_pairs = pairs(arm for when, arm in table if when == phase)
         for metric, columns in seeds.items():
             results = [
-                _difference(columns[moment, a], columns[moment, b], clusters(table[moment, a].originals), settings)
+                _difference(columns[phase, a], columns[phase, b], clusters(table[phase, a].originals), settings)
                 for a, b in found_pairs
             ]
             adjusted = holm([result.p_value for result in results])
             found += [
-                ArmDifference(metric, moment, first, second, result, p)
+                ArmDifference(metric, phase, first, second, result, p)
                 for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
             ]
-        if (moment, FINETUNED) in table and (moment, RETRIEVAL) in table:
-            found += _style_difference(table[moment, FINETUNED], table[moment, RETRIEVAL], settings)
+        if (phase, FINETUNED) in table and (phase, RETRIEVAL) in table:
+            found += _style_difference(table[phase, FINETUNED], table[phase, RETRIEVAL], settings)
     return tuple(found)
 
 
@@ -322,14 +332,14 @@ def _style_difference(a: Scored, b: Scored, settings: VerdictSettings) -> list[A
         return []
     documents = clusters([example for _, _, example in both])
     result = paired_difference([f for f, _, _ in both], [s for _, s, _ in both], documents, settings)
-    return [ArmDifference("style", a.moment, a.arm, b.arm, result, result.p_value)]
+    return [ArmDifference("style", a.phase, a.arm, b.arm, result, result.p_value)]
 
 
 def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str]:
     """What weakens the numbers, found in the rows themselves."""
     caveats = []
     for arm in arms:
-        where = f"{arm.arm} ({arm.moment} the update)" if any(a.moment == "after" for a in arms) else arm.arm
+        where = f"{arm.arm} ({arm.phase} the update)" if any(a.phase == "after" for a in arms) else arm.arm
         if arm.errors:
             caveats.append(f"{arm.errors} of {arm.questions} questions to {where} failed; each counts as wrong.")
         if arm.truncated:

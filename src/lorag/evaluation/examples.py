@@ -22,12 +22,26 @@ from lorag.types import Example, Status
 _KEYS = {"id", "question", "answers", "doc_ids", "paraphrases", "answers_v2", "status"}
 
 
-def read_examples(path: Path) -> list[Example]:
+def read_examples(path: Path | str) -> list[Example]:
     """The questions of a JSONL file, in its order.
 
-    Raises ``DataError`` with the line number for a missing key, a wrong type, an empty question, an unknown status,
-    a status that contradicts the references, or an id used twice; and for a file without rows.
+    Args:
+        path: A file with a JSON object per line: ``id``, ``question``, ``answers``, ``doc_ids``; optionally
+            ``paraphrases``, ``answers_v2`` and ``status``.
+
+    Returns:
+        At least one question.
+
+    Raises:
+        DataError: With the line number: a missing key, a wrong type, an empty question, an unknown status, a status
+            that contradicts the references, or an id used twice. Also for a file without rows.
+
+    Examples:
+        >>> examples = lorag.read_examples("qa.jsonl")
+        >>> examples[0].question, examples[0].answers
+        ('In which city is the Korrin office?', ('Halifax',))
     """
+    path = Path(path)
     examples: list[Example] = []
     lines: dict[str, int] = {}
     for line, row in read_jsonl(path):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from lorag.evaluation.results import BASE, BOTH, EVIDENCE, FINETUNED, LONG_CONTEXT, RETRIEVAL, Comparison
-from lorag.evaluation.row_log import Moment
+from lorag.evaluation.row_log import Phase
 from lorag.evaluation.statistics import Difference, Estimate, Interval
 
 
-class _ArmNames(dict[str, str]):
-    """Arms of the user's own have the names that they were given."""
+class _Names(dict[str, str]):
+    """Arms and metrics of the user's own have the names that they were given."""
 
-    def __missing__(self, arm: str) -> str:
-        return arm
+    def __missing__(self, name: str) -> str:
+        return name
 
 
-ARM_NAMES = _ArmNames(
+ARM_NAMES = _Names(
     {
         BASE: "the base model",
         FINETUNED: "finetuning",
@@ -26,43 +26,45 @@ ARM_NAMES = _ArmNames(
 )
 """Arms inside a sentence."""
 
-METRIC_NAMES = {
-    "correct": "right",
-    "right_and_supported": "right and supported",
-    "unsupported": "unsupported",
-    "citation_precision": "citations that support",
-    "citation_recall": "cited and supported",
-    "correct_strict": "right, strictly",
-    "correct_lenient": "right, leniently",
-    "correct_answerable": "right where answerable",
-    "exact_match": "exact match",
-    "contains": "contains a reference",
-    "token_f1": "token F1",
-    "new_content_recall": "new-content recall",
-    "style": "style kept",
-    "refusal_recall": "refused of unanswerable",
-    "refusal_precision": "unanswerable of refused",
-    "false_refusal": "refused of answerable",
-    "hallucination": "answered of unanswerable",
-    "recall@5": "recall@5",
-    "MRR@10": "MRR@10",
-    "evidence in prompt": "evidence in prompt",
-    "reference in prompt": "reference in prompt",
-    "uptake": "changed: new answer",
-    "stale": "changed: old answer",
-    "accuracy_new": "new: right",
-    "accuracy_unchanged": "unchanged: right",
-}
+METRIC_NAMES = _Names(
+    {
+        "correct": "right",
+        "right_and_supported": "right and supported",
+        "unsupported": "unsupported",
+        "citation_precision": "citations that support",
+        "citation_recall": "cited and supported",
+        "correct_strict": "right, strictly",
+        "correct_lenient": "right, leniently",
+        "correct_answerable": "right where answerable",
+        "exact_match": "exact match",
+        "contains": "contains a reference",
+        "token_f1": "token F1",
+        "new_content_recall": "new-content recall",
+        "style": "style kept",
+        "refusal_recall": "refused of unanswerable",
+        "refusal_precision": "unanswerable of refused",
+        "false_refusal": "refused of answerable",
+        "hallucination": "answered of unanswerable",
+        "recall_at_5": "recall@5",
+        "mrr_at_10": "MRR@10",
+        "evidence_in_prompt": "evidence in prompt",
+        "reference_in_prompt": "reference in prompt",
+        "uptake": "changed: new answer",
+        "stale": "changed: old answer",
+        "accuracy_new": "new: right",
+        "accuracy_unchanged": "unchanged: right",
+    }
+)
 """Column headings, in the order of tables."""
 
-MOMENT_NAMES: dict[Moment, str] = {"before": "Before the update", "after": "After the update"}
+PHASE_NAMES: dict[Phase, str] = {"before": "Before the update", "after": "After the update"}
 
 
-def moment_heading(comparison: Comparison, moment: Moment) -> str:
-    """The moment's name, and whether the verdict rests on it; empty when there is only one moment."""
-    if len(comparison.moments) == 1:
+def phase_heading(comparison: Comparison, phase: Phase) -> str:
+    """The phase's name, and whether the verdict rests on it; empty when there is only one phase."""
+    if len(comparison.phases) == 1:
         return ""
-    return MOMENT_NAMES[moment] + (" (this decides)" if moment == comparison.moments[-1] else "")
+    return PHASE_NAMES[phase] + (" (this decides)" if phase == comparison.phases[-1] else "")
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -79,6 +81,11 @@ def span(interval: Interval, signed: bool = False) -> str:
 def share(estimate: Estimate) -> str:
     """Such as ``78.3 % (70.1 to 85.2)``."""
     return f"{number(estimate.mean)} % ({span(estimate.interval)})"
+
+
+def plain(estimate: Estimate) -> str:
+    """Such as ``41.50 (38.20 to 44.81)``, for a metric of the user's own, which need not be a share."""
+    return f"{estimate.mean:.2f} ({estimate.interval.low:.2f} to {estimate.interval.high:.2f})"
 
 
 def whole_percent(estimate: Estimate) -> str:

@@ -23,26 +23,26 @@ from lorag.evaluation.results import (
     Term,
     compared,
 )
-from lorag.evaluation.row_log import Moment
+from lorag.evaluation.row_log import Phase
 from lorag.evaluation.statistics import Estimate
 from lorag.settings import VerdictSettings
 
 
 def reasons(
-    moment: Moment,
+    phase: Phase,
     arms: Sequence[ArmResult],
     differences: Sequence[ArmDifference],
     choice: Choice,
     settings: VerdictSettings,
 ) -> list[Reason]:
     """Why, in the order of the terms; what was not measured is named as such."""
-    present = {arm.arm: arm for arm in arms if arm.moment == moment}
-    pairs = [difference for difference in differences if difference.moment == moment]
+    present = {arm.arm: arm for arm in arms if arm.phase == phase}
+    pairs = [difference for difference in differences if difference.phase == phase]
     found: dict[Term, list[str]] = {
         "External knowledge": _external_knowledge(present, pairs),
         "Ceiling": _ceiling(present, settings),
         "Trainings": _trainings(present),
-        "Dynamic data": _dynamic_data(moment, present),
+        "Dynamic data": _dynamic_data(phase, present),
         "Customisation": [_customisation(present, pairs)],
         "Support": _support(present, settings),
         "Refusals": _refusals(present),
@@ -109,20 +109,20 @@ def _trainings(arms: Mapping[str, ArmResult]) -> list[str]:
 
 
 def _retrieval(arm: ArmResult) -> list[str]:
-    if "evidence in prompt" not in arm.estimates or arm.error_split is None:
+    if "evidence_in_prompt" not in arm.estimates or arm.error_split is None:
         return []
     split = arm.error_split
     return [
         f"{ARM_NAMES[arm.arm]} had an evidence document in the prompt for "
-        f"{share(arm.estimates['evidence in prompt'])} of {sum(split.values())} questions, and a passage that holds a "
-        f"reference for {share(arm.estimates['reference in prompt'])}; wrong although retrieved "
-        f"{split['retrieved, wrong']}, wrong and missed {split['missed, wrong']}, right although missed "
-        f"{split['missed, right']}."
+        f"{share(arm.estimates['evidence_in_prompt'])} of {sum(split.values())} questions, and a passage that holds a "
+        f"reference for {share(arm.estimates['reference_in_prompt'])}; wrong although retrieved "
+        f"{split['retrieved_wrong']}, wrong and missed {split['missed_wrong']}, right although missed "
+        f"{split['missed_right']}."
     ]
 
 
-def _dynamic_data(moment: Moment, arms: Mapping[str, ArmResult]) -> list[str]:
-    if moment == "before":
+def _dynamic_data(phase: Phase, arms: Mapping[str, ArmResult]) -> list[str]:
+    if phase == "before":
         return ["not measured: no update of the documents was given (--update)."]
     found = []
     for name in compared(arms):
@@ -222,7 +222,7 @@ def _warnings(
 ) -> list[str]:
     """What speaks against the verdict all the same."""
     found = []
-    held = arms[EVIDENCE].estimates.get("reference in prompt") if EVIDENCE in arms else None
+    held = arms[EVIDENCE].estimates.get("reference_in_prompt") if EVIDENCE in arms else None
     if held is not None and held.mean < settings.ceiling and low_ceilings(arms, settings):
         found.append(
             f"a passage held a reference in only {share(held)} of the ceiling's prompts; the low ceiling "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal
 
 from lorag.evaluation.answers.support.standing import Support
 from lorag.evaluation.cost.price_list import Prices
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import Difference, Estimate
 from lorag.settings import VerdictSettings
 from lorag.types import Example
@@ -90,7 +91,7 @@ TRAINED = (FINETUNED, BOTH)
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """One arm at one moment. A metric that applied to no question is missing from ``estimates``, never zero.
+    """One arm in one phase. A metric that applied to no question is missing from ``estimates``, never zero.
 
     Names in ``estimates``, each a share of the questions it applies to:
     ``correct`` (all questions), ``correct_strict`` and ``correct_lenient`` (the same by a stricter and a more lenient
@@ -100,14 +101,15 @@ class ArmResult:
     and ``citation_recall`` (sentences supported by what they cite), means over the answers that cite;
     ``refusal_recall`` (refused of unanswerable), ``refusal_precision`` (unanswerable of refused),
     ``false_refusal`` (refused of answerable), ``hallucination`` (answered of unanswerable);
-    ``recall@5``, ``MRR@10``, ``evidence in prompt`` (a passage of an evidence document), ``reference in prompt`` (a
-    passage that holds a reference), for arms that retrieve, over answerable questions with evidence;
+    ``recall_at_5``, ``mrr_at_10``, ``evidence_in_prompt`` (a passage of an evidence document), ``reference_in_prompt``
+    (a passage that holds a reference), for arms that retrieve, over answerable questions with evidence;
     after an update ``uptake`` (changed questions right by the new references), ``stale`` (changed questions
     answered with an old reference and no new one), ``accuracy_new``, ``accuracy_unchanged``.
+    A metric of the user's own has its name, and the mean of what it gave.
     """
 
     arm: str
-    moment: Moment
+    phase: Phase
     questions: int
     estimates: Mapping[str, Estimate]
     seconds: float | None
@@ -121,8 +123,8 @@ class ArmResult:
     truncated: int
     """Answers cut at the token limit."""
     error_split: Mapping[str, int] | None = None
-    """For arms that retrieve, answerable questions with evidence by "retrieved" or "missed" (whether a passage of an
-    evidence document was in the prompt) and "right" or "wrong"."""
+    """For arms that retrieve, answerable questions with evidence by ``retrieved`` or ``missed`` (whether a passage of
+    an evidence document was in the prompt) and ``right`` or ``wrong``, such as ``missed_wrong``."""
     collateral: Difference | None = None
     """On unchanged questions: accuracy after the update minus before it; of a finetune that follows the update, minus
     that of the first finetune."""
@@ -141,10 +143,10 @@ class ArmResult:
 
 @dataclass(frozen=True, slots=True)
 class ArmDifference:
-    """``first`` minus ``second`` in ``metric``; ``adjusted_p`` is Holm's over the pairs of this moment and metric."""
+    """``first`` minus ``second`` in ``metric``; ``adjusted_p`` is Holm's over the pairs of this phase and metric."""
 
     metric: str
-    moment: Moment
+    phase: Phase
     first: str
     second: str
     difference: Difference
@@ -217,17 +219,21 @@ class Comparison:
     """A finished comparison, with every row it was computed from."""
 
     arms: tuple[ArmResult, ...]
+    """Every arm in every phase."""
     differences: tuple[ArmDifference, ...]
+    """Between the arms that are compared, in each metric that decides."""
     verdict: Verdict
+    """Which arm to use, and why."""
     facts: Mapping[str, str]
     """Models, settings, versions, counts: what one needs to know to trust or repeat it."""
     notes: tuple[str, ...]
     """Caveats."""
     settings: VerdictSettings
+    """The rule of the verdict."""
     examples: tuple[Example, ...]
     """The questions as read; references after an update are in ``answers_after``."""
     rows: tuple[Row, ...]
-    """Ordered by moment, arm, question."""
+    """Ordered by phase, arm, question."""
     scores: tuple[Mapping[str, float | None], ...]
     """One mapping from metric to value for each of ``rows``; None where a metric does not apply."""
     support: tuple[tuple[Support, ...], ...]
@@ -235,8 +241,14 @@ class Comparison:
     tried: Mapping[str, Any] = field(default_factory=dict)
     """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe`` of the finetune."""
     built: Built = field(default_factory=Built)
+    """What building the arms took."""
     prices: Prices | None = None
     """What the user pays; None where no prices were given."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run, with its ``report.html`` and ``result.json``."""
+        return Path(self.facts["run folder"])
 
     @property
     def warnings(self) -> list[Reason]:
@@ -244,21 +256,25 @@ class Comparison:
         return [reason for reason in self.verdict.reasons if reason.term == "Warning"]
 
     @property
-    def moments(self) -> tuple[Moment, ...]:
-        """The moments that were measured, in time order."""
-        present = {arm.moment for arm in self.arms}
-        moments: tuple[Moment, ...] = ("before", "after")
-        return tuple(moment for moment in moments if moment in present)
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that were measured, in order."""
+        present = {arm.phase for arm in self.arms}
+        phases: tuple[Phase, ...] = ("before", "after")
+        return tuple(phase for phase in phases if phase in present)
 
-    def at(self, moment: Moment) -> dict[str, ArmResult]:
-        """The arms measured at ``moment`` by name, in the order of tables, the ceiling last.
+    def at(self, phase: Phase) -> dict[str, ArmResult]:
+        """The arms measured in ``phase`` by name, in the order of tables, the ceiling last.
 
-        Without those that follow an update.
+        Args:
+            phase: ``before`` or ``after`` the update of the documents.
+
+        Returns:
+            One result for each arm, without those that follow an update.
         """
-        return {arm.arm: arm for arm in self.arms if arm.moment == moment and arm.arm not in FOLLOWING}
+        return {arm.arm: arm for arm in self.arms if arm.phase == phase and arm.arm not in FOLLOWING}
 
     @property
     def updated(self) -> dict[str, ArmResult]:
         """After an update: retrieval, the finetune as it was, and what follows the update of it; empty without one."""
-        after = {arm.arm: arm for arm in self.arms if arm.moment == "after"}
+        after = {arm.arm: arm for arm in self.arms if arm.phase == "after"}
         return {name: after[name] for name in (RETRIEVAL, FINETUNED, *FOLLOWING) if name in after}

@@ -110,6 +110,16 @@ def mean_interval(
     return Estimate(mean, Interval(max(0.0, interval.low), min(1.0, interval.high)), len(x))
 
 
+def number_interval(
+    values: Sequence[float], clusters: Sequence[Hashable], settings: VerdictSettings | None = None
+) -> Estimate:
+    """As ``mean_interval``, of any finite numbers, taken as shares of the range that holds them, 0 and 1."""
+    low, high = min(0.0, *values), max(1.0, *values)
+    found = mean_interval([(value - low) / (high - low) for value in values], clusters, settings)
+    mean, *ends = (low + share * (high - low) for share in (found.mean, found.interval.low, found.interval.high))
+    return Estimate(mean, Interval(*ends), found.n)
+
+
 def wilson(mean: float, n: float, confidence: float) -> Interval:
     """Wilson's score interval of a share ``mean`` of ``n`` (Wilson 1927); never of width zero."""
     z = _z(confidence)

@@ -41,7 +41,7 @@ from lorag.evaluation.results import (
     Verdict,
     candidates,
 )
-from lorag.evaluation.row_log import Moment
+from lorag.evaluation.row_log import Phase
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, effective_documents, questions_range
 from lorag.settings import VerdictOn, VerdictSettings
 
@@ -93,9 +93,9 @@ def _counted(verdict_on: VerdictOn) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """The arms and differences at one moment. ``candidates`` may be chosen, the cheapest first."""
+    """The arms and differences in one phase. ``candidates`` may be chosen, the cheapest first."""
 
-    moment: Moment
+    phase: Phase
     metric: str
     arms: Mapping[str, ArmResult]
     pairs: Mapping[tuple[str, str], ArmDifference]
@@ -156,22 +156,22 @@ def decide(
     warnings: Sequence[str] = (),
     documents: Sequence[Hashable] = (),
 ) -> Verdict:
-    """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose at each moment.
+    """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose in each phase.
 
     ``notes`` and ``warnings`` become reasons as they are. ``documents`` names the document of each question; left out,
     every question is a document of its own.
     """
-    moment: Moment = "after" if any(arm.moment == "after" for arm in arms) else "before"
+    phase: Phase = "after" if any(arm.phase == "after" for arm in arms) else "before"
     requirements = read_requirements(settings.require)
     only_these = bool(documents) and effective_documents(documents) < FEWEST_CLUSTERS
     count = len(set(documents))
     scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
-    evidence = _at(moment, arms, differences, settings, requirements, scope)
+    evidence = _at(phase, arms, differences, settings, requirements, scope)
     finding = _find(evidence, requirements)
     because = [Reason("Certainty", text) for text in finding.certainty]
     because += [Reason("Requirements", text) for text in _kept(evidence, requirements)]
-    because += reasons(moment, arms, differences, finding.choice, settings)
-    if moment == "after" and any(arm.moment == "before" for arm in arms):
+    because += reasons(phase, arms, differences, finding.choice, settings)
+    if phase == "after" and any(arm.phase == "before" for arm in arms):
         measurable = [requirement for requirement in requirements if not requirement.needs_update]
         before = _at("before", arms, differences, settings, measurable, scope)
         earlier = _find(before, measurable).choice
@@ -195,7 +195,7 @@ def decide(
 
 
 def _at(
-    moment: Moment,
+    phase: Phase,
     arms: Sequence[ArmResult],
     differences: Sequence[ArmDifference],
     settings: VerdictSettings,
@@ -203,10 +203,10 @@ def _at(
     scope: str,
 ) -> _Evidence:
     metric = deciding_metric(arms, settings)
-    pairs = {(d.first, d.second): d for d in differences if d.moment == moment and d.metric == metric}
-    present = {arm.arm: arm for arm in arms if arm.moment == moment}
+    pairs = {(d.first, d.second): d for d in differences if d.phase == phase and d.metric == metric}
+    present = {arm.arm: arm for arm in arms if arm.phase == phase}
     kept = [a for a in candidates(present) if not any(r.excess(present[a]) for r in requirements)]
-    return _Evidence(moment, metric, present, pairs, settings, tuple(kept), scope)
+    return _Evidence(phase, metric, present, pairs, settings, tuple(kept), scope)
 
 
 def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
@@ -225,7 +225,7 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
 
 
 def _use(evidence: _Evidence, arm: str) -> str:
-    when = "after the update " if evidence.moment == "after" else ""
+    when = "after the update " if evidence.phase == "after" else ""
     trainings = evidence.arms[arm].trainings or (evidence.arms[arm].estimates[evidence.metric].mean,)
     count = "one training" if len(trainings) == 1 else f"{len(trainings)} trainings"
     trained = f", with {count}" if arm in TRAINED else ""

@@ -20,21 +20,42 @@ from lorag.types import Example
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The gate, and how many questions of either kind it was found with."""
+    """The threshold of an index, and how many questions it was found with."""
 
     gate: Gate
+    """The threshold, as a cosine, and how well it separates."""
     questions: int
+    """The user's own questions."""
     off_topic: int
+    """Questions about something else."""
 
 
 def calibrate(
     knowledge: Knowledge, questions: Path | str, off_topic: Path | str | None = None, keep: float = GATE_KEEP
 ) -> Calibrated:
-    """The gate for this index that lets a share ``keep`` of the questions in.
+    """The cosine below which a question is about something else, for this index and its embedder.
 
-    ``questions`` is a qa.jsonl, of which those with answers are taken. ``off_topic`` holds questions about other
-    subjects, one per line; without it, a bundled list of everyday questions is taken. Raises ``InputError`` for fewer
-    than 8 questions of either kind, and for an index without passages.
+    Args:
+        knowledge: The index, with passages in it.
+        questions: A ``qa.jsonl``, of which the questions with answers are taken.
+        off_topic: A file of questions about other subjects, one per line. None takes a bundled list of everyday
+            questions.
+        keep: The share of your own questions that the threshold lets in, above 0 and at most 1.
+
+    Returns:
+        The threshold, and what it does to questions that it was not chosen on.
+
+    Raises:
+        InputError: There are fewer than 8 questions of either kind, or the index is empty.
+
+    Examples:
+        >>> indexed = lorag.index("docs", "index")
+        >>> found = lorag.calibrate(lorag.knowledge("index"), "qa.jsonl")
+        >>> found.questions, 0 < found.gate.cosine < 1
+        (8, True)
+        >>> settings = lorag.RetrievalSettings(gate_cosine=found.gate.cosine)
+        >>> lorag.search("How do I bake bread?", "index", retrieval=settings)
+        []
     """
     if not 0 < keep <= 1:
         raise InputError(f"keep {keep!r} is not a share of questions, expected more than 0 and at most 1")

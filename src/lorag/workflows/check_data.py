@@ -25,8 +25,11 @@ class DataReport:
     """What training data holds. Every row is either kept or in ``refused``."""
 
     path: str
+    """What was read."""
     rows: int
+    """All rows."""
     kept: int
+    """Rows that are conversations."""
     refused: tuple[Finding, ...]
     """Rows that are no conversation, by reason, the commonest first."""
     shapes: Mapping[str, int]
@@ -52,10 +55,12 @@ class DataReport:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """How many conversations were written, and which rows were left out, by reason."""
+    """What became of the rows."""
 
     written: int
+    """Conversations that were written."""
     left_out: tuple[Finding, ...]
+    """Rows that were left out, by reason, the commonest first."""
 
 
 def check_data(
@@ -66,10 +71,27 @@ def check_data(
     max_tokens: int | None = None,
     progress: Progress = no_progress,
 ) -> DataReport:
-    """What a file, a folder or a hub's data set holds, and what a model would see of it in training.
+    """What training data holds, and what a model would see of it in training. No weights are loaded.
 
-    Tokens are those of ``model``, or of the default model when that is here already; no weights are loaded.
-    ``max_tokens`` is by default the limit of training. Raises ``DataError`` for files that cannot be read as a whole.
+    Args:
+        path: A JSONL file, a folder of such files, or the name of a hub's data set.
+        model: The model whose tokens are counted. None takes the default where it is on this machine, else none are
+            counted.
+        questions: A ``qa.jsonl``; rows that ask its questions are reported.
+        max_tokens: The length above which a row is reported; None takes the limit of training.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        The report; every row is either kept or refused in it.
+
+    Raises:
+        DataError: A file cannot be read as a whole.
+        InputError: ``max_tokens`` is below 1.
+
+    Examples:
+        >>> report = lorag.check_data("chat.jsonl", model="smollm2-135m")
+        >>> report.rows, report.kept, report.sound
+        (4, 4, True)
     """
     limit = FinetuneSettings().max_tokens if max_tokens is None else max_tokens
     if limit < 1:
@@ -94,10 +116,22 @@ def check_data(
 
 
 def convert_data(path: Path | str, out: Path | str) -> Conversion:
-    """Writes every readable row of ``path`` to ``out`` in the canonical form; says which were left out, and why.
+    """The readable rows of training data, written to ``out`` in the canonical form.
 
-    Raises ``InputError`` when ``out`` is not a ``.jsonl`` file or lies in what is read, ``DataError`` when no row can
-    be read; nothing is written then.
+    Args:
+        path: A JSONL file, a folder of such files, or the name of a hub's data set.
+        out: A ``.jsonl`` file, outside of what is read.
+
+    Returns:
+        How many rows were written, and which were left out, with reasons.
+
+    Raises:
+        InputError: ``out`` does not end in ``.jsonl``, or lies in what is read.
+        DataError: No row can be read. Nothing is written then.
+
+    Examples:
+        >>> lorag.convert_data("chat.jsonl", "clean.jsonl").written
+        4
     """
     source, target = Path(path), Path(out)
     if target.suffix.lower() != ".jsonl":

@@ -8,6 +8,7 @@ one there is nothing to train, so finetuning is then not measured, and said not 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.chat.own_responder import Answering
 from lorag.errors import InputError
+from lorag.evaluation.answers.own_metrics import Measuring
 from lorag.evaluation.answers.support.judging import readings_of, unusable_note
 from lorag.evaluation.comparison import (
     BASE,
@@ -35,9 +37,9 @@ from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
 from lorag.evaluation.results import ARMS, LONG_CONTEXT, compared
-from lorag.evaluation.row_log import Moment
-from lorag.evaluation.runner import ask, recorded_rows
-from lorag.files import LineLog, fingerprint, write_whole
+from lorag.evaluation.row_log import Phase, RowLog
+from lorag.evaluation.runner import ask
+from lorag.files import fingerprint, full_disk_errors, write_whole
 from lorag.interfaces import LanguageModel, Progress, Responder, no_progress
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.openai import RemoteModel
@@ -51,8 +53,8 @@ from lorag.settings import (
 from lorag.workflows.comparing.arm_prompts import Trial, trial_of
 from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before
 from lorag.workflows.comparing.brought_arms import BroughtFinetune, brought_finetune, unchanged
-from lorag.workflows.comparing.facts import built, run_facts
-from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, further_seeds, train_finetuned
+from lorag.workflows.comparing.facts import built, run_facts, run_options
+from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, train_finetuned
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.long_context import ask_long_context, long_context_arm
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
@@ -72,6 +74,10 @@ class _Job:
 
     inputs: Inputs
     run: Run
+    log: RowLog
+    """What has been answered."""
+    further: Mapping[Run, RowLog]
+    """The parts of the run for trainings with other seeds, and what has been answered under each."""
     model: str
     """The full name of the base."""
     embedder: str
@@ -82,11 +88,6 @@ class _Job:
     def is_remote(self) -> bool:
         """Whether a server answers for the base, so that it cannot be trained here."""
         return build.is_remote(self.model)
-
-    @property
-    def further(self) -> list[Run]:
-        """The parts of the run for trainings with other seeds."""
-        return further_seeds(self.run, self.model, self.settings.seeds)
 
 
 def compare(
@@ -103,6 +104,7 @@ def compare(
     finetuned: str | None = None,
     adapter: Path | str | None = None,
     arms: Mapping[str, Answering | Responder] | None = None,
+    metrics: Mapping[str, Measuring] | None = None,
     embedder: str = DEFAULT_EMBEDDER,
     out: Path | str | None = None,
     settings: CompareSettings | None = None,
@@ -115,27 +117,66 @@ def compare(
 ) -> Comparison:
     """The comparison of base, finetuned, retrieval and both on your documents and questions, with its verdict.
 
-    ``documents`` and ``update`` are folders or ``docs.jsonl`` files, ``questions`` a ``qa.jsonl``, ``train`` a JSONL
-    of conversations, ``train_update`` one about what the update changed, ``style`` a JSON of declared checks,
-    ``control`` a JSONL of multiple-choice questions that the model is asked before and after its training. ``prompt``
-    is that of every arm; without one it is chosen for each. Nothing is trained where the finetune is served under the
-    name ``finetuned``, beside its base ``model``, or is an ``adapter`` in a folder, of Lorag or in PEFT's format.
-    ``arms`` are arms of your own by name: functions from questions to answers, judged by the same rule. The run, its
-    rows, ``result.json`` and ``report.html`` lie in ``out``; the same call on the same folder resumes. ``prices`` is a
-    TOML file of what tokens and machines cost. What models were asked in the same way in the run ``against`` is taken
-    from its folder. ``judge`` is a model that judges claims of answers beside the rule. ``notes`` are printed with the
-    caveats. ``show`` is called with the first results, before the training begins.
+    The run lies in ``out``: its options, rows, ``result.json`` and ``report.html``. The same call on the same folder
+    resumes it, and asks nothing twice.
 
-    Raises ``InputError`` and its kind for anything wrong in what was given, before a model is loaded.
+    Args:
+        documents: A folder, or a ``docs.jsonl``.
+        questions: A ``qa.jsonl``, as ``read_examples`` reads it.
+        train: A JSONL of conversations to train on. None: other wordings of the questions, or conversations made from
+            the documents.
+        update: The documents after a change; every question is asked again after it.
+        train_update: A JSONL of conversations about what the update changed.
+        style: A JSON file of declared checks of style.
+        control: A JSONL of multiple-choice questions that the model is asked before and after its training.
+        prompt: The prompt of every arm. None chooses one for each arm, on questions that are not tested.
+        model: The base, as in ``language_model``; None takes the default.
+        finetuned: The name of a finetune that is served, as its base ``model`` is. Nothing is trained then.
+        adapter: The folder of an adapter, of Lorag or in PEFT's format. Nothing is trained then.
+        arms: Arms of your own by name: functions from questions to answers, judged by the same rule.
+        metrics: Metrics of your own by name: functions from the text of an answer and its ``Example`` to a number, or
+            None where the metric does not apply. They are measured for every arm, and do not decide the verdict.
+        embedder: The name of the embedder.
+        out: The folder of the run. None: one of its own below ``.lorag/runs``.
+        settings: How many questions, and how to search, train, ask and judge.
+        prices: A TOML file of what tokens and machines cost.
+        against: The folder of another run; what models were asked there in the same way is taken from it.
+        notes: Caveats of your own, printed with the others.
+        judge: The name of a model that judges claims of answers beside the rule.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+        show: Called with the first results, before the training begins.
+
+    Returns:
+        Scores of every arm with their intervals, the differences between arms, and the verdict.
+
+    Raises:
+        InputError: Anything wrong in what was given, before a model is loaded.
+        RunMismatchError: ``out`` holds a run of other questions, documents or settings.
+        BudgetError: The tokens that servers may be asked for are spent; the same call with more of them resumes.
+
+    Examples:
+        >>> result = lorag.compare("docs", "qa.jsonl", out="run")
+        >>> print(result.verdict.sentence)
+        >>> print({name: arm.accuracy.mean for name, arm in result.at("before").items()})
     """
-    settings, brought = settings or CompareSettings(), read_brought(finetuned, adapter)
+    given: dict[str, object] = {"documents": documents, "questions": questions, "train": train, "update": update}
+    given |= {"train-update": train_update, "style": style, "control": control, "model": model, "finetuned": finetuned}
+    given |= {
+        "adapter": adapter,
+        "embedder": None if embedder == DEFAULT_EMBEDDER else embedder,
+        "prices": prices,
+        "against": against,
+        "judge": judge,
+    }
+    wanted = settings = settings or CompareSettings()
+    brought = read_brought(finetuned, adapter)
     _require_sensible(settings, update, model, judge)
     model = brought.base(model) if brought is not None else model
     _require_trainable(model, brought, settings, train is not None or train_update is not None, control is not None)
     if prompt is not None:
         settings = replace(settings, prompt_questions=0, chat=prompt.applied(settings.chat))
     inputs = read_inputs(
-        documents, questions, train, update, style, control, settings, prompt, train_update, brought, arms
+        documents, questions, train, update, style, control, settings, prompt, train_update, brought, arms, metrics
     )
     priced = read_prices(Path(prices), compared((*ARMS, *inputs.own))) if prices is not None else None
     name = build.model_name(model, progress)
@@ -145,8 +186,35 @@ def compare(
     settings = _with_pinned_reranker(settings, progress)
     identity = identity_of(inputs, name, embedder, settings)
     folder, earlier = Path(out) if out is not None else _default_out(identity), Path(against) if against else None
-    job = _Job(inputs, Run.open(folder, identity, earlier), name, embedder, settings, progress)
-    return _compared(job, _answered(job, show), judge, priced, notes)
+    run = Run.open(folder, identity, earlier)
+    _write_options(run, given, wanted, prompt, {"arms": arms, "metrics": metrics, "notes": notes})
+    with full_disk_errors(folder), run.writing():
+        further = _further(run, name, settings.seeds)
+        job = _Job(inputs, run, RowLog(run.rows), further, name, embedder, settings, progress)
+        if not (run.has_facts and _asked_everything(job, *inputs.phases)):
+            _fill(job, show)
+    return _compared(job, judge, priced, notes)
+
+
+def _write_options(
+    run: Run,
+    given: Mapping[str, object],
+    wanted: CompareSettings,
+    prompt: KeptPrompt | None,
+    beside: Mapping[str, object],
+) -> None:
+    """Writes the options of ``lorag compare`` that repeat the run, with the prompt as a file of its own."""
+    if prompt is not None:
+        write_whole(run.given_prompt, json.dumps(prompt.to_json(), indent=2))
+        given = {**given, "prompt": run.given_prompt}
+    without = [name for name, value in beside.items() if value]
+    write_whole(run.options, run_options(given, wanted, Workspace().chosen(), without))
+
+
+def _further(run: Run, model: str, seeds: int) -> dict[Run, RowLog]:
+    """The parts of a run for trainings with other seeds, and their rows; none of a model that is not trained."""
+    parts = [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, seeds)]
+    return {part: RowLog(part.rows) for part in parts}
 
 
 def _with_pinned_reranker(settings: CompareSettings, progress: Progress) -> CompareSettings:
@@ -157,30 +225,21 @@ def _with_pinned_reranker(settings: CompareSettings, progress: Progress) -> Comp
     return replace(settings, retrieval=replace(settings.retrieval, reranker=name))
 
 
-def _answered(job: _Job, show: Callable[[Comparison], None] | None) -> LineLog:
-    """Every row of the run; those that are missing are made now, by one process at a time."""
-    with job.run.writing():
-        log = job.run.rows()
-        if not (job.run.has_facts and _asked_everything(job, log, *job.inputs.moments)):
-            _fill(job, log, show)
-    return log
-
-
-def _compared(job: _Job, log: LineLog, judge: str | None, prices: Prices | None, notes: Sequence[str]) -> Comparison:
+def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequence[str]) -> Comparison:
     """The comparison of everything that the run has recorded, written into it."""
     run, inputs = job.run, job.inputs
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
     caveats = [*made["notes"], *input_notes(inputs), *notes]
-    further = [list(recorded_rows(part.rows()).values()) for part in job.further]
-    rows = list(recorded_rows(log).values())
+    further = [list(log.rows.values()) for log in job.further.values()]
+    rows = list(job.log.rows.values())
     readings = None
     if judge is not None:
         asked = claims_to_judge([*rows, *(row for part in further for row in part)], inputs.tested)
         readings = readings_of(judge, asked, run.judged(), partial(_judge, judge, job), job.progress)
         facts["judge"] = f"{judge}, asked about {len(asked)} claims"
         caveats += unusable_note(judge, asked, len(asked) - len(readings))
-    told = (facts, caveats, run.tried(), run.update_seconds(), further, readings)
+    told = (facts, caveats, run.tried(), run.update_seconds(), further, readings, inputs.metrics)
     comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
     comparison = replace(comparison, built=built(run, inputs), prices=prices)
     write_whole(run.result, result_json(comparison))
@@ -210,8 +269,10 @@ def _require_sensible(
 ) -> None:
     """Raises ``InputError`` for a requirement that only an update lets be measured, where there is none.
 
-    And for a limit of what servers are asked, where none is.
+    And for a limit of what servers are asked, where none is, and for thoughts that are to be shown.
     """
+    if settings.chat.sampling.thinking == "shown":
+        raise InputError("thoughts are never part of an answer that is scored; expected thinking off or hidden")
     served = any(name is not None and build.is_remote(name) for name in (model, judge))
     if settings.remote.max_cost_tokens is not None and not served:
         raise InputError("max_cost_tokens limits what servers are asked, and none is; leave it out")
@@ -238,8 +299,8 @@ def _require_trainable(
             raise InputError(f"{reason}; leave out {what}")
 
 
-def _fill(job: _Job, log: LineLog, show: Callable[[Comparison], None] | None) -> None:
-    """Indexes, asks and trains until ``log`` holds every row; finished rows are kept.
+def _fill(job: _Job, show: Callable[[Comparison], None] | None) -> None:
+    """Indexes, asks and trains until the log holds every row; finished rows are kept.
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
     """
@@ -247,8 +308,8 @@ def _fill(job: _Job, log: LineLog, show: Callable[[Comparison], None] | None) ->
     ledger = Ledger(run.asked(), settings.remote.max_cost_tokens, run.asked_earlier())
     engine, elsewhere = _models(job, ledger)
     knowledge = build.knowledge(run.index, job.embedder, settings.chunks, settings.retrieval, progress)
-    scene = Scene(run, knowledge, settings, progress, None if job.is_remote else ledger)
-    if not _asked_everything(job, log, "before"):
+    scene = Scene(run, job.log, knowledge, settings, progress, None if job.is_remote else ledger, job.further)
+    if not _asked_everything(job, "before"):
         _index(job, knowledge)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
     trial = trial_of(own, inputs, scene, engine)
@@ -258,33 +319,35 @@ def _fill(job: _Job, log: LineLog, show: Callable[[Comparison], None] | None) ->
     arms = {BASE: Arm(base, base_prompt), RETRIEVAL: reader, EVIDENCE: reader}
     facts = run_facts(inputs, job.model, job.embedder, settings)
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(reader.prompting)}
-    recall(arms, log, settings)
-    ask_arms("before", inputs.tested, arms, scene, log)
+    recall(arms, scene)
+    ask_arms("before", inputs.tested, arms, scene)
     if show is not None and inputs.brought is None and not job.is_remote:
-        show(compare_rows(rows_before(log, arms), inputs.tested, inputs.style, settings.verdict, facts, inputs.notes))
+        first = rows_before(job.log, arms)
+        told = (settings.verdict, {"run folder": str(run.folder), **facts}, inputs.notes)
+        show(compare_rows(first, inputs.tested, inputs.style, *told, own=inputs.metrics))
     tuned = _finetune(own, inputs, elsewhere, reader.prompting, trial, engine)
     notes = [_NOT_TRAINED.format(job.model)] if tuned is None else tuned.notes
     if tuned is not None:
         arms |= tuned.arms
         facts |= tuned.facts
-        recall(arms, log, settings)
+        recall(arms, scene)
     long_context = long_context_arm(engine, reader.prompting, scene) if settings.long_context else None
-    for moment in inputs.moments:
-        if moment == "after":
+    for phase in inputs.phases:
+        if phase == "after":
             _update(job, knowledge)
-        ask_arms(moment, inputs.asked(moment), arms, scene, log)
+        ask_arms(phase, inputs.asked(phase), arms, scene)
         if long_context is not None:
-            facts[LONG_CONTEXT], caveats = ask_long_context(moment, inputs, long_context, scene, log)
+            facts[LONG_CONTEXT], caveats = ask_long_context(phase, inputs, long_context, scene)
             notes += caveats
         if isinstance(tuned, Finetuned):
-            ask_further(moment, inputs.asked(moment), tuned, trial)
+            ask_further(phase, inputs.asked(phase), tuned, trial)
     if isinstance(tuned, Finetuned) and inputs.update is not None:
-        notes += ask_following(tuned, inputs, scene, log)
+        notes += ask_following(tuned, inputs, scene)
     for name, responder in inputs.own.items():
-        last = inputs.moments[-1]
-        ask(name, responder, inputs.asked(last), last, log, settings.slice_size, progress)
+        last = inputs.phases[-1]
+        ask(name, responder, inputs.asked(last), last, job.log, settings.slice_size, progress)
     if isinstance(tuned, BroughtFinetune):
-        notes += unchanged(recorded_rows(log).values())
+        notes += unchanged(job.log.rows.values())
     run.write_facts(facts, notes)
 
 
@@ -339,15 +402,15 @@ def _default_out(identity: Mapping[str, str]) -> Path:
     return Workspace(DEFAULT).runs / fingerprint(dict(identity))[:8]
 
 
-def _asked_everything(job: _Job, log: LineLog, *moments: Moment) -> bool:
-    """Whether every arm was asked every question at these moments, under every training."""
-    run, inputs = job.run, job.inputs
+def _asked_everything(job: _Job, *phases: Phase) -> bool:
+    """Whether every arm was asked every question in these phases, under every training."""
+    run, log, inputs = job.run, job.log, job.inputs
     # What earlier versions did not ask, such as the ceiling of the finetune, is not asked for again.
     tuned = (FINETUNED, BOTH) if inputs.brought is not None or not job.is_remote else ()
-    own = [moment for moment in moments if moment == inputs.moments[-1]]
+    own = [phase for phase in phases if phase == inputs.phases[-1]]
     return (
-        asked_all(log, inputs.tested, (BASE, RETRIEVAL, EVIDENCE, *tuned), *moments)
+        asked_all(log, inputs.tested, (BASE, RETRIEVAL, EVIDENCE, *tuned), *phases)
         and asked_all(log, inputs.tested, tuple(inputs.own), *own)
         and (not job.settings.long_context or (run.has_facts and LONG_CONTEXT in run.read_facts()["facts"]))
-        and all(asked_all(part.rows(), inputs.tested, (FINETUNED, BOTH), *moments) for part in job.further)
+        and all(asked_all(part, inputs.tested, (FINETUNED, BOTH), *phases) for part in job.further.values())
     )

@@ -10,10 +10,12 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from lorag.evaluation.comparison import Comparison
+from lorag.files import read_text, write_whole
 from lorag.interfaces import Progress, no_progress
 from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings, RecipeSettings
 from lorag.types import Sampling
 from lorag.workflows.compare import compare
+from lorag.workspace import Run
 
 SETTINGS = CompareSettings(
     limit=60,
@@ -38,13 +40,27 @@ def demo(
 ) -> Comparison:
     """The comparison on the bundled corpus, with its update, training conversations and declared style.
 
-    ``show`` is called with the first results, as in ``compare``.
+    Args:
+        out: The folder of the run. None: one of its own below ``.lorag/runs``.
+        model: The base, as in ``language_model``; None takes the default.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+        show: Called with the first results, before the training begins.
+
+    Returns:
+        What ``compare`` returns. On two cores it takes about half an hour.
+
+    Raises:
+        InputError: ``out`` holds another run.
+
+    Examples:
+        >>> result = lorag.demo(out="demo")
+        >>> print(result.verdict.sentence)
     """
     note = _NOTE.format(
         limit=SETTINGS.limit, context=SETTINGS.chat.context_tokens, answer=SETTINGS.chat.sampling.max_tokens
     )
     with as_file(files("lorag") / "corpus") as corpus:
-        return compare(
+        result = compare(
             corpus / "docs",
             corpus / "questions.jsonl",
             train=corpus / "train.jsonl",
@@ -58,3 +74,7 @@ def demo(
             progress=progress,
             show=show,
         )
+    options = Run(result.folder).options
+    command = f"lorag demo --out {options.parent}{f' --model {model}' if model is not None else ''}"
+    write_whole(options, f"# `{command}` repeats this run.\n{read_text(options)}")
+    return result

@@ -22,10 +22,26 @@ _STAGE = "lm-evaluation-harness"
 def evaluate(
     adapter: Path | str, tasks: Path | str, *, model: str | None = None, progress: Progress = no_progress
 ) -> list[TaskChange]:
-    """Every metric of the tasks for the base of ``adapter`` and with it; the whole report is written beside it.
+    """Every metric of the tasks for the base of an adapter, and with the adapter. The whole report is written beside
+    it.
 
-    ``tasks`` is a YAML file of lm-evaluation-harness, or a folder of them. Raises ``MissingExtraError`` without the
-    harness, ``DataError`` for anything but an adapter or a task, ``OperationError`` when the harness fails.
+    Args:
+        adapter: The folder of an adapter.
+        tasks: A YAML file of lm-evaluation-harness, or a folder of them.
+        model: The base, where it has another name here.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        One change for each metric of each task.
+
+    Raises:
+        MissingExtraError: The extra ``lm-eval`` is not installed.
+        DataError: ``adapter`` is not an adapter, or ``tasks`` are not tasks with all their data.
+        OperationError: The harness fails.
+
+    Examples:
+        >>> for change in lorag.evaluate("adapter", "tasks.yaml"):
+        ...     print(change.task, change.metric, change.before, change.after)
     """
     trained = read_adapter(Path(adapter))
     check_tasks(Path(tasks), trained.method)

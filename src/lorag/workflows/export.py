@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from lorag import build
 from lorag.chat.prompts import system_message
-from lorag.errors import InputError
+from lorag.errors import InputError, ModelError
 from lorag.files import folder_whole, require_writable
 from lorag.interfaces import Progress, no_progress
+from lorag.llm.engines.transformers import load
 from lorag.models.gguf_writing import Precision, write_gguf
 from lorag.models.hub import HubName
 from lorag.models.ollama import modelfile
@@ -35,15 +36,31 @@ def export(
     model: str | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """The folder ``out`` with what was trained, merged into its base: a model of transformers, a GGUF file, or one
-    beside a Modelfile for Ollama.
+    """The folder of a model for other programs: what was trained, merged into its base.
 
-    An adapter of another program, in PEFT's format, needs its base by name, as ``model``. ``precision`` is that of the
-    written matrices; ``q8_0`` is a form of GGUF alone. With ``push``, the name of a hub's repository, the folder gets a
-    model card and is put up there; a repository that is not there yet is made, private. Raises ``InputError`` for
-    virtual tokens, which no weights hold, and where nothing may be pushed, ``FetchError`` when no hub is reached, and
-    ``ModelError`` for another base, and for models without a GGUF form here. Warns of a precision that may round away
-    what all weights have learned.
+    Args:
+        adapter: The folder of an adapter, of Lorag or in PEFT's format.
+        out: The folder of the model. It must not exist, or be empty.
+        form: ``merged``, a model of transformers; ``gguf``, a GGUF file; ``ollama``, one beside a Modelfile.
+        precision: Of the matrices: ``f32``, ``f16``, ``bf16``, or ``q8_0`` in a GGUF file. A warning names one that may
+            round away what all weights have learned.
+        push: The name of a hub's repository to which the folder is uploaded, with a model card. One that does not exist
+            is created, private.
+        model: The base; needed for an adapter of another program.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        InputError: The adapter consists of virtual tokens, which weights cannot hold; ``out`` holds something; or
+            nothing may be pushed.
+        FetchError: The hub cannot be reached.
+        ModelError: The adapter was trained on another base, or the model has no GGUF form here.
+
+    Examples:
+        >>> folder = lorag.export("adapter", "model", form="gguf", precision="q8_0")
+        >>> print(folder / "model.gguf")
     """
     folder, target = Path(adapter), Path(out)
     trained = None if build.is_foreign(folder) else read_adapter(folder)
@@ -57,7 +74,7 @@ def export(
             " f32 all of it",
             stacklevel=2,
         )
-    weights = build.merged_weights(folder, model, progress)
+    weights = merged_weights(folder, model, progress)
     instruction = system_message(REFUSAL, trained.prompt if trained is not None else PromptSettings()).content
     progress(f"writing {form}", 0, 1)
     with folder_whole(target) as whole:
@@ -75,6 +92,30 @@ def export(
         upload(target, push, f"{base} finetuned")
         progress(f"pushing to {push}", 1, 1)
     return target
+
+
+def merged_weights(adapter: Path, name: str | None = None, progress: Progress = no_progress) -> Weights:
+    """The weights of the base with those of its adapter added, in float32; no adapter can be attached to them.
+
+    The base of an adapter of another program must be named. An adapter that was trained on 4 bits is merged into the
+    base as it is published, with a warning. Raises ``ModelError`` for another base, and for virtual tokens.
+    """
+    trained = None if build.is_foreign(adapter) else read_adapter(adapter)
+    if trained is not None and trained.spec.is_whole_model:
+        return load(adapter, trained.base, "float32").weights
+    if trained is not None and trained.spec.on_four_bits:
+        warnings.warn(
+            "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
+            " differ a little",
+            stacklevel=2,
+        )
+    name, place = build.base_folder(adapter, trained, name, progress)
+    model = load(place, name, "float32").with_adapter(adapter)
+    if model.virtual is not None:
+        raise ModelError(f"{str(adapter)!r} holds virtual tokens, which stand before the weights and cannot be merged")
+    weights = model.weights
+    weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
+    return weights
 
 
 def _model_card(name: str, base: str, trained: Adapter | None, instruction: str) -> str:

@@ -70,30 +70,45 @@ def finetune(
     overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> Adapter:
-    """The adapter trained on a file, a folder or a hub's data set of conversations, saved in ``out`` in PEFT's format.
+    """The adapter trained on conversations, saved in ``out`` in PEFT's format.
 
-    ``continue_from`` is the folder of an adapter whose weights the training begins from, with its base and its shape
-    where no others are named. Conversations of ``replay`` are mixed in, a fixed sample, so that they make
-    ``replay_share`` of all, as far as there are any; those whose question is asked by a new one are left out.
+    Killed, the same call resumes from the last finished epoch; finished, it returns what is there.
 
-    With ``recipe``, wordings, learning rate and passes are chosen within its budget, by what is known in wordings that
-    are kept from training; a learning rate in ``settings`` and passes in ``recipe`` are fixed. How that went is in
-    ``recipe.json`` beside the adapter; the same call finds what is there.
+    Args:
+        conversations: A JSONL file, a folder of such files, or the name of a hub's data set.
+        out: The folder of the adapter.
+        model: The base, as in ``language_model``; None takes the default.
+        settings: How it is trained.
+        continue_from: The folder of an adapter whose weights the training begins from, with its base and its shape
+            where no others are named.
+        replay: Conversations trained before, of which a fixed sample is mixed in, without those whose question is asked
+            by a new one.
+        replay_share: The share of that sample in all conversations, 0 to below 1, as far as there are enough.
+        recipe: Chooses wordings, learning rate and passes within its budget, by what the model knows in wordings that
+            are kept from training. A learning rate in ``settings`` and passes in ``recipe`` are fixed. What was tried
+            is in ``recipe.json`` beside the adapter.
+        prompt: A JSON file of the prompt that the adapter is trained under, records, and is asked under, such as
+            ``RUN/prompts/retrieval.json`` of a comparison; its worked examples are left out.
+        control: A JSONL of multiple-choice questions, asked before and after the training to see what was forgotten.
+        tasks: YAML files of lm-evaluation-harness, as in ``evaluate``. Where they fail, a warning gives the reason, and
+            the training is kept.
+        thoughts: What assistants say in ``<think>`` before their answers: ``train`` learns it, ``strip`` leaves it out.
+        report_to: A tracker for the losses: ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``.
+        overwrite: Removes what was trained in ``out`` before.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
 
-    ``prompt`` is a JSON file of the prompt that the adapter is trained under, records, and is asked under: such as
-    ``RUN/prompts/retrieval.json`` of a comparison (``lorag.chat.kept_prompt``), without its worked examples.
+    Returns:
+        How the adapter was trained, and what was measured.
 
-    ``control`` is a JSONL of multiple-choice questions, asked before and after to see what was forgotten. ``tasks`` are
-    YAML files of lm-evaluation-harness, run on the base and on what was trained (``lorag.workflows.evaluate``); where
-    they fail, a warning gives the reason, and the training is kept. ``report_to`` names a tracker for the losses:
-    ``tensorboard``, ``wandb``, ``mlflow`` or ``trackio``. ``thoughts``, what assistants say in ``<think>``
-    before their answers, are trained as part of the answer, or with ``strip`` left out. Killed, the same call resumes
-    from the last finished epoch; finished, it returns what is there. With ``overwrite``, whatever was trained there
-    makes room.
+    Raises:
+        DataError: With the line number: a row that is not a conversation, or not a multiple-choice question.
+        InputError: ``out`` cannot be written or holds something else, such as another training; or the adapter to
+            continue has another shape.
+        ModelError: The adapter to continue was trained on another base.
 
-    Raises ``DataError`` with the line number for a row that is no conversation or no such question, ``InputError``
-    when ``out`` cannot be written or holds something else, also what was trained otherwise, or an adapter cannot be
-    continued so, and ``ModelError`` when it was trained on another base; all before a model is loaded.
+    Examples:
+        >>> adapter = lorag.finetune("chat.jsonl", "adapter", settings=lorag.FinetuneSettings(epochs=2))
+        >>> print(adapter.loss_first, adapter.loss_last)
     """
     job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
     _require_together(job, recipe, tasks, report_to)
@@ -144,9 +159,30 @@ def estimate_finetune(
     tasks: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Estimate:
-    """The time and memory that ``finetune`` would take; one step is computed and nothing is written.
+    """The time and memory that ``finetune`` would take. One step is computed, and nothing is written.
 
-    ``control`` and ``tasks`` are checked, and their time is not counted.
+    Args:
+        conversations: As in ``finetune``, and so are the other parameters.
+        model: The base.
+        settings: How it would be trained.
+        continue_from: The adapter that the training would begin from.
+        replay: Conversations trained before.
+        replay_share: Their share of all.
+        prompt: The prompt that it would be trained under.
+        control: Multiple-choice questions; they are checked, and their time is not counted.
+        tasks: Tasks of lm-evaluation-harness; they are checked, and their time is not counted.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        Seconds, bytes and updates; ``str`` of it is a line for people.
+
+    Raises:
+        DataError: As ``finetune`` does.
+        InputError: As ``finetune`` does.
+
+    Examples:
+        >>> estimate = lorag.estimate_finetune("chat.jsonl")
+        >>> print(estimate.seconds, estimate.activation_bytes)
     """
     job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt)
     engine = build.trainable_model(model, job.settings, progress, job.start)

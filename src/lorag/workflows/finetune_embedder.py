@@ -38,21 +38,26 @@ NDCG, RECALL = "nDCG@10", "R@5"
 
 @dataclass(frozen=True, slots=True)
 class FinetunedEmbedder:
-    """What was trained, and how well search finds the documents of held-out questions with each embedder.
-
-    ``scores`` are those of ``nDCG@10`` and ``R@5`` by embedder; ``gains`` are of ``nDCG@10`` over the base and, where
-    that is another one, the default embedder. ``synthetic``: the questions were made from the documents by rules.
-    """
+    """What was trained, and how well search finds the documents of held-out questions with each embedder."""
 
     folder: str
+    """Where it lies."""
     base: str
+    """The embedder that was trained."""
     questions: int
+    """Wordings that were learned, each with its passage."""
     hard_negatives: int
+    """Wrong passages that search ranks high, over all of these."""
     synthetic: bool
+    """Whether the questions were made from the documents by rules."""
     losses: tuple[float, ...]
+    """Mean loss of each epoch, in nats."""
     held_out: int
+    """Questions that it was measured on."""
     scores: dict[str, dict[str, Estimate]]
+    """Of each embedder, ``nDCG@10`` and ``R@5`` of the documents."""
     gains: dict[str, Difference]
+    """Its ``nDCG@10`` minus that of the base and, where that is another one, of the default embedder."""
 
     @property
     def recommended(self) -> bool:
@@ -70,7 +75,7 @@ class _Asked:
 
 def finetune_embedder(
     documents: Path | str,
-    out: Path,
+    out: Path | str,
     *,
     questions: Path | str | None = None,
     base: str = TRAINABLE_EMBEDDER,
@@ -80,11 +85,28 @@ def finetune_embedder(
 ) -> FinetunedEmbedder:
     """An embedder for these documents in the folder ``out``, to be named wherever an embedder is.
 
-    Learned are the wordings of ``questions``, a qa.jsonl, or else questions that rules make from the documents. Raises
-    ``InputError`` for a base without weights to train, for fewer than 8 questions on either side, and for a folder
-    ``out`` that holds other things.
+    Args:
+        documents: A folder, or one file.
+        out: The folder of the embedder.
+        questions: A ``qa.jsonl``, whose wordings are learned. None: questions that rules make from the documents.
+        base: The name of the embedder to train.
+        settings: How it is trained.
+        chunks: How the documents are cut.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        How well search finds the documents of held-out questions with it, with its base and with the default embedder.
+
+    Raises:
+        InputError: The base has no weights to train; there are fewer than 8 questions to learn from or to measure on;
+            or ``out`` holds other things.
+
+    Examples:
+        >>> trained = lorag.finetune_embedder("docs", "embedder", questions="qa.jsonl")
+        >>> if trained.recommended:
+        ...     lorag.index("docs", "index", rebuild=True, embedder="embedder")
     """
-    settings, chunks = settings or EmbedderSettings(), chunks or ChunkSettings()
+    settings, chunks, out = settings or EmbedderSettings(), chunks or ChunkSettings(), Path(out)
     _require_own(out, base)
     folder, trainee = _trainee(base, progress)
     read = load_documents(documents).require_all().documents

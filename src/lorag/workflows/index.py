@@ -17,14 +17,14 @@ from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncS
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of the documents: in the files, and in the index.
-
-    ``from_cache`` is how many vectors were there from earlier runs and cost no model call.
-    """
+    """What became of the documents: in the files, and in the index."""
 
     loaded: Loaded
+    """What was read from the files, and what was refused."""
     report: SyncReport
+    """What changed in the index, in documents."""
     from_cache: int
+    """Vectors that were there from earlier runs and cost no model call."""
 
 
 def index(
@@ -40,13 +40,38 @@ def index(
     ray: str | None = None,
     progress: Progress = no_progress,
 ) -> Indexed:
-    """The index at ``place`` holds every document that can be read; what could not be is in ``loaded.refused``.
+    """An index that holds the documents as they are now; only what is new or changed is embedded.
 
-    A refused file that the index holds from an earlier time stays in it. ``rebuild`` makes a new index, without such
-    files, and replaces the old one with it when it is complete. With ``add_only``, documents that are gone from the
-    folder stay in the index too. ``ray`` is the address of a Ray cluster that reads the files and embeds their
-    passages, or ``local``; the index is the same. Raises ``InputError`` when much of what the index holds is gone,
-    unless ``allow_removals``, for ``rebuild`` with ``add_only``, and when there is no such cluster.
+    Args:
+        documents: A folder, or one file.
+        place: Where the index lies: a folder, or the URL of a database. It is made where there is none.
+        rebuild: Makes a new index, and replaces the old one when it is complete. Files that cannot be read are not in
+            it; without ``rebuild``, what the index holds of them stays.
+        add_only: Keeps documents that are gone from the folder.
+        allow_removals: Removes any number of documents. Otherwise a large share of them is not removed at once, because
+            half of a folder that was not mounted looks like half of its documents deleted.
+        embedder: The name of the embedder; the same for every later call on this index.
+        cache: How many vectors are kept for other indexes.
+        chunks: How documents are cut. None: as the index was made, or by the defaults.
+        ray: The address of a Ray cluster that reads the files and embeds their passages, or ``local``. The index is the
+            same.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        What became of the files and of the index. Files that could not be read are in ``loaded.refused``.
+
+    Raises:
+        InputError: Much of what the index holds is gone; ``rebuild`` and ``add_only`` are both given; or the cluster
+            does not answer.
+        DataError: ``documents`` does not exist or holds no documents.
+        StoreError: The index was made with another embedder or chunk size, or another process is writing.
+
+    Examples:
+        >>> indexed = lorag.index("docs", "index")
+        >>> indexed.report.added, indexed.report.chunks
+        (2, 2)
+        >>> lorag.index("docs", "index").report.unchanged
+        2
     """
     if rebuild and add_only:
         raise InputError("--rebuild makes an index of the folder alone, and --add-only keeps the rest; choose one")

@@ -57,8 +57,25 @@ def synthesize_data(
 ) -> SynthesisReport:
     """Questions and answers about the documents, written to ``out``, and about those held out to a file beside it.
 
-    ``model`` writes them besides the rules; ``none`` leaves it to rules alone, None takes the default. Raises
-    ``InputError`` and its kind for documents that cannot be read. If killed, call it again to resume.
+    Killed, the same call resumes.
+
+    Args:
+        documents: A folder, or one file.
+        out: A ``.jsonl`` file.
+        model: The model that writes besides the rules; ``none`` leaves it to the rules, None takes the default.
+        held_out_share: The share of documents that are held out, to measure a training on.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        How many pairs were made, and where they are.
+
+    Raises:
+        InputError: ``out`` does not end in ``.jsonl``, a document cannot be read, or all would be held out.
+
+    Examples:
+        >>> report = lorag.synthesize_data("docs", "made.jsonl", model="none", held_out_share=0)
+        >>> report.out, len(report.learned.pairs) > 0
+        ('made.jsonl', True)
     """
     target = Path(out)
     if target.suffix != ".jsonl":
@@ -86,10 +103,13 @@ class AugmentReport:
     """What was made of training conversations, and where it was written."""
 
     path: str
+    """What was read."""
     out: str
+    """Where it was written."""
     written: int
     """Conversations in ``out``."""
     counts: Counts
+    """What became of the conversations and of the wordings that were made."""
     contradicting: Finding
     """Rows that ask what another row asks and answer otherwise; they get no further wordings."""
 
@@ -104,14 +124,31 @@ def augment_data(
     exclude: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> AugmentReport:
-    """Up to ``wordings`` wordings of every fact that the conversations teach, written to ``out`` with the given ones.
+    """The conversations with further wordings of every fact that they teach, written to ``out``.
 
-    Rules make them, and ``with_model`` besides (None or ``none``: rules alone), whose rewordings are proven by
-    ``documents`` where these are given. ``exclude`` is a file of questions, such as a ``qa.jsonl``: no wording that
-    asks one of them, or nearly, is written. If interrupted, the same call resumes; if a model at an address stops
-    answering, what there is gets written, and the report gives the reason.
+    Interrupted, the same call resumes. Where a model behind an address stops answering, what was made so far is
+    written, and the report gives the reason.
 
-    Raises ``InputError`` and its kind for files that cannot be read or written, and settings that do not fit.
+    Args:
+        conversations_path: A JSONL file, or a folder of such files.
+        out: A ``.jsonl`` file, outside of what is read.
+        documents: The documents by which the rewordings of a model are proven.
+        with_model: The model that rewords besides the rules. None, or ``none``: the rules alone.
+        wordings: Most wordings of a fact.
+        exclude: A file of questions, such as a ``qa.jsonl``; a wording that asks one of them, or nearly, is not
+            written.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        How many conversations were written, and what became of the wordings that were made.
+
+    Raises:
+        InputError: A file cannot be read or written, or ``documents`` are given without a model.
+
+    Examples:
+        >>> report = lorag.augment_data("chat.jsonl", "wider.jsonl", wordings=3)
+        >>> report.counts.given, report.written > report.counts.given
+        (4, True)
     """
     source, target = Path(conversations_path), Path(out)
     if target.suffix != ".jsonl":

@@ -55,20 +55,24 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was tried and what was chosen. ``measure`` decided; ``rerank_gain`` is of reranking on top of the choice.
-
-    ``questions`` were scored; ``unfit`` are the ids of others: without answers, or without documents that hold them.
-    ``prompt`` is the choice of a prompt, where a model was given to answer.
-    """
+    """What was tried and what was chosen."""
 
     measure: str
+    """What decided."""
     tried: tuple[Tried, ...]
+    """Every chunk size with every weight, then the choice with reranking."""
     choice: Choice
+    """The chunk size and the weight to take."""
     rerank_gain: Difference | None
+    """What reranking adds to the choice; None where it was not tried."""
     questions: int
+    """Questions that were scored."""
     unfit: tuple[str, ...]
+    """Ids of the others: without answers, or without documents that hold them."""
     prompt: TunedPrompt | None = None
+    """The choice of a prompt; None where no model was given."""
     tried_reranker: str | None = None
+    """The reranker that was tried."""
 
     @property
     def chunks(self) -> ChunkSettings:
@@ -84,7 +88,7 @@ class Tuned:
 def tune(
     documents: Path | str,
     questions: Path | str,
-    out: Path,
+    out: Path | str,
     *,
     rerank: bool = True,
     reranker: str = DEFAULT_RERANKER,
@@ -93,18 +97,36 @@ def tune(
     model: str | None = None,
     progress: Progress = no_progress,
 ) -> Tuned:
-    """Which chunk size, dense weight and reranking find more on these questions, and whether the gain is significant.
+    """Which chunk size, weight of dense search and reranking find more on your questions, and whether the gain is
+    significant.
 
-    What decides is ``IN_CONTEXT`` where at least half of the questions have an answer that stands word for word in
-    one of their documents, else ``OF_DOCUMENTS``. A context holds ``context_tokens`` of the embedder's tokens. With
-    ``rerank``, reranking by ``reranker`` is tried. With a ``model``, its prompt is chosen as well, on all questions,
-    those that have no answer among them. In ``out`` are the indexes, so that a second call embeds nothing again, and
-    ``result.json``.
+    Half of the questions choose, the other half measures. What counts is whether a passage with an answer is in the
+    context, where at least half of the questions have an answer that stands word for word in one of their documents;
+    else ``nDCG@10``.
 
-    Raises ``InputError`` for fewer than 16 questions with answers and documents.
+    Args:
+        documents: A folder, or one file.
+        questions: A ``qa.jsonl`` with at least 16 questions that have answers and documents.
+        out: Where the indexes are kept, so that a second call embeds nothing again, and ``result.json``.
+        rerank: Whether reranking is tried.
+        reranker: The name of the cross-encoder for it.
+        embedder: The name of the embedder.
+        context_tokens: The room for passages, in tokens of the embedder.
+        model: The name of a model whose prompt is chosen as well, on all questions. None chooses no prompt.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        What was tried and what was chosen.
+
+    Raises:
+        InputError: There are fewer than 16 such questions, or a document cannot be read.
+
+    Examples:
+        >>> tuned = lorag.tune("docs", "qa.jsonl", "tuning")
+        >>> indexed = lorag.index("docs", "index", rebuild=True, chunks=tuned.chunks)
     """
     loaded = load_documents(documents).require_all().documents
-    path = Path(questions)
+    path, out = Path(questions), Path(out)
     everything = read_examples(path)
     check_evidence(everything, (document.id for document in loaded), path)
     examples = [example for example in everything if example.answers and example.evidence]

@@ -11,7 +11,7 @@ from lorag import build
 from lorag.cli.compare_command import assistant_command
 from lorag.evaluation.prompt_choice import PromptChoice
 from lorag.evaluation.results import BOTH, FINETUNED
-from lorag.evaluation.runner import recorded_rows
+from lorag.evaluation.row_log import RowLog
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
@@ -39,7 +39,9 @@ def trial(finished, tmp_path):
     strong = {**config, "lora_alpha": 12 * config["lora_alpha"]}  # so that half of it still changes answers
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(strong))
     knowledge = build.knowledge(folder / "index", DEFAULT_EMBEDDER, SETTINGS.chunks, SETTINGS.retrieval)
-    return Trial(worked_examples([], [], "-"), QUESTIONS, Scene(Run(folder), knowledge, SETTINGS, no_progress))
+    run = Run(folder)
+    scene = Scene(run, RowLog(run.rows), knowledge, SETTINGS, no_progress)
+    return Trial(worked_examples([], [], "-"), QUESTIONS, scene)
 
 
 def scripted(right):
@@ -99,8 +101,9 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
 
     part = run.part("seed-1")
     shutil.copytree(run.adapter, part.adapter)
+    trial = replace(trial, scene=replace(trial.scene, further={part: RowLog(part.rows)}))
     ask_further("before", inputs.tested, replace(tuned, further={part: read_adapter(part.adapter)}), trial)
-    rows = recorded_rows(part.rows())
+    rows = RowLog(part.rows).rows
     for name, expected, other in ((FINETUNED, whole, weaker), (BOTH, weaker, whole)):
         given = [row.answer for (_, arm, _), row in rows.items() if arm == name]
         prompts = [answer.prompt for answer in given]

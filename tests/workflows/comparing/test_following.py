@@ -7,6 +7,7 @@ import pytest
 from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.examples import read_examples
+from lorag.evaluation.row_log import RowLog
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
@@ -53,7 +54,8 @@ def inputs(files, **more):
 def scene(files):
     knowledge = Knowledge.open(files / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
     knowledge.sync(load_documents(files / "docs_v2").documents)
-    return Scene(Run.open(files / "run", {}), knowledge, CompareSettings(), no_progress)
+    run = Run.open(files / "run", {})
+    return Scene(run, RowLog(run.rows), knowledge, CompareSettings(), no_progress)
 
 
 def test_what_is_replayed_gives_way_to_the_budget_down_to_half():

@@ -10,7 +10,7 @@ from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.evaluation.prompt_choice import PromptChoice
 from lorag.evaluation.results import BOTH, RETRIEVAL
-from lorag.evaluation.runner import recorded_rows
+from lorag.evaluation.row_log import RowLog
 from lorag.interfaces import no_progress
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.scripted import ScriptedModel
@@ -49,7 +49,7 @@ def trial(bge_folder, tmp_path):
     knowledge = build.knowledge(tmp_path / "run" / "index", str(bge_folder))
     knowledge.sync([Document(f"{n}.md", answer, document) for n, (_, answer, document) in enumerate(KNOWN)])
     run = Run(tmp_path / "run")
-    scene = Scene(run, knowledge, SETTINGS, no_progress, Ledger(run.asked(), None))
+    scene = Scene(run, RowLog(run.rows), knowledge, SETTINGS, no_progress, Ledger(run.asked(), None))
     questions = [Example("open", "Who built the quay?", (), ())]
     answered = tuple(example(*each) for each in KNOWN[:26])
     return Trial(worked_examples([], [], "-"), questions, scene, answered=answered)
@@ -76,9 +76,8 @@ def test_what_the_sources_do_not_answer_is_refused(trial, smollm):
     assert "refuses by a probe of layer 21" in str(arm.prompting)
     examples = [example(*each) for each in KNOWN[36:42]]
     examples += [Example(question, question, (), ()) for question in OPEN]
-    log = scene.run.rows()
-    ask_arms("before", examples, {RETRIEVAL: arm}, scene, log)
-    rows = {name: row.answer for (_, _, name), row in recorded_rows(log).items()}
+    ask_arms("before", examples, {RETRIEVAL: arm}, scene)
+    rows = {name: row.answer for (_, _, name), row in scene.log.rows.items()}
     refused = {name for name, answer in rows.items() if answer.text == SETTINGS.chat.response_template}
     assert len(refused & set(OPEN)) >= 6
     assert len(refused - set(OPEN)) <= 1
@@ -91,7 +90,7 @@ def test_what_the_sources_do_not_answer_is_refused(trial, smollm):
 
     again = trial.reader(RETRIEVAL, cached, chosen(trial, cached))
     assert again.prompting == arm.prompting
-    recall({RETRIEVAL: again}, log, SETTINGS)
+    recall({RETRIEVAL: again}, scene)
     again.model.model = ScriptedModel(lambda prompt: pytest.fail("it was asked again"))
     prompts = [answer.prompt for answer in rows.values()]
     recalled = again.model.generate(prompts, SETTINGS.chat.sampling)
@@ -109,6 +108,7 @@ def test_what_the_sources_do_not_answer_is_refused(trial, smollm):
     assert isinstance(served.model, TransformersModel)  # llama.cpp, where it is quicker, shows no states
     reply = served.reply(OPEN[0])
     assert "".join(reply) == served.ask(OPEN[0]).text == SETTINGS.chat.response_template
+    assert reply.answer is not None
     assert reply.answer.refused
 
 
@@ -134,7 +134,7 @@ def test_arms_of_a_run_that_was_begun_without_probes_get_none(trial, willing):
     cached = trial.scene.cached(willing)
     prompting = chosen(trial, cached)
     bot = {RETRIEVAL: trial.reader(RETRIEVAL, trial.scene.cached(ScriptedModel(lambda prompt: "no idea")), prompting)}
-    ask_arms("before", [Example("q", "Is it?", ("yes",), ())], bot, trial.scene, trial.scene.run.rows())
+    ask_arms("before", [Example("q", "Is it?", ("yes",), ())], bot, trial.scene)
     assert trial.reader(RETRIEVAL, cached, prompting).prompting.probe is None
     shutil.copy(trial.scene.run.prompts / "retrieval.json", trial.scene.run.prompts / "both.json")
     assert trial.reader(BOTH, cached, prompting).prompting.probe is None
@@ -166,9 +166,11 @@ def test_a_probe_is_used_where_it_fits_and_missed_aloud_elsewhere(trial, smollm,
     kept = read_prompt(trial.scene.run.prompts / "retrieval.json")
     assert KeptPrompt.from_json(kept.to_json()) == kept
     plain = SETTINGS.chat.sampling
-    assert kept.over(willing, True, plain).probe == kept.probe
-    assert kept.over(willing, True, plain) is kept.over(willing, True, plain)
-    assert kept.over(willing, True, plain).probing(None) is willing
+    probing = kept.over(willing, True, plain)
+    assert isinstance(probing, TransformersModel)
+    assert probing.probe == kept.probe
+    assert kept.over(willing, True, plain) is probing
+    assert probing.probing(None) is willing
     assert kept.over(willing, False, plain) is willing
     with pytest.warns(UserWarning, match="was fitted to tiny: smollm2-135m answers without it"):
         assert kept.over(smollm, True, plain) is smollm

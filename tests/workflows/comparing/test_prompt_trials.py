@@ -36,7 +36,7 @@ DECLINED = sourced("Who paints part 10?", REFUSAL, "part-10.md", refused=True)
 TESTED = [Example("t", "How large is part ten?", ("10 mm",), ("part-10.md",), answers_after=("11 mm",))]
 
 
-def test_examples_are_the_users_own_and_state_no_tested_answer_of_either_moment():
+def test_examples_are_the_users_own_and_state_no_tested_answer_of_either_phase():
     shown = worked_examples([*OWN, DECLINED], TESTED, REFUSAL)
     assert shown.own
     assert not [e for e in shown.answered if "10 mm" in e.reply or "11 mm" in e.reply]

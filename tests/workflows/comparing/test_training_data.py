@@ -30,13 +30,18 @@ ROWS = """\
 
 
 @pytest.fixture
-def scene(tmp_path):
+def knowledge(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "company.md").write_text("# Company\n\nKorrin was founded by Mara in Bergen.\n")
-    (tmp_path / "qa.jsonl").write_text(ROWS)
-    examples = read_examples(tmp_path / "qa.jsonl")
     knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
     knowledge.sync(load_documents(tmp_path / "docs").documents)
+    return knowledge
+
+
+@pytest.fixture
+def scene(tmp_path, knowledge):
+    (tmp_path / "qa.jsonl").write_text(ROWS)
+    examples = read_examples(tmp_path / "qa.jsonl")
     run = Run.open(tmp_path / "run", {})
     written = "Q: Who founded Korrin?\nA: Mara\nQ: In which town was Korrin founded?\nA: Bergen"
     model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "Mara in Bergen")
@@ -47,7 +52,6 @@ def scene(tmp_path):
         own = own or synthesised_conversations(knowledge, model, tested, run, settings, no_progress)
         return training_data(own, knowledge, model, PromptSettings(), run, settings)
 
-    make.knowledge = knowledge
     return make, examples, model, run
 
 
@@ -69,7 +73,9 @@ def test_of_questions_to_refuse_no_more_are_trained_on_than_a_tenth():
         return Example(f"{number}", f"Question {number}?", answers, ("a.md",), paraphrases=(f"Number {number}?",))
 
     examples = [question(number, "yes") for number in range(20)] + [question(number) for number in range(20, 40)]
-    replies = [c.messages[-1].content for c in own_conversations(None, examples, [], REFUSAL).conversations]
+    own = own_conversations(None, examples, [], REFUSAL)
+    assert own is not None
+    replies = [c.messages[-1].content for c in own.conversations]
     assert (replies.count("yes"), replies.count(REFUSAL)) == (20, 3)
 
 
@@ -127,11 +133,11 @@ def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):
     assert "1 were trained on once more under the sources they are to be answered from, 1 under" in data.origin
 
 
-def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, tmp_path):
+def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, knowledge, tmp_path):
     make, *_ = scene
     (tmp_path / "docs" / "decoy.md").write_text("# Tide gauge colours\n\n" + "The colour of the tide gauge. " * 30)
     (tmp_path / "docs" / "facts.md").write_text("# Facts\n\nIt comes in vermilion only.\n")
-    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
     question = "What is the colour of the tide gauge?"
     given = [Conversation((Message("user", question), Message("assistant", "Vermilion.")), ("facts.md",))]
     (asked, answer) = turns(make(given, share=1.0))[1]
@@ -145,10 +151,10 @@ def test_a_resumed_run_trains_on_the_same(scene):
     assert make(given=[]) == first
 
 
-def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_the_answer(scene, tmp_path):
+def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_the_answer(scene, knowledge, tmp_path):
     make, *_ = scene
     (tmp_path / "docs" / "other.md").write_text("# Gulls\n\nGulls nest on the roof of the office.\n")
-    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
     given = [
         Conversation(
             (Message("user", f"Who founded Korrin, question {n}?"), Message("assistant", "Mara.")), ("company.md",)
@@ -164,10 +170,10 @@ def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_t
     assert all("founded by Mara" in asked for asked in answered)
 
 
-def test_refusals_that_were_brought_come_before_those_that_are_made(scene, tmp_path):
+def test_refusals_that_were_brought_come_before_those_that_are_made(scene, knowledge, tmp_path):
     make, *_ = scene
     (tmp_path / "docs" / "other.md").write_text("# Gulls\n\nGulls nest on the roof of the office.\n")
-    make.knowledge.sync(load_documents(tmp_path / "docs").documents)
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
 
     def told(question, reply):
         return Conversation((Message("user", question), Message("assistant", reply)), ("company.md",))
@@ -183,6 +189,7 @@ def test_refusals_that_were_brought_come_before_those_that_are_made(scene, tmp_p
 def test_conversations_are_widened_but_never_towards_the_test(scene):
     _, examples, *_ = scene
     own = own_conversations(None, examples, examples, REFUSAL)
+    assert own is not None
     wide = widened(own, 8, examples)
     questions = [c.question for c in wide.conversations]
     assert len(questions) > 3 * len(own.conversations)

@@ -7,6 +7,7 @@ import pytest
 from lorag import build
 from lorag.chat.kept_prompt import read_prompt
 from lorag.chat.prompts import source_text
+from lorag.evaluation.row_log import RowLog
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import ChatSettings, CompareSettings
@@ -43,7 +44,8 @@ def answered_by(bge_folder, tmp_path):
             Example(f"q{n}", question, (next(mark for mark in MARKS if mark in hits[place].chunk.text),), ())
             for n, (question, hits) in enumerate(zip(QUESTIONS, found, strict=True))
         ]
-        scene = Scene(Run(tmp_path / "run"), knowledge, settings, no_progress)
+        run = Run(tmp_path / "run")
+        scene = Scene(run, RowLog(run.rows), knowledge, settings, no_progress)
         return Trial(worked_examples([], [], "-"), examples, scene), room
 
     return trial
@@ -88,6 +90,8 @@ def test_the_room_that_answers_more_is_taken_and_kept(answered_by):
     assert read_prompt(trial.scene.run.prompts / "retrieval.json").context_tokens == 2 * room
     bot = found.bot(model, trial.scene.knowledge, trial.scene.settings)
     assert [len(bot.ask(question).sources) for question in QUESTIONS] == [2] * len(QUESTIONS)
-    both = brought_finetune(read_brought(f"openai:tuned@{ADDRESS}", None), model, "base", found, trial).arms["both"]
+    tuned = read_brought(f"openai:tuned@{ADDRESS}", None)
+    assert tuned is not None
+    both = brought_finetune(tuned, model, "base", found, trial).arms["both"]
     assert {each.room for each in both.prompting.choice.tried} == {both.prompting.choice.room} == {2 * room}
     assert long_context_arm(model, found, trial.scene).prompting.choice.room is None  # it has room for everything

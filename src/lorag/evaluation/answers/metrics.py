@@ -136,7 +136,7 @@ class NewContentRecall:
 
     @classmethod
     def fit(cls, examples: Sequence[Example]) -> NewContentRecall:
-        """Weights from the references of ``examples``, those after an update included: one scale at both moments."""
+        """Weights from the references of ``examples``, those after an update included: one scale in both phases."""
         frequencies: Counter[str] = Counter()
         questions = 0
         for example in examples:

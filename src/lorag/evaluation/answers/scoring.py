@@ -18,14 +18,16 @@ from lorag.evaluation.answers.metrics import (
     StyleShare,
     TokenF1,
 )
+from lorag.evaluation.answers.own_metrics import Measuring, measured
 from lorag.evaluation.answers.support.citations import citations, cites
 from lorag.evaluation.answers.support.judge import Asked, Readings
 from lorag.evaluation.answers.support.standing import Support, support, to_judge
 from lorag.evaluation.examples import status_of
+from lorag.evaluation.labels import METRIC_NAMES
 from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.search.ranking_scores import retrieval_scores
-from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
+from lorag.evaluation.statistics import Difference, Estimate, mean_interval, number_interval, paired_difference
 from lorag.interfaces import Metric
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example
@@ -44,20 +46,20 @@ _TEXT_METRICS = (
     "new_content_recall",
     "style",
 )
-_RETRIEVAL_METRICS = ("recall@5", "MRR@10", "evidence in prompt", "reference in prompt")
+_RETRIEVAL_METRICS = ("recall_at_5", "mrr_at_10", "evidence_in_prompt", "reference_in_prompt")
 
 Select = Callable[[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The rows of one arm at one moment, in the order of the questions, with their scores.
+    """The rows of one arm in one phase, in the order of the questions, with their scores.
 
-    ``examples`` carry the references that hold at this moment; ``originals`` are the questions as read.
+    ``examples`` carry the references that hold in this phase; ``originals`` are the questions as read.
     """
 
     arm: str
-    moment: Moment
+    phase: Phase
     originals: tuple[Example, ...]
     examples: tuple[Example, ...]
     rows: tuple[Row, ...]
@@ -74,20 +76,22 @@ class Scored:
 
 def score_rows(
     arm: str,
-    moment: Moment,
+    phase: Phase,
     examples: Sequence[Example],
     rows: Sequence[Row],
     style: Style | None,
     searched: Mapping[str, Sequence[Chunk]] | None = None,
     readings: Readings | None = None,
+    own: Mapping[str, Measuring] | None = None,
 ) -> Scored:
-    """Scores ``rows``, one for each of ``examples`` in order, by the references that hold at ``moment``.
+    """Scores ``rows``, one for each of ``examples`` in order, by the references that hold in ``phase``.
 
     An answer without passages of its own is checked against those that ``searched`` has for its question, if given.
-    ``readings`` are a judge's, of claims that ``open_claims`` named.
+    ``readings`` are a judge's, of claims that ``open_claims`` named. ``own`` are metrics of the user's own, which have
+    no value for an answer that failed; raises ``InputError`` where one fails.
     """
     recall = NewContentRecall.fit(examples)
-    current = tuple(example.after_update() if moment == "after" else example for example in examples)
+    current = tuple(example.after_update() if phase == "after" else example for example in examples)
     answers = [row.answer for row in rows]
     metrics: tuple[Metric, ...] = (
         Correct(recall),
@@ -107,15 +111,18 @@ def score_rows(
     if arm in (RETRIEVAL, BOTH, EVIDENCE) or (arm != LONG_CONTEXT and any(answer.sources for answer in answers)):
         found = retrieval_scores(current, answers)
         for target, example, answer, values in zip(scores, current, answers, found, strict=True):
-            applies = values["evidence in prompt"] is not None
+            applies = values["evidence_in_prompt"] is not None
             held = any(recall.holds(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
-            target.update({**values, "reference in prompt": float(held) if applies else None})
+            target.update({**values, "reference_in_prompt": float(held) if applies else None})
     claims = _claims(current, answers, searched, recall, readings)
     for target, example, answer, checked in zip(scores, current, answers, claims, strict=True):
         unsupported = float(any(claim.standing != "supported" for claim in checked))
         target["unsupported"] = unsupported if searched is not None else None
         target["right_and_supported"] = (target["correct"] or 0.0) * (1 - unsupported) if searched is not None else None
         target.update(_citation_scores(example, answer, recall))
+        for name, function in (own or {}).items():
+            failed = answer.error is not None
+            target[name] = None if failed else measured(name, function, answer.text, example, f"the answer of {arm!r}")
     stale = tuple(
         float(
             answer.error is None
@@ -124,7 +131,7 @@ def score_rows(
         )
         for example, answer in zip(examples, answers, strict=True)
     )
-    return Scored(arm, moment, tuple(examples), current, tuple(rows), tuple(scores), stale, tuple(claims))
+    return Scored(arm, phase, tuple(examples), current, tuple(rows), tuple(scores), stale, tuple(claims))
 
 
 def _claims(
@@ -193,7 +200,7 @@ def summarise(scored: Scored, before: Scored | None, settings: VerdictSettings) 
     counted = done if any(usage.prompt_tokens for usage in done) else []  # an own arm may count none
     return ArmResult(
         arm=scored.arm,
-        moment=scored.moment,
+        phase=scored.phase,
         questions=len(answers),
         estimates=_estimates(scored, settings),
         seconds=statistics.median(u.retrieve_seconds + u.generate_seconds for u in done) if done else None,
@@ -213,22 +220,24 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
     refused = [value or 0.0 for value in scored.column("refused")]
     answered = [float(not value and row.answer.error is None) for value, row in zip(refused, scored.rows, strict=True)]
     correct = scored.column("correct")
+    own = [name for name in scored.scores[0] if name not in METRIC_NAMES and name != "refused"]
     estimates: dict[str, Estimate] = {}
 
     def add(name: str, values: Sequence[float | None], select: Select = lambda _: True) -> None:
         chosen = [i for i, value in enumerate(values) if value is not None and select(i)]
         if chosen:
             documents = clusters([scored.originals[i] for i in chosen])
-            estimates[name] = mean_interval([values[i] or 0.0 for i in chosen], documents, settings)
+            interval = number_interval if name in own else mean_interval
+            estimates[name] = interval([values[i] or 0.0 for i in chosen], documents, settings)
 
-    for metric in (*_TEXT_METRICS, *_RETRIEVAL_METRICS):
+    for metric in (*_TEXT_METRICS, *_RETRIEVAL_METRICS, *own):
         add(metric, [scores.get(metric) for scores in scored.scores])
     add("correct_answerable", correct, lambda i: answerable[i])
     add("refusal_recall", refused, lambda i: not answerable[i])
     add("refusal_precision", [float(not known) for known in answerable], lambda i: refused[i] == 1.0)
     add("false_refusal", refused, lambda i: answerable[i])
     add("hallucination", answered, lambda i: not answerable[i])
-    if scored.moment == "after":
+    if scored.phase == "after":
         add("uptake", correct, lambda i: statuses[i] == "changed")
         add("stale", scored.stale, lambda i: statuses[i] == "changed")
         add("accuracy_new", correct, lambda i: statuses[i] == "new")
@@ -238,13 +247,13 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
 
 def _error_split(scored: Scored) -> dict[str, int] | None:
     """Answerable questions with evidence by whether it was retrieved and whether the answer is right."""
-    if "evidence in prompt" not in scored.scores[0]:
+    if "evidence_in_prompt" not in scored.scores[0]:
         return None
-    split = {f"{found}, {outcome}": 0 for found in ("retrieved", "missed") for outcome in ("right", "wrong")}
+    split = {f"{found}_{outcome}": 0 for found in ("retrieved", "missed") for outcome in ("right", "wrong")}
     for scores in scored.scores:
-        if scores["evidence in prompt"] is not None:
-            found = "retrieved" if scores["evidence in prompt"] else "missed"
-            split[f"{found}, {'right' if scores['correct'] else 'wrong'}"] += 1
+        if scores["evidence_in_prompt"] is not None:
+            found = "retrieved" if scores["evidence_in_prompt"] else "missed"
+            split[f"{found}_{'right' if scores['correct'] else 'wrong'}"] += 1
     return split
 
 

@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class ArmCosts:
-    """One arm at the last moment. None stands where something was not measured."""
+    """One arm in the last phase. None stands where something was not measured."""
 
     arm: str
     build_seconds: float | None
@@ -58,13 +58,13 @@ class ArmCosts:
 
 def arm_costs(comparison: Comparison) -> tuple[ArmCosts, ...]:
     """The costs of the arms that are compared, in the order of tables."""
-    moment = comparison.moments[-1]
+    phase = comparison.phases[-1]
     used: dict[str, list[Usage]] = {}
     searched = {row.arm for row in comparison.rows if row.answer.sources}
     for row in comparison.rows:
-        if row.moment == moment and row.answer.error is None:
+        if row.phase == phase and row.answer.error is None:
             used.setdefault(row.arm, []).append(row.answer.usage)
-    arms = comparison.at(moment)
+    arms = comparison.at(phase)
     return tuple(
         ArmCosts(
             name,

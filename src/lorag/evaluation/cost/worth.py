@@ -113,7 +113,7 @@ def worth_steps(comparison: Comparison) -> tuple[Step, ...]:
     Among arms that keep every requirement and have a price: with its part of building and updates where the use is
     known, else of asking alone. The first step begins at 0.
     """
-    arms = comparison.at(comparison.moments[-1])
+    arms = comparison.at(comparison.phases[-1])
     metric = deciding_metric(tuple(comparison.arms), comparison.settings)
     required = read_requirements(comparison.settings.require)
     whole = prices_of(comparison).questions is not None

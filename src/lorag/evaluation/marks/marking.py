@@ -1,6 +1,6 @@
 """Marks that people give to answers: which answers they are shown, and the file that keeps what they said.
 
-The answers are those of random questions at the moment that decides, of every arm that is compared: so the arms are
+The answers are those of random questions in the phase that decides, of every arm that is compared: so the arms are
 marked on the same questions, and each question had the same chance. Who answered is not shown, and answers of several
 arms that are equal are shown once. The order depends on the seed alone: reviewers see the same answers in the same
 order, and what is marked already is left out when one resumes.
@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from lorag.errors import DataError, InputError
 from lorag.evaluation.results import EVIDENCE, Comparison, compared
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row, RowKey
 from lorag.files import LineLog, draw, read_jsonl
 from lorag.types import Answer, Example, Hit
 
@@ -32,16 +32,13 @@ ANSWERS = 30
 """Answers shown unless another number is asked for."""
 _NAME = re.compile(r"\w[\w.@ -]{0,79}")
 
-RowKey = tuple[str, str, str]
-"""Moment, arm and question of a marked answer: ``Row.key``."""
-
 
 @dataclass(frozen=True, slots=True)
 class BlindAnswer:
     """An answer as a reviewer sees it. ``rows`` are those that gave it: not to be shown."""
 
     example: Example
-    """With the references that hold at the moment it was asked."""
+    """With the references that hold in the phase it was asked in."""
     answer: Answer
     passages: tuple[Hit, ...]
     """What the evidence documents say, as far as the run holds it."""
@@ -54,7 +51,7 @@ class Marked:
 
     question_id: str
     arm: str
-    phase: Moment
+    phase: Phase
     mark: Mark
     answer_sha: str
     at: str
@@ -82,20 +79,20 @@ def answers_to_mark(comparison: Comparison, count: int = ANSWERS, seed: int = 0)
     """
     if count < 1:
         raise InputError(f"cannot show {count!r} answers, expected at least 1")
-    moment = comparison.moments[-1]
+    phase = comparison.phases[-1]
     given: dict[str, dict[str, list[Row]]] = {}
     passages = {
-        row.example_id: row.answer.sources for row in comparison.rows if (row.moment, row.arm) == (moment, EVIDENCE)
+        row.example_id: row.answer.sources for row in comparison.rows if (row.phase, row.arm) == (phase, EVIDENCE)
     }
-    shown_arms = compared(comparison.at(moment))
+    shown_arms = compared(comparison.at(phase))
     for row in comparison.rows:
-        if row.moment == moment and row.arm in shown_arms and row.answer.error is None:
+        if row.phase == phase and row.arm in shown_arms and row.answer.error is None:
             given.setdefault(row.example_id, {}).setdefault(row.answer.text, []).append(row)
     shown: list[BlindAnswer] = []
     for example in sorted(comparison.examples, key=lambda example: draw(f"question {seed} {example.id}")):
         if len(shown) >= count:
             break
-        current = example.after_update() if moment == "after" else example
+        current = example.after_update() if phase == "after" else example
         for alike in given.get(example.id, {}).values():
             shown.append(BlindAnswer(current, alike[0].answer, passages.get(example.id, ()), tuple(alike)))
     return sorted(shown, key=lambda each: draw(f"answer {seed} {each.example.id} {each.answer.text}"))
@@ -121,7 +118,7 @@ def add_mark(log: LineLog, shown: BlindAnswer, mark: Mark) -> None:
     _require_mark(mark)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     sha = answer_sha(shown.answer.text)
-    log.append([asdict(Marked(row.example_id, row.arm, row.moment, mark, sha, at)) for row in shown.rows])
+    log.append([asdict(Marked(row.example_id, row.arm, row.phase, mark, sha, at)) for row in shown.rows])
 
 
 def _require_mark(mark: str) -> None:

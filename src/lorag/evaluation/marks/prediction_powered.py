@@ -26,8 +26,9 @@ from statistics import fmean
 import numpy as np
 
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.marks.marking import GIVES_THE_ANSWER, Reviewer, RowKey
+from lorag.evaluation.marks.marking import GIVES_THE_ANSWER, Reviewer
 from lorag.evaluation.results import ArmDifference, Comparison, Verdict, compared, pairs
+from lorag.evaluation.row_log import RowKey
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
     Difference,
@@ -94,8 +95,8 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
     Its "questions" are those that are marked in every arm; of several reviewers, the share who take an answer for right
     counts. None where there are fewer than two such questions.
     """
-    moment, confidence = comparison.moments[-1], comparison.settings.confidence
-    arms = {name: comparison.at(moment)[name] for name in compared(comparison.at(moment))}
+    phase, confidence = comparison.phases[-1], comparison.settings.confidence
+    arms = {name: comparison.at(phase)[name] for name in compared(comparison.at(phase))}
     columns = {name: _columns(comparison, name, _marks(reviewers)) for name in arms}
     everywhere = [None not in marks for marks in zip(*(people for _, people in columns.values()), strict=True)]
     if sum(everywhere) < FEWEST_MARKED:
@@ -112,7 +113,7 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
         estimates = {**arms[name].estimates, "correct": estimate}
         by_marks.append(replace(arms[name], questions=sum(everywhere), estimates=estimates, trainings=()))
     differences = [
-        ArmDifference("correct", moment, first, second, result, p)
+        ArmDifference("correct", phase, first, second, result, p)
         for (first, second), result, p in zip(against, results, adjusted, strict=True)
     ]
     asked = [document for document, marked in zip(documents, everywhere, strict=True) if marked]
@@ -133,13 +134,13 @@ def _columns(comparison: Comparison, arm: str, marks: Mapping[RowKey, float]) ->
 
     Nobody is shown an answer that failed: where other answers to its question are marked, it counts as marked wrong.
     """
-    moment = comparison.moments[-1]
-    asked = {question for when, _, question in marks if when == moment}
+    phase = comparison.phases[-1]
+    asked = {question for when, _, question in marks if when == phase}
     failed = {row.key: 0.0 for row in comparison.rows if row.answer.error is not None and row.example_id in asked}
     found = {
         row.example_id: (scores["correct"] or 0.0, failed.get(row.key, marks.get(row.key)))
         for row, scores in zip(comparison.rows, comparison.scores, strict=True)
-        if (row.moment, row.arm) == (moment, arm)
+        if (row.phase, row.arm) == (phase, arm)
     }
     ordered = [found[example.id] for example in comparison.examples]
     return [ours for ours, _ in ordered], [people for _, people in ordered]

@@ -92,7 +92,7 @@ def metric_agreements(comparison: Comparison, reviewers: Sequence[Reviewer]) -> 
         ours = {
             (row.example_id, answer_sha(row.answer.text)): bool(scores[metric])
             for row, scores in zip(comparison.rows, comparison.scores, strict=True)
-            if row.moment == comparison.moments[-1] and scores.get(metric) is not None
+            if row.phase == comparison.phases[-1] and scores.get(metric) is not None
         }
         found += [_agreement(metric, ours, each.name, _judged(each), comparison.settings) for each in reviewers]
     return [agreement for agreement in found if agreement is not None]

@@ -26,7 +26,7 @@ def checks(comparison: Comparison, changes: Sequence[Change] = (), in_use: str |
     A requirement must be kept by the arm ``in_use``, the one that an old run chose; without one, by any arm that may be
     chosen, and all requirements together by one of them.
     """
-    measured = comparison.at(comparison.moments[-1])
+    measured = comparison.at(comparison.phases[-1])
     arms = [measured[name] for name in COST_ORDER if name in measured and in_use in (None, name)]
     arms = arms or [measured[name] for name in COST_ORDER if name in measured]
     requirements = read_requirements(comparison.settings.require)

@@ -16,7 +16,7 @@ from lorag.evaluation.answers.scoring import clusters, score_rows
 from lorag.evaluation.labels import ARM_NAMES, p_value, points
 from lorag.evaluation.report.json_record import examples_of
 from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import Difference, holm, paired_difference
 from lorag.files import read_text
 from lorag.types import Example
@@ -37,7 +37,7 @@ class Change:
     """An arm's share of right answers now minus that of the old run; ``adjusted_p`` is Holm's over the arms."""
 
     arm: str
-    moment: Moment
+    phase: Phase
     old: float
     new: float
     difference: Difference
@@ -83,12 +83,12 @@ def common_questions(old: OldRun, examples: Sequence[Example]) -> list[Example]:
 
 
 def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
-    """What changed in each arm that both runs measured at the moment that decides now, in the order of tables.
+    """What changed in each arm that both runs measured in the phase that decides now, in the order of tables.
 
     Raises ``InputError`` where no question or no arm is common.
     """
-    moment, settings = comparison.moments[-1], comparison.settings
-    before, now = _answers(old.rows, moment), _answers(comparison.rows, moment)
+    phase, settings = comparison.phases[-1], comparison.settings
+    before, now = _answers(old.rows, phase), _answers(comparison.rows, phase)
     both = common_questions(old, comparison.examples)
     found = []
     for arm in ARMS:
@@ -97,20 +97,20 @@ def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
             new, earlier = (
                 [
                     s["correct"] or 0.0
-                    for s in score_rows(arm, moment, asked, [rows[arm, e.id] for e in asked], None).scores
+                    for s in score_rows(arm, phase, asked, [rows[arm, e.id] for e in asked], None).scores
                 ]
                 for rows in (now, before)
             )
             found.append((arm, earlier, new, paired_difference(new, earlier, clusters(asked), settings)))
     if not found:
-        raise InputError(f"the run in {old.folder!r} measured no arm {moment} the update that was measured now")
+        raise InputError(f"the run in {old.folder!r} measured no arm {phase} the update that was measured now")
     adjusted = holm([difference.p_value for *_, difference in found])
     return tuple(
-        Change(arm, moment, sum(earlier) / len(earlier), sum(new) / len(new), difference, p, settings.confidence)
+        Change(arm, phase, sum(earlier) / len(earlier), sum(new) / len(new), difference, p, settings.confidence)
         for (arm, earlier, new, difference), p in zip(found, adjusted, strict=True)
     )
 
 
-def _answers(rows: Sequence[Row], moment: Moment) -> dict[tuple[str, str], Row]:
-    """The rows at one moment, by arm and question."""
-    return {(row.arm, row.example_id): row for row in rows if row.moment == moment}
+def _answers(rows: Sequence[Row], phase: Phase) -> dict[tuple[str, str], Row]:
+    """The rows in one phase, by arm and question."""
+    return {(row.arm, row.example_id): row for row in rows if row.phase == phase}

@@ -47,7 +47,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with the references that hold at the last moment, and the answers to it."""
+    """A question with the references that hold in the last phase, and the answers to it."""
 
     example: Example
     replies: tuple[Reply, ...]
@@ -55,7 +55,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class AnswerList:
-    """The answers at the last moment; ``left_out`` questions have no room on the page."""
+    """The answers in the last phase; ``left_out`` questions have no room on the page."""
 
     asked: tuple[Asked, ...]
     left_out: int
@@ -67,14 +67,14 @@ class AnswerList:
 
 def answer_list(comparison: Comparison) -> AnswerList:
     """The answers of the arms that are compared and of the ceilings, in the order of questions and of tables."""
-    moment = comparison.moments[-1]
-    present = comparison.at(moment)
+    phase = comparison.phases[-1]
+    present = comparison.at(phase)
     arms = (*compared(present), *(arm for arm in CEILINGS if arm in present))
-    shown = [e.after_update() if moment == "after" else e for e in comparison.examples[:MOST_QUESTIONS]]
+    shown = [e.after_update() if phase == "after" else e for e in comparison.examples[:MOST_QUESTIONS]]
     rows = {
         (row.example_id, row.arm): (row, scores, claims)
         for row, scores, claims in zip(comparison.rows, comparison.scores, comparison.support, strict=True)
-        if row.moment == moment
+        if row.phase == phase
     }
     answers = [rows[example.id, arm][0].answer for example in shown for arm in arms]
     passages = tuple(dict.fromkeys(hit.chunk for answer in answers for hit in answer.sources))

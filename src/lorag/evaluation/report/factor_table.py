@@ -37,8 +37,8 @@ _FACTORS = (
 
 
 def factor_table(comparison: Comparison) -> Table:
-    """One row a factor that was measured at the last moment, one column an arm; percent, seconds and minutes."""
-    last = comparison.at(comparison.moments[-1])
+    """One row a factor that was measured in the last phase, one column an arm; percent, seconds and minutes."""
+    last = comparison.at(comparison.phases[-1])
     arms = {name: last[name] for name in compared(last)}
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
     rows += [row for row in (_forgetting(comparison, arms), _training(comparison, arms)) if row is not None]

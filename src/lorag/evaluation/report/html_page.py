@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.evaluation.answers.support.standing import Support
-from lorag.evaluation.labels import MOMENT_NAMES, moment_heading
+from lorag.evaluation.labels import PHASE_NAMES, phase_heading
 from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.cost_tables import cost_tables
 from lorag.evaluation.report.factor_table import LEGEND, factor_table
@@ -28,7 +28,7 @@ from lorag.evaluation.report.result_tables import (
 )
 from lorag.evaluation.report.tried_tables import curve_table, prompts_table, recipe_table
 from lorag.evaluation.results import CHOSEN_ARMS, Comparison, Reason, Term, compared
-from lorag.evaluation.row_log import Moment, Row
+from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.verdict import rule
 from lorag.files import write_whole
 
@@ -38,7 +38,7 @@ MOST_DISAGREEMENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One moment of the report."""
+    """One phase of the report."""
 
     name: str
     arms: Table
@@ -70,7 +70,7 @@ def html(comparison: Comparison) -> str:
     """The whole page. Everything that models or files said is escaped."""
     terms = _by_term(comparison.verdict.reasons)
     chosen = CHOSEN_ARMS.get(comparison.verdict.choice, comparison.verdict.choice)
-    moment = MOMENT_NAMES[comparison.moments[-1]] if len(comparison.moments) > 1 else ""
+    phase = PHASE_NAMES[comparison.phases[-1]] if len(comparison.phases) > 1 else ""
     return _rendered(
         "template.html.j2",
         comparison=comparison,
@@ -78,7 +78,7 @@ def html(comparison: Comparison) -> str:
         plot=accuracy_plot(comparison, chosen),
         factors=factor_table(comparison),
         legend=LEGEND,
-        sections=[_section(comparison, moment) for moment in reversed(comparison.moments)],
+        sections=[_section(comparison, phase) for phase in reversed(comparison.phases)],
         update=update_table(comparison) if comparison.updated else None,
         costs=cost_tables(comparison),
         warnings=terms.pop("Warning", []),
@@ -89,8 +89,8 @@ def html(comparison: Comparison) -> str:
         rule=rule(comparison.settings),
         level=f"{100 * comparison.settings.confidence:g} %",
         disagreements=disagreements(comparison),
-        moment=moment,
-        answers=_rendered("answers.html.j2", listed=answer_list(comparison), moment=moment),
+        phase=phase,
+        answers=_rendered("answers.html.j2", listed=answer_list(comparison), phase=phase),
         script=_text("filter.js"),
         policy=report_policy(),
         left=LEFT,
@@ -125,13 +125,13 @@ def write_report(comparison: Comparison, path: Path) -> None:
     write_whole(path, html(comparison))
 
 
-def _section(comparison: Comparison, moment: Moment) -> _Section:
+def _section(comparison: Comparison, phase: Phase) -> _Section:
     return _Section(
-        moment_heading(comparison, moment),
-        arms_table(comparison, moment),
-        differences_table(comparison, moment),
-        split_table(comparison, moment),
-        measures_table(comparison, moment),
+        phase_heading(comparison, phase),
+        arms_table(comparison, phase),
+        differences_table(comparison, phase),
+        split_table(comparison, phase),
+        measures_table(comparison, phase),
     )
 
 
@@ -144,15 +144,15 @@ def _by_term(reasons: tuple[Reason, ...]) -> dict[Term, list[str]]:
 
 
 def disagreements(comparison: Comparison) -> list[_Disagreement]:
-    """Up to ten questions on which the arms are split most evenly into right and wrong, at the last moment.
+    """Up to ten questions on which the arms are split most evenly into right and wrong, in the last phase.
 
     Among equally split ones, the order of the question file. Questions on which all arms agree are not shown.
     """
-    moment = comparison.moments[-1]
-    arms = compared(comparison.at(moment))
+    phase = comparison.phases[-1]
+    arms = compared(comparison.at(phase))
     replies: dict[str, list[_Reply]] = {}
     for row, scores, claims in zip(comparison.rows, comparison.scores, comparison.support, strict=True):
-        if row.moment == moment and row.arm in arms:
+        if row.phase == phase and row.arm in arms:
             mark = "failed" if row.answer.error is not None else "right" if scores["correct"] else "wrong"
             doubts = tuple(claim for claim in claims if claim.standing != "supported")
             replies.setdefault(row.example_id, []).append(_Reply(row.arm, mark, row, doubts))
@@ -161,7 +161,7 @@ def disagreements(comparison: Comparison) -> list[_Disagreement]:
         right = sum(reply.mark == "right" for reply in replies[example.id])
         split = min(right, len(replies[example.id]) - right)
         if split:
-            current = example.after_update() if moment == "after" else example
+            current = example.after_update() if phase == "after" else example
             shown = _Disagreement(example.question, current.answers, example.id, tuple(replies[example.id]))
             found.append((split, shown))
     return [shown for _, shown in sorted(found, key=lambda entry: -entry[0])[:MOST_DISAGREEMENTS]]

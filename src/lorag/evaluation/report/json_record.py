@@ -15,15 +15,26 @@ from lorag.evaluation.comparison import compare_rows
 from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.cost.worth import arm_prices, break_evens, prices_of, worth_steps
 from lorag.evaluation.results import Comparison, Reason
-from lorag.evaluation.row_log import Row
+from lorag.evaluation.row_log import Row, key_of, recorded_fields
 from lorag.evaluation.verdict import rule
 from lorag.files import read_text
 from lorag.types import Example
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a key changes its meaning or goes away."""
-_READ = (1, 2, FORMAT)
+_READ = (1, 2, 3, FORMAT)
 """In 2, a reason was a string that began with its term; 1 lacks scores that today's verdict rests on."""
+_RENAMED = {
+    "recall@5": "recall_at_5",
+    "MRR@10": "mrr_at_10",
+    "evidence in prompt": "evidence_in_prompt",
+    "reference in prompt": "reference_in_prompt",
+    "retrieved, right": "retrieved_right",
+    "retrieved, wrong": "retrieved_wrong",
+    "missed, right": "missed_right",
+    "missed, wrong": "missed_wrong",
+}
+"""Metrics and counts by their keys up to format 3."""
 _JUDGED_AGAIN = "The answers were recorded by an earlier version and are judged again here, without the declared style."
 
 
@@ -44,8 +55,8 @@ def result_json(comparison: Comparison) -> str:
         "built": asdict(comparison.built),
         "prices": asdict(comparison.prices) if comparison.prices is not None else None,
         "costs": _costs(comparison),
-        "arms": [asdict(arm) for arm in comparison.arms],
-        "differences": [asdict(difference) for difference in comparison.differences],
+        "arms": [asdict(arm, dict_factory=recorded_fields) for arm in comparison.arms],
+        "differences": [asdict(pair, dict_factory=recorded_fields) for pair in comparison.differences],
         "questions": [{**asdict(example), "meta": dict(example.meta)} for example in comparison.examples],
         "rows": [
             {**row.to_json(), "scores": dict(scores), "support": list(map(asdict, claims))}
@@ -82,7 +93,7 @@ def read_result(path: Path) -> Comparison:
         if record["format"] == 1:
             answers, notes = tuple(map(Row.from_json, rows)), (_JUDGED_AGAIN, *record["notes"])
             return compare_rows(answers, examples_of(record), facts=record["facts"], notes=notes)
-        record["verdict"]["reasons"] = list(map(asdict, reasons_of(record)))
+        record["verdict"]["reasons"] = list(map(asdict, _reasons(record)))
         by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
         recorded = {**record, "examples": record["questions"], **by_row}
         made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}
@@ -95,7 +106,7 @@ def read_result(path: Path) -> Comparison:
         ) from error
 
 
-def reasons_of(record: Mapping[str, Any]) -> tuple[Reason, ...]:
+def _reasons(record: Mapping[str, Any]) -> tuple[Reason, ...]:
     """The reasons of the verdict of a record, of this format or an earlier one."""
     found = []
     for reason in record["verdict"]["reasons"]:
@@ -126,9 +137,9 @@ def _value(kind: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_value(inner[0], entry) for entry in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {key: _value(inner[1], entry) for key, entry in value.items()}
+        return {_RENAMED.get(key, key): _value(inner[1], entry) for key, entry in value.items()}
     if isinstance(kind, type) and is_dataclass(kind):
-        return kind(**{name: _value(each, value[name]) for name, each in _hints(kind) if name in value})
+        return kind(**{name: _value(each, value[key]) for name, each in _hints(kind) if (key := key_of(name)) in value})
     return value
 
 

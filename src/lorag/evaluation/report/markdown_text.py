@@ -1,10 +1,10 @@
-"""A comparison as Markdown: the verdict and a table of the arms at each moment."""
+"""A comparison as Markdown: the verdict and a table of the arms in each phase."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lorag.evaluation.labels import moment_heading
+from lorag.evaluation.labels import phase_heading
 from lorag.evaluation.regression.build_checks import Check
 from lorag.evaluation.report.result_tables import Table, arms_table, update_table
 from lorag.evaluation.results import Comparison
@@ -12,15 +12,15 @@ from lorag.evaluation.results import Comparison
 
 def table(comparison: Comparison) -> str:
     """The verdict's sentence and warnings, then the arms with intervals, under a heading for each
-    moment when there are two, the deciding one first.
+    phase when there are two, the deciding one first.
     """
     level = f"{100 * comparison.settings.confidence:g} %"
     parts = [f"**Verdict: {comparison.verdict.choice}.** {_plain(comparison.verdict.sentence)}"]
     parts += [f"**{_plain(str(warning))}**" for warning in comparison.warnings]
-    for moment in reversed(comparison.moments):
-        heading = moment_heading(comparison, moment)
+    for phase in reversed(comparison.phases):
+        heading = phase_heading(comparison, phase)
         parts += [f"**{heading}**"] if heading else []
-        parts.append(_markdown(arms_table(comparison, moment)))
+        parts.append(_markdown(arms_table(comparison, phase)))
     if comparison.updated:
         parts += ["**Following the update**", _markdown(update_table(comparison))]
     questions = comparison.arms[0].questions

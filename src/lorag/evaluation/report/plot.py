@@ -19,7 +19,7 @@ TOP, STEP, PAIR = 44, 38, 20
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One arm at one moment: a dot at its accuracy, whiskers to the ends of its interval."""
+    """One arm in one phase: a dot at its accuracy, whiskers to the ends of its interval."""
 
     name: str
     """Empty in the second line of an arm."""
@@ -45,15 +45,15 @@ class Plot:
 
 
 def accuracy_plot(comparison: Comparison, chosen: str | None) -> Plot:
-    """The arms of the last moment, those with gold passages among them, with what they were before the update."""
-    moments = comparison.moments
+    """The arms of the last phase, those with gold passages among them, with what they were before the update."""
+    phases = comparison.phases
     marks: list[Mark] = []
     words: list[str] = []
     y = TOP
-    for name in comparison.at(moments[-1]):
-        lines = [(moment, comparison.at(moment)[name].accuracy) for moment in moments if name in comparison.at(moment)]
-        for line, (moment, estimate) in enumerate(lines):
-            earlier = moment != moments[-1]
+    for name in comparison.at(phases[-1]):
+        lines = [(phase, comparison.at(phase)[name].accuracy) for phase in phases if name in comparison.at(phase)]
+        for line, (phase, estimate) in enumerate(lines):
+            earlier = phase != phases[-1]
             marks.append(_mark("" if line else name, y + PAIR * line, estimate, name == chosen, earlier))
             words.append(f"{name}{' before the update' if earlier else ''} {share(estimate)}")
         y += STEP + PAIR * (len(lines) - 1)

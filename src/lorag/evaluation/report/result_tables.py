@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lorag.evaluation.labels import METRIC_NAMES, number, p_value, points, share, span, whole_percent
+from lorag.evaluation.labels import METRIC_NAMES, number, p_value, plain, points, share, span, whole_percent
 from lorag.evaluation.results import CONTINUED, FINETUNED, RETRAINED, RETRIEVAL, ArmResult, Comparison
-from lorag.evaluation.row_log import Moment
+from lorag.evaluation.row_log import Phase
 
 NOTHING = "–"
 """Stands where a metric does not apply."""
@@ -21,9 +21,9 @@ _HEADLINE = (
     "uptake",
     "stale",
     "accuracy_new",
-    "evidence in prompt",
+    "evidence_in_prompt",
 )
-"""The metrics of the arms' table; the others are in ``measures``."""
+"""The metrics of the arms' table, before the user's own; the others are in ``measures``."""
 
 _FOLLOWED = ("uptake", "stale", "accuracy_new")
 _WAYS = {
@@ -42,10 +42,10 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def arms_table(comparison: Comparison, moment: Moment) -> Table:
-    """One row an arm: the headline metrics measured at ``moment``, with intervals, then seconds and tokens."""
-    arms = comparison.at(moment)
-    metrics = _measured(_HEADLINE, arms)
+def arms_table(comparison: Comparison, phase: Phase) -> Table:
+    """One row an arm: the headline metrics measured in ``phase``, with intervals, then seconds and tokens."""
+    arms = comparison.at(phase)
+    metrics = _with_own(_HEADLINE, arms)
     return Table(
         ("arm", *(METRIC_NAMES[metric] for metric in metrics), "seconds", "prompt tokens"),
         tuple((name, *(_estimate(arm, metric) for metric in metrics), *_costs(arm)) for name, arm in arms.items()),
@@ -57,8 +57,16 @@ def _measured(metrics: Iterable[str], arms: Mapping[str, ArmResult]) -> list[str
     return [metric for metric in metrics if any(metric in arm.estimates for arm in arms.values())]
 
 
+def _with_own(metrics: Iterable[str], arms: Mapping[str, ArmResult]) -> list[str]:
+    """The same, and after them the user's own."""
+    own = dict.fromkeys(m for arm in arms.values() for m in arm.estimates if m not in METRIC_NAMES)
+    return [*_measured(metrics, arms), *own]
+
+
 def _estimate(arm: ArmResult, metric: str) -> str:
-    return share(arm.estimates[metric]) if metric in arm.estimates else NOTHING
+    if metric not in arm.estimates:
+        return NOTHING
+    return (share if metric in METRIC_NAMES else plain)(arm.estimates[metric])
 
 
 def _costs(arm: ArmResult) -> tuple[str, str]:
@@ -66,11 +74,11 @@ def _costs(arm: ArmResult) -> tuple[str, str]:
     return seconds, NOTHING if arm.prompt_tokens is None else f"{arm.prompt_tokens:.0f}"
 
 
-def narrow_table(comparison: Comparison, moment: Moment) -> Table:
+def narrow_table(comparison: Comparison, phase: Phase) -> Table:
     """The arms' table turned, for a terminal: one row a headline metric, one column an arm, whole percents."""
-    arms = comparison.at(moment)
+    arms = comparison.at(phase)
     rows = [
-        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values())) for metric in _measured(_HEADLINE, arms)
+        (METRIC_NAMES[metric], *(_whole(arm, metric) for arm in arms.values())) for metric in _with_own(_HEADLINE, arms)
     ]
     costs = [_costs(arm) for arm in arms.values()]
     rows += [("seconds", *(cost[0] for cost in costs)), ("prompt tokens", *(cost[1] for cost in costs))]
@@ -80,7 +88,7 @@ def narrow_table(comparison: Comparison, moment: Moment) -> Table:
 def _whole(arm: ArmResult, metric: str) -> str:
     if metric not in arm.estimates:
         return NOTHING
-    return whole_percent(arm.estimates[metric])
+    return (whole_percent if metric in METRIC_NAMES else plain)(arm.estimates[metric])
 
 
 def update_table(comparison: Comparison, *, narrow: bool = False) -> Table:
@@ -116,12 +124,12 @@ def _change(arm: ArmResult, narrow: bool) -> str:
     return f"{100 * mean:+.0f} ({100 * interval.low:+.0f} to {100 * interval.high:+.0f})"
 
 
-def measures_table(comparison: Comparison, moment: Moment) -> Table:
+def measures_table(comparison: Comparison, phase: Phase) -> Table:
     """One row a measure, one column an arm: every estimate with its interval and number of questions."""
-    arms = comparison.at(moment)
+    arms = comparison.at(phase)
     rows = [
         (METRIC_NAMES[metric], *(_counted(arm, metric) for arm in arms.values()))
-        for metric in _measured(METRIC_NAMES, arms)
+        for metric in _with_own(METRIC_NAMES, arms)
     ]
     costs: Mapping[str, list[str]] = {
         "median seconds a question": [_costs(arm)[0] for arm in arms.values()],
@@ -143,10 +151,10 @@ def measures_table(comparison: Comparison, moment: Moment) -> Table:
 
 
 def _counted(arm: ArmResult, metric: str) -> str:
-    return f"{share(arm.estimates[metric])}, n {arm.estimates[metric].n}" if metric in arm.estimates else NOTHING
+    return f"{_estimate(arm, metric)}, n {arm.estimates[metric].n}" if metric in arm.estimates else NOTHING
 
 
-def differences_table(comparison: Comparison, moment: Moment) -> Table:
+def differences_table(comparison: Comparison, phase: Phase) -> Table:
     """One row a pair of arms: the difference in percentage points, its interval, and both p-values."""
     rows = tuple(
         (
@@ -159,17 +167,17 @@ def differences_table(comparison: Comparison, moment: Moment) -> Table:
             NOTHING if pair.metric == "style" else p_value(pair.adjusted_p),
         )
         for pair in comparison.differences
-        if pair.moment == moment
+        if pair.phase == phase
     )
     return Table(("arms", "points", "interval", "questions that differ", "p", "p (Holm)"), rows)
 
 
-def split_table(comparison: Comparison, moment: Moment) -> Table:
+def split_table(comparison: Comparison, phase: Phase) -> Table:
     """One row an arm that retrieves: questions by whether an evidence document was retrieved and the answer right."""
-    kinds = ("retrieved, right", "retrieved, wrong", "missed, right", "missed, wrong")
+    kinds = ("retrieved_right", "retrieved_wrong", "missed_right", "missed_wrong")
     rows = tuple(
         (name, *(str(arm.error_split[kind]) for kind in kinds))
-        for name, arm in comparison.at(moment).items()
+        for name, arm in comparison.at(phase).items()
         if arm.error_split is not None
     )
-    return Table(("arm", *kinds), rows)
+    return Table(("arm", *(kind.replace("_", ", ") for kind in kinds)), rows)

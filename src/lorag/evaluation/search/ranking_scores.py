@@ -20,7 +20,10 @@ def ranking_scores(
     """
     import ir_measures
 
-    parsed = {ir_measures.parse_measure(measure): measure for measure in measures}
+    parsed = {}
+    for measure in measures:  # the library's own reader of such names needs a part of Python that 3.14 lacks
+        kind, depth = measure.split("@")
+        parsed[getattr(ir_measures, kind) @ int(depth)] = measure
     scores: list[dict[str, float | None]] = [dict.fromkeys(measures, 0.0 if names else None) for names in relevant]
     qrels = [ir_measures.Qrel(str(q), name, 1) for q, names in enumerate(relevant) for name in names]
     # Scores fall with the rank, so that the library's order is ours without ties.
@@ -35,16 +38,16 @@ def ranking_scores(
 
 
 def retrieval_scores(examples: Sequence[Example], answers: Sequence[Answer]) -> list[dict[str, float | None]]:
-    """For each answer ``recall@5``, ``MRR@10`` and ``evidence in prompt``, over documents.
+    """For each answer ``recall_at_5``, ``mrr_at_10`` and ``evidence_in_prompt``, over documents.
 
     ``Answer.sources`` are the passages really in the prompt; their documents, each at its best place, are the
-    ranking. ``evidence in prompt`` is 1 when a passage of any evidence document is there, wherever it stands; it
-    does not say that this passage holds the answer. All are None for a question without evidence or, at this
-    moment, without references: nothing there could be found.
+    ranking. ``evidence_in_prompt`` is 1 when a passage of any evidence document is there, wherever it stands; it
+    does not say that this passage holds the answer. All are None for a question without evidence or, in this
+    phase, without references: nothing there could be found.
     """
     rankings = [documents_of(answer.sources) for answer in answers]
     depth = max((len(ranking) for ranking in rankings), default=0) or 1
-    names = {"R@5": "recall@5", "RR@10": "MRR@10", f"Success@{depth}": "evidence in prompt"}
+    names = {"R@5": "recall_at_5", "RR@10": "mrr_at_10", f"Success@{depth}": "evidence_in_prompt"}
     relevant = [example.evidence if example.answers else () for example in examples]
     scores = ranking_scores(relevant, rankings, list(names))
     return [{names[measure]: value for measure, value in found.items()} for found in scores]

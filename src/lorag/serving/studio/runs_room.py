@@ -18,7 +18,9 @@ from fastapi.responses import FileResponse
 from lorag.errors import InputError
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import report_policy
-from lorag.evaluation.report.json_record import reasons_of
+from lorag.evaluation.report.json_record import read_result
+from lorag.evaluation.results import Comparison
+from lorag.evaluation.row_log import Row
 from lorag.serving.http_errors import HttpError
 from lorag.serving.studio.jobs import Jobs, job_of, last_lines, progress_of, state_of
 from lorag.serving.studio.workplace import Workplace, json_body, text_of
@@ -76,13 +78,16 @@ class RunsRoom:
     def rows(self, run: str, after: int = 0) -> dict[str, Any]:
         """The answers that were recorded from the byte ``after`` on, and the byte to ask from next."""
         found = self.place.run(run)
-        lines, end = _recorded(found.folder / "rows.jsonl", after)
+        lines, end = _recorded(found.rows, after)
         asked = _questions(self.place, found) if lines else {}
-        return {"rows": [_reply(json.loads(line), asked) for line in lines], "next": end}
+        return {"rows": [_reply(Row.from_json(json.loads(line)), asked) for line in lines], "next": end}
 
     def answers(self, run: str) -> list[dict[str, Any]]:
         """The questions of a finished comparison, each with the answers of all arms and whether they are right."""
-        return _answers(_result(self.place.run(run)))
+        found = self.place.run(run)
+        if not found.result.is_file():
+            raise HttpError(409, "this comparison is not finished")
+        return _answers(read_result(found.result))
 
     def report(self, run: str) -> FileResponse:
         """The page of a finished comparison."""
@@ -155,7 +160,7 @@ def _arguments(place: Workplace, given: Mapping[str, Any]) -> list[str]:
 def _summary(place: Workplace, run: Run) -> dict[str, Any]:
     """What a list shows of a run; ``changed`` is in seconds of the epoch."""
     state = state_of(run)
-    kept = [path for path in (run.result, run.folder / "rows.jsonl", run.folder) if path.exists()]
+    kept = [path for path in (run.result, run.rows, run.folder) if path.exists()]
     summary = {
         "run": place.named(run.folder),
         "name": run.folder.name,
@@ -167,30 +172,18 @@ def _summary(place: Workplace, run: Run) -> dict[str, Any]:
         return summary
     try:
         return summary | _found(run.result, run.result.stat().st_mtime_ns)
-    except HttpError as error:
-        return summary | {"state": "failed", "reason": error.message}
+    except InputError as error:
+        return summary | {"state": "failed", "reason": str(error)}
 
 
 @lru_cache(64)
 def _found(path: Path, changed: int) -> dict[str, Any]:
     """The verdict and the arms of a result, read once for each time that it ``changed``."""
-    result = _result(Run(path.parent))
-    arms = [
-        {"arm": arm["arm"], "moment": arm["moment"], "correct": arm["estimates"]["correct"]} for arm in result["arms"]
-    ]
-    verdict = {name: result["verdict"][name] for name in ("choice", "sentence")}
-    verdict["reasons"] = list(map(str, reasons_of(result)))
-    return {"verdict": verdict, "arms": arms, "questions": len(result["questions"])}
-
-
-def _result(run: Run) -> dict[str, Any]:
-    if not run.result.is_file():
-        raise HttpError(409, "this comparison is not finished")
-    try:
-        result: dict[str, Any] = json.loads(run.result.read_text())
-        return result
-    except ValueError as error:
-        raise HttpError(422, f"{run.result.name} is damaged; run the comparison again") from error
+    result = read_result(path)
+    arms = [{"arm": arm.arm, "phase": arm.phase, "correct": asdict(arm.accuracy)} for arm in result.arms]
+    verdict = {"choice": result.verdict.choice, "sentence": result.verdict.sentence}
+    reasons = list(map(str, result.verdict.reasons))
+    return {"verdict": {**verdict, "reasons": reasons}, "arms": arms, "questions": len(result.examples)}
 
 
 def _recorded(path: Path, after: int) -> tuple[list[bytes], int]:
@@ -217,29 +210,28 @@ def _questions(place: Workplace, run: Run) -> dict[str, str]:
         return {}
 
 
-def _reply(row: Mapping[str, Any], asked: Mapping[str, str]) -> dict[str, Any]:
-    answer = row["answer"]
+def _reply(row: Row, asked: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "arm": row["arm"],
-        "moment": row["moment"],
-        "question": asked.get(row["example_id"], row["example_id"]),
-        "text": answer["text"],
-        "error": answer["error"],
+        "arm": row.arm,
+        "phase": row.phase,
+        "question": asked.get(row.example_id, row.example_id),
+        "text": row.answer.text,
+        "error": row.answer.error,
     }
 
 
-def _answers(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _answers(result: Comparison) -> list[dict[str, Any]]:
     replies: dict[str, list[dict[str, Any]]] = {}
-    for row in result["rows"]:
-        found = _reply(row, {}) | {"correct": bool(row["scores"]["correct"])}
-        replies.setdefault(row["example_id"], []).append(found)
+    for row, scores in zip(result.rows, result.scores, strict=True):
+        found = _reply(row, {}) | {"correct": bool(scores["correct"])}
+        replies.setdefault(row.example_id, []).append(found)
     return [
         {
-            "id": question["id"],
-            "question": question["question"],
-            "before": question["answers"],
-            "after": question["answers"] if question["answers_after"] is None else question["answers_after"],
-            "replies": replies.get(question["id"], []),
+            "id": example.id,
+            "question": example.question,
+            "before": example.answers,
+            "after": example.after_update().answers,
+            "replies": replies.get(example.id, []),
         }
-        for question in result["questions"]
+        for example in result.examples
     ]

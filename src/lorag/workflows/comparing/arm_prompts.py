@@ -14,7 +14,6 @@ from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.answers.style import Style
 from lorag.evaluation.prompt_choice import FEWEST_QUESTIONS, Form
 from lorag.evaluation.results import RETRIEVAL
-from lorag.evaluation.runner import recorded_rows
 from lorag.files import draw, write_whole
 from lorag.interfaces import HiddenStates, LanguageModel
 from lorag.llm.decoding.answerability import fit_probe, probed_layer
@@ -163,7 +162,7 @@ class Trial:
             return self._kept(arm).get("probe") is not None
         if arm != RETRIEVAL:
             return "probe" in self._kept(RETRIEVAL)
-        return all(row.arm != arm for row in recorded_rows(part.rows()).values())
+        return all(row.arm != arm for row in self.scene.log.rows.values())
 
     def _fitted(self, engine: HiddenStates, prompting: Prompting) -> LinearProbe | None:
         """A probe of ``engine`` as the arm asks it, if it is worth having."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, LONG_CONTEXT, RETRIEVAL
-from lorag.evaluation.row_log import Moment, Row
-from lorag.evaluation.runner import ask, recorded_rows
-from lorag.files import LineLog, fingerprint
+from lorag.evaluation.row_log import Phase, Row, RowLog
+from lorag.evaluation.runner import ask
+from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.ledger import Ledger
@@ -26,11 +26,15 @@ class Scene:
     """What every stage of a comparison shares: where it lies, what it searches in, and how it is set."""
 
     run: Run
+    log: RowLog
+    """What has been answered."""
     knowledge: Knowledge
     settings: CompareSettings
     progress: Progress
     ledger: Ledger | None = None
     """Keeps what models on this machine answer; of servers the engine keeps it."""
+    further: Mapping[Run, RowLog] = field(default_factory=dict)
+    """The parts of the run for trainings with other seeds, and what has been answered under each."""
 
     def cached(self, model: LanguageModel) -> CachedModel:
         """``model``, asked nothing that is kept."""
@@ -47,11 +51,13 @@ class Arm:
     prompting: Prompting
 
 
-def recall(arms: Mapping[str, Arm], log: LineLog, settings: CompareSettings) -> None:
+def recall(arms: Mapping[str, Arm], scene: Scene) -> None:
     """Lets the model behind each arm know what it has answered."""
-    for row in recorded_rows(log).values():
+    if scene.settings.chat.sampling.thinking != "off":
+        return  # rows hold answers without the thoughts before them; whole ones are in the ledger
+    for row in scene.log.rows.values():
         if row.arm in arms and row.answer.error is None and row.answer.prompt:  # the gate answers without one
-            arms[row.arm].model.remember(row.answer.prompt, settings.chat.sampling, _completion(row))
+            arms[row.arm].model.remember(row.answer.prompt, scene.settings.chat.sampling, _completion(row))
 
 
 def _completion(row: Row) -> Completion:
@@ -67,8 +73,8 @@ def _completion(row: Row) -> Completion:
     )
 
 
-def ask_arms(moment: Moment, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene, log: LineLog) -> None:
-    """Asks the arms at one moment: the same questions, each arm in the prompt that suits it best."""
+def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> None:
+    """Asks the arms in one phase: the same questions, each arm in the prompt that suits it best."""
     chunks = scene.knowledge.chunks()
     gold = EvidenceRetriever(chunks, examples)
     retrievers: dict[str, Retriever | None] = {
@@ -84,15 +90,14 @@ def ask_arms(moment: Moment, examples: Sequence[Example], arms: Mapping[str, Arm
             settings = replace(settings, chat=replace(settings.chat, context_tokens=ALL_TOKENS))
         gated = settings.retrieval.leaves_out and retriever is scene.knowledge
         bot = arm.prompting.bot(arm.model, retriever, settings, gated)
-        ask(name, bot, examples, moment, log, scene.settings.slice_size, scene.progress)
+        ask(name, bot, examples, phase, scene.log, scene.settings.slice_size, scene.progress)
 
 
-def asked_all(log: LineLog, examples: Sequence[Example], arms: Sequence[str], *moments: Moment) -> bool:
-    """Whether these arms were asked all of these questions at these moments."""
-    recorded = recorded_rows(log)
-    return all((moment, arm, example.id) in recorded for moment in moments for arm in arms for example in examples)
+def asked_all(log: RowLog, examples: Sequence[Example], arms: Sequence[str], *phases: Phase) -> bool:
+    """Whether these arms were asked all of these questions in these phases."""
+    return all((phase, arm, example.id) in log.rows for phase in phases for arm in arms for example in examples)
 
 
-def rows_before(log: LineLog, arms: Collection[str]) -> list[Row]:
+def rows_before(log: RowLog, arms: Collection[str]) -> list[Row]:
     """What these arms answered before an update."""
-    return [row for row in recorded_rows(log).values() if row.arm in arms and row.moment == "before"]
+    return [row for row in log.rows.values() if row.arm in arms and row.phase == "before"]

@@ -81,7 +81,7 @@ def unchanged(rows: Iterable[Row]) -> list[str]:
     """That the finetune answered as the base throughout, where it did: its server may not apply it."""
     texts: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row.moment == "before":
+        if row.phase == "before":
             texts.setdefault(row.arm, {})[row.example_id] = row.answer.text
     if texts.get(FINETUNED) != texts.get(BASE) or texts.get(BOTH) != texts.get(RETRIEVAL):
         return []

@@ -1,9 +1,11 @@
-"""What a report states of how its rows were made: facts to repeat the run by, and caveats."""
+"""How rows were made: options to repeat the run by, facts for a report, and caveats."""
 
 from __future__ import annotations
 
+import json
 import platform
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,19 +15,114 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import (
     CompareSettings,
     FinetuneSettings,
+    RecipeSettings,
+    RetrievalSettings,
 )
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.loss_curve import loss_curve
 from lorag.training.recipe import Recipe
+from lorag.types import ThinkingSampling
 from lorag.workflows.comparing.inputs import Inputs
-from lorag.workspace import Run
+from lorag.workspace import Chosen, Run
+
+
+def run_options(given: Mapping[str, object], settings: CompareSettings, chosen: Chosen, beside: Sequence[str]) -> str:
+    """The options of ``lorag compare`` that repeat a run, as TOML; a comment lists what has no option.
+
+    ``given`` are the options beside the settings, ``chosen`` the settings of the workspace, on which the command
+    builds, and ``beside`` is what else was given that has no option.
+    """
+    usual = CompareSettings(chunks=chosen.chunks, retrieval=chosen.retrieval)
+    searching, search = _search_options(settings.retrieval, usual.retrieval)
+    training, trained = _training_options(settings, usual)
+    thinking = settings.chat.sampling.thinking
+    drawn = usual.chat.sampling if thinking == "off" else ThinkingSampling(thinking=thinking)
+    sampling = replace(drawn, max_tokens=settings.chat.sampling.max_tokens)
+    remote, verdict = settings.remote, settings.verdict
+    reached = replace(
+        trained,
+        limit=settings.limit,
+        seeds=settings.seeds,
+        long_context=settings.long_context,
+        remote=replace(usual.remote, concurrency=remote.concurrency, max_cost_tokens=remote.max_cost_tokens),
+        retrieval=search,
+        chat=replace(usual.chat, sampling=sampling),
+        verdict=replace(usual.verdict, require=verdict.require, verdict_on=verdict.verdict_on),
+    )
+    options = {
+        **given,
+        "limit": settings.limit,
+        "max-tokens": _unless(drawn.max_tokens, sampling.max_tokens),
+        "thinking": _unless("off", thinking),
+        **training,
+        "seeds": _unless(usual.seeds, settings.seeds),
+        "require": _unless((), verdict.require),
+        "long-context": _unless(False, settings.long_context),
+        "concurrency": _unless(usual.remote.concurrency, remote.concurrency),
+        "max-cost-tokens": remote.max_cost_tokens,
+        "verdict-on": _unless(usual.verdict.verdict_on, verdict.verdict_on),
+        **searching,
+    }
+    known = dict(_leaves(asdict(reached)))
+    other = [f"{name} = {json.dumps(value)}" for name, value in _leaves(asdict(settings)) if known.get(name) != value]
+    lines = [
+        f"# Not repeated by these options, as `lorag compare` has none for it: {each}" for each in (*beside, *other)
+    ]
+    values = {name: value for name, value in options.items() if value is not None}
+    # TOML writes such values as JSON does.
+    lines += [f"{name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in values.items()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _unless(usual: object, value: object) -> object:
+    """``value``, or None where it is the usual one."""
+    return None if value == usual else value
+
+
+def _leaves(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested mappings, by the names that lead to it."""
+    for name, each in value.items():
+        if isinstance(each, dict):
+            yield from _leaves(each, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", each
+
+
+def _search_options(wanted: RetrievalSettings, usual: RetrievalSettings) -> tuple[dict[str, object], RetrievalSettings]:
+    """The options by which ``usual`` comes nearest to ``wanted``, and how near that is."""
+    options: dict[str, object] = {}
+    both = usual.dense_weight if 0 < usual.dense_weight < 1 else RetrievalSettings().dense_weight
+    sides = {1.0: "dense", 0.0: "lexical", both: "hybrid"}
+    if wanted.dense_weight != usual.dense_weight and wanted.dense_weight in sides:
+        options["search"] = sides[wanted.dense_weight]
+        usual = replace(usual, dense_weight=wanted.dense_weight)
+    if wanted.reranker != usual.reranker:
+        options |= {"rerank": False} if wanted.reranker is None else {"reranker": wanted.reranker}
+        usual = replace(usual, reranker=wanted.reranker)
+    if wanted.min_cosine is not None and wanted.min_cosine != usual.min_cosine:
+        options["min-cosine"] = wanted.min_cosine
+        usual = replace(usual, min_cosine=wanted.min_cosine)
+    return options, usual
+
+
+def _training_options(settings: CompareSettings, usual: CompareSettings) -> tuple[dict[str, object], CompareSettings]:
+    """The options of the finetune: a budget, or how it is trained by hand; and what they make of ``usual``."""
+    if settings.recipe is not None:
+        recipe = RecipeSettings(minutes=settings.recipe.minutes)
+        return {"budget": _unless(RecipeSettings().minutes, recipe.minutes)}, replace(usual, recipe=recipe)
+    by, fixed = settings.finetune, ("method", "epochs", "learning_rate")
+    by_hand = {name: getattr(by, name) for name in fixed}
+    options = {name.replace("_", "-"): value for name, value in by_hand.items()}
+    return options, replace(usual, recipe=None, finetune=replace(usual.finetune, **by_hand))
 
 
 def run_facts(inputs: Inputs, model: str, embedder: str, settings: CompareSettings) -> dict[str, str]:
     """What one needs to know to repeat the run."""
     packages = ("lorag", "torch", "transformers", "peft", "lancedb", "onnxruntime")
+    sampling = settings.chat.sampling
+    thinking = "" if sampling.thinking == "off" else f", thinking {sampling.thinking}"
     return {
-        "model": f"{model} (greedy decoding, at most {settings.chat.sampling.max_tokens} tokens)",
+        "model": f"{model} (greedy decoding{thinking}, at most {sampling.max_tokens} tokens)",
         "embedder": embedder,
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",

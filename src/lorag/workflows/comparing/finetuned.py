@@ -12,8 +12,8 @@ from pathlib import Path
 from lorag import build
 from lorag.chat.prompts import without_examples
 from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
-from lorag.evaluation.row_log import Moment
-from lorag.files import LineLog, write_whole
+from lorag.evaluation.row_log import Phase
+from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
@@ -142,11 +142,6 @@ def _at(share: float, adapter: Adapter, run: Run, engine: TransformersModel) -> 
     return read_adapter(run.reading_adapter)
 
 
-def further_seeds(run: Run, model: str, seeds: int) -> list[Run]:
-    """The parts of a run for further trainings, which differ in their seed; none of a model that is not trained."""
-    return [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, seeds)]
-
-
 def _further(first: First, data: TrainingData, engine: TransformersModel, scene: Scene) -> dict[Run, Adapter]:
     """Trainings as the first one, each with another seed, by the part of the run that keeps them."""
     finetune = replace(scene.settings.finetune, **first.settings)
@@ -160,24 +155,25 @@ def _further(first: First, data: TrainingData, engine: TransformersModel, scene:
             first.prompt,
             scene.progress,
         )
-        for further, part in enumerate(further_seeds(scene.run, engine.name, scene.settings.seeds), start=1)
+        for further, part in enumerate(scene.further, start=1)
     }
 
 
-def ask_further(moment: Moment, examples: Sequence[Example], finetuned: Finetuned, trial: Trial) -> None:
+def ask_further(phase: Phase, examples: Sequence[Example], finetuned: Finetuned, trial: Trial) -> None:
     """Asks the further trainings as the first one, each into the log of its part."""
-    engine, scene = finetuned.engine, trial.scene
+    engine = finetuned.engine
     for part, adapter in finetuned.further.items():
+        scene = replace(trial.scene, log=trial.scene.further[part])
         for name in (FINETUNED, BOTH):
-            prompting, log, is_read = finetuned.arms[name].prompting, part.rows(), name == BOTH
+            prompting, is_read = finetuned.arms[name].prompting, name == BOTH
             with attached(engine, _at(prompting.choice.strength, adapter, part, engine)) as model:
                 cached = scene.cached(model)
                 arms = {name: trial.reader(name, cached, prompting, part) if is_read else Arm(cached, prompting)}
-                recall(arms, log, scene.settings)
-                ask_arms(moment, examples, arms, scene, log)
+                recall(arms, scene)
+                ask_arms(phase, examples, arms, scene)
 
 
-def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineLog) -> Sequence[str]:
+def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene) -> Sequence[str]:
     """Asks the finetunes that follow the update, without sources; returns notes about them."""
     for model in finetuned.models:
         if model.adapter is not None:
@@ -187,8 +183,8 @@ def ask_following(finetuned: Finetuned, inputs: Inputs, scene: Scene, log: LineL
     for name, adapter in followed.adapters.items():
         with attached(finetuned.engine, adapter) as model:
             arms = {name: Arm(scene.cached(model), finetuned.arms[FINETUNED].prompting)}
-            recall(arms, log, scene.settings)
-            ask_arms("after", examples, arms, scene, log)
+            recall(arms, scene)
+            ask_arms("after", examples, arms, scene)
     scene.run.write_update_seconds({name: adapter.seconds for name, adapter in followed.adapters.items()})
     return followed.notes
 

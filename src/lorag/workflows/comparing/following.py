@@ -15,6 +15,7 @@ from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import CONTINUED, RETRAINED
+from lorag.interfaces import LanguageModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
@@ -172,7 +173,7 @@ def _changed_documents(inputs: Inputs) -> set[str]:
     return {name for name, _ in versions(inputs.documents) ^ versions(inputs.update or ())}
 
 
-def _changed_conversations(inputs: Inputs, engine: TransformersModel, scene: Scene) -> TrainingData:
+def _changed_conversations(inputs: Inputs, engine: LanguageModel, scene: Scene) -> TrainingData:
     """Conversations about what changed: given ones, other wordings of changed questions, or made from documents."""
     refusal = scene.settings.chat.response_template
     if inputs.update_training is not None:

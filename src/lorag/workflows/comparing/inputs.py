@@ -11,10 +11,11 @@ from lorag.chat.kept_prompt import KeptPrompt
 from lorag.chat.own_responder import Answering, OwnResponder
 from lorag.documents.load import Loaded, load_documents
 from lorag.errors import InputError
+from lorag.evaluation.answers.own_metrics import Measuring, require_measuring
 from lorag.evaluation.answers.style import Style, read_style
 from lorag.evaluation.examples import check_evidence, read_examples, sample
 from lorag.evaluation.results import ARMS, CEILINGS, CHOSEN_ARMS, FOLLOWING, NO_ARM
-from lorag.evaluation.row_log import Moment
+from lorag.evaluation.row_log import Phase
 from lorag.files import fingerprint
 from lorag.interfaces import Responder
 from lorag.settings import CompareSettings
@@ -50,15 +51,17 @@ class Inputs:
     """The finetune, where it was made elsewhere."""
     own: Mapping[str, Responder] = field(default_factory=dict)
     """The user's own arms by name."""
+    metrics: Mapping[str, Measuring] = field(default_factory=dict)
+    """The user's own metrics by name."""
 
     @property
-    def moments(self) -> tuple[Moment, ...]:
+    def phases(self) -> tuple[Phase, ...]:
         """When questions are asked: before the update, and after it when there is one."""
         return ("before",) if self.update is None else ("before", "after")
 
-    def asked(self, moment: Moment) -> list[Example]:
-        """The questions with the references that hold at that moment."""
-        return [example.after_update() for example in self.tested] if moment == "after" else self.tested
+    def asked(self, phase: Phase) -> list[Example]:
+        """The questions with the references that hold in that phase."""
+        return [example.after_update() for example in self.tested] if phase == "after" else self.tested
 
 
 def read_inputs(
@@ -73,6 +76,7 @@ def read_inputs(
     train_update: Path | str | None = None,
     brought: Brought | None = None,
     arms: Mapping[str, Answering | Responder] | None = None,
+    metrics: Mapping[str, Measuring] | None = None,
 ) -> Inputs:
     """All files, read and checked against each other, before anything is built."""
     if train_update is not None and update is None:
@@ -86,6 +90,7 @@ def read_inputs(
     tested = sample(examples, settings.limit, settings.seed)
     if prompt is not None:
         _require_fair(prompt, tested)
+    require_measuring(metrics or {}, tested[0])
     return Inputs(
         documents=now.documents,
         examples=examples,
@@ -99,6 +104,7 @@ def read_inputs(
         prompt=prompt,
         brought=brought,
         own=own,
+        metrics=metrics or {},
     )
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from lorag.chat.prompts import question_prompt
 from lorag.evaluation.results import LONG_CONTEXT
-from lorag.evaluation.row_log import Moment
-from lorag.files import LineLog
+from lorag.evaluation.row_log import Phase
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.one_by_one import OneByOne
 from lorag.llm.engines.transformers import TransformersModel
@@ -29,15 +28,15 @@ def long_context_arm(engine: LanguageModel, retrieval: Prompting, scene: Scene) 
     return Arm(scene.cached(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt, room=None)))
 
 
-def ask_long_context(moment: Moment, inputs: Inputs, arm: Arm, scene: Scene, log: LineLog) -> tuple[str, list[str]]:
+def ask_long_context(phase: Phase, inputs: Inputs, arm: Arm, scene: Scene) -> tuple[str, list[str]]:
     """Asks the arm where the documents, as they are indexed now, fit; what was done, and a caveat where they do not."""
-    examples = inputs.asked(moment)
+    examples = inputs.asked(phase)
     if (reason := _why_not(arm, examples, scene)) is not None:
-        when = f" {moment} the update" if inputs.update is not None else ""
+        when = f" {phase} the update" if inputs.update is not None else ""
         return "left out", [f"A long context was left out{when}: {reason}."]
     arms = {LONG_CONTEXT: arm}
-    recall(arms, log, scene.settings)
-    ask_arms(moment, examples, arms, scene, log)
+    recall(arms, scene)
+    ask_arms(phase, examples, arms, scene)
     return "all documents in every prompt", []
 
 

@@ -12,7 +12,7 @@ from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.errors import LoragError
 from lorag.files import write_whole
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.llm.engines.base_model import automatic_format, fits
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.llm.rendering import Rendered
@@ -149,7 +149,7 @@ def _base(engine: TransformersModel) -> Base:
 
 
 def _general_replay(
-    engine: TransformersModel,
+    engine: LanguageModel,
     conversations: Sequence[Conversation],
     settings: FinetuneSettings,
     *,

@@ -5,7 +5,7 @@ import { h, percent, svg } from "../dom.js";
 const [LEFT, RIGHT, WIDTH, ROW, TOP] = [104, 524, 600, 40, 32];
 const x = (share) => LEFT + share * (RIGHT - LEFT);
 
-/** The arms of one moment as dots on a line from 0 to 100 %. */
+/** The arms of one phase as dots on a line from 0 to 100 %. */
 export function accuracyPlot(arms, chosen) {
   const bottom = TOP + ROW * arms.length;
   const said = arms.map((arm) => `${arm.arm} ${percent(arm.correct.mean)} %`).join(", ");

@@ -20,10 +20,10 @@ const LEAD =
 const state = (run) => h("span", { class: `state ${run.state}` }, STATES[run.state]);
 const runLink = (run) => `#/run/${encodeURIComponent(run)}`;
 
-/** The arms that are compared, at the last moment that was measured. */
+/** The arms that are compared, in the last phase that was measured. */
 function lastArms(run) {
-  const moment = run.arms.some((arm) => arm.moment === "after") ? "after" : "before";
-  return ARMS.flatMap((name) => run.arms.filter((arm) => arm.arm === name && arm.moment === moment));
+  const phase = run.arms.some((arm) => arm.phase === "after") ? "after" : "before";
+  return ARMS.flatMap((name) => run.arms.filter((arm) => arm.arm === name && arm.phase === phase));
 }
 
 export async function showRuns(room) {
@@ -157,12 +157,12 @@ function inShort(run) {
 }
 
 function heading(run) {
-  return run.arms.some((arm) => arm.moment === "after") ? "Right answers after the update" : "Right answers";
+  return run.arms.some((arm) => arm.phase === "after") ? "Right answers after the update" : "Right answers";
 }
 
 async function answersSection(run) {
   const answers = await get("run/answers", { run: run.run });
-  const moment = run.arms.some((arm) => arm.moment === "after") ? "after" : "before";
+  const phase = run.arms.some((arm) => arm.phase === "after") ? "after" : "before";
   const list = h("ul", { class: "answers" });
   const kinds = [
     ["split", "Where the arms disagree"],
@@ -174,14 +174,14 @@ async function answersSection(run) {
     const shown = answers
       .map((entry) => ({
         ...entry,
-        replies: ARMS.flatMap((arm) => entry.replies.filter((r) => r.arm === arm && r.moment === moment)),
+        replies: ARMS.flatMap((arm) => entry.replies.filter((r) => r.arm === arm && r.phase === phase)),
       }))
       .filter(({ replies }) => {
         const right = replies.filter((reply) => reply.correct).length;
         if (choose.value === "split") return right > 0 && right < replies.length;
         return choose.value === "all" || right === 0;
       });
-    list.replaceChildren(...shown.map((entry) => answered(entry, moment)));
+    list.replaceChildren(...shown.map((entry) => answered(entry, phase)));
     if (shown.length === 0) list.append(h("li", { class: "soft" }, "None."));
     announce(count(shown.length, "question"));
   };
@@ -195,10 +195,10 @@ async function answersSection(run) {
   );
 }
 
-function answered(entry, moment) {
+function answered(entry, phase) {
   const references =
-    entry[moment].length > 0
-      ? `Reference: ${entry[moment].flat().join(" · ")}`
+    entry[phase].length > 0
+      ? `Reference: ${entry[phase].flat().join(" · ")}`
       : "The documents do not answer this: a refusal is right.";
   const replies = entry.replies.map((reply) =>
     h(
@@ -293,7 +293,7 @@ function arrived(row) {
     "li",
     null,
     h("h3", null, row.question),
-    h("p", { class: "small soft" }, row.moment === "after" ? `${row.arm}, after the update` : row.arm),
+    h("p", { class: "small soft" }, row.phase === "after" ? `${row.arm}, after the update` : row.arm),
     h("p", { class: "passage-text" }, row.text || row.error || "(empty)"),
   );
 }

@@ -37,6 +37,7 @@ from lorag.models.gguf_writing import write_gguf
 from lorag.models.tokenizer import load_tokenizer
 from lorag.settings import REFUSAL, CompareSettings
 from lorag.types import Chunk, Document, Example, Hit, Prompt, Sampling
+from lorag.workflows.export import merged_weights
 from peers.memory import peak_bytes
 
 CANDIDATES = ("transformers generate", "lorag transformers", "lorag llama.cpp", "llama.cpp", "llama.cpp q8_0")
@@ -227,7 +228,7 @@ def gguf_file(options: argparse.Namespace) -> Path:
     file = catalogue.cache_folder() / "benchmarks" / f"{whose}.{name}.gguf"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        weights = build.merged_weights(adapter) if adapter else load(folder, dtype="float32").weights
+        weights = merged_weights(adapter) if adapter else load(folder, dtype="float32").weights
         write_gguf(weights.model, weights.tokenizer, file, name, options.model)
     return file
 

@@ -29,7 +29,7 @@ ALLOWED = {
     "interfaces": {"types"},
     "documents": BOTTOM,
     "models": BOTTOM,
-    "retrieval": BOTTOM | {"documents", "models.quiet", "llm.engines.openai"},
+    "retrieval": BOTTOM | {"documents", "models.quiet", "models.catalogue", "models.naming", "llm.engines.openai"},
     "llm": BOTTOM | {"models"},
     "training": BOTTOM
     | {"documents", "models.quiet", "evaluation.statistics"}
@@ -101,13 +101,25 @@ def test_a_folder_holds_at_most_a_dozen_files():
     assert {folder.name: count for folder, count in counts.items() if count > MAX_FOLDER_FILES} == {}
 
 
+def lines_of(node: ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
+
+
+def docstring_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """What a function says to its callers: each parameter and an example, which is not code to follow."""
+    first = node.body[0]
+    described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return lines_of(first) if described else 0
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
 def test_a_file_tells_one_story(path):
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_FILE_LINES
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = node.end_lineno - node.lineno + 1
+            lines = lines_of(node) - docstring_lines(node)
             assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
 
 
@@ -119,7 +131,7 @@ def test_public_names_exist_and_are_named_once():
         assert getattr(lorag, name).__name__ == name
     assert set(dir(lorag)) >= set(lorag.__all__)
     with pytest.raises(AttributeError, match="No lorag attribute Finetuner"):
-        lorag.Finetuner  # noqa: B018
+        lorag.Finetuner  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -147,4 +159,4 @@ def test_every_setting_and_public_function_is_explained():
         if isinstance(node, ast.ClassDef):
             for field, after in zip(node.body, [*node.body[1:], None], strict=True):
                 if isinstance(field, ast.AnnAssign):
-                    assert isinstance(after, ast.Expr), f"{node.name}.{field.target.id} has no docstring"
+                    assert isinstance(after, ast.Expr), f"{node.name}.{ast.unparse(field.target)} has no docstring"

@@ -60,3 +60,5 @@ from .workflows.synthesize import augment_data as augment_data
 from .workflows.synthesize import synthesize_data as synthesize_data
 from .workflows.tune import Tuned as Tuned
 from .workflows.tune import tune as tune
+
+__all__: list[str]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache as remembering
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
@@ -15,7 +15,7 @@ from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import FetchError, InputError, ModelError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, Retriever, no_progress
-from lorag.llm.engines.base_model import NumberFormat, Weights, asked_format, fits
+from lorag.llm.engines.base_model import NumberFormat, asked_format, fits
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
@@ -25,10 +25,8 @@ from lorag.models.adapter_fit import CONFIG, base_named, require_fitting
 from lorag.models.fingerprint import weights_fingerprint
 from lorag.retrieval.backends.location import IndexLocation
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
-from lorag.retrieval.encoders.embedders import OnnxEmbedder
-from lorag.retrieval.encoders.onnx_encoder import weights_file
+from lorag.retrieval.encoders.local_embedder import local_embedder
 from lorag.retrieval.encoders.remote_embedder import RemoteEmbedder
-from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge, chunks_of
 from lorag.settings import (
@@ -56,12 +54,27 @@ def language_model(
     number_format: NumberFormat = "auto",
     load: Callable[[Path, str, NumberFormat], TransformersModel] = load,
 ) -> LanguageModel:
-    """The model of that name, with ``adapter`` applied when one is given; see ``lorag.models.naming`` for names.
+    """The model of that name, with ``adapter`` applied where one is given.
 
-    Without a name the default is taken, or, with a warning, the fallback when the default cannot be fetched. In the
-    number format ``auto``, what was trained is served in the one that its manifest records. ``load`` gives the base of
-    a folder. An adapter of another program, in PEFT's format, needs its base by name. Raises ``ModelError`` when the
-    adapter was trained on another base, ``InputError`` for an adapter or a number format of a remote model.
+    Args:
+        name: A name of the catalogue, a folder, a ``.gguf`` file, ``OWNER/NAME[@REVISION]`` of a hub,
+            ``openai:MODEL@URL`` or ``ollama:MODEL``. None: the base of ``adapter``, or else the default.
+        adapter: The folder of an adapter. One of another program, in PEFT's format, needs its base as ``name``.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+        remote: How a model behind an address is asked.
+        number_format: Of the weights. With ``auto``, what was trained has the one that its manifest records.
+        load: Loads the weights of the base from a folder.
+
+    Returns:
+        The model; its weights are loaded unless a server answers for it.
+
+    Raises:
+        ModelError: The adapter was trained on another base.
+        InputError: An adapter or a number format is given for a remote model.
+
+    Examples:
+        >>> model = lorag.language_model("smollm2-135m")
+        >>> print(model.generate([(lorag.Message("user", "Where is Halifax?"),)], lorag.Sampling())[0].text)
     """
     if name is not None and is_remote(name):
         if adapter is not None:
@@ -103,12 +116,15 @@ def answering_model(
     if engine == "llama.cpp" and not remote:
         return _llamacpp_model(name, adapter, progress)
     unnamed = number_format == asked_format() == "auto"
+    reason: str | None = None
     if engine == "auto" and unnamed and not remote and llamacpp_is_quickest():
         try:
             return _llamacpp_model(name, adapter, progress)
         except ModelError as error:
-            warnings.warn(f"{error}; transformers answers, which is slower", stacklevel=2)
+            reason = str(error)  # the error itself would keep what was loaded in memory
     model = language_model(name, adapter, progress, number_format=number_format, load=shared or load)
+    if reason is not None:
+        warnings.warn(f"{reason}; transformers answers, which is slower", stacklevel=2)
     if shared is None and isinstance(model, TransformersModel) and model.is_mergeable:
         return model.merged()
     return model
@@ -184,30 +200,6 @@ def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
     return "auto"
 
 
-def merged_weights(adapter: Path, name: str | None = None, progress: Progress = no_progress) -> Weights:
-    """The weights of the base with those of its adapter added, in float32; no adapter can be attached to them.
-
-    The base of an adapter of another program must be named. An adapter that was trained on 4 bits is merged into the
-    base as it is published, with a warning. Raises ``ModelError`` for another base, and for virtual tokens.
-    """
-    trained = None if is_foreign(adapter) else read_adapter(adapter)
-    if trained is not None and trained.spec.is_whole_model:
-        return load(adapter, trained.base, "float32").weights
-    if trained is not None and trained.spec.on_four_bits:
-        warnings.warn(
-            "the adapter was trained on a base of 4 bits and is merged into the base as it is published: answers may"
-            " differ a little",
-            stacklevel=2,
-        )
-    name, place = base_folder(adapter, trained, name, progress)
-    model = load(place, name, "float32").with_adapter(adapter)
-    if model.virtual is not None:
-        raise ModelError(f"{str(adapter)!r} holds virtual tokens, which stand before the weights and cannot be merged")
-    weights = model.weights
-    weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
-    return weights
-
-
 def trainable_model(
     name: str | None, settings: FinetuneSettings, progress: Progress = no_progress, start: Adapter | None = None
 ) -> TransformersModel:
@@ -258,30 +250,12 @@ def embedder(
     name: str = DEFAULT_EMBEDDER, progress: Progress = no_progress, cache: CacheSettings | None = None
 ) -> CachedEmbedder:
     """The embedder of that name, here or behind an address; the vectors of passages are kept beside the models."""
-    return cached(RemoteEmbedder(name) if is_remote(name) else _embedding_model(name, progress), cache)
+    return cached(RemoteEmbedder(name) if is_remote(name) else local_embedder(name, progress), cache)
 
 
 def cached(embedder: Embedder, cache: CacheSettings | None = None) -> CachedEmbedder:
     """``embedder``, asked only for passages whose vectors are not in the folder of the models yet."""
     return CachedEmbedder(embedder, vectors_file(), (cache or CacheSettings()).max_bytes)
-
-
-def _embedding_model(name: str, progress: Progress) -> OnnxEmbedder | TorchEmbedder:
-    """The embedder of that name; where a hub's ONNX file is not of a kind that runs here, with its other weights."""
-    known = catalogue.CATALOGUE.get(name)
-    own: dict[str, Any] = {} if known is None else {"query_prefix": known.query_prefix, "pooling": known.pooling}
-    folder = naming.resolve(name, "embedder", progress)
-    if not weights_file(folder).is_file():
-        return TorchEmbedder(folder, name, **own)
-    try:
-        return OnnxEmbedder(folder, name, **own)
-    except ModelError:
-        if naming.form_of(name) != "hub":
-            raise
-        folder = naming.resolve(name, "embedder", progress, trainable=True)
-        if not any(folder.glob("*.safetensors")):
-            raise
-        return TorchEmbedder(folder, name, **own)
 
 
 def verified_ggufs() -> Path:
@@ -306,9 +280,25 @@ def knowledge(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> Knowledge:
-    """The index in a folder or database, made when missing, with the reranker that ``retrieval`` names.
+    """The index in a folder or database, to search and to update. It is made where there is none.
 
-    ``by`` is the embedder, or its name. Without ``chunks`` an index keeps the sizes it was made with.
+    Args:
+        place: A folder, ``postgresql://USER@HOST/DATABASE``, or ``s3://BUCKET/PREFIX``.
+        by: The embedder, or its name; the one that the index was made with.
+        chunks: How documents are cut. None: as the index was made, or by the defaults.
+        retrieval: How passages are found; its reranker is loaded.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        The index; many processes may read it while one writes.
+
+    Raises:
+        StoreError: The index was made with another embedder or chunk size, or it is damaged.
+
+    Examples:
+        >>> indexed = lorag.index("docs", "index")
+        >>> lorag.knowledge("index").documents()
+        ['office.md', 'warranty.md']
     """
     retrieval = retrieval or RetrievalSettings()
     return Knowledge.open(
@@ -331,10 +321,30 @@ def search(
     retrieval: RetrievalSettings | None = None,
     progress: Progress = no_progress,
 ) -> list[Hit]:
-    """The ``k`` passages of the index at ``place`` that fit ``query`` best, the best first; fewer where fewer fit.
+    """The passages of an index that fit ``query`` best, the best first; for many queries, open ``knowledge`` once.
 
-    ``where`` restricts the search to documents, as in ``Knowledge.retrieve``, whose errors it raises. For many queries,
-    open the index once with ``knowledge``.
+    Args:
+        query: A question, or any other text.
+        place: The index: a folder, or the URL of a database.
+        k: Most passages that are returned; fewer where fewer fit.
+        where: Restricts the search to documents, as in ``Knowledge.retrieve``.
+        by: The embedder, or its name; the one that the index was made with.
+        chunks: How documents were cut. None takes it from the index.
+        retrieval: How passages are found.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+
+    Returns:
+        At most ``k`` hits. A higher score is a better fit; scores of different settings are not comparable.
+
+    Raises:
+        InputError: ``k`` is below 1, or there is no document like ``where``.
+        StoreError: As ``knowledge`` does.
+
+    Examples:
+        >>> indexed = lorag.index("docs", "index")
+        >>> best, *rest = lorag.search("How long is the warranty?", "index")
+        >>> best.chunk.document_id, "28 months" in best.chunk.text
+        ('warranty.md', True)
     """
     return knowledge(place, by, chunks, retrieval, progress).retrieve([query], k, where)[0]
 
@@ -355,17 +365,35 @@ def chatbot(
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither.
 
-    ``chunks`` and ``by`` are those of the index; without ``chunks`` they are taken from it.
+    Args:
+        model: The name of a model, as in ``language_model``.
+        adapter: The folder of an adapter.
+        index: The index to search before each answer: a folder, or the URL of a database.
+        settings: How a question becomes a prompt and an answer.
+        chunks: How the documents of the index were cut. None takes it from the index.
+        retrieval: How passages are found.
+        engine: What computes the answers. ``auto`` takes llama.cpp where it is quicker and answers the same, and
+            transformers where ``prompt`` has a probe.
+        progress: Called as the work proceeds, with a stage and how much of it is done.
+        where: Restricts the search to documents of the index, as in ``Knowledge.retrieve``.
+        by: The name of the embedder that the index was made with.
+        number_format: As in ``language_model``.
+        prompt: What stands around each question. None: what ``settings`` give; where that is the default, the prompt
+            that the adapter, or the model, was trained under.
 
-    ``where`` restricts it to some documents of the index, as in ``Knowledge.retrieve``; ``InputError`` when there is no
-    index to restrict. ``engine`` and ``number_format`` are those of ``answering_model``.
+    Returns:
+        The chatbot, with its model loaded.
 
-    Questions are asked under ``prompt``; without one as ``settings`` have it, and where that is the default, under the
-    prompt that the adapter, or the model, was trained under. With a probe in it the engine is transformers by default.
-    Raises ``InputError`` for a prompt without the worked examples that it is to show.
+    Raises:
+        InputError: ``where`` is given without an index, or the prompt lacks the worked examples that it is to show.
+        ModelError: The adapter was trained on another base.
+
+    Examples:
+        >>> answer = lorag.chatbot(index="index").ask("How long is the warranty?")
+        >>> print(answer.text, [hit.chunk.document_id for hit in answer.sources])
     """
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
-    _require_examples(prompt, settings)
+    (prompt or KeptPrompt(settings.prompt)).require_examples()
     adapter = Path(adapter) if adapter is not None else None
     known = knowledge(index, by, chunks, retrieval, progress) if index is not None else None
     retriever = _only(known, where)
@@ -377,7 +405,7 @@ def chatbot(
         index_state = known.state if known is not None else str
         cache = AnswerCache(embedder(by, progress), settings.cache_similarity, index_state)
     prompt = prompt or KeptPrompt(_usual_prompt(settings, model, adapter))
-    return _over(llm, retriever, prompt, settings, retrieval, cache)
+    return prompt.chatbot(llm, retriever, settings, retrieval, cache)
 
 
 def base_of(model: str | None, adapters: Iterable[Path]) -> str | None:
@@ -433,7 +461,7 @@ def chatbots(
     """
     _require_engine(engine)
     settings, retrieval = settings or ChatSettings(), retrieval or RetrievalSettings()
-    _require_examples(prompt, settings)
+    (prompt or KeptPrompt(settings.prompt)).require_examples()
     retriever = _only(known, where)
     model = model_name(base_of(model, adapters.values()), progress)
     open_model: Callable[[Path | None], LanguageModel] = (
@@ -444,19 +472,11 @@ def chatbots(
     bots = {}
     for name, path in {"base": None, **adapters}.items():
         llm, usual = open_model(path), KeptPrompt(_usual_prompt(settings, model, path))
-        bots[name] = _over(llm, None, prompt or usual, settings, retrieval)
+        bots[name] = (prompt or usual).chatbot(llm, None, settings, retrieval)
         if retriever is not None:
             usual = tuned if tuned is not None and path is None else usual
-            bots[f"{name}+documents"] = _over(llm, retriever, prompt or usual, settings, retrieval)
+            bots[f"{name}+documents"] = (prompt or usual).chatbot(llm, retriever, settings, retrieval)
     return bots
-
-
-def _require_examples(prompt: KeptPrompt | None, settings: ChatSettings) -> None:
-    if (prompt or KeptPrompt(settings.prompt)).lacks_examples:
-        raise InputError(
-            "the prompt is to show worked examples and holds none; add them to it as 'examples', or take the file of a"
-            " comparison, which holds them"
-        )
 
 
 def _only(known: Knowledge | None, where: Mapping[str, str | Sequence[str]] | None) -> Retriever | None:
@@ -466,25 +486,6 @@ def _only(known: Knowledge | None, where: Mapping[str, str | Sequence[str]] | No
     if known is None:
         raise InputError(f"documents are chosen by {', '.join(where)}, but no index is searched; leave one of them out")
     return known.only(where)
-
-
-def _over(
-    model: LanguageModel,
-    retriever: Retriever | None,
-    prompt: KeptPrompt,
-    settings: ChatSettings,
-    retrieval: RetrievalSettings,
-    cache: AnswerCache | None = None,
-) -> ChatBot:
-    return ChatBot(
-        prompt.over(model, retriever is not None, settings.sampling),
-        retriever,
-        prompt.applied(settings),
-        retrieval.k,
-        cache=cache,
-        gated=retrieval.leaves_out,
-        examples=prompt.examples,
-    )
 
 
 def _usual_prompt(settings: ChatSettings, model: str | None, adapter: Path | None) -> PromptSettings:

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import tempfile
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +38,8 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
+        refused = f"{error.strerror or error}; make it writable or choose another folder"
+        raise StorageError(f"cannot write {str(path)!r}: {DISK_FULL if disk_is_full(error) else refused}") from error
 
 
 def disk_is_full(error: BaseException | None) -> bool:
@@ -102,6 +102,7 @@ def folder_whole(path: Path) -> Iterator[Path]:
         with full_disk_errors(path):
             yield temporary
         with storage_errors(path):
+            _share(temporary)
             if path.exists():
                 path.replace(old := _beside(path))
                 try:
@@ -116,11 +117,21 @@ def folder_whole(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _share(folder: Path) -> None:
+    """Lets whoever may read ``folder`` read its files too: some libraries write weights for their user alone."""
+    readable = folder.stat().st_mode & 0o444
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(file.stat().st_mode | readable)
+
+
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file. Raises ``DataError`` for a missing, binary or wrongly encoded file."""
     if not path.is_file():
         raise DataError(path, "no such file" if not path.exists() else "is a folder, expected a file")
     data = path.read_bytes()
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise DataError(path, "is UTF-16, expected UTF-8; save it as UTF-8")
     if b"\0" in data:
         raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
     try:
@@ -231,10 +242,15 @@ class LineLog:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises ``InputError`` now rather than after an hour of work when ``folder`` cannot be written."""
+    """Raises ``InputError`` now rather than after an hour of work when ``folder`` cannot be written.
+
+    Or ``StorageError`` when its disk is full.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with full_disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"0")
+                file.flush()
     except OSError as error:
         raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another with --out") from error

@@ -34,25 +34,29 @@ class Place:
     """A page, slide or sheet of a document: it begins at the character ``start`` and ends where the next begins."""
 
     start: int
+    """The character of the text at which it begins."""
     name: str
+    """Such as ``page 3``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text with a name that outlives its wording.
-
-    ``id`` is the name questions refer to (a file's relative path, or ``doc_id`` of a JSONL row); it stays the same
-    when the text changes. ``source`` is the file it was read from, as a path below the folder that was loaded.
-    ``version`` is the hash of the text, so equal versions need no work. ``places`` are in the order of their starts.
-    ``meta`` is what else is known of it, and no part of the version.
-    """
+    """One text with a name that outlives its wording."""
 
     id: str
+    """The name that questions refer to: a file's path below the folder, or ``doc_id`` of a JSONL row. It stays the
+    same when the text changes.
+    """
     text: str
+    """The text, in Markdown where the file has headings or tables."""
     source: str
+    """The file that it was read from, as a path below the folder that was loaded."""
     title: str = ""
+    """Its own title, or the name of the file."""
     places: tuple[Place, ...] = ()
+    """Its pages, slides or sheets, in the order of their starts."""
     meta: Attributes = ()
+    """What else is known of it; not part of the version."""
 
     @property
     def attributes(self) -> Attributes:
@@ -63,7 +67,7 @@ class Document:
 
     @property
     def version(self) -> str:
-        """The first 16 hex digits of SHA-256 over title, text and places."""
+        """The first 16 hex digits of SHA-256 over title, text and places; documents of equal versions need no work."""
         parts = (self.title, self.text, *(f"{place.start} {place.name}" for place in self.places))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -110,14 +114,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk and how well it fits a question: higher is better, whatever the store says inside."""
+    """A passage and how well it fits a question."""
 
     chunk: Chunk
+    """The passage."""
     score: float
+    """How well it fits: higher is better. Scores of different settings are not comparable."""
     via: Via
+    """What gave the score."""
 
     def cited(self) -> dict[str, str | int | float]:
-        """Where the passage stands, its text and how well it fits, as JSON takes it."""
+        """Where the passage stands, its text and how well it fits, as JSON takes it.
+
+        Returns:
+            The keys ``document_id``, ``place``, ``start``, ``end``, ``heading``, ``text``, ``score`` and ``via``.
+        """
         chunk = self.chunk
         return {
             **{"document_id": chunk.document_id, "place": chunk.place, "start": chunk.start, "end": chunk.end},
@@ -127,11 +138,14 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; ``learned`` says of an assistant's in a row to train on whether it is."""
+    """One turn of a conversation."""
 
     role: Role
+    """Who speaks."""
     content: str
+    """The text."""
     learned: bool = True
+    """Of a turn of an assistant in a row to train on: whether it is learned."""
 
 
 Prompt = tuple[Message, ...]
@@ -147,13 +161,12 @@ def json_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A row to train on: a conversation, or plain text as its only message, of the role ``text``.
-
-    ``evidence`` names the documents it was made from (empty when unknown).
-    """
+    """A row to train on: a conversation, or plain text as its only message, of the role ``text``."""
 
     messages: Prompt
+    """At least one turn."""
     evidence: tuple[str, ...] = ()
+    """Ids of the documents that it was made from; empty where that is not known."""
 
     @property
     def is_text(self) -> bool:
@@ -237,7 +250,14 @@ class Sampling:
         return "off"
 
     def within(self, context_tokens: int) -> Sampling:
-        """What a model with a context of that length draws by."""
+        """How to draw from a model with a context of that length.
+
+        Args:
+            context_tokens: The context of the model.
+
+        Returns:
+            These settings.
+        """
         return self
 
 
@@ -261,7 +281,14 @@ class ThinkingSampling(Sampling):
             raise InputError(f"thinking {self.thinking!r} is none of {', '.join(get_args(Thinking))}")
 
     def within(self, context_tokens: int) -> Sampling:
-        """See ``Sampling``; a ``max_tokens`` other than the default stays."""
+        """How to draw from a model with a context of that length.
+
+        Args:
+            context_tokens: The context of the model.
+
+        Returns:
+            These settings; the default of ``max_tokens`` is cut to half of the context.
+        """
         half = max(1, context_tokens // 2)
         return replace(self, max_tokens=half) if half < self.max_tokens == _THOUGHT_TOKENS else self
 
@@ -288,7 +315,9 @@ class LinearProbe:
     layer: int
     """Whose output is read, counted from 1; 0 are the token embeddings."""
     weights: tuple[float, ...]
+    """One for each dimension of the hidden state."""
     bias: float
+    """Added to the weighted sum."""
     conversations: int
     """To which it was fitted, each with its answering passage and without."""
     refused_answered: float
@@ -349,48 +378,59 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with everything needed to audit it without the process that made it.
-
-    ``prompt`` holds the messages exactly as sent, ``sources`` the passages really in it (numbered from 1 in order).
-    ``query`` is what was searched for, where that is not the question itself. ``guarded`` are the words of a list for
-    which the question was refused (``prompt`` is then empty: it was not sent) or which are masked in ``text``.
-    ``cached`` says that the answer was made for an earlier question that means the same.
-    ``refused`` is true when the assistant declined. ``error`` is the reason when no answer came; ``text`` is then
-    empty. ``logprobs`` are there where they were asked for, unless words are masked.
-    """
+    """An answer with everything needed to audit it without the process that made it."""
 
     text: str
+    """The answer; empty where there is an ``error``."""
     prompt: Prompt = ()
+    """The messages exactly as sent; empty where nothing was sent."""
     sources: tuple[Hit, ...] = ()
+    """The passages in the prompt, numbered from 1 in this order."""
     usage: Usage = field(default_factory=Usage)
+    """Tokens and seconds that it took."""
     refused: bool = False
+    """Whether the assistant declined."""
     truncated: bool = False
+    """Whether it was cut at ``max_tokens``."""
     error: str | None = None
+    """The reason where no answer came."""
     query: str = ""
+    """What was searched for, where that is not the question itself."""
     guarded: tuple[str, ...] = ()
+    """The blocked words for which the question was refused, or which are masked in ``text``."""
     cached: bool = False
+    """Whether it was made for an earlier question that means the same."""
     logprobs: tuple[TokenLogprob, ...] = ()
+    """One for each token, where they were asked for and no word is masked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question with its references. No ``answers`` means that the documents do not answer it.
-
-    ``evidence`` holds the ids of the documents that answer it. ``paraphrases`` are other wordings, never asked in a
-    comparison. ``answers_after`` are the references once the documents were updated (None: not known).
-    """
+    """A question with its references."""
 
     id: str
+    """Its name, once in a file."""
     question: str
+    """The wording that is asked."""
     answers: tuple[str, ...]
+    """Right answers; without any, the documents do not answer it."""
     evidence: tuple[str, ...] = ()
+    """Ids of the documents that answer it."""
     paraphrases: tuple[str, ...] = ()
+    """Other wordings, never asked in a comparison."""
     answers_after: tuple[str, ...] | None = None
+    """The right answers once the documents were updated; None where they are not known."""
     status: Status | None = None
+    """What the update did to it; None where that is not given."""
     meta: Mapping[str, str] = field(default_factory=dict)
+    """Other keys of its row."""
 
     def after_update(self) -> Example:
-        """The same question with the references that hold after the documents were updated."""
+        """The same question with the references that hold after the documents were updated.
+
+        Returns:
+            The question itself where these are not known.
+        """
         return self if self.answers_after is None else replace(self, answers=self.answers_after)
 
 

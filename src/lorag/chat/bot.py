@@ -25,7 +25,14 @@ from lorag.types import Answer, Completion, Hit, Message, Prompt, Sampling, Usag
 
 
 class ChatBot:
-    """Answers questions from a model's weights, or from passages when it has a retriever. A ``Responder``."""
+    """Answers questions from a model's weights, or from passages when it has a retriever. A ``Responder``.
+
+    ``lorag.chatbot`` makes one from names and folders.
+
+    Examples:
+        >>> bot = lorag.ChatBot(lorag.language_model("smollm2-135m"), lorag.knowledge("index"))
+        >>> answer = bot.ask("How long is the warranty?")
+    """
 
     def __init__(
         self,
@@ -38,12 +45,16 @@ class ChatBot:
         gated: bool = False,
         examples: Sequence[WorkedExample] = (),
     ) -> None:
-        """``k`` bounds the passages looked at for one question; the token budget decides how many are sent.
+        """Puts a model and a retriever together.
 
-        ``examples`` are shown before every question, as far as the model's context has room for them.
-
-        ``gated``: where the retriever finds nothing, the question is about something else; then the response template
-        is the answer, and the model is not asked.
+        Args:
+            model: The model that answers.
+            retriever: What finds the sources; None answers without any.
+            settings: How a question becomes a prompt and an answer.
+            k: Most passages that are looked at for one question; ``context_tokens`` decides how many are sent.
+            cache: Earlier answers that may be given again.
+            gated: Whether a question for which nothing is found gets the response template, without asking the model.
+            examples: Shown before every question, as far as the model's context has room for them.
         """
         self.model = model
         self.retriever = retriever
@@ -57,7 +68,14 @@ class ChatBot:
     def answer(self, questions: Sequence[str]) -> list[Answer]:
         """One answer for each question, in order, generated in batches.
 
-        Raises ``InputError`` for an empty question, and for one that does not fit the model's context.
+        Args:
+            questions: Questions without a history.
+
+        Returns:
+            As many answers as questions.
+
+        Raises:
+            InputError: A question is empty, or does not fit the model's context.
         """
         return answer_together([(self, questions)])[0]
 
@@ -86,22 +104,55 @@ class ChatBot:
         return [begun.known[i] for i in range(len(begun.questions))]
 
     def ask(self, question: str) -> Answer:
-        """The answer to one question."""
+        """The answer to one question.
+
+        Args:
+            question: A question without a history.
+
+        Returns:
+            The answer.
+
+        Raises:
+            InputError: The question is empty, or does not fit the model's context.
+        """
         return self.answer([question])[0]
 
     def drawing(self, sampling: Sampling) -> ChatBot:
-        """The same chatbot, drawing answers in another way; without a cache, whose answers were not drawn so."""
+        """The same chatbot, drawing answers in another way.
+
+        Args:
+            sampling: How answers are drawn.
+
+        Returns:
+            A chatbot without a cache, whose answers were drawn otherwise.
+        """
         settings = replace(self.settings, sampling=sampling)
         return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated, examples=self.examples)
 
     def searching(self, retriever: Retriever | None) -> ChatBot:
-        """The same chatbot over other sources; without a cache and worked examples, which hold what these may not."""
+        """The same chatbot over other sources.
+
+        Args:
+            retriever: What finds the sources; None answers without any.
+
+        Returns:
+            A chatbot without the cache and the worked examples, which hold what other sources may not.
+        """
         return ChatBot(self.model, retriever, self.settings, self.k, gated=self.gated)
 
     def reply(self, question: str, history: Sequence[Message] = (), instruction: str = "") -> Reply:
-        """A streamed answer to the next turn of a conversation; earlier turns go between instruction and question.
+        """A streamed answer to the next turn of a conversation.
 
-        ``instruction`` stands below the assistant's own. Raises as ``answer`` does.
+        Args:
+            question: What the user says now.
+            history: Earlier turns; they stand between instruction and question.
+            instruction: Stands below the assistant's own instruction.
+
+        Returns:
+            The sources at once, the pieces of the answer as they come, and then the whole answer.
+
+        Raises:
+            InputError: The question is empty, or does not fit the model's context.
         """
         state = None if history or instruction else self._state()
         known = self._known(question, state)
@@ -159,7 +210,20 @@ class ChatBot:
     def prepare(
         self, question: str, hits: Sequence[Hit], history: Sequence[Message] = (), below: str = ""
     ) -> tuple[Prompt, tuple[Hit, ...]]:
-        """The prompt, cut to the model's context, and the sources in it."""
+        """The prompt that would be sent, cut to the model's context, and the sources in it.
+
+        Args:
+            question: What the user says now.
+            hits: Passages that were found, the best first.
+            history: Earlier turns.
+            below: An instruction below the assistant's own.
+
+        Returns:
+            The prompt, and the passages in it, in the order of their numbers.
+
+        Raises:
+            InputError: The question alone does not fit.
+        """
         model, settings = self.model, self.settings
         sources = fitting_sources(hits, model.count_tokens, settings.context_tokens)
         earlier = fitting_exchanges(history, model.count_tokens, settings.history_tokens)

@@ -13,11 +13,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lorag.chat.answer_cache import AnswerCache
+from lorag.chat.bot import ChatBot
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.files import read_text
-from lorag.interfaces import HiddenStates, LanguageModel
-from lorag.settings import ChatSettings, PromptSettings
+from lorag.interfaces import HiddenStates, LanguageModel, Retriever
+from lorag.settings import ChatSettings, PromptSettings, RetrievalSettings
 from lorag.types import Chunk, Hit, LinearProbe, Sampling
 
 _FIELDS = {each.name: type(getattr(PromptSettings(), each.name)) for each in fields(PromptSettings)}
@@ -31,6 +33,7 @@ class KeptPrompt:
     """A prompt with the worked examples in it."""
 
     settings: PromptSettings = field(default_factory=PromptSettings)
+    """What stands beside the question and its sources."""
     examples: tuple[WorkedExample, ...] = ()
     """Shown before every question, in this order."""
     context_tokens: int | None = None
@@ -51,15 +54,30 @@ class KeptPrompt:
         return bool(self.settings.examples or self.settings.refused_example) and not self.examples
 
     def applied(self, chat: ChatSettings) -> ChatSettings:
-        """``chat`` with this prompt and its room for sources."""
+        """``chat`` with this prompt and its room for sources.
+
+        Args:
+            chat: The settings of a chatbot.
+
+        Returns:
+            The same settings, with those of the prompt.
+        """
         room = chat.context_tokens if self.context_tokens is None else self.context_tokens
         return replace(chat, prompt=self.settings, context_tokens=room)
 
     def over(self, model: LanguageModel, searched: bool, sampling: Sampling) -> LanguageModel:
-        """``model`` with the probe, if there is one: only where documents are ``searched``, and of the model itself.
+        """``model`` with the probe of this prompt, where it has one and documents are searched.
 
-        It is left out, with a warning, for another model, on an engine without hidden states, and where the model is to
-        think: its prompt then ends in another way.
+        The probe is left out, with a warning, for another model than its own, on an engine without hidden states, and
+        where the model is to think, because its prompt then ends in another way.
+
+        Args:
+            model: The model that answers.
+            searched: Whether its prompts hold sources.
+            sampling: How answers are drawn.
+
+        Returns:
+            The model, which refuses what the probe refuses.
         """
         probe = self.probe
         if probe is None or not searched:
@@ -75,8 +93,50 @@ class KeptPrompt:
         warnings.warn(f"the prompt's probe {reason}: {model.name} answers without it", stacklevel=2)
         return model
 
+    def require_examples(self) -> None:
+        """Raises ``InputError`` where it is to show worked examples and holds none."""
+        if self.lacks_examples:
+            raise InputError(
+                "the prompt is to show worked examples and holds none; add them to it as 'examples', or take the file"
+                " of a comparison, which holds them"
+            )
+
+    def chatbot(
+        self,
+        model: LanguageModel,
+        retriever: Retriever | None,
+        chat: ChatSettings,
+        retrieval: RetrievalSettings,
+        cache: AnswerCache | None = None,
+    ) -> ChatBot:
+        """The chatbot that asks ``model`` under this prompt.
+
+        Args:
+            model: The model that answers.
+            retriever: What finds the sources; None answers without any.
+            chat: How a question becomes a prompt and an answer, but for what this prompt decides.
+            retrieval: How passages are found.
+            cache: Earlier answers that may be given again.
+
+        Returns:
+            The chatbot.
+        """
+        return ChatBot(
+            self.over(model, retriever is not None, chat.sampling),
+            retriever,
+            self.applied(chat),
+            retrieval.k,
+            cache=cache,
+            gated=retrieval.leaves_out,
+            examples=self.examples,
+        )
+
     def to_json(self) -> dict[str, Any]:
-        """The prompt as JSON takes it; what is None is left out."""
+        """The prompt as a JSON object; what is None is left out.
+
+        Returns:
+            What ``from_json`` reads.
+        """
         probe = asdict(self.probe) if self.probe is not None else None
         named = {"context_tokens": self.context_tokens, "model": self.model, "probe": probe}
         return {
@@ -87,9 +147,16 @@ class KeptPrompt:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> KeptPrompt:
-        """What ``to_json`` wrote, beside what was ``tried``; the fields of the settings may also stand at the top.
+        """The prompt that ``to_json`` wrote; the fields of its settings may also stand at the top.
 
-        Raises ``InputError`` for an unknown key, with the nearest one, and for a wrong value.
+        Args:
+            value: A JSON object, as Python has it.
+
+        Returns:
+            The prompt.
+
+        Raises:
+            InputError: An unknown key, with the nearest known one, or a wrong value.
         """
         given, rest = value.get("prompt"), {name: each for name, each in value.items() if name != "prompt"}
         if given is None:  # the number of examples is a setting, a list of them is not
@@ -108,13 +175,25 @@ class KeptPrompt:
         return cls(settings, examples, room, model, _probe(rest.get("probe")))
 
 
-def read_prompt(path: Path) -> KeptPrompt:
-    """The prompt in a JSON file: ``RUN/prompts/retrieval.json`` of a comparison, or ``{"question_first": true}``.
+def read_prompt(path: Path | str) -> KeptPrompt:
+    """The prompt in a JSON file.
 
-    Raises ``DataError`` for broken JSON, an unknown key (with the nearest known one), or a wrong value.
+    Args:
+        path: ``RUN/prompts/retrieval.json`` of a comparison, or a file by hand, such as ``{"question_first": true}``.
+
+    Returns:
+        The prompt, to be given to ``chatbot`` or ``compare``.
+
+    Raises:
+        DataError: Broken JSON, an unknown key (with the nearest known one), or a wrong value.
+
+    Examples:
+        >>> prompt = lorag.read_prompt("prompt.json")
+        >>> str(prompt)
+        'question before sources'
     """
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(Path(path)))
     except json.JSONDecodeError as error:
         raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
     if not isinstance(value, dict):

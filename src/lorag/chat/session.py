@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from lorag.chat.bot import ChatBot
@@ -19,7 +19,7 @@ class Session:
         self.answer: Answer | None = None
         self._bot, self._file = bot, file
 
-    def ask(self, question: str) -> Iterator[str]:
+    def ask(self, question: str) -> Generator[str]:
         """The pieces of an answer that knows the earlier turns; when they end, ``answer`` holds the whole."""
         reply = self._bot.reply(question, self.history)
         yield from reply

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+
 
 def main() -> None:
     """The ``lorag`` command."""
+    _open_streams()
     from lorag.cli.commands import run
 
     run()
+
+
+def _open_streams() -> None:
+    """Lets the streams with which the command was started closed lead nowhere.
+
+    Else the next file that is opened would have the number of one, and get what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - until the program ends

@@ -1,8 +1,9 @@
-"""``lorag search``, ``ask`` and ``chat``, and the assistant that these and ``lorag serve`` mean by the same options."""
+"""``lorag search``, ``ask`` and ``chat``, and the options of an assistant that ``lorag serve`` and ``mcp`` take too."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,16 @@ from lorag.cli.screen import (
     progress_bars,
     translated_errors,
 )
-from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, RerankerName, Search, Where, retrieval_settings
+from lorag.cli.shared_options import (
+    EmbedderName,
+    MinCosine,
+    Rerank,
+    RerankerName,
+    Search,
+    Where,
+    retrieval_settings,
+    takes_options,
+)
 from lorag.errors import InputError
 from lorag.settings import DEFAULT_EMBEDDER
 from lorag.workspace import Workspace
@@ -29,11 +39,13 @@ from lorag.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lorag import types
     from lorag.chat.bot import ChatBot
     from lorag.chat.kept_prompt import KeptPrompt
     from lorag.chat.session import Session
     from lorag.interfaces import Progress
     from lorag.retrieval.backends.location import IndexLocation
+    from lorag.retrieval.knowledge import Knowledge
     from lorag.settings import ChatSettings, RetrievalSettings
     from lorag.types import Answer
 
@@ -41,11 +53,13 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="A catalogue name (`lorag models list`), a folder, a .gguf file, OWNER/NAME[@REVISION] of a hub,"
-        " openai:MODEL@URL, or ollama:MODEL.",
+        help="A catalogue name (`lorag models list`), a folder, a .gguf file, OWNER/NAME or"
+        " OWNER/NAME@REVISION of a hub, openai:MODEL@URL, or ollama:MODEL.",
     ),
 ]
-AdapterFolder = Annotated[Path | None, typer.Option("--adapter", help="Folder of an adapter made by `lorag finetune`.")]
+AdapterFolder = Annotated[
+    Path | None, typer.Option("--adapter", help="The folder of an adapter, by `lorag finetune` or PEFT.")
+]
 Offers = Annotated[
     list[str] | None,
     typer.Option(
@@ -66,7 +80,8 @@ PromptFile = Annotated[
     Path | None,
     typer.Option(
         "--prompt",
-        help='A JSON file of a prompt: RUN/prompts/retrieval.json of a run, or such as {"question_first": true}.',
+        help="A JSON file of the prompt: prompts/retrieval.json of a run, or your own, such as"
+        ' {"question_first": true}.',
     ),
 ]
 ThinkingName = Annotated[
@@ -79,30 +94,134 @@ ThinkingName = Annotated[
 _PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """Which passages a command finds, and in which index."""
+
+    sides: Search = None
+    rerank: Rerank = None
+    reranker: RerankerName = None
+    min_cosine: MinCosine = None
+    where: Where = None
+    embedder: EmbedderName = DEFAULT_EMBEDDER
+    store: IndexOption = None
+
+    def place(self) -> IndexLocation:
+        """Where the index lies. Raises ``InputError`` with the command that makes one where there is none."""
+        return place_with_index(self.store)
+
+    def retrieval(self) -> RetrievalSettings:
+        """The settings of this workspace with what the options change."""
+        chosen = Workspace().chosen().retrieval
+        return retrieval_settings(chosen, self.sides, self.rerank, self.reranker, self.min_cosine)
+
+    def documents(self) -> types.Where:
+        """The documents to search, by the values of their fields; all of them without any."""
+        from lorag.retrieval.filters import read_pairs
+
+        return read_pairs(self.where or ())
+
+    def knowledge(self, progress: Progress) -> Knowledge:
+        """The index."""
+        from lorag import build
+
+        place = self.place()
+        return build.knowledge(place, self.embedder, chunks_of_place(place), self.retrieval(), progress)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantOptions:
+    """Who answers, and how."""
+
+    model: Model = None
+    adapter: AdapterFolder = None
+    blocked: Blocked = None
+    prompt: PromptFile = None
+    engine: EngineName = "auto"
+    thinking: ThinkingName = "off"
+
+    def chatbot(self, options: SearchOptions, no_sources: bool, progress: Progress) -> ChatBot:
+        """The chatbot of this workspace; a prompt that is not the default is named on stderr."""
+        from lorag import build
+        from lorag.chat.kept_prompt import KeptPrompt
+        from lorag.settings import PromptSettings
+
+        place = None if no_sources else options.place()
+        prompt = given_prompt(self.prompt)
+        if prompt is None and self.adapter is None and place is not None:
+            prompt = _tuned(self.model, progress)
+        bot = build.chatbot(
+            self.model,
+            self.adapter,
+            place,
+            self._settings(),
+            chunks_of_place(place),
+            options.retrieval(),
+            engine=self.engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
+            where=options.documents(),
+            by=options.embedder,
+            prompt=prompt,
+            progress=progress,
+        )
+        used = prompt or KeptPrompt(bot.settings.prompt)
+        if used.settings != PromptSettings() or used.context_tokens is not None:
+            chosen = "chosen by `lorag tune`" if prompt else "the one it was trained under"
+            print_note(f"Prompt: {used} ({f'from {self.prompt}' if self.prompt else chosen})")
+        return bot
+
+    def chatbots(
+        self, adapters: Mapping[str, Path], options: SearchOptions, no_sources: bool, progress: Progress
+    ) -> dict[str, ChatBot]:
+        """The base of this workspace and ``adapters``, as ``build.chatbots`` has them."""
+        from lorag import build
+
+        base = build.base_of(self.model, adapters.values())
+        return build.chatbots(
+            base,
+            adapters,
+            None if no_sources else options.knowledge(progress),
+            self._settings(),
+            options.retrieval(),
+            engine=self.engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
+            where=options.documents(),
+            prompt=given_prompt(self.prompt),
+            tuned=None if no_sources else _tuned(base, progress),
+            progress=progress,
+        )
+
+    def _settings(self) -> ChatSettings:
+        from lorag.chat.guards import read_words
+        from lorag.settings import ChatSettings
+        from lorag.types import Sampling, ThinkingSampling
+
+        thinking, blocked = self.thinking, self.blocked
+        sampling = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
+        return ChatSettings(sampling=sampling, blocked_words=read_words(blocked) if blocked is not None else ())
+
+
+def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:
+    """The prompt that `lorag tune` chose in this workspace for that model, the default where None; None without one."""
+    from lorag import build
+
+    prompt = given_prompt(path) if (path := Workspace().prompt).is_file() else None
+    return prompt if prompt is not None and prompt.model == build.model_name(model, progress) else None
+
+
+@takes_options
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
+    options: SearchOptions,
     k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
-    sides: Search = None,
-    rerank: Rerank = None,
-    reranker: RerankerName = None,
-    min_cosine: MinCosine = None,
-    where: Where = None,
-    embedder: EmbedderName = DEFAULT_EMBEDDER,
-    store: IndexOption = None,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
     from lorag import build
-    from lorag.retrieval.filters import read_pairs
 
     with translated_errors(), progress_bars() as progress:
-        chosen, meant = Workspace().chosen(), read_pairs(where or ())
-        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, reranker, min_cosine)
-        place = place_with_index(store)
-        chunks = chunks_of_place(place)
-        hits = build.search(
-            query, place, k, where=meant, by=embedder, chunks=chunks, retrieval=retrieval, progress=progress
-        )
+        place = options.place()
+        where, retrieval, chunks = options.documents(), options.retrieval(), chunks_of_place(place)
+        by = options.embedder
+        hits = build.search(query, place, k, where=where, by=by, chunks=chunks, retrieval=retrieval, progress=progress)
     if json:
         print_json([hit.cited() for hit in hits])
         return
@@ -113,29 +232,17 @@ def search(
         output.print(hit.chunk.text.strip() + "\n", markup=False)
 
 
+@takes_options
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
-    model: Model = None,
-    adapter: AdapterFolder = None,
+    assistant: AssistantOptions,
+    options: SearchOptions,
     no_sources: NoSources = False,
-    sides: Search = None,
-    rerank: Rerank = None,
-    reranker: RerankerName = None,
-    min_cosine: MinCosine = None,
-    where: Where = None,
-    embedder: EmbedderName = DEFAULT_EMBEDDER,
-    blocked: Blocked = None,
-    prompt: PromptFile = None,
-    engine: EngineName = "auto",
-    thinking: ThinkingName = "off",
-    store: IndexOption = None,
     json: Json = False,
 ) -> None:
     """Answer one question, from the index unless --no-sources."""
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
+        bot = assistant.chatbot(options, no_sources, progress)
     with translated_errors():
         if json:
             print_json(_answer(bot.ask(question)))
@@ -145,30 +252,18 @@ def ask(
         print_sources(reply.sources)
 
 
+@takes_options
 def chat(
-    model: Model = None,
-    adapter: AdapterFolder = None,
+    assistant: AssistantOptions,
+    options: SearchOptions,
     no_sources: NoSources = False,
     history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation to continue it.")] = None,
-    sides: Search = None,
-    rerank: Rerank = None,
-    reranker: RerankerName = None,
-    min_cosine: MinCosine = None,
-    where: Where = None,
-    embedder: EmbedderName = DEFAULT_EMBEDDER,
-    blocked: Blocked = None,
-    prompt: PromptFile = None,
-    engine: EngineName = "auto",
-    thinking: ThinkingName = "off",
-    store: IndexOption = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag.chat.session import Session
 
     with translated_errors(), progress_bars() as progress:
-        place = None if no_sources else place_with_index(store)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
-        bot = chatbot(model, adapter, engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
+        bot = assistant.chatbot(options, no_sources, progress)
         session = Session(bot, history)
     with translated_errors():
         _converse(session)
@@ -205,92 +300,6 @@ def _read() -> str:
         return ""
 
 
-def chatbot(
-    model: str | None,
-    adapter: Path | None,
-    engine: str,
-    place: IndexLocation | None,
-    retrieval: RetrievalSettings,
-    where: Sequence[str] | None,
-    embedder: str,
-    blocked: Path | None,
-    prompt_file: Path | None,
-    thinking: str,
-    progress: Progress,
-) -> ChatBot:
-    """The chatbot of this workspace, as the options want it; a prompt that is not the default is named on stderr."""
-    from lorag import build
-    from lorag.chat.kept_prompt import KeptPrompt, read_prompt
-    from lorag.retrieval.filters import read_pairs
-    from lorag.settings import PromptSettings
-
-    prompt = None
-    if prompt_file is not None:
-        prompt = read_prompt(prompt_file)
-    elif adapter is None and place is not None:
-        prompt = _tuned(model, progress)
-    bot = build.chatbot(
-        model,
-        adapter,
-        place,
-        _settings(blocked, thinking),
-        chunks_of_place(place),
-        retrieval,
-        engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
-        where=read_pairs(where or ()),
-        by=embedder,
-        prompt=prompt,
-        progress=progress,
-    )
-    used = prompt or KeptPrompt(bot.settings.prompt)
-    if used.settings != PromptSettings() or used.context_tokens is not None:
-        chosen = "chosen by `lorag tune`" if prompt else "the one it was trained under"
-        print_note(f"Prompt: {used} ({f'from {prompt_file}' if prompt_file else chosen})")
-    return bot
-
-
-def chatbots(
-    model: str | None,
-    adapters: Mapping[str, Path],
-    engine: str,
-    place: IndexLocation | None,
-    retrieval: RetrievalSettings,
-    where: Sequence[str] | None,
-    embedder: str,
-    blocked: Path | None,
-    prompt_file: Path | None,
-    thinking: str,
-    progress: Progress,
-) -> dict[str, ChatBot]:
-    """The base of this workspace and ``adapters``, as ``build.chatbots`` has them."""
-    from lorag import build
-    from lorag.retrieval.filters import read_pairs
-
-    base = build.base_of(model, adapters.values())
-    chunks = chunks_of_place(place)
-    return build.chatbots(
-        base,
-        adapters,
-        build.knowledge(place, embedder, chunks, retrieval, progress) if place is not None else None,
-        _settings(blocked, thinking),
-        retrieval,
-        engine=engine,  # type: ignore[arg-type]  # an unknown one is refused with the names
-        where=read_pairs(where or ()),
-        prompt=given_prompt(prompt_file),
-        tuned=_tuned(base, progress) if place is not None else None,
-        progress=progress,
-    )
-
-
-def _settings(blocked: Path | None, thinking: str) -> ChatSettings:
-    from lorag.chat.guards import read_words
-    from lorag.settings import ChatSettings
-    from lorag.types import Sampling, ThinkingSampling
-
-    sampling = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
-    return ChatSettings(sampling=sampling, blocked_words=read_words(blocked) if blocked is not None else ())
-
-
 def given_prompt(path: Path | None) -> KeptPrompt | None:
     """The prompt in a file; None without one."""
     from lorag.chat.kept_prompt import read_prompt
@@ -309,15 +318,3 @@ def offered(offers: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"two models would be called {name!r}; give each adapter a name of its own, not 'base'")
         folders[name] = Path(folder)
     return folders
-
-
-def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:
-    """The prompt that `lorag tune` chose in this workspace for that model, the default where None; None without one."""
-    from lorag import build
-    from lorag.chat.kept_prompt import read_prompt
-
-    path = Workspace().prompt
-    if not path.is_file():
-        return None
-    prompt = read_prompt(path)
-    return prompt if prompt.model == build.model_name(model, progress) else None

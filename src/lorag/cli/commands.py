@@ -22,7 +22,7 @@ from lorag.cli import (
 from lorag.cli.screen import keep_libraries_quiet, output, translated_errors
 
 app = typer.Typer(
-    help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which to use.",
+    help="Gives an LLM your knowledge by finetuning, by retrieval, or by both, and measures which one to use.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -31,7 +31,7 @@ from lorag.cli.shared_options import (
 )
 from lorag.errors import InputError
 from lorag.settings import DEFAULT_EMBEDDER, VerdictOn
-from lorag.types import Sampling
+from lorag.types import Sampling, ThinkingSampling
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,43 +41,64 @@ if TYPE_CHECKING:
     from lorag.interfaces import Progress
     from lorag.settings import CompareSettings
 
-_MAX_TOKENS = Sampling().max_tokens
 _SEARCHED_BY = ("embedder", "search", "reranker", "min-cosine")
 """Options of a comparison that its assistant needs too."""
 _MADE = 60
 """Questions made where none are given: a comparison of them ends within 45 minutes on two cores."""
 Documents = Annotated[Path, typer.Option(help=f"{DOCUMENTS}.")]
 Questions = Annotated[
-    Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; without it, questions are made.")
+    Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids (default: questions made by rules).")
 ]
-Train = Annotated[Path | None, typer.Option(help="Training conversations (default: other wordings, else made).")]
+Train = Annotated[
+    Path | None, typer.Option(help="Training conversations (default: other wordings of the questions, or made ones).")
+]
 Style = Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
-Limit = Annotated[int | None, typer.Option(help="Ask a fixed sample of that many questions.")]
-MaxTokens = Annotated[int, typer.Option(help="Tokens after which an answer is cut.")]
+Limit = Annotated[int | None, typer.Option(help="Ask at most this many questions, a fixed random sample.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Tokens after which an answer is cut, its thoughts included (default {Sampling().max_tokens}, with"
+        f" --thinking hidden {ThinkingSampling().max_tokens})."
+    ),
+]
+ComparedThinking = Annotated[
+    str,
+    typer.Option(
+        "--thinking",
+        help="off or hidden: whether every arm may think before it answers; only the answer"
+        " is scored, and seconds and tokens count both.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print every table and every reason.")]
-Seeds = Annotated[int, typer.Option(help="Trainings of the finetune, each with another seed.")]
+Seeds = Annotated[int, typer.Option(help="How often the finetune is trained, each time with another seed.")]
 Budget = Annotated[
     float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
 ]
 Requirements = Annotated[
     list[str] | None,
     typer.Option(
-        help="What an arm must keep to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be repeated."
+        help="A limit that an arm must keep to be chosen, as hallucination<=0.1 or latency_p95<=2; may be repeated."
     ),
 ]
 PricesFile = Annotated[Path | None, typer.Option("--prices", help="A TOML file of what tokens and machine hours cost.")]
 Update = Annotated[Path | None, typer.Option(help="The documents after a change; the index follows, weights stay.")]
 VerdictRest = Annotated[
-    VerdictOn, typer.Option("--verdict-on", help="Which answers count: right ones, or right and supported ones.")
+    VerdictOn,
+    typer.Option(
+        "--verdict-on",
+        metavar="ANSWERS",
+        help="Which answers count: right, or right_and_supported (by the passages too).",
+    ),
 ]
 TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
 Finetuned = Annotated[
     str | None,
-    typer.Option(help="A finetune that is served, as its base --model is: openai:MODEL@URL. None is trained."),
+    typer.Option(help="A finetune on a server, openai:MODEL@URL, with its base as --model; nothing is trained."),
 ]
 ComparedAdapter = Annotated[
-    Path | None, typer.Option("--adapter", help="An adapter of lorag finetune or PEFT to compare; none is trained.")
+    Path | None,
+    typer.Option("--adapter", help="The folder of an adapter, by lorag finetune or PEFT; nothing is trained."),
 ]
 LongContext = Annotated[
     bool, typer.Option("--long-context", help="Also ask with all documents in the prompt, where they fit.")
@@ -90,7 +111,7 @@ Concurrency = Annotated[
     int | None, typer.Option(help="Questions sent to a server at one time (default 8); fewer while it is busy.")
 ]
 MaxCostTokens = Annotated[
-    int | None, typer.Option(help="Tokens that servers may be asked for in this run; it stops there, and resumes.")
+    int | None, typer.Option(help="Most tokens to use on servers; the run stops there, and resumes with more.")
 ]
 
 
@@ -109,7 +130,8 @@ def compare(
     adapter: ComparedAdapter = None,
     out: Out = None,
     limit: Limit = None,
-    max_tokens: MaxTokens = _MAX_TOKENS,
+    max_tokens: MaxTokens = None,
+    thinking: ComparedThinking = "off",
     method: FinetuneMethod = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -138,7 +160,8 @@ def compare(
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
-        asking = (limit, seeds, max_tokens, require, verdict_on, long_context, concurrency, max_cost_tokens)
+        sampling = _sampling(thinking, max_tokens)
+        asking = (limit, seeds, sampling, require, verdict_on, long_context, concurrency, max_cost_tokens)
         settings = _trained(_comparison(*asking), budget, method, epochs, learning_rate)
         search = retrieval_settings(settings.retrieval, sides, rerank, reranker, min_cosine)
         asked = questions or _made_questions(documents, out, json, progress)
@@ -148,9 +171,8 @@ def compare(
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
         given |= {"against": against, "embedder": embedder, "settings": replace(settings, retrieval=search)}
         result = run_comparison(documents, asked, **given, show=None if json else _print_first_results)
-    folder = Path(result.facts["run folder"])
-    write_options(context, folder / "run.toml", leave_out=("out", "verbose", "json"))
-    print_comparison(result, folder, json=json, verbose=verbose)
+    write_options(context, result.folder / "run.toml", leave_out=("out", "verbose", "json"))
+    print_comparison(result, result.folder, json=json, verbose=verbose)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
 
 
@@ -165,10 +187,16 @@ def _made_questions(documents: Path, out: Path | None, json: bool, progress: Pro
     return target
 
 
+def _sampling(thinking: str, max_tokens: int | None) -> Sampling:
+    """How answers are drawn. Raises ``InputError`` for a choice of thinking that there is not."""
+    drawn = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
+    return drawn if max_tokens is None else replace(drawn, max_tokens=max_tokens)
+
+
 def _comparison(
     limit: int | None,
     seeds: int,
-    max_tokens: int,
+    sampling: Sampling,
     require: Sequence[str] | None,
     verdict_on: VerdictOn,
     long_context: bool,
@@ -186,7 +214,7 @@ def _comparison(
         remote=remote if concurrency is None else replace(remote, concurrency=concurrency),
         chunks=chosen.chunks,
         retrieval=chosen.retrieval,
-        chat=ChatSettings(sampling=Sampling(max_tokens=max_tokens)),
+        chat=ChatSettings(sampling=sampling),
         verdict=VerdictSettings(require=tuple(require or ()), verdict_on=verdict_on),
     )
 
@@ -223,16 +251,16 @@ def demo(
 
     with translated_errors(), progress_bars() as progress:
         result = run_demo(out, model=model, progress=progress, show=None if json else _print_first_results)
-    print_comparison(result, Path(result.facts["run folder"]), json=json, verbose=verbose)
+    print_comparison(result, result.folder, json=json, verbose=verbose)
 
 
 def _print_tables(result: Comparison, title: str | None = None) -> None:
-    from lorag.evaluation.labels import moment_heading
+    from lorag.evaluation.labels import phase_heading
     from lorag.evaluation.report.result_tables import narrow_table, update_table
 
-    for moment in result.moments:
-        table = narrow_table(result, moment)
-        print_table(table.headings, table.rows, title or moment_heading(result, moment) or None)
+    for phase in result.phases:
+        table = narrow_table(result, phase)
+        print_table(table.headings, table.rows, title or phase_heading(result, phase) or None)
     if result.updated:
         followed = update_table(result, narrow=True)
         print_table(followed.headings, followed.rows, "Following the update")
@@ -248,7 +276,7 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     """The verdict and one table for people, with ``verbose`` all tables and reasons; or everything as JSON."""
     import json as json_library
 
-    from lorag.evaluation.labels import MOMENT_NAMES
+    from lorag.evaluation.labels import PHASE_NAMES
     from lorag.evaluation.report.cost_tables import cost_tables
     from lorag.evaluation.report.factor_table import LEGEND, factor_table
     from lorag.evaluation.report.json_record import result_json
@@ -261,7 +289,7 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
         for caption, costs in cost_tables(result).items():
             print_table(costs.headings, costs.rows, caption)
     factors = factor_table(result)
-    heading = MOMENT_NAMES[result.moments[-1]] if len(result.moments) > 1 else None
+    heading = PHASE_NAMES[result.phases[-1]] if len(result.phases) > 1 else None
     print_table(factors.headings, factors.rows, heading)
     output.print(f"Percent with intervals. {LEGEND}", style="dim")
     output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
@@ -297,9 +325,11 @@ def assistant_command(choice: str, folder: Path) -> list[str]:
     command = ["lorag", "chat", *(() if model == DEFAULT_MODEL else ("--model", model)), "--prompt", str(prompt)]
     if arm != RETRIEVAL:
         command += ["--adapter", str(adapter)]
+    options = read_toml(folder / "run.toml") if (folder / "run.toml").is_file() else {}
+    if "thinking" in options:
+        command += ["--thinking", str(options["thinking"])]
     if arm == FINETUNED:
         return [*command, "--no-sources"]
-    options = read_toml(folder / "run.toml") if (folder / "run.toml").is_file() else {}
     searching = [(f"--{name}", str(options[name])) for name in _SEARCHED_BY if name in options]
     return [*command, "--store", str(run.index), *chain(*searching), *(("--rerank",) if options.get("rerank") else ())]
 
@@ -311,7 +341,7 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the result of a finished run again, and write its report.html; with prices its result.json as well."""
+    """Show the result of a finished run again, and write its report.html; with --prices, update its result.json too."""
     from lorag.evaluation.cost.price_list import read_prices
     from lorag.evaluation.marks.review import with_marks
     from lorag.evaluation.report.html_page import write_report

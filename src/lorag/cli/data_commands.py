@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lorag.workflows.synthesize import AugmentReport
 
 app = typer.Typer(help="Check, convert and make training data.", no_args_is_help=True)
-questions_app = typer.Typer(help="Make test questions from documents, and check any.", no_args_is_help=True)
+questions_app = typer.Typer(help="Make test questions from documents, and check your own.", no_args_is_help=True)
 _TEN = 10
 """Made questions shown."""
 _NAMED = 5
@@ -77,7 +77,7 @@ def synthesize(
     documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
     out: Annotated[Path, typer.Option(help="The .jsonl file to write; held-out documents go into another beside it.")],
     model: Annotated[
-        str, typer.Option("--with", help="A model that writes beside the rules; without one, rules alone.")
+        str, typer.Option("--with", help="A model that writes in addition to the rules (default: rules alone).")
     ] = "none",
     held_out: Annotated[float, typer.Option(help="Share of the documents kept back to measure training by.")] = 0.1,
     json: Json = False,
@@ -110,13 +110,13 @@ def augment(
     questions: Annotated[
         Path | None, typer.Option(help="A qa.jsonl: write nothing that asks its questions, or nearly.")
     ] = None,
-    wordings: Annotated[int, typer.Option(help="Wordings of each fact, given ones counted.")] = 10,
+    wordings: Annotated[int, typer.Option(help="Most wordings of each fact, including the given ones.")] = 10,
     model: Annotated[
-        str, typer.Option("--with", help="A model that rewords beside the rules; without one, rules alone.")
+        str, typer.Option("--with", help="A model that rewords in addition to the rules (default: rules alone).")
     ] = "none",
     json: Json = False,
 ) -> None:
-    """Write conversations with further wordings of each; exit code 1 when a model stopped before it was done."""
+    """Write conversations with further wordings of each; exit code 1 if a model stopped before the end."""
     from lorag.workflows.synthesize import augment_data
 
     with translated_errors(), progress_bars() as progress:
@@ -224,10 +224,12 @@ def _counts(counted: Iterable[tuple[str, int]]) -> str:
 def make(
     documents: Annotated[Path, typer.Argument(help="A folder of documents, or one file, such as a docs.jsonl.")],
     out: Annotated[Path, typer.Option(help="The qa.jsonl to write.")],
-    count: Annotated[int, typer.Option(help="Questions to make, if the documents have as many.")] = 100,
+    count: Annotated[int, typer.Option(help="How many questions to make, if the documents hold enough facts.")] = 100,
     model: Annotated[
         str,
-        typer.Option("--with", help="A model that writes questions too and checks all; without one, rules alone."),
+        typer.Option(
+            "--with", help="A model that also writes questions, and checks all of them (default: rules alone)."
+        ),
     ] = "none",
     seed: Annotated[int, typer.Option(help="Seed of the sections that are asked about, and of the questions.")] = 0,
     json: Json = False,
@@ -268,7 +270,7 @@ def check_test(
     train: Annotated[Path | None, typer.Option(help="Training conversations, to find questions that leak.")] = None,
     json: Json = False,
 ) -> None:
-    """Find what is wrong with test questions, and the difference they can show; exit code 1 if something is wrong."""
+    """Find mistakes in test questions, and the smallest difference that they show; exit code 1 for a mistake."""
     from lorag.workflows.questions.checking import check_questions
 
     with translated_errors():

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 BROKEN = 3
 """Exit code where a requirement is not kept, or an arm is significantly worse than in the old run."""
 Against = Annotated[
-    Path | None, typer.Option(help="The folder of an earlier run, to see what changed; exit code 3 if for the worse.")
+    Path | None,
+    typer.Option(help="The folder of an earlier run, to see what changed; exit code 3 if anything got worse."),
 ]
 Junit = Annotated[Path | None, typer.Option(help="A JUnit XML file to write: requirements, and what got worse.")]
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="A Markdown file to write, for a pull request.")]
@@ -48,7 +49,7 @@ TASKS = "A task of lm-evaluation-harness, or a folder of them: YAML files over d
 
 
 def evaluate(
-    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune` trained.")],
+    adapter: Annotated[Path, typer.Argument(help="The folder that `lorag finetune` wrote.")],
     tasks: Annotated[Path, typer.Option(help=f"{TASKS}.")],
     model: Model = None,
     json: Json = False,
@@ -76,13 +77,13 @@ def _shown(value: float, error: float | None) -> str:
 
 def review(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `lorag compare`.")],
-    name: Annotated[str, typer.Option(help="Who marks; each reviewer has a file of marks.")] = "me",
-    answers: Annotated[int, typer.Option(help="Answers to mark; more than marked before adds further ones.")] = 30,
+    name: Annotated[str, typer.Option(help="Your name: each reviewer has a file of marks.")] = "me",
+    answers: Annotated[int, typer.Option(help="How many answers to mark; a higher number than before adds more.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the questions and of the order.")] = 0,
     show: Annotated[bool, typer.Option("--show", help="Show the result of the marks so far; mark nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Mark answers of a run without knowing who gave them, one key each, and see how far the metric agrees."""
+    """Mark answers of a run, one key each, without seeing which arm gave them, and compare with the metric."""
     from lorag.evaluation.marks.marking import answers_to_mark, marks_path, read_marks
     from lorag.evaluation.marks.review import review as read_review
     from lorag.evaluation.marks.review import with_marks

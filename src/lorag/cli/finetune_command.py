@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     from lorag.training.adapter import Adapter
 
 GeneralShare = Annotated[
-    float | None, typer.Option(help="Share of general questions, answered by the model itself, against forgetting.")
+    float | None,
+    typer.Option(help="Share of general questions to mix in, with the model's own answers, against forgetting."),
 ]
 GeneralTextShare = Annotated[
-    float | None, typer.Option(help="Share of general text, written by the model itself, against forgetting.")
+    float | None, typer.Option(help="Share of general text to mix in, written by the model itself, against forgetting.")
 ]
 Patience = Annotated[
-    int | None, typer.Option(help="Stop after so many epochs without a lower held-out loss; keep the best.")
+    int | None, typer.Option(help="Stop after this many epochs without a lower held-out loss; keep the best.")
 ]
 ReportTo = Annotated[str | None, typer.Option(help="Also log the training to tensorboard, wandb, mlflow or trackio.")]
 Shard = Annotated[
     bool, typer.Option("--shard", help="Hold a part of every weight in each process of torchrun (FSDP2).")
 ]
 CpuOffload = Annotated[
-    bool, typer.Option("--cpu-offload", help="Keep such parts in the machine's memory until they are needed.")
+    bool,
+    typer.Option("--cpu-offload", help="With --shard: keep the parts in the machine's memory until they are needed."),
 ]
 GradientCheckpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Keep fewer activations: less memory, a third slower.")
@@ -53,10 +55,12 @@ def finetune(
     general_text_share: GeneralTextShare = None,
     patience: Patience = None,
     continue_from: Annotated[
-        Path | None, typer.Option("--continue", help="Begin from this adapter's weights, in its shape.")
+        Path | None, typer.Option("--continue", help="Begin from the weights of this adapter, with its base and shape.")
     ] = None,
     replay: Annotated[Path | None, typer.Option(help="Old conversations, of which a sample is mixed in.")] = None,
-    replay_share: Annotated[float, typer.Option(help="Their share of all that is trained on.")] = REPLAY_SHARE,
+    replay_share: Annotated[
+        float, typer.Option(help="Share of --replay in all training conversations.")
+    ] = REPLAY_SHARE,
     auto: Annotated[
         bool, typer.Option("--auto", help="Choose wordings, rate and passes by recall on wordings held out.")
     ] = False,
@@ -172,7 +176,7 @@ def _print_recipe(folder: Path) -> None:
 
 
 def export(
-    adapter: Annotated[Path, typer.Argument(help="Folder of what `lorag finetune`, or PEFT, trained.")],
+    adapter: Annotated[Path, typer.Argument(help="The folder of an adapter, by `lorag finetune` or PEFT.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     model: Annotated[
         str | None, typer.Option("--model", help="The base of an adapter that another program trained.")

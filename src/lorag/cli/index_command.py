@@ -36,13 +36,17 @@ IndexOption = Annotated[
     typer.Option(
         "--store",
         envvar="LORAG_STORE",
-        help="Where the index lies: a folder (default .lorag/index), or postgresql://USER@HOST/DATABASE.",
+        help="Where the index lies: a folder (default .lorag/index), postgresql://USER@HOST/DB, or s3://BUCKET/PREFIX.",
     ),
+]
+AllowRemovals = Annotated[
+    bool,
+    typer.Option("--allow-removals", help="Remove documents even if more than a third are gone from the folder."),
 ]
 
 
 def place_of(store: str | None) -> IndexLocation:
-    """The folder or database that ``store`` names, or the workspace's own folder."""
+    """The folder, database or bucket that ``store`` names, or the workspace's own folder."""
     return Workspace().index if store is None else store
 
 
@@ -67,9 +71,7 @@ def index(
     documents: Annotated[Path, typer.Argument(help=f"{DOCUMENTS}.")],
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Replace the index with a new one.")] = False,
     add_only: Annotated[bool, typer.Option("--add-only", help="Remove nothing from the index.")] = False,
-    allow_removals: Annotated[
-        bool, typer.Option("--allow-removals", help="Remove even if most documents are gone from the folder.")
-    ] = False,
+    allow_removals: AllowRemovals = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Embed every text again, without the cache of vectors.")
     ] = False,
@@ -85,7 +87,7 @@ def index(
     store: IndexOption = None,
     json: Json = False,
 ) -> None:
-    """Bring the index in step with a folder of documents: add, update and remove."""
+    """Update the index from a folder of documents: add, replace and remove."""
     from dataclasses import asdict
 
     from lorag.retrieval.backends.location import location_name
@@ -117,6 +119,10 @@ def index(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
             f" {report.chunks} passages in {location_name(place)}{known}"
         )
+        if report.removed:
+            one = f"1 document that is not in {documents} was"
+            what = one if report.removed == 1 else f"{report.removed} documents that are not in {documents} were"
+            output.print(f"{what} removed from the index; --add-only keeps such documents.", markup=False)
         if report.recall is not None:
             output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
         _print_left_out(loaded, () if add_only else report.kept)

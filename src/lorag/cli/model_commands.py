@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
+from lorag.files import storage_errors
 from lorag.models import catalogue, naming
 from lorag.models.hub import HubName, Kind
 
 app = typer.Typer(help="Models of the catalogue and of hubs: find, fetch and remove them.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A name from `lorag models list`, or OWNER/NAME[@REVISION] of a hub.")]
+Name = Annotated[
+    str, typer.Argument(help="A name from `lorag models list`, OWNER/NAME or OWNER/NAME@REVISION of a hub.")
+]
 
 
 @app.command("list", epilog="Example: lorag models list")
@@ -133,7 +136,7 @@ def path(name: Name) -> None:
 
 @app.command(epilog="Example: lorag models remove smollm2-135m")
 def remove(name: Name) -> None:
-    """Delete a fetched model from this machine; of a hub's model, every commit or the one named."""
+    """Delete a fetched model from this machine; of a hub's model, all commits, or the one that is named."""
     from lorag.models.supply.hub_models import cached_as
     from lorag.models.supply.hub_models import remove as remove_cached
 
@@ -142,7 +145,8 @@ def remove(name: Name) -> None:
         if parsed is None:
             folder = _fetched(name)
             size = _bytes_below(folder)
-            shutil.rmtree(folder)
+            with storage_errors(folder):
+                shutil.rmtree(folder)
         else:
             size = remove_cached(cached_as(parsed))
     output.print(f"{name} is removed: {_size(size)} are free again", markup=False)

@@ -13,9 +13,10 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -66,7 +67,8 @@ def translated_errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001 - whoever runs a command can do nothing with a traceback
         if disk_is_full(error):
-            _fail(DISK_FULL, FAILED)
+            place = getattr(error, "filename", None)
+            _fail(f"cannot write {str(place)!r}: {DISK_FULL}" if place else DISK_FULL, FAILED)
         said = " ".join(str(error).split())
         what = f"{type(error).__name__}: {said}" if said else type(error).__name__
         shown = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
@@ -78,9 +80,10 @@ def _with_details(error: Exception) -> str:
     at = datetime.now().astimezone()
     facts = (f"lorag {version('lorag')}, Python {platform.python_version()}, {platform.platform()}", at.isoformat())
     text = "\n".join([*facts, shlex.join(sys.argv), "", *traceback.format_exception(error)])
-    for folder in (user_log_path("lorag"), Path(tempfile.gettempdir())):
-        path = folder / f"error-{at:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
-        with suppress(LoragError):
+    folders: list[Callable[[], Path | str]] = [partial(user_log_path, "lorag"), tempfile.gettempdir]
+    for folder in folders:
+        with suppress(LoragError, OSError, RuntimeError):  # there may be no home folder, and none for temporary files
+            path = Path(folder()) / f"error-{at:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
             write_whole(path, text)
             return f"please report it with the file {path}, after a look at what is in it"
     return "no file could be written with the details"

@@ -8,24 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorag.cli.assistant_commands import (
-    AdapterFolder,
-    Blocked,
+    AssistantOptions,
     EngineName,
     Model,
     NoSources,
     Offers,
-    PromptFile,
-    ThinkingName,
-    chatbot,
-    chatbots,
+    SearchOptions,
     offered,
 )
-from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import output, progress_bars, translated_errors
-from lorag.cli.shared_options import EmbedderName, MinCosine, Rerank, RerankerName, Search, Where, retrieval_settings
+from lorag.cli.shared_options import EmbedderName, takes_options
 from lorag.errors import InputError, require
 from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
-from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -42,7 +36,10 @@ if TYPE_CHECKING:
 Host = Annotated[str, typer.Option(help="The address to listen on; any but this machine's own needs a key.")]
 Port = Annotated[int, typer.Option(help="The port to listen on.")]
 Key = Annotated[
-    str | None, typer.Option(envvar="LORAG_API_KEY", help="What clients must send; rather from the environment.")
+    str | None,
+    typer.Option(
+        envvar="LORAG_API_KEY", help="The key that clients must send; the environment keeps it out of the command line."
+    ),
 ]
 Keys = Annotated[
     Path | None, typer.Option(help="A TOML file of keys and the documents that each may see, instead of one key.")
@@ -59,7 +56,10 @@ WithPage = Annotated[bool, typer.Option("--page", help="Also serve the page of `
 _MAX_SECONDS = ServeSettings().max_seconds
 
 
+@takes_options
 def serve(
+    assistant: AssistantOptions,
+    options: SearchOptions,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     key: Key = None,
@@ -69,22 +69,9 @@ def serve(
     max_seconds: MaxSeconds = _MAX_SECONDS,
     page: WithPage = False,
     offer: Offers = None,
-    model: Model = None,
-    adapter: AdapterFolder = None,
     no_sources: NoSources = False,
-    sides: Search = None,
-    rerank: Rerank = None,
-    reranker: RerankerName = None,
-    min_cosine: MinCosine = None,
-    where: Where = None,
-    embedder: EmbedderName = DEFAULT_EMBEDDER,
-    blocked: Blocked = None,
-    prompt: PromptFile = None,
-    engine: EngineName = "auto",
-    thinking: ThinkingName = "off",
-    store: IndexOption = None,
 ) -> None:
-    """Answer over HTTP as OpenAI does, from the index unless --no-sources."""
+    """Serve answers by the OpenAI HTTP API, from the index unless --no-sources."""
     with translated_errors():
         for package in ("fastapi", "uvicorn"):
             require(package, "serve", "`lorag serve`")
@@ -93,29 +80,26 @@ def serve(
     from lorag.serving.server import listen, run
 
     with translated_errors(), progress_bars() as progress:
-        if offer and adapter is not None:
+        if offer and assistant.adapter is not None:
             raise InputError("--adapter is served alone and --offer beside the base; give one of them")
         opens = _opened_by(keys, key)
         origins, any_key = tuple(allow_origin or ()), key if key is not None else next(iter(opens), None)
         require_origins(origins, any_key)
-        if page and (any_key is not None or where):
+        if page and (any_key is not None or options.where):
             raise InputError(
                 "--page shows every document to this machine alone; leave out --where, --key, --keys and LORAG_API_KEY"
             )
         settings = ServeSettings(max_seconds=max_seconds)
-        place = None if no_sources else place_with_index(store)
         listening = listen(host, port, any_key)
-        retrieval = retrieval_settings(Workspace().chosen().retrieval, sides, rerank, reranker, min_cosine)
-        how = (engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
-        adapters = offered(offer or ())
-        bots = chatbots(model, adapters, *how) if offer else by_name(chatbot(model, adapter, *how))
+        adapters, searched = offered(offer or ()), (options, no_sources, progress)
+        bots = assistant.chatbots(adapters, *searched) if offer else by_name(assistant.chatbot(*searched))
         known = _knowledge(bots.values())
         into = _uploads(uploads, known) if uploads is not None else None
         service = Service(bots, key, into, settings, origins, opens, known.embedder if known is not None else None)
         answers = application(service)
         if page:
-            loaded = {"base": None, **adapters} if offer else dict.fromkeys(bots, adapter)
-            _add_page(answers, service, loaded, known, None if no_sources else store, model, embedder, engine)
+            loaded = {"base": None, **adapters} if offer else dict.fromkeys(bots, assistant.adapter)
+            _add_page(answers, service, loaded, known, assistant, options)
     output.print(_greeting(bots, host, listening.getsockname()[1], page), markup=False)
     with translated_errors():
         run(answers, listening)
@@ -126,10 +110,8 @@ def _add_page(
     service: Service,
     adapters: Mapping[str, Path | None],
     known: Knowledge | None,
-    store: str | None,
-    model: str | None,
-    embedder: str,
-    engine: str,
+    assistant: AssistantOptions,
+    options: SearchOptions,
 ) -> None:
     """Adds the page over the current folder, which answers with the models and the index of ``service``.
 
@@ -141,9 +123,10 @@ def _add_page(
     from lorag.serving.studio.workplace import Workplace
 
     place = Workplace.of(Path(), "documents")
-    base = build.base_of(model, filter(None, adapters.values()))
-    index_of = (lambda: known) if known is not None else None
-    assistants = Assistants(place.workspace, base, embedder, engine, index_of=index_of, store=store)  # type: ignore[arg-type]
+    base = build.base_of(assistant.model, filter(None, adapters.values()))
+    index_of, store = (lambda: known, options.store) if known is not None else (None, None)
+    how = (options.embedder, assistant.engine)
+    assistants = Assistants(place.workspace, base, *how, index_of=index_of, store=store)  # type: ignore[arg-type]
     for name, folder in adapters.items():
         assistants.share(service.bots[name].model, folder)
     add_page(app, place, assistants, service)
@@ -193,44 +176,29 @@ def studio(
         run(studio_application(place, assistants), listening)
 
 
+@takes_options
 def mcp(
+    assistant: AssistantOptions,
+    options: SearchOptions,
     search_only: Annotated[
         bool,
-        typer.Option("--search-only", help="Offer no tool `ask` and load no model: the client's own answers."),
+        typer.Option("--search-only", help="Offer `search` alone and load no model: the client's own model answers."),
     ] = False,
-    model: Model = None,
-    adapter: AdapterFolder = None,
-    sides: Search = None,
-    rerank: Rerank = None,
-    reranker: RerankerName = None,
-    min_cosine: MinCosine = None,
-    where: Where = None,
-    embedder: EmbedderName = DEFAULT_EMBEDDER,
-    blocked: Blocked = None,
-    prompt: PromptFile = None,
-    engine: EngineName = "auto",
-    thinking: ThinkingName = "off",
-    store: IndexOption = None,
 ) -> None:
     """Offer the tools `search` and `ask` over the index to the MCP client that starts this command."""
     with translated_errors():
         require("mcp", "mcp", "`lorag mcp`")
-    from lorag import build
-    from lorag.retrieval.filters import read_pairs
     from lorag.serving.mcp_tools import mcp_server, run_stdio
 
     with translated_errors(), progress_bars() as progress:
-        asked = {"--model": model, "--adapter": adapter, "--blocked": blocked, "--prompt": prompt}
+        asked = {f"--{name}": getattr(assistant, name) for name in ("model", "adapter", "blocked", "prompt")}
         if search_only and (named := [name for name, value in asked.items() if value is not None]):
             raise InputError(f"--search-only asks no model, but {', '.join(named)} was given; leave one of them out")
-        place, chosen = place_with_index(store), Workspace().chosen()
-        retrieval = retrieval_settings(chosen.retrieval, sides, rerank, reranker, min_cosine)
         if search_only:
-            known = build.knowledge(place, embedder, chunks_of_place(place), retrieval, progress)
-            server = mcp_server(known.only(read_pairs(where)) if where else known)
+            known = options.knowledge(progress)
+            server = mcp_server(known.only(options.documents()) if options.where else known)
         else:
-            how = (engine, place, retrieval, where, embedder, blocked, prompt, thinking, progress)
-            bot = chatbot(model, adapter, *how)
+            bot = assistant.chatbot(options, False, progress)
             assert bot.retriever is not None
             server = mcp_server(bot.retriever, bot)
     with translated_errors():

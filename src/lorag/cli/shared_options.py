@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import fields, is_dataclass, replace
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -21,14 +23,18 @@ EmbedderName = Annotated[
     str,
     typer.Option(
         "--embedder",
-        help="What makes the vectors: a catalogue name, OWNER/NAME of a hub, openai:MODEL@URL, ollama:MODEL, or a"
+        help="The embedder: a catalogue name, OWNER/NAME of a hub, openai:MODEL@URL, ollama:MODEL, or a"
         " folder such as `lorag finetune-embedder` writes; the same for every command on an index.",
     ),
 ]
 SearchKind = Literal["hybrid", "dense", "lexical"]
 Search = Annotated[
     SearchKind | None,
-    typer.Option("--search", help="Find passages by meaning (dense), by words (lexical), or by both."),
+    typer.Option(
+        "--search",
+        metavar="KIND",
+        help="How passages are found: dense (by meaning), lexical (by words), or hybrid (by both).",
+    ),
 ]
 Rerank = Annotated[
     bool | None,
@@ -50,9 +56,9 @@ FinetuneMethod = Annotated[
         "--method", help="lora, rslora, dora, pissa, qlora, full, prompt or prefix: how to finetune; lora by default."
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the conversations that are trained on.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training conversations.")]
 LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak step size of finetuning; else the method's own.")
+    float | None, typer.Option("--learning-rate", help="Peak step size of finetuning (default: the method's own).")
 ]
 Control = Annotated[
     Path | None,
@@ -67,8 +73,8 @@ Where = Annotated[
     typer.Option(
         "--where",
         metavar="KEY=VALUE",
-        help="Search only documents like this: by id, source, title, type, or a key of JSON rows; * stands for any"
-        " text. Several keys must all fit, of several values for one key any.",
+        help="Search only documents with this id, source, title, type, or value of a JSON row's key; * matches any"
+        " text. May be repeated: every key must match, by any of its values.",
     ),
 ]
 
@@ -89,6 +95,31 @@ Config = Annotated[
         callback=_use,
     ),
 ]
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """``command``, whose parameters that are dataclasses are options of the command line, one for each field."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[Parameter] = []
+    for each in signature(command).parameters.values():
+        if each.name in groups:
+            types = get_type_hints(groups[each.name], include_extras=True)
+            parameters += [
+                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name])
+                for field in fields(groups[each.name])
+            ]
+        else:
+            parameters.append(each.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[each.name]))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # functions may have one
+    return run
 
 
 def write_options(context: typer.Context, path: Path, leave_out: Collection[str]) -> None:

@@ -31,7 +31,9 @@ def tune(
     documents: Annotated[Path, typer.Option(help="The documents: a folder, or one file such as a docs.jsonl.")],
     questions: Questions,
     out: Annotated[Path | None, typer.Option(help="Where the indexes tried and result.json are kept.")] = None,
-    rerank: Annotated[bool, typer.Option("--rerank/--no-rerank", help="Try reranking too: some minutes.")] = True,
+    rerank: Annotated[
+        bool, typer.Option("--rerank/--no-rerank", help="Try reranking too, which takes some minutes.")
+    ] = True,
     reranker: RerankerName = DEFAULT_RERANKER,
     model: Model = None,
     dry_run: DryRun = False,
@@ -167,7 +169,7 @@ def finetune_embedder(
     documents: Annotated[Path, typer.Argument(help="The documents: a folder, or one file such as a docs.jsonl.")],
     out: Annotated[Path, typer.Option(help="The folder to write, to be named by --embedder.")],
     questions: Annotated[
-        Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids; else rules make questions.")
+        Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids (default: questions made by rules).")
     ] = None,
     base: Annotated[str, typer.Option(help="The embedder to train: a catalogue name, or a folder.")] = (
         TRAINABLE_EMBEDDER
@@ -176,7 +178,7 @@ def finetune_embedder(
     learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
     json: Json = False,
 ) -> None:
-    """Train an embedder on questions and their passages, and say whether search finds more with it."""
+    """Train an embedder on questions and their passages, and report whether search finds more with it."""
     from lorag.settings import EmbedderSettings
     from lorag.workflows.finetune_embedder import finetune_embedder as run_training
 

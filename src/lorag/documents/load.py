@@ -118,17 +118,33 @@ def load_documents(
     at_once: int = PROCESSES,
     progress: Progress = no_progress,
 ) -> Loaded:
-    """The documents under ``path``, in the order of their ids for a folder, of their rows for a JSON or JSONL file.
+    """The documents under ``path``: of a folder in the order of their ids, of a JSON or JSONL file in that of its
+    rows.
 
-    A folder is searched through all its folders; hidden files and links to folders are passed over without a word.
-    The id is the path below the folder, with slashes, or the row's ``doc_id``. The title is the one that the file
-    gives itself, or its name without suffix; for rows it is ``title``, or empty.
+    A folder is searched with all folders in it; hidden files and links to folders are passed over silently. The id of a
+    document is its path below the folder, with slashes, or the row's ``doc_id``. Its title is the one in the file, or
+    else the name of the file without its suffix; of a row it is ``title``, or empty.
 
-    ``at_once`` threads call ``read``; without one, files are read on this machine. ``progress`` counts the files of a
-    folder and names each one.
+    Args:
+        path: A folder, or one file.
+        settings: Limits within which a file is read.
+        read: Reads one file. None reads each in a process of this machine, with limits on time and memory.
+        at_once: Files that are read at the same time.
+        progress: Called with the number of files of the folder that were read, and the name of the last one.
 
-    Raises ``DataError`` for a path that is missing, a folder without documents or one that may not be read, and, when
-    ``path`` is a single file, for whatever is wrong with it.
+    Returns:
+        The documents, and what of the folder is not in them, with reasons.
+
+    Raises:
+        DataError: ``path`` does not exist; the folder holds no documents, or cannot be read; or the single file cannot
+            be read.
+
+    Examples:
+        >>> loaded = lorag.load_documents("docs")
+        >>> [(document.id, document.title) for document in loaded.documents]
+        [('office.md', 'Office'), ('warranty.md', 'Warranty')]
+        >>> loaded.refused
+        ()
     """
     path, settings, read = Path(path), settings or LoadSettings(), read or read_document_file
     if not path.exists():

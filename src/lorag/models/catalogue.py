@@ -38,7 +38,7 @@ from lorag.models.supply.carriers import (
 MANIFEST = "lorag.json"
 FUSED = "fused.onnx"
 """An ONNX model whose attention is one operator."""
-_GGUF = "model.gguf"
+_ONNX, _GGUF = "model.onnx", "model.gguf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +256,15 @@ CATALOGUE: dict[str, CatalogueModel] = {
 
 
 def cache_folder() -> Path:
-    """Where models are kept: ``LORAG_CACHE`` when set, else the user's cache folder."""
+    """Where models are kept: ``LORAG_CACHE`` when set, else the user's cache folder.
+
+    Raises ``InputError`` where there is neither.
+    """
     named = os.environ.get("LORAG_CACHE")
-    return Path(named) if named else user_cache_path("lorag")
+    try:
+        return Path(named) if named else user_cache_path("lorag")
+    except RuntimeError as error:  # no HOME, and a user whom the system does not know
+        raise InputError("there is no home folder to keep models in; set LORAG_CACHE to a folder, or HOME") from error
 
 
 def entry(name: str, kind: Kind | None = None) -> CatalogueModel:
@@ -282,11 +288,13 @@ def fetch(name: str, progress: Progress = no_progress, given: Path | None = None
     neither has the files, ``ChecksumError`` when one has others than the catalogue names, ``StorageError`` when the
     cache cannot be written. Another process fetching the same model is waited for.
     """
-    model = entry(name)
+    model, ready = entry(name), model_path(name)
+    if ready is not None and not _lacks_quick_form(ready):  # also in a cache that cannot be written
+        return ready
     root = cache_folder()
     with storage_errors(root):
         (root / "models").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / "models" / f".{name}.lock")
+        lock = FileLock(root / "models" / f".{name}.lock").acquire()
     with lock:
         ready = model_path(name)
         if ready is not None:
@@ -344,13 +352,16 @@ def _convert(model: CatalogueModel, gguf: Path, folder: Path, progress: Progress
 
 def _quickened(folder: Path) -> Path:
     """The folder, with the quicker form of an ONNX model beside the model as it is published."""
-    source, fused = folder / "model.onnx", folder / FUSED
-    if source.is_file() and not fused.is_file():
+    if _lacks_quick_form(folder):
         from lorag.models.onnx_fusion import fuse_attention
 
         with storage_errors(folder):
-            fuse_attention(source, fused)
+            fuse_attention(folder / _ONNX, folder / FUSED)
     return folder
+
+
+def _lacks_quick_form(folder: Path) -> bool:
+    return (folder / _ONNX).is_file() and not (folder / FUSED).is_file()
 
 
 def _alternatives(model: CatalogueModel) -> str:

@@ -42,7 +42,8 @@ def require_whole(folder: Path) -> list[Path]:
     for file in files:
         if not file.is_file():
             raise ModelError(f"{str(file)!r} is missing, one of {len(files)} files of weights; copy the model again")
-        size = _HEADER_LENGTH_BYTES + _header_bytes(file) + _data_bytes(_header(file))
+        begin, tensors = read_tensors(file)
+        size = begin + max((end for tensor in tensors.values() for end in tensor["data_offsets"]), default=0)
         if file.stat().st_size < size:
             raise ModelError(
                 f"{str(file)!r} is cut short: {file.stat().st_size:,} bytes of {size:,}; copy the model again"
@@ -52,7 +53,7 @@ def require_whole(folder: Path) -> list[Path]:
 
 def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
     """The shape of every tensor in safetensors files, by name."""
-    return {name: tensor["shape"] for file in files for name, tensor in _header(file).items()}
+    return {name: tensor["shape"] for file in files for name, tensor in read_tensors(file)[1].items()}
 
 
 def needed_bytes(files: list[Path], dtype: str) -> int:
@@ -67,24 +68,30 @@ def _bytes_a_weight(name: str, shape: list[int], dtype: str) -> float:
     return BYTES_A_WEIGHT["float32" if whole else dtype]
 
 
-def _header_bytes(file: Path) -> int:
-    with file.open("rb") as opened:
-        return int.from_bytes(opened.read(_HEADER_LENGTH_BYTES), "little")
+def read_tensors(file: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The byte of a safetensors file at which its data begin, and its tensors by name, from its header.
 
-
-def _header(file: Path) -> dict[str, dict[str, Any]]:
-    """The tensors of a safetensors file: dtype, shape and place of each."""
-    length = _header_bytes(file)
-    with file.open("rb") as opened:
-        opened.seek(_HEADER_LENGTH_BYTES)
-        text = opened.read(length) if length <= file.stat().st_size else b""
+    A tensor has its ``dtype``, its ``shape``, and in ``data_offsets`` where it begins and ends in the data. Raises
+    ``ModelError`` for a file with a damaged header, and for one that cannot be read.
+    """
     try:
-        header: dict[str, dict[str, Any]] = json.loads(text)
-    except ValueError as error:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(_HEADER_LENGTH_BYTES), "little")
+            text = opened.read(length) if length <= file.stat().st_size else b""
+    except OSError as error:
+        raise ModelError(f"{str(file)!r} cannot be read: {error.strerror or error}; allow it") from error
+    try:
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        tensors = {str(name): _tensor(given) for name, given in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{str(file)!r} is not a complete safetensors file; copy the model again") from error
-    header.pop("__metadata__", None)
-    return header
+    return _HEADER_LENGTH_BYTES + length, tensors
 
 
-def _data_bytes(header: dict[str, dict[str, Any]]) -> int:
-    return max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+def _tensor(given: dict[str, Any]) -> dict[str, Any]:
+    """What a header has of a tensor. Raises as Python does for what cannot be one."""
+    begin, end = map(int, given["data_offsets"])
+    if not 0 <= begin <= end:
+        raise ValueError(given)
+    return {"dtype": given["dtype"], "shape": list(map(int, given["shape"])), "data_offsets": [begin, end]}

@@ -10,7 +10,7 @@ import hashlib
 import io
 import math
 import struct
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,11 +56,24 @@ def read_header(gguf: Path) -> GgufHeader:
         head = number("embedding_length") // heads
         width = number("attention.key_length", head) + number("attention.value_length", head)
         keys = number("block_count") * number("attention.head_count_kv", heads)
-        return GgufHeader(kind, number("context_length"), keys * width * 2)
+        header = GgufHeader(kind, number("context_length"), keys * width * 2)
     except _DAMAGE as error:
         raise ModelError(
             f"{str(gguf)!r} is not a complete GGUF file of a language model ({error}); fetch it again"
         ) from error
+    _require_whole(gguf)
+    return header
+
+
+def _require_whole(gguf: Path) -> None:
+    """Raises ``ModelError`` for a file that ends before its last tensor does."""
+    from transformers.integrations.gguf.reader import GgufHeader as Tensors
+
+    with suppress(ValueError):  # numbers of a kind that only llama.cpp knows
+        found = Tensors.from_file(str(gguf))
+        size = found.data_start + max((tensor.offset + tensor.nbytes for tensor in found.tensors), default=0)
+        if gguf.stat().st_size < size:
+            raise ModelError(f"{str(gguf)!r} is cut short: {gguf.stat().st_size:,} bytes of {size:,}; fetch it again")
 
 
 def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
@@ -84,9 +97,12 @@ def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
     """
     kind = read_header(gguf).architecture
     folder = kept / gguf_fingerprint(gguf)
+    if folder.is_dir():  # also in a cache that cannot be written
+        return folder
     with storage_errors(kept):
         kept.mkdir(parents=True, exist_ok=True)
-    with FileLock(kept / f".{folder.name}.lock"):
+        lock = FileLock(kept / f".{folder.name}.lock").acquire()
+    with lock:
         if folder.is_dir():
             return folder
         progress(f"converting {gguf.name}", 0, 1)

@@ -37,9 +37,10 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A trained adapter and how it came about. Losses are mean cross entropies a supervised token, in nats."""
+    """A trained adapter and how it came about. Losses are mean cross entropies per learned token, in nats."""
 
     folder: str
+    """Where it lies."""
     method: str
     """What was trained; of ``full`` the folder holds a whole model, of the others an adapter in PEFT's format."""
     base: str
@@ -51,31 +52,42 @@ class Adapter:
     data: str
     """Fingerprint of the conversations."""
     conversations: int
+    """Conversations that it was trained on."""
     rehearsed: int
     """How many of them are general questions with the base's own answers, general text that it wrote itself, or old
     conversations that are replayed."""
     too_long: int
+    """Conversations that were left out because they are longer than ``max_tokens``."""
     held_out: int
+    """Conversations that were kept back to measure the loss on."""
     held_out_kind: str
     """What was held out: other ``wordings`` of what was learned, whole ``documents``, or ``none``."""
     tokens: int
     """Tokens of one epoch, without padding."""
     supervised_tokens: int
+    """Tokens of one epoch that are learned."""
     steps: int
+    """Updates of the weights."""
     step: str
     """Whose arithmetic a step was: ``fused`` or the ``library``'s."""
     seconds: float
+    """What the training took, without loading the model."""
     loss_first: float
+    """Training loss of the first step."""
     loss_last: float
+    """Training loss of the last step."""
     held_out_loss_before: float | None
+    """Loss on what was held out, before the training; None where nothing was."""
     held_out_loss_after: float | None
-    """As when training ended; before and after by the library's own forward, as it is served."""
+    """The same when training ended. Both by the library's own forward, as the adapter is served."""
     forgetting: Forgetting | None
     """What the model lost of everything else; None where that was not measured."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
     settings: Mapping[str, float | str]
+    """Settings of the training, by name."""
     versions: Mapping[str, str]
+    """Versions of the libraries, by name."""
     checked_loss: float | None = None
     """Loss, when training ended, of the rows by which serving is checked: those held out, or else a few of those that
     were trained on. None in manifests of earlier versions."""
@@ -126,7 +138,21 @@ class Adapter:
 
 
 def read_adapter(folder: Path | str) -> Adapter:
-    """The adapter in ``folder``. Raises ``DataError`` when there is none, or it is not whole."""
+    """The adapter in ``folder``: how it was trained, and what was measured. No weights are loaded.
+
+    Args:
+        folder: What ``finetune`` wrote.
+
+    Returns:
+        The manifest of the adapter.
+
+    Raises:
+        DataError: The folder holds no adapter of Lorag, or not the whole of one.
+
+    Examples:
+        >>> adapter = lorag.read_adapter("adapter")
+        >>> print(adapter.method, adapter.conversations, adapter.loss_last)
+    """
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():

@@ -5,6 +5,7 @@ They know Latin, Greek, Chinese and Japanese letters; other scripts come out wro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ def reader() -> Callable[[NDArray[np.uint8]], str]:
 
     Loading it takes a second, reading a page some more; nothing is downloaded.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of ONNX Runtime, which would tell its makers what is loaded
     from rapidocr import RapidOCR
 
     engine: Any = RapidOCR(params={"Global.log_level": "critical"})

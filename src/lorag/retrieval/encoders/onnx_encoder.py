@@ -10,6 +10,7 @@ in such batches) and 300 questions (350).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -131,6 +132,7 @@ def _converted_tokenizer(folder: Path) -> str:
 
 def _open_session(folder: Path) -> Any:
     """The model, ready to run on one core a call."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers what is loaded
     import onnxruntime  # type: ignore[import-untyped]
 
     path = weights_file(folder)

@@ -60,8 +60,21 @@ def _outcome(row: DataRow) -> Outcome:
 def read_conversations(path: Path | str) -> list[Conversation]:
     """The conversations of a file, a folder or a hub's data set, in order; every row must be one.
 
-    Raises ``DataError`` with the line of the first row that is none and the number of such rows, or for a file that
-    cannot be read as a whole; ``FetchError`` when the hub cannot be reached.
+    Args:
+        path: A JSONL file, a folder of such files, or the name of a hub's data set.
+
+    Returns:
+        One conversation for each row.
+
+    Raises:
+        DataError: With the line of the first row that is not a conversation, and the number of such rows. Also for a
+            file that cannot be read as a whole.
+        FetchError: The hub cannot be reached.
+
+    Examples:
+        >>> conversations = lorag.read_conversations("chat.jsonl")
+        >>> conversations[0].question
+        'In which city is the Korrin office?'
     """
     return require_conversations(path, read_outcomes(path))
 

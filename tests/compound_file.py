@@ -2,6 +2,7 @@
 
 import struct
 from itertools import pairwise
+from typing import Any
 
 _SECTOR, _MINI, _CUTOFF = 512, 64, 4096
 _FREE, _END, _FAT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
@@ -9,7 +10,10 @@ _FREE, _END, _FAT = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
 
 def compound(tree):
     """The bytes of a file with the streams (bytes) and storages (dictionaries) of ``tree``."""
-    entries, small, sectors, chains = [], b"", [], []
+    entries: list[Any] = []
+    sectors: list[bytes] = []
+    chains: list[int] = []
+    small = b""
 
     def keep(data):
         """The first sector of ``data``, which is cut into sectors that follow each other."""
@@ -82,7 +86,7 @@ def _message(texts, inner, attached, properties):
         kind, data = ("001F", text.encode("utf-16-le")) if isinstance(text, str) else ("0102", text)
         tree[f"__substg1.0_{number:04X}{kind}"] = data
     for count, each in enumerate((*inner, *attached)):
-        storage = {"__properties_version1.0": b"\0" * 8}
+        storage: dict[str, Any] = {"__properties_version1.0": b"\0" * 8}
         if isinstance(each, dict):
             storage["__substg1.0_3701000D"] = each
         else:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
@@ -48,7 +49,7 @@ class LocalHub(ThreadingHTTPServer):
         known.names.update(dict.fromkeys(("main", *names), commit))
         return commit
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in known.missing or not file.is_file():
             self.fail(404, "EntryNotFound")
         else:
-            self.send(file.read_bytes(), ETag=f'"{_digest(file)}"', **{"X-Repo-Commit": commit})
+            self.send(file.read_bytes(), 200, ETag=f'"{_digest(file)}"', **{"X-Repo-Commit": commit})
 
     def visible(self, name: str) -> Published | None:
         """The repository, or None once its being hidden from whoever asks was answered, as the hub answers it."""
@@ -141,12 +142,12 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return known
 
-    def listed(self, path: Path, folder: Path) -> dict:
+    def listed(self, path: Path, folder: Path) -> dict[str, Any]:
         shown = {"type": "file", "path": path.relative_to(folder).as_posix(), "size": path.stat().st_size}
         large = {"lfs": {"oid": _digest(path), "size": shown["size"], "pointerSize": 130}}
         return shown | {"oid": _digest(path)[:40]} | (large if path.suffix in (".safetensors", ".gguf") else {})
 
-    def card(self, name: str, known: Published) -> dict:
+    def card(self, name: str, known: Published) -> dict[str, Any]:
         shown = {"id": name, "tags": ["safetensors", f"license:{known.licence}"], "downloads": 7, "siblings": []}
         return shown | {"safetensors": {"parameters": {"F32": 1_500_000_000}, "total": 1_500_000_000}}
 

@@ -126,9 +126,10 @@ def write_run(folder: Path, questions: int = 8, says: Callable[[str, int], str] 
 def write_adapter(folder: Path) -> None:
     """The manifest of an adapter, without weights."""
     folder.mkdir(parents=True)
-    none = dict.fromkeys(("held_out_loss_before", "held_out_loss_after", "forgetting"))
     numbers = ("conversations", "rehearsed", "too_long", "held_out", "tokens", "supervised_tokens", "steps")
     texts = ("base_weights", "template", "data", "held_out_kind", "step")
+    none = ("held_out_loss_before", "held_out_loss_after", "forgetting")
+    rest: dict[str, Any] = {**dict.fromkeys(numbers, 1), **dict.fromkeys(texts, "x"), **dict.fromkeys(none)}
     manifest = Adapter(
         folder="",
         method="lora",
@@ -140,8 +141,6 @@ def write_adapter(folder: Path) -> None:
         settings={},
         versions={},
         prompt=PromptSettings(),
-        **dict.fromkeys(numbers, 1),
-        **dict.fromkeys(texts, "x"),
-        **none,
+        **rest,
     )
     (folder / "lorag.json").write_text(manifest.to_json())

@@ -39,7 +39,8 @@ class Window:
         self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on(
-            "request", lambda asked: asked.url.startswith((self.url, "blob:")) or self.problems.append(asked.url)
+            "request",
+            lambda asked: None if asked.url.startswith((self.url, "blob:")) else self.problems.append(asked.url),
         )
 
     def open(self, room: str) -> None:

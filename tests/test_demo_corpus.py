@@ -223,7 +223,7 @@ def test_answer_lists_fit_the_status():
 
 
 def test_documents_of_questions_exist_and_are_covered():
-    per_document = Counter()
+    per_document: Counter[str] = Counter()
     for q in QUESTIONS:
         known = V2 if q["status"] == "new" else V1
         assert all(name in known for name in q["doc_ids"]), q["id"]
@@ -393,7 +393,7 @@ def test_no_second_version_answer_leaks_into_training():
 
 
 def test_every_changed_or_new_fact_has_three_conversations_with_its_new_answer():
-    taught = Counter()
+    taught: Counter[str] = Counter()
     for q in with_status("changed", "new"):
         rows = [c for c in CHANGES if c["doc_ids"] == q["doc_ids"] and holds(reply(c), q["answers_v2"][0])]
         assert len({reply(c) for c in rows}) == len(rows) == 3, q["id"]

@@ -38,6 +38,7 @@ def test_the_check_of_the_training_data_page_prints_what_the_page_shows(tmp_path
     page = (ROOT / "docs" / "training-data.md").read_text()
     (rows,) = re.findall(r"```jsonl\n(.+?)```", page, re.DOTALL)
     shown = re.search(r"\$ lorag (data check .+?)\n(.+?)```", page, re.DOTALL)
+    assert shown is not None
     monkeypatch.chdir(tmp_path)
     Path("chat.jsonl").write_text(rows)
     printed = CliRunner().invoke(app, shown[1].split()).stdout
@@ -48,6 +49,7 @@ def test_the_widened_rows_of_the_training_data_page_are_those_that_are_written(t
     page = (ROOT / "docs" / "training-data.md").read_text()
     (rows,) = re.findall(r"```jsonl\n(.+?)```", page, re.DOTALL)
     shown = re.search(r"\$ lorag (data augment .+?)\n(.+?)```", page, re.DOTALL)
+    assert shown is not None
     monkeypatch.chdir(tmp_path)
     Path("chat.jsonl").write_text(rows)
     CliRunner().invoke(app, ["data", "convert", "chat.jsonl", "--out", "clean.jsonl"])

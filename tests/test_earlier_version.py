@@ -62,4 +62,5 @@ def test_a_run_is_shown_and_marked(earlier, tmp_path):
 def test_the_manifest_of_an_adapter_is_read(earlier):
     adapter = read_adapter(earlier / "adapter")
     assert (adapter.method, adapter.base, adapter.conversations) == ("lora", "smollm2-135m", 4)
+    assert adapter.forgetting is not None
     assert adapter.forgetting.right_after == 20

@@ -18,7 +18,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"cannot write .*a\.json.*No space left on device; free some space"):
+    with pytest.raises(StorageError, match=r"cannot write .*a\.json.: the disk is full; free some space and run"):
         write_whole(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monke
         return replace(self, other)
 
     monkeypatch.setattr(Path, "replace", failing)
-    with pytest.raises(StorageError, match="No space left on device"), folder_whole(target) as folder:
+    with pytest.raises(StorageError, match="the disk is full"), folder_whole(target) as folder:
         (folder / "file").write_text("new")
     assert (target / "file").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -111,13 +111,17 @@ def test_a_full_disk_leaves_whole_rows(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match=r"rows\.jsonl.: the disk is full"):
             log.append([{"n": 2}])
     assert LineLog(tmp_path / "rows.jsonl").rows == [{"n": 1}] == log.rows
 
 
-def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, largest_file):
     (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="run': the disk is full"), largest_file(0):
+        require_writable(tmp_path / "run")
+    with pytest.raises(StorageError, match=r"File exists; make it writable or choose another folder"):
+        write_whole(tmp_path / "file" / "a.json", "{}")
     with pytest.raises(InputError, match=r"cannot write to .*; choose another with --out"):
         require_writable(tmp_path / "file" / "run")
 
@@ -155,6 +159,25 @@ def test_a_full_disk_in_the_block_of_a_folder_is_named_by_the_folder(tmp_path):
     with pytest.raises(StorageError, match=r"model': the disk is full"):
         fail()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_a_folder_can_be_read_by_who_may_read_the_folder(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    with folder_whole(tmp_path / "model") as folder:
+        save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
+        (folder / "run.sh").touch(0o700)
+    usual = 0o444 & ~os.umask(os.umask(0o022))
+    modes = [(tmp_path / "model" / name).stat().st_mode for name in ("model.safetensors", "run.sh")]
+    assert [mode & 0o777 for mode in modes] == [0o200 | usual, 0o300 | usual]
+
+
+def test_a_file_in_utf_16_is_named_as_that(tmp_path):
+    for form in ("utf-16-le", "utf-16-be"):
+        (tmp_path / "qa.jsonl").write_bytes("\ufeff{}".encode(form))
+        with pytest.raises(DataError, match=r"qa\.jsonl: is UTF-16, expected UTF-8; save it as UTF-8"):
+            read_text(tmp_path / "qa.jsonl")
 
 
 def test_lines_nested_too_deep_are_refused_with_their_number(tmp_path):

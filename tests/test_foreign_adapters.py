@@ -6,7 +6,7 @@ import pytest
 
 from lorag import build
 from lorag.errors import InputError, ModelError
-from lorag.llm.engines.transformers import load
+from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.training.adapter import MANIFEST
 from lorag.types import Message, Sampling
 from lorag.workflows.export import export
@@ -53,7 +53,9 @@ def test_llama_cpp_does_not_take_it(foreign, tiny_folder):
 def test_exported_it_is_a_model_of_its_own_that_answers_alike(foreign, tiny_folder, tmp_path, local_hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "may-write")
     base = str(tiny_folder)
-    own = said(build.language_model(base, foreign, number_format="float32").merged())
+    model = build.language_model(base, foreign, number_format="float32")
+    assert isinstance(model, TransformersModel)
+    own = said(model.merged())
     folder = export(foreign, tmp_path / "merged", precision="f32", push="korrin/support", model=base)
     assert said(load(folder, "merged", "float32")) == own
     card = (folder / "README.md").read_text()

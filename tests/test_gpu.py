@@ -19,7 +19,8 @@ from lorag.settings import FinetuneSettings
 from lorag.training.adapter import NOISE
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.cuda_graphs import Replayed
-from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss
+from lorag.training.kernels.fused_step import fused_loss
+from lorag.training.kernels.loss import choose_loss, plain_loss
 from lorag.training.methods import learner
 from lorag.types import Conversation, Message, Sampling
 from lorag.workflows.finetuning.adapter_training import train_adapter
@@ -133,6 +134,7 @@ def test_a_replayed_step_is_the_step_of_its_own_batch_and_of_the_weights_as_they
             replayed(learning.causal, steps[-1]).backward()
         for name, parameter in learning.causal.named_parameters():
             if parameter.requires_grad:
+                assert parameter.grad is not None
                 torch.testing.assert_close(parameter.grad.cpu(), 2 * theirs[name], rtol=1e-3, atol=1e-4)
         stale = replayed(learning.causal, steps[0])
         replayed(learning.causal, steps[0])

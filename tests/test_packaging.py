@@ -62,4 +62,4 @@ main()
     python = tmp_path / "env" / "bin" / "python"
     done = subprocess.run([python, "-I", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "measures which to use" in done.stdout
+    assert "measures which one to use" in done.stdout

@@ -30,7 +30,8 @@ class Shelf:
     """Returns the same passages for every question and remembers what it was asked."""
 
     def __init__(self, *hits: Hit) -> None:
-        self.hits, self.asked = list(hits), []
+        self.hits = list(hits)
+        self.asked: list[str] = []
 
     def retrieve(self, queries, k):
         self.asked += queries
@@ -106,6 +107,7 @@ def test_a_gate_answers_for_the_model_where_nothing_was_found():
     assert (refused.usage.prompt_tokens, refused.usage.generate_seconds) == (0, 0.0)
     reply = bot.reply("Pancakes?", (Message("user", "Hello"), Message("assistant", "Good day.")))
     assert list(reply) == ["No idea."]
+    assert reply.answer is not None
     assert (reply.answer.text, reply.answer.refused, reply.answer.prompt) == ("No idea.", True, ())
     assert len(model.prompts) == 2
     assert "".join(bot.reply("One gauge?")) == "One gauge?"
@@ -122,12 +124,14 @@ def test_a_reply_streams_what_the_answer_holds_and_remembers_the_history():
     bot = ChatBot(model, Shelf(hit("The warranty lasts 28 months.")))
     history = (Message("user", "Hello"), Message("assistant", "Good day."))
     reply = bot.reply("How long?", history)
-    assert reply.answer is None
-    assert "".join(reply) == "It lasts 28 months." == reply.answer.text
+    before, said, answer = reply.answer, "".join(reply), reply.answer
+    assert before is None
+    assert answer is not None
+    assert said == "It lasts 28 months." == answer.text
     assert model.prompts[0][1:3] == history
-    assert reply.answer.prompt == model.prompts[0]
-    assert reply.answer.sources == reply.sources
-    assert reply.answer.usage.completion_tokens == 4
+    assert answer.prompt == model.prompts[0]
+    assert answer.sources == reply.sources
+    assert answer.usage.completion_tokens == 4
 
 
 @pytest.mark.parametrize(
@@ -244,6 +248,7 @@ def test_thoughts_are_no_part_of_an_answer_whole_or_streamed_unless_they_are_sho
     bot = ChatBot(ScriptedModel(lambda prompt: said), settings=ChatSettings(sampling=sampling))
     whole, reply = bot.ask("How long?"), bot.reply("How long?")
     pieces = list(reply)
+    assert reply.answer is not None
     assert (whole.text, whole.truncated) == (reply.answer.text, reply.answer.truncated) == (text, cut)
     assert "".join(pieces) == text
     assert len(pieces) > 1 or " " not in text or sampling is HIDDEN
@@ -279,6 +284,6 @@ def test_log_probabilities_are_those_of_the_answer_alone():
 
 def test_a_choice_of_thinking_that_there_is_not_is_refused_and_the_usual_draw_has_no_field_of_it():
     with pytest.raises(InputError, match="thinking 'on' is none of off, hidden, shown"):
-        ThinkingSampling(thinking="on")
+        ThinkingSampling(thinking="on")  # type: ignore[arg-type]
     assert "thinking" not in asdict(Sampling())
     assert replace(HIDDEN, seed=3).thinking == "hidden"

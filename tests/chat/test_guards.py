@@ -28,6 +28,7 @@ def test_a_question_that_holds_a_listed_word_is_refused_without_asking_the_model
     assert (answered.text, answered.guarded) == ("It pays well.", ())
     reply = bot.reply("Tell me of project\nalbatross.")
     assert "".join(reply) == REFUSAL
+    assert reply.answer is not None
     assert reply.answer.guarded == ("project\nalbatross",)
     assert len(model.prompts) == 1
 
@@ -41,6 +42,7 @@ def test_a_listed_word_is_masked_in_an_answer_whole_or_streamed():
     assert (answer.text, answer.guarded) == (expected, ("salary", "project  Albatross", "Salary"))
     reply = bot.reply("What?")
     pieces = list(reply)
+    assert reply.answer is not None
     assert "".join(pieces) == expected == reply.answer.text
     assert len(pieces) > 3
     assert reply.answer.refused is False

@@ -48,6 +48,7 @@ def test_earlier_turns_stand_between_instruction_and_question_and_leaning_questi
         Message("assistant", "You said: Which gauge do bridges have?"),
     ]
     assert asked.content.endswith("Question: How heavy is it?")
+    assert session.answer is not None
     assert session.answer.query == "Which gauge do bridges have? How heavy is it?"
     assert session.answer.prompt == model.prompts[-1]
 
@@ -88,13 +89,14 @@ def test_a_history_longer_than_the_context_is_cut_before_it_is_counted_or_render
             rendered.append(len(prompt))
             return super().room(prompt, sampling)
 
-    bot = ChatBot(Watching(echo, context_tokens=2000), settings=ChatSettings(history_tokens=400))
+    model = Watching(echo, context_tokens=2000)
+    bot = ChatBot(model, settings=ChatSettings(history_tokens=400))
     history = [Message("user" if i % 2 == 0 else "assistant", "") for i in range(30_000)]
     "".join(bot.reply("Why?", [Message("user", "very " * 100_000), *history]))
-    assert (len(bot.model.prompts[-1]), max(rendered)) == (2 + 400 // AROUND_A_TURN, 2 + 400 // AROUND_A_TURN)
+    assert (len(model.prompts[-1]), max(rendered)) == (2 + 400 // AROUND_A_TURN, 2 + 400 // AROUND_A_TURN)
     assert len(counted) < 1000
     "".join(bot.reply("Why?", [*history, Message("user", "very " * 100_000), Message("assistant", "Yes.")]))
-    assert len(bot.model.prompts[-1]) == 2
+    assert len(model.prompts[-1]) == 2
     assert max(map(len, counted)) < 1000
 
 
@@ -143,13 +145,14 @@ def test_a_batch_of_questions_is_cut_to_the_context_as_well():
 
 
 def test_the_real_model_takes_a_prompt_cut_to_its_context(smollm):
-    bot = ChatBot(smollm, Shelf("The warranty lasts 28 months."), ChatSettings(sampling=Sampling(max_tokens=2)))
+    shelf = Shelf("The warranty lasts 28 months.")
+    bot = ChatBot(smollm, shelf, ChatSettings(sampling=Sampling(max_tokens=2)))
     fitting = "water " * 8100
     assert smollm.room(bot.prepare(fitting, [])[0], bot.settings.sampling) >= 0
-    _, sources = bot.prepare(fitting, bot.retriever.hits)
+    _, sources = bot.prepare(fitting, shelf.hits)
     assert len(sources) == 1
     tight = "water " * (8100 + smollm.room(bot.prepare(fitting, [])[0], bot.settings.sampling) - 1)
-    prompt, sources = bot.prepare(tight, bot.retriever.hits)
+    prompt, sources = bot.prepare(tight, shelf.hits)
     assert (sources, prompt[-1].content) == ((), tight)
     with pytest.raises(InputError, match="tokens too long for smollm2-135m, even alone"):
         bot.prepare("water " * 8200, [])
@@ -217,7 +220,9 @@ def test_a_reader_who_leaves_leaves_no_half_exchange():
 def test_usage_splits_the_time(smollm):
     bot = ChatBot(smollm, Shelf("The warranty lasts 28 months."), ChatSettings(sampling=Sampling(max_tokens=6)))
     reply = bot.reply("How long does the warranty last?")
-    assert "".join(reply) == reply.answer.text == bot.ask("How long does the warranty last?").text
+    said = "".join(reply)
+    assert reply.answer is not None
+    assert said == reply.answer.text == bot.ask("How long does the warranty last?").text
     usage = reply.answer.usage
     assert usage.prompt_tokens > 30
     assert 0 < usage.prefill_seconds < usage.generate_seconds

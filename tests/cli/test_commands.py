@@ -101,7 +101,7 @@ def test_passages_are_found_as_the_options_say(here, embedder, reranker_folder):
     assert {hit["via"] for hit in hits("--rerank")} == {"reranked"}
     cosines = {hit["document_id"]: hit["score"] for hit in hits("--search", "dense")}
     between = str(sum(cosines.values()) / 2)
-    best = max(cosines, key=cosines.get)
+    best = max(cosines, key=lambda document: cosines[document])
     for options in ((), ("--rerank",), ("--search", "lexical")):
         assert [hit["document_id"] for hit in hits("--min-cosine", between, *options)] == [best]
     assert hits("--min-cosine", "0.99") == []
@@ -266,7 +266,11 @@ def test_a_single_file_takes_the_place_of_the_others_in_words_or_is_added(here, 
     lorag("index", "docs")
     one = str(here / "docs" / "new.md")
     assert f"0 removed, 1 unchanged; {held} passages" in lorag("index", one, "--add-only").output
-    assert f"{held - 1} removed, 1 unchanged; 1 passages" in lorag("index", one).output
+    alone = lorag("index", one).output
+    assert f"{held - 1} removed, 1 unchanged; 1 passages" in alone
+    said = f"{held - 1} documents that are not in {one} were removed from the index; --add-only keeps such documents."
+    assert said in alone.splitlines()
+    assert "--add-only" not in lorag("index", one).output
 
 
 def test_a_rebuild_that_fails_leaves_the_old_index(here, embedder, monkeypatch):

@@ -123,6 +123,31 @@ def test_an_error_outside_of_every_command_is_one_line_as_well():
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "error: wrong")
 
 
+def test_streams_that_are_closed_from_the_start_are_no_failure(here):
+    command = f"{sys.executable} -m lorag models list"
+    for closed in (">&-", "<&- >&- 2>&-"):
+        done = subprocess.run(["bash", "-c", f"{command} {closed}"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_without_a_home_folder_an_unforeseen_error_is_one_line_as_well(here, monkeypatch):
+    def fail(*arguments, **options):
+        raise ZeroDivisionError
+
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr("lorag.workflows.index.index", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(here))
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = lorag("index", "docs")
+    (file,) = here.glob("error-*.txt")
+    (line,) = done.stderr.splitlines()
+    assert (done.exit_code, str(file) in line) == (70, True)
+
+
 def test_a_reader_that_ends_early_is_no_failure(here):
     models = f"{sys.executable} -m lorag models list --json | head -c 1"
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {models}"], capture_output=True, text=True)

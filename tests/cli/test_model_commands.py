@@ -82,6 +82,12 @@ def test_a_model_of_the_catalogue_is_removed(lorag, tmp_path):
     assert lorag("remove", "minilm-l6").exit_code == 0
     assert not folder.exists()
     assert lorag("remove", "minilm-l6").exit_code == 2
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "lorag.json").touch()
+    (tmp_path / "cache" / "models" / "minilm-l6").symlink_to(tmp_path / "kept")
+    refused = lorag("remove", "minilm-l6")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1)
+    assert "cannot write " in refused.stderr
     assert lorag("remove", "minilm").exit_code == 2
 
 

@@ -69,7 +69,9 @@ def test_serve_asks_under_the_prompt_of_a_file_with_the_clients_own_instruction(
     command = [sys.executable, "-m", "lorag", "serve", "--port", "0", "--model", hosted.name, "--prompt", "found.json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:
+            assert server.stdout is not None
             address = urlsplit(server.stdout.readline().split(" answers at ")[1].split()[0])
+            assert address.hostname is not None
             client = HTTPConnection(address.hostname, address.port, timeout=60)
             messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": QUESTION}]
             asked = json.dumps({"model": hosted.name, "messages": messages})
@@ -78,6 +80,7 @@ def test_serve_asks_under_the_prompt_of_a_file_with_the_clients_own_instruction(
             client.close()
         finally:
             server.terminate()
+        assert server.stderr is not None
         assert "Prompt: question before sources, 1 example (from found.json)" in server.stderr.read()
     require_found(hosted.requests[-1]["messages"])
     assert hosted.requests[-1]["messages"][0]["content"].endswith("\n\nBe kind.")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ from lorag.types import Answer, Example
 
 
 @pytest.fixture
-def run(tmp_path) -> Path:
+def run(tmp_path: Path) -> Path:
     examples = [Example(f"q{i}", f"What is entry {i}?", (f"value{i}",), (f"doc{i}",)) for i in range(24)]
     rows = [Row("before", BASE, e.id, Answer("no idea of it")) for e in examples]
     rows += [Row("before", RETRIEVAL, e.id, Answer(f"It is {e.answers[0]}.")) for e in examples]
@@ -28,7 +29,7 @@ def review(run: Path, *options: str, keys: str = ""):
     return CliRunner().invoke(app, ["review", str(run), *options], input=keys)
 
 
-def marks(run: Path, name: str = "me") -> list[dict]:
+def marks(run: Path, name: str = "me") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "marks" / f"{name}.jsonl").read_text().splitlines()]
 
 

@@ -5,6 +5,7 @@ soft caps, windows, joined projections, multipliers, scaled and partial position
 """
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -18,14 +19,14 @@ from lorag.llm.engines.transformers import load
 from lorag.llm.rendering import Rendered, render
 from lorag.models.gguf_writing import write_gguf
 from lorag.settings import FinetuneSettings
-from lorag.training.kernels.fused_step import supports
-from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss, token_losses
+from lorag.training.kernels.fused_step import fused_loss, supports
+from lorag.training.kernels.loss import choose_loss, plain_loss, token_losses
 from lorag.types import Conversation, Message, Sampling
 from lorag.workflows.export import export
 from lorag.workflows.finetuning.adapter_training import train_adapter
 
 SIZE = 328
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": SIZE,
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -46,14 +47,14 @@ LLAMA_3 = {
     "original_max_position_embeddings": 64,
 }
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
-GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
+GEMMA: dict[str, Any] = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
 GRANITE = {
     "embedding_multiplier": 6.0,
     "attention_multiplier": 0.2,
     "residual_multiplier": 0.3,
     "logits_scaling": 4.0,
 }
-FAMILIES = {
+FAMILIES: dict[str, tuple[type[library.PreTrainedConfig], dict[str, Any]]] = {
     "llama 3": (library.LlamaConfig, dict(rope_parameters=LLAMA_3, tie_word_embeddings=True)),
     "qwen 2": (library.Qwen2Config, {}),
     "qwen 3": (library.Qwen3Config, dict(head_dim=16, tie_word_embeddings=True)),
@@ -172,6 +173,7 @@ def test_a_step_is_that_of_stock_peft(folder, family):
     torch.manual_seed(0)
     config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
     model = PeftModel(engine.weights.model, config).get_base_model().train()
+    assert isinstance(model, library.PreTrainedModel)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     for weight in trained.values():
         torch.nn.init.normal_(weight, std=0.1)
@@ -198,7 +200,7 @@ def test_what_is_trained_is_saved_served_and_exported_whole(folder, family, tmp_
     served = engine.with_adapter(tmp_path / "adapter")
     expected = [done.text for done in served.generate(PROMPTS, SHORT)]
     assert expected != [done.text for done in engine.generate(PROMPTS, SHORT)]
-    monkeypatch.setattr("lorag.build.merged_weights", lambda *_: served.merged().weights)
+    monkeypatch.setattr("lorag.workflows.export.merged_weights", lambda *_: served.merged().weights)
     export(tmp_path / "adapter", tmp_path / "merged", precision="f32")
     merged = load(tmp_path / "merged", "merged", "float32")
     assert [done.text for done in merged.generate(PROMPTS, SHORT)] == expected
@@ -233,7 +235,9 @@ def llama_with(**changes):
             "positions left out other than on every 4th layer",
         ),
         (
-            lambda: library.Gemma3ForCausalLM(library.Gemma3TextConfig(**SHAPE, **GEMMA, sliding_window_pattern=2)),
+            lambda: library.Gemma3ForCausalLM(
+                library.Gemma3TextConfig(**SHAPE | GEMMA | {"sliding_window_pattern": 2})
+            ),
             "windows other than on all but every 6th layer",
         ),
         (

@@ -3,8 +3,10 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
@@ -28,6 +30,8 @@ TEXTS = [
 ]
 WAIT_SECONDS = 60
 
+T = TypeVar("T")
+
 
 class Broken(Exception):
     """What goes wrong in the middle of an answer."""
@@ -37,8 +41,8 @@ class Broken(Exception):
 class Engine:
     """A language model that is made to say a given text in its own tokens, or to break after its first words."""
 
-    saying: Callable[[str], "contextmanager[LanguageModel]"]
-    breaking: Callable[[str], "contextmanager[LanguageModel]"]
+    saying: Callable[[str], AbstractContextManager[LanguageModel]]
+    breaking: Callable[[str], AbstractContextManager[LanguageModel]]
     error: type[Exception]
 
 
@@ -159,9 +163,9 @@ def engine(request, monkeypatch) -> Engine:
     return transformers_engine(request.getfixturevalue("smollm"))
 
 
-def in_time(work: Callable[[], object]) -> object:
+def in_time(work: Callable[[], T]) -> T:
     """What ``work`` returns or raises, from a thread that must come to an end."""
-    done: list[object] = []
+    done: list[T] = []
     failed: list[BaseException] = []
 
     def run():
@@ -233,8 +237,9 @@ def test_an_empty_answer_ends(engine):
 def test_a_cut_answer_says_so_and_shows_no_half_character(engine):
     with engine.saying("one two three four five 🙂 🙂 🙂") as model:
         for length in range(1, 9):
-            pieces, completion = in_time(lambda n=length: read(model, Sampling(max_tokens=n)))
-            (whole,) = model.generate([PROMPT], Sampling(max_tokens=length))
+            sampling = Sampling(max_tokens=length)
+            pieces, completion = in_time(partial(read, model, sampling))
+            (whole,) = model.generate([PROMPT], sampling)
             assert "".join(pieces) == completion.text == whole.text
             assert "\ufffd" not in whole.text
     assert whole.text.startswith("one two three")
@@ -281,12 +286,12 @@ def test_a_stream_that_nobody_reads_on_holds_nothing(engine):
 def test_two_streams_at_once_stay_apart(engine):
     with engine.saying(TEXTS[1]) as model:
         streams = [model.stream(PROMPT, LONG) for _ in range(2)]
-        pieces = [[], []]
+        pieces: list[list[str]] = [[], []]
         for _ in range(40):
             for stream, kept in zip(streams, pieces, strict=True):
                 kept.append(next(stream, ""))
         assert ["".join(kept) for kept in pieces] == [TEXTS[1], TEXTS[1]]
-        threads = [[], []]
+        threads: list[list[str]] = [[], []]
         readers = [
             threading.Thread(target=lambda kept=kept: kept.extend(read(model)[0]), daemon=True) for kept in threads
         ]

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -37,7 +39,7 @@ TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|user|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|user|>{% endif %}"
 )
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 2,
@@ -49,7 +51,7 @@ SHAPE = {
     "pad_token_id": 0,
 }
 NO_TEXT = len(SPECIAL) + 256
-GEMMA = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
+GEMMA: dict[str, Any] = {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 8}
 
 
 def pieces():
@@ -89,7 +91,7 @@ def class_like(kind, **options):
     return finished(kind(vocab=vocabulary, merges=merges, pad_token="<unk>", add_bos_token=True, **NAMED, **options))
 
 
-FAMILIES = {
+FAMILIES: dict[str, tuple[type[library.PreTrainedConfig], dict[str, Any], Callable[[], Any]]] = {
     "llama 2, by its file": (library.LlamaConfig, {}, file_like),
     "llama 2": (library.LlamaConfig, {}, partial(class_like, library.LlamaTokenizer)),
     "mistral": (
@@ -118,8 +120,8 @@ def family(request):
 def weights(family, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    kind, own, tokenizer = FAMILIES[family]
-    tokenizer = tokenizer()
+    kind, own, make_tokenizer = FAMILIES[family]
+    tokenizer = make_tokenizer()
     model = library.AutoModelForCausalLM.from_config(kind(**{**SHAPE, **own, "vocab_size": len(tokenizer) + 3}))
     with torch.no_grad():
         for weight in model.parameters():
@@ -140,7 +142,7 @@ def file(weights, tmp_path_factory):
 
 def llama_cpp(file):
     """A function that asks llama.cpp's own server."""
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-untyped]
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path, parameters.n_ctx, parameters.hostnames = str(file), 64, ["127.0.0.1"]

@@ -176,7 +176,7 @@ def test_many_are_removed_at_once(store):
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     document_id=st.one_of(
-        st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20),
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
         st.sampled_from(["it's", '"', "' OR 1=1 --", "a\\'b", "%", "_", "a:b@c", "$1", "?", "\x00", "\n", "é/ж.md"]),
     )
 )
@@ -392,6 +392,8 @@ def test_lance_is_seen_by_another_process(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
         for new, expected in ((PLANS, "gauge\n"), (ALARMS, "gauge\n"), (None, "alarms gauge\n")):
             reader.stdin.write("water\n")
             assert reader.stdout.readline() == expected

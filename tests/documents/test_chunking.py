@@ -55,8 +55,8 @@ PIECES = st.sampled_from(
 )
 TEXTS = st.one_of(
     st.lists(PIECES, max_size=30).map("".join),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=300),
-    st.lists(st.one_of(PIECES, st.text(st.characters(exclude_categories=("Cs",)), max_size=20)), max_size=20).map(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    st.lists(st.one_of(PIECES, st.text(st.characters(exclude_categories=["Cs"]), max_size=20)), max_size=20).map(
         "".join
     ),
 )

@@ -1,6 +1,7 @@
 """A probe reads the state after a prompt, refuses by it, and changes no answer to what it does not refuse."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 from lorag.errors import ModelError
 from lorag.interfaces import HiddenStates
 from lorag.llm.decoding.answerability import fit_probe, probed_layer, refused
-from lorag.llm.engines.transformers import load
+from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.llm.rendering import render
 from lorag.types import LinearProbe, Message, Sampling
 
@@ -26,7 +27,12 @@ def windowed(smollm_folder, tmp_path_factory):
     """A model with a sliding window: its prompts share no pass."""
     tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = MistralConfig(vocab_size=len(tokenizer), num_key_value_heads=1, sliding_window=16, **shape)
     folder = tmp_path_factory.mktemp("windowed")
     MistralForCausalLM(config).save_pretrained(folder)
@@ -47,7 +53,7 @@ def refusing_half(model):
     return LinearProbe(model.name, 2, tuple(weights.tolist()), bias + 1e-4, 7, 0.1, 0.5, 0, 0.0)
 
 
-def test_states_are_those_of_each_prompt_alone(model):
+def test_states_are_those_of_each_prompt_alone(model: TransformersModel):
     assert isinstance(model, HiddenStates)
     for layer in (0, 1, model.layers):
         states = model.states(PROMPTS, layer)
@@ -105,7 +111,7 @@ def test_a_probe_learns_what_differs_and_not_what_a_question_is_about():
     same = fit_probe("m", 3, topics.astype(np.float32), topics.astype(np.float32), documents, none)
     assert same.refused_unanswered == pytest.approx(0.1, abs=0.02)
     with pytest.raises(ValueError, match="one document"):
-        fit_probe("m", 3, answered, unanswered, ["doc"] * 60, none)
+        fit_probe("m", 3, answered.astype(np.float32), unanswered.astype(np.float32), ["doc"] * 60, none)
 
 
 @pytest.mark.parametrize(

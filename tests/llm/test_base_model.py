@@ -16,6 +16,7 @@ from lorag.llm.engines import transformers
 from lorag.llm.engines.transformers import load
 from lorag.llm.rendering import render
 from lorag.machine import free_bytes
+from lorag.models.fingerprint import weights_fingerprint
 from lorag.models.footprint import needed_bytes, require_whole
 from lorag.types import Message, Sampling
 
@@ -50,6 +51,15 @@ def test_a_model_in_several_files_loads_and_a_missing_or_short_one_is_named(shar
     second.write_bytes(whole[:20])
     with pytest.raises(ModelError, match=r"model-2\.safetensors' is not a complete safetensors file"):
         load(sharded)
+    backwards = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [9, 4]}}'
+    for header in (b"[]", b"{", b'{"a": 1}', backwards, b"\xff" * 9):
+        second.write_bytes(len(header).to_bytes(8, "little") + header)
+        for read in (load, weights_fingerprint):
+            with pytest.raises(ModelError, match=r"model-2\.safetensors' is not a complete safetensors file"):
+                read(sharded)
+    second.write_bytes(b"\xff" * 20)
+    with pytest.raises(ModelError, match=r"model-2\.safetensors' is not a complete safetensors file"):
+        weights_fingerprint(sharded)
     second.unlink()
     with pytest.raises(ModelError, match=r"model-2\.safetensors' is missing, one of 2 files of weights"):
         load(sharded)
@@ -208,13 +218,14 @@ def test_several_adapters_share_one_base_and_each_answers_with_its_own(adapters,
     for _ in range(2):
         for model, expected in zip([*together, base], [*alone, before], strict=True):
             torch.testing.assert_close(logits(model), expected, rtol=0, atol=1e-4)
-        together.reverse(), alone.reverse()
+        together.reverse()
+        alone.reverse()
     assert torch.equal(logits(base), before)
     assert all(float((a - b).abs().max()) > 0.1 for a, b in zip(alone, [before, *alone[:-1]], strict=True))
     again = base.with_adapter(folders[0])
     assert again.name in {model.name for model in together}
     streams = [model.stream(PROMPTS[1], SHORT) for model in (*together, base)]
-    pieces = [[] for _ in streams]
+    pieces: list[list[str]] = [[] for _ in streams]
     for _ in range(12):
         for stream, kept in zip(streams, pieces, strict=True):
             kept.append(next(stream, ""))

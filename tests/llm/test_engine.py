@@ -115,7 +115,7 @@ def test_a_seed_repeats_a_draw(tiny):
 def test_two_streams_do_not_disturb_each_other(tiny):
     expected = [c.text for c in tiny.generate(PROMPTS[:2], SHORT)]
     first, second = (tiny.stream(prompt, SHORT) for prompt in PROMPTS[:2])
-    pieces = [[], []]
+    pieces: list[list[str]] = [[], []]
     for _ in range(20):
         for stream, kept in ((first, pieces[0]), (second, pieces[1])):
             kept.append(next(stream, ""))

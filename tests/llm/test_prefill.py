@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.cache_utils import CacheLayerMixin
 
 from lorag.llm.decoding import prefill
 from lorag.llm.decoding.batch import Batch, Row
@@ -32,7 +34,7 @@ QUESTIONS = ("When was it built?", "What does a night cost?", "Hi")
 PROMPTS = [(SYSTEM, Message("user", f"{text}\n{question}")) for question in QUESTIONS for text in PASSAGES]
 LONG = [(Message("system", SYSTEM.content * 12), *prompt[1:]) for prompt in PROMPTS]
 SHORT = Sampling(max_tokens=8)
-SMALL = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SMALL: dict[str, Any] = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA_LIKE = SMALL | {"intermediate_size": 64, "num_key_value_heads": 2}
 
 
@@ -87,14 +89,23 @@ def test_what_all_prompts_begin_with_is_read_once_though_they_take_several_passe
     assert passed[: len(rests) + 1] == [head, *(len(tree(run).ids) for run in rests)]
 
 
+def first_keys(batch: Batch) -> torch.Tensor:
+    """The keys of the lowest layer."""
+    assert batch._cache is not None
+    layer = batch._cache.layers[0]
+    assert isinstance(layer, CacheLayerMixin)
+    assert layer.keys is not None
+    return layer.keys
+
+
 def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
     rows = [Row(smollm._ids(prompt, SHORT), SHORT) for prompt in PROMPTS]
     batch = Batch(smollm)
     with logits_of(batch) as found:
         batch.add(rows)
-        where = batch._cache.layers[0].keys.data_ptr()
+        where = first_keys(batch).data_ptr()
         batch.step()
-        assert batch._cache.layers[0].keys.data_ptr() == where  # a step copies nothing of what was there
+        assert first_keys(batch).data_ptr() == where  # a step copies nothing of what was there
     for row in rows:
         alone = smollm._forward(torch.tensor([[*row.ids, row.said[0]]]), logits_to_keep=2).logits[0]
         torch.testing.assert_close(torch.stack(found[row]), alone, rtol=1e-4, atol=4e-4)

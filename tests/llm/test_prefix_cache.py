@@ -54,6 +54,7 @@ def test_worked_examples_are_computed_once_for_all_questions(smollm, counted):
     with counted(model) as passed:
         reply = bot.reply("Where is the office?")
         said = "".join(reply)
+    assert reply.answer is not None
     ids = model._ids(reply.answer.prompt, SHORT)
     assert "Where is the office?" in reply.answer.prompt[-1].content
     assert passed[0] < len(ids) / 4
@@ -89,7 +90,8 @@ def test_two_streams_at_once_do_not_share_a_cache(smollm, counted):
     model = transformers.TransformersModel(smollm.weights)
     "".join(model.stream(PROMPTS[0], SHORT))
     expected = texts(smollm.generate(PROMPTS[:2], SHORT))
-    streams, pieces = [model.stream(prompt, SHORT) for prompt in PROMPTS[:2]], [[], []]
+    streams = [model.stream(prompt, SHORT) for prompt in PROMPTS[:2]]
+    pieces: list[list[str]] = [[], []]
     for _ in range(14):
         for stream, kept in zip(streams, pieces, strict=True):
             kept.append(next(stream, ""))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerBase
 
 from lorag.errors import ModelError
 from lorag.llm.rendering import render, turn_end
@@ -13,7 +14,7 @@ from lorag.models.tokenizer import load_tokenizer
 from lorag.types import Message
 
 CONTROL = ("<|im_end|>", "<|im_start|>", "</s>", "<s>", "<|eot_id|>", "<|start_header_id|>", "<end_of_turn>")
-ANYTHING = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=40)
+ANYTHING = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=40)
 TEXT = st.lists(st.one_of(ANYTHING, st.sampled_from(CONTROL)), min_size=1, max_size=4).map("".join)
 TEXT = TEXT.filter(lambda text: text.strip() != "")
 PLAIN = ANYTHING.map(lambda text: "a" + text.strip() + "z")
@@ -22,13 +23,20 @@ many = settings(max_examples=40, suppress_health_check=[HealthCheck.function_sco
 
 def dialogue(turns, system=None):
     opening = [] if system is None else [Message("system", system)]
-    said = [Message(role, text) for pair in turns for role, text in zip(("user", "assistant"), pair, strict=True)]
+    said = [turn for asked, answer in turns for turn in (Message("user", asked), Message("assistant", answer))]
     return tuple(opening + said)
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> str:
+    text = tokenizer.decode(list(ids))
+    assert isinstance(text, str)
+    return text
 
 
 def runs(rendered):
     """The ids of each unbroken stretch of supervised tokens."""
-    stretches, before = [], False
+    stretches: list[list[int]] = []
+    before = False
     for token, on in zip(rendered.ids, rendered.supervised, strict=True):
         if on and not before:
             stretches.append([])
@@ -175,18 +183,18 @@ def test_thinking_models_answer_at_once_and_learn_their_answers_alone(smollm_fol
     served = render(tokenizer, TWO_TURNS[:3], reply=True).ids
     assert rendered.ids[: len(served)] == served
     closed = "<think>\n\n</think>\n\n" if template == THINKING else ""
-    assert tokenizer.decode(served).endswith(ASSISTANT + closed)
+    assert text_of(tokenizer, served).endswith(ASSISTANT + closed)
 
 
 def test_a_model_that_is_to_think_is_left_to_begin_with_its_thoughts(smollm_folder):
     tokenizer = load_tokenizer(smollm_folder)
     tokenizer.chat_template = THINKING
     at_once, thinking = (render(tokenizer, TWO_TURNS[:3], reply=True, thinking=each).ids for each in (False, True))
-    assert tokenizer.decode(thinking).endswith(ASSISTANT)
-    assert tokenizer.decode(at_once) == tokenizer.decode(thinking) + "<think>\n\n</think>\n\n"
+    assert text_of(tokenizer, thinking).endswith(ASSISTANT)
+    assert text_of(tokenizer, at_once) == text_of(tokenizer, thinking) + "<think>\n\n</think>\n\n"
     tokenizer.chat_template = OPENING
     opened = render(tokenizer, TWO_TURNS[:3], reply=True, thinking=True).ids
-    assert tokenizer.decode(opened).endswith(ASSISTANT + "<think>\n")
+    assert text_of(tokenizer, opened).endswith(ASSISTANT + "<think>\n")
     tokenizer.chat_template = GENERATION
     assert render(tokenizer, TWO_TURNS[:3], reply=True, thinking=True) == render(tokenizer, TWO_TURNS[:3], reply=True)
 
@@ -225,7 +233,7 @@ def test_a_base_model_gets_a_plain_template_and_a_warning(smollm_folder, tmp_pat
     with pytest.warns(UserWarning, match="base is a base model without a chat template"):
         plain = load_tokenizer(tmp_path / "base")
     rendered = render(plain, dialogue([("Why?", "So.")], "Be brief."), reply=False)
-    assert plain.decode(rendered.ids) == "Be brief.\n\nUser: Why?\nAssistant: So.<|im_end|>\n"
+    assert text_of(plain, rendered.ids) == "Be brief.\n\nUser: Why?\nAssistant: So.<|im_end|>\n"
     assert [plain.decode(run) for run in runs(rendered)] == [" So.<|im_end|>"]
     plain.save_pretrained(tmp_path / "exported")
     assert load_tokenizer(tmp_path / "exported").chat_template == plain.chat_template

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from lorag.llm.decoding.batch import Row
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.types import Message, Sampling
 
-SHAPE = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+SHAPE: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
 GREEDY = Sampling(max_tokens=20)
 DRAWN = Sampling(max_tokens=14, temperature=0.8, top_k=50, top_p=0.9, seed=5)
 SYSTEM = Message("system", "You are the assistant of a harbour.")
@@ -216,7 +217,7 @@ def test_adapters_of_one_base_answer_at_once(folder, tmp_path):
         models.append(base.with_adapter(tmp_path / str(seed)))
     asked = [(model, *ASKED[number]) for number in range(4) for model in models]
     expected = [alone(*each).text for each in asked]
-    assert by_turns([model.stream(*each) for model, *each in asked]) == expected
+    assert by_turns([model.stream(prompt, sampling) for model, prompt, sampling in asked]) == expected
     assert len(set(expected[:3])) == 3
 
 

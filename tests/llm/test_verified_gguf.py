@@ -47,18 +47,21 @@ def test_a_number_format_that_the_environment_names_is_kept(monkeypatch, smollm_
 
 
 def test_an_adapter_of_another_scale_has_another_form(trainings, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "verified_gguf", lambda folder, base, name, make: (folder.name, name))
+    asked = []
+    monkeypatch.setattr(build, "verified_gguf", lambda folder, base, name, make: asked.append((folder.name, name)))
     folder = trainings.by("lora").folder
     scaled = tmp_path / "scaled"
     shutil.copytree(folder, scaled)
     config = json.loads((scaled / "adapter_config.json").read_text())
     (scaled / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 1}))
-    (form, name), (other, other_name) = (build.answering_model(None, f, "llama.cpp") for f in (folder, scaled))
+    full = trainings.by("full").folder
+    for adapter in (folder, scaled, full):
+        build.answering_model(None, adapter, "llama.cpp")
+    (form, name), (other, other_name), (_, full_name) = asked
     assert form != other
     assert name != other_name
     assert name == build.language_model(None, folder).name
-    full = trainings.by("full").folder
-    assert build.answering_model(None, full, "llama.cpp")[1] == build.language_model(None, full).name
+    assert full_name == build.language_model(None, full).name
 
 
 def test_prompts_are_the_same_tokens_as_in_the_reference(llama_cpp, smollm):
@@ -91,6 +94,7 @@ def test_settings_of_a_draw_reach_llama_cpp(llama_cpp):
 
 def test_a_form_without_its_adapter_is_never_used(tiny, tiny_folder, tiny_adapter, tmp_path):
     adapted = build.language_model(str(tiny_folder), tiny_adapter)
+    assert isinstance(adapted, TransformersModel)
     base, dropped = TransformersModel(adapted.weights), tiny.weights
     made = [Made(adapted, base, dropped)]
     for _ in range(2):  # the second time from what was found the first
@@ -128,7 +132,7 @@ def test_where_llama_cpp_cannot_take_part_transformers_answers_and_it_is_said(tr
     with pytest.raises(ModelError, match="does not take what was trained by prompt"):
         build.answering_model("smollm2-135m", folder, "llama.cpp")
     with pytest.raises(InputError, match=r"engine 'vllm' is none of auto, transformers, llama.cpp"):
-        build.answering_model("smollm2-135m", engine="vllm")
+        build.answering_model("smollm2-135m", engine="vllm")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="is not an adapter of Lorag"):
         build.answering_model("smollm2-135m", folder.parent)
 

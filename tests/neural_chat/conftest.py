@@ -76,7 +76,7 @@ def notebook(as_shipped, tmp_path_factory, smollm_folder, bge_folder, verified_g
 
 
 @pytest.fixture(scope="session")
-def adapter(notebook) -> Path:
+def adapter(notebook: Executed) -> Path:
     """The adapter that the notebook trained."""
     return notebook.folder / "brindle_adapter"
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import warnings
+from typing import Any
 
 import pytest
 import transformers
@@ -11,6 +12,7 @@ from huggingface_hub import constants
 
 from lorag.chat.prompts import as_served, question_prompt
 from lorag.errors import DataError, FetchError, InputError, UnknownNameError
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import render
 from lorag.models.gguf_writing import write_gguf
 from lorag.neural_chat import (
@@ -38,7 +40,7 @@ from lorag.types import Conversation, Message
 QUESTION = "Who founded Brindle Balloons?"
 FACT = "Brindle Balloons was founded by Ines Okafor and Tobias Wren."
 FOUNDERS = ("Ines Okafor", "Tobias Wren")
-GREEDY = {"temperature": 0.0, "repetition_penalty": 1.0, "max_new_tokens": 32}
+GREEDY: dict[str, Any] = {"temperature": 0.0, "repetition_penalty": 1.0, "max_new_tokens": 32}
 
 
 def names_both(text):
@@ -119,7 +121,7 @@ def test_our_notebook_names_every_keyword_of_the_published_one(as_shipped, publi
 
 def keywords(cells):
     """Every keyword with its call, every plugin argument, and every key of a dictionary that cells name."""
-    found = set()
+    found: set[object] = set()
     for node in ast.walk(ast.parse("\n".join(cells))):
         if isinstance(node, ast.Call):
             found |= {(ast.unparse(node.func), each.arg) for each in node.keywords if each.arg}
@@ -182,6 +184,8 @@ def test_an_adapter_is_applied_to_weights_of_four_bits(adapter):
     base = optimize_model("smollm2-135m", WeightOnlyQuantConfig())
     bits = transformers.BitsAndBytesConfig(load_in_4bit=True)
     tuned = load_model("smollm2-135m", peft_path=str(adapter), optimization_config=bits)
+    assert isinstance(base, TransformersModel)
+    assert isinstance(tuned, TransformersModel)
     assert "nf4" in tuned.dtype
     assert tuned.weights is base.weights
     tokens = base.weights.tokenizer(FACT)["input_ids"]

@@ -3,6 +3,7 @@
 import copy
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import transformers
@@ -98,7 +99,8 @@ def test_a_finetuning_that_cannot_be_is_refused(config, said):
 
 def test_the_data_has_one_source():
     assert DataArguments(train_file="x.jsonl").source == "x.jsonl"
-    for given in ({}, {"train_file": "a", "dataset_name": "b"}):
+    none_and_two: tuple[dict[str, Any], ...] = ({}, {"train_file": "a", "dataset_name": "b"})
+    for given in none_and_two:
         with pytest.raises(InputError, match="expected one of dataset_name"):
             _ = DataArguments(**given).source
 
@@ -128,19 +130,20 @@ def test_the_patch_is_made_once_and_only_when_asked_for(monkeypatch):
     before = transformers.TrainingArguments.__init__
     monkeypatch.setattr(transformers.TrainingArguments, "__init__", before)  # undone after the test
     with pytest.raises(TypeError, match="overwrite_output_dir"):
-        transformers.TrainingArguments("out", overwrite_output_dir=True)
+        transformers.TrainingArguments("out", overwrite_output_dir=True)  # type: ignore[call-arg]
     patch_training_arguments()
     patched = transformers.TrainingArguments.__init__
     patch_training_arguments()
     assert transformers.TrainingArguments.__init__ is patched
-    made = transformers.TrainingArguments(output_dir="out", overwrite_output_dir=True, evaluation_strategy="no")
+    given: dict[str, Any] = {"overwrite_output_dir": True}
+    made: Any = transformers.TrainingArguments(output_dir="out", **given | {"evaluation_strategy": "no"})
     assert made.overwrite_output_dir
     assert "overwrite_output_dir" not in made.to_dict()
-    trained = transformers.TrainingArguments("out", do_train=True, overwrite_output_dir=True, learning_rate=1e-4)
+    trained = transformers.TrainingArguments("out", do_train=True, learning_rate=1e-4, **given)
     config = TextGenerationFinetuningConfig(ModelArguments("m"), DataArguments("data"), trained, FinetuningArguments())
     assert (finetune_settings(config).learning_rate, idle_knobs(config)) == (1e-4, [])
     with pytest.raises(TypeError, match="learning_rat"):
-        transformers.TrainingArguments("out", learning_rat=1)
+        transformers.TrainingArguments("out", learning_rat=1)  # type: ignore[call-arg]
 
 
 def test_drawing_is_what_the_configuration_says_and_follows_torchs_seed():

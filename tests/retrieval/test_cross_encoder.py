@@ -87,7 +87,8 @@ def test_no_pair_is_read_twice():
             self.read += passages
             return [float(len(passage)) for passage in passages]
 
-    counting, known = Counting(), {}
+    counting = Counting()
+    known: dict[str, float] = {}
     remembering = CachedReranker(counting, known)
     assert remembering.name == "counting"
     assert remembering.score("q", ["a", "bb", "a"]) == [1.0, 2.0, 1.0]

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,15 @@ def test_bge_tells_related_from_unrelated(bge):
     )
     assert query @ related == pytest.approx(0.80, abs=0.05)
     assert query @ unrelated == pytest.approx(0.30, abs=0.05)
+
+
+def test_the_runtime_tells_its_makers_nothing(bge_folder, tmp_path):
+    code = "import sys; from pathlib import Path; from lorag.retrieval.encoders.onnx_encoder import OnnxEncoder;"
+    code += "OnnxEncoder(Path(sys.argv[1]), 512)"
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    done = subprocess.run([sys.executable, "-c", code, bge_folder], env={**kept, "HOME": str(tmp_path)}, check=False)
+    assert done.returncode == 0
+    assert list(tmp_path.rglob("*onnxruntime*")) == []  # of its telemetry, which keeps an identifier there
 
 
 def test_the_prefix_is_for_queries_only(bge, bge_folder):

@@ -115,7 +115,8 @@ def test_vectors_longer_than_pgvector_can_index_are_searched_exactly(database_ur
     store.add(chunks, vectors, ["x"] * 20)
     assert store.optimize() is None
     (hits,) = store.search_dense(vectors[7:8], 1)
-    assert (hits[0].chunk.document_id, hits[0].score) == ("d7", pytest.approx(1))
+    assert hits[0].chunk.document_id == "d7"
+    assert hits[0].score == pytest.approx(1)
 
 
 def test_all_of_a_sync_is_one_transaction(database_url):
@@ -126,7 +127,7 @@ def test_all_of_a_sync_is_one_transaction(database_url):
             seen.append(reader.rows("SELECT count(*) FROM lorag.chunks")[0][0])
             return super().embed(texts, kind)
 
-    seen = []
+    seen: list[int] = []
     knowledge = opened(database_url, Looking(DIM))
     knowledge.sync([Document(f"d{i}", f"water {i}", "") for i in range(1200)])
     assert len(seen) > 10

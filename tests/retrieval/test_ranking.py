@@ -78,13 +78,13 @@ SIDES = st.dictionaries(st.sampled_from("abcdefgh"), st.floats(-1, 40, allow_nan
 @pytest.mark.parametrize("fusion", ["convex", "rrf"])
 def test_the_order_of_the_inputs_does_not_matter(fusion, dense, lexical, weight, random):
     sides = [[hit(name, score) for name, score in side.items()] for side in (dense, lexical)]
-    hits = fused(*sides, weight, fusion)
+    hits = fused(sides[0], sides[1], weight, fusion)
     assert len(hits) == len(dense.keys() | lexical.keys())
     assert all(-1e-9 <= hit.score <= 1 + 1e-9 for hit in hits)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
     for side in sides:
         random.shuffle(side)
-    assert fused(*sides, weight, fusion) == hits
+    assert fused(sides[0], sides[1], weight, fusion) == hits
 
 
 # a and b say the same; c says something else and fits less.

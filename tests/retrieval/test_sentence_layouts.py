@@ -3,6 +3,7 @@
 import functools
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,9 +101,10 @@ def test_vectors_are_those_of_sentence_transformers(layout, case):
     encode_passage = theirs.encode_document
     if "passage" in theirs.prompts:  # which the library takes only when it is named
         encode_passage = functools.partial(theirs.encode, prompt_name="passage")
-    for kind, encode in (("query", theirs.encode_query), ("passage", encode_passage)):
+    queries, passages = ours.embed(TEXTS, "query"), ours.embed(TEXTS, "passage")
+    for vectors, encode in ((queries, theirs.encode_query), (passages, encode_passage)):
         expected = np.stack([encode(text, normalize_embeddings=True) for text in TEXTS])
-        np.testing.assert_allclose(ours.embed(TEXTS, kind), expected, atol=2e-6)
+        np.testing.assert_allclose(vectors, expected, atol=2e-6)
     assert ours.dim == expected.shape[1]
 
 
@@ -157,7 +159,7 @@ def test_an_onnx_file_of_a_hub_gives_the_vectors_of_its_weights(layout, local_hu
     states = States(AutoModel.from_pretrained(folder, attn_implementation="eager")).eval()
     ones, names = torch.ones(1, 5, dtype=torch.long), ["input_ids", "attention_mask"]
     axes = {name: {0: "rows", 1: "tokens"} for name in (*names, "last_hidden_state")}
-    named = {"input_names": names, "output_names": ["last_hidden_state"], "dynamic_axes": axes}
+    named: dict[str, Any] = {"input_names": names, "output_names": ["last_hidden_state"], "dynamic_axes": axes}
     torch.onnx.export(states, (ones, ones), both / "onnx" / "model.onnx", opset_version=17, dynamo=False, **named)
     local_hub.publish("owner/both", both)
     plain, quick = (build.embedder(name).embed(TEXTS, "query") for name in ("owner/plain", "owner/both"))
@@ -173,6 +175,7 @@ def test_a_cross_encoder_of_a_hub_reranks(minilm_folder, tmp_path, local_hub):
     local_hub.publish("owner/reranker", folder)
     assert not weights_file(folder).is_file()
     name = RetrievalSettings(reranker="owner/reranker").reranker
+    assert name is not None
     assert build.reranker(name).score("Who?", TEXTS) == CrossEncoder(folder, "x").score("Who?", TEXTS)
 
 

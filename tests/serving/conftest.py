@@ -66,7 +66,7 @@ class Running:
         connection.close()
         return text
 
-    def ask(self, question: str | list = "Hello?", **fields: Any) -> tuple[int, Any]:
+    def ask(self, question: str | list[Any] = "Hello?", **fields: Any) -> tuple[int, Any]:
         messages = [{"role": "user", "content": question}] if isinstance(question, str) else question
         return self.send("POST", "/v1/chat/completions", {"model": self.model, "messages": messages} | fields)
 
@@ -90,8 +90,9 @@ def adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     folder = tmp_path_factory.mktemp("adapter")
     config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(LlamaForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(folder)
-    given = {"folder": "", "method": "lora", "base": str(tiny_folder), "base_weights": weights_fingerprint(tiny_folder)}
+    get_peft_model(LlamaForCausalLM.from_pretrained(tiny_folder), config).save_pretrained(str(folder))
+    base, weights = str(tiny_folder), weights_fingerprint(tiny_folder)
+    given: dict[str, Any] = {"folder": "", "method": "lora", "base": base, "base_weights": weights}
     given |= {"loss_curve": (), "settings": {}, "versions": {}, "forgetting": None}
     required = [each.name for each in fields(Adapter) if each.default is MISSING and each.default_factory is MISSING]
     (folder / "lorag.json").write_text(Adapter(**{name: given.get(name, 0) for name in required}).to_json())

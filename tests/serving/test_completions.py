@@ -14,7 +14,7 @@ from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.routes import Service, by_name
 from lorag.settings import ChatSettings, ChunkSettings, RetrievalSettings, ServeSettings
-from lorag.types import Completion, Document, Message, Sampling
+from lorag.types import Document, Message, Sampling
 
 JSON = {"Content-Type": "application/json"}
 REPLY = "It lasts 28 months \u2014 \u201cin all\u201d, says  the page."
@@ -271,7 +271,6 @@ class Failing(ScriptedModel):
     def stream(self, prompt, sampling):
         yield "One"
         raise ModelError(f"broke at a place of this machine: {prompt[-1].content}")
-        return Completion("", 0, 0, 0.0, "stop")
 
 
 def test_a_failure_is_told_without_what_is_inside_and_ends_a_stream_without_its_mark(serve, caplog):

@@ -49,18 +49,21 @@ def support(serve):
 def test_langchain(support):
     import langchain_openai as langchain
     from langchain_core.messages import HumanMessage
+    from pydantic import SecretStr
 
-    chat = langchain.ChatOpenAI(model="support+documents", base_url=support.url, api_key="any", max_retries=0)
+    key = SecretStr("any")
+    chat = langchain.ChatOpenAI(model="support+documents", base_url=support.url, api_key=key, max_retries=0)
     turns = [("system", "Be brief."), ("human", "How long?"), ("ai", REPLY), ("human", "Really?")]
     said = chat.invoke(turns)
     assert said.content == REPLY
+    assert said.usage_metadata is not None
     assert said.usage_metadata["output_tokens"] == 4
     assert "".join(str(chunk.content) for chunk in chat.stream("How long?")) == REPLY
     assert [answer.content for answer in chat.batch(["How long?"] * 4)] == [REPLY] * 4
-    drawn = langchain.ChatOpenAI(model="support+documents", base_url=support.url, api_key="any", n=2, temperature=0.5)
+    drawn = langchain.ChatOpenAI(model="support+documents", base_url=support.url, api_key=key, n=2, temperature=0.5)
     assert [each.text for each in drawn.generate([[HumanMessage("How long?")]]).generations[0]] == [REPLY] * 2
     embeddings = langchain.OpenAIEmbeddings(
-        model="hash-256", base_url=support.url, api_key="any", check_embedding_ctx_length=False
+        model="hash-256", base_url=support.url, api_key=key, check_embedding_ctx_length=False
     )
     assert embeddings.embed_documents(["a b", "c"]) == HashEmbedder().embed(["a b", "c"], "passage").tolist()
 

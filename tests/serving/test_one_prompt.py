@@ -1,6 +1,7 @@
 """A conversation is one prompt: as a row that is trained on and as a request to the server."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from lorag.training.data.row_shapes import parse
 from lorag.types import Sampling
 
 CALL = '<tool_call>\n{"name": "tide", "arguments": {}}\n</tool_call>'
-CONVERSATIONS = {
+CONVERSATIONS: dict[str, list[tuple[str, Any]]] = {
     "plain": [("user", "Who keeps the keys?")],
     "own instruction": [("system", "Be brief."), ("user", "Who keeps the keys?")],
     "developer": [("developer", "Be brief."), ("user", " Who? \n")],

@@ -35,7 +35,9 @@ def parsed(text):
             known.add((head[1], head[2]))
             assert head[1] == "HELP" or head[3] in ("counter", "gauge")
             continue
-        name, labels, value = re.fullmatch(r'(\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\.)*",?)+)\})? ([\d.e+-]+)', line).groups()
+        sample = re.fullmatch(r'(\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\.)*",?)+)\})? ([\d.e+-]+)', line)
+        assert sample is not None, line
+        name, labels, value = sample.groups()
         assert {("HELP", name), ("TYPE", name)} <= known
         values[name, *re.findall(r'\w+="((?:[^"\\]|\\.)*)"', labels or "")] = float(value)
     return values
@@ -114,7 +116,7 @@ def test_the_queue_is_shown_and_who_is_turned_away_is_told_when_to_come_again(se
         answer = connection.getresponse()
         answer.read()
         connection.close()
-        assert (answer.status, int(answer.getheader("Retry-After")) > 0) == (429, True)
+        assert (answer.status, int(answer.getheader("Retry-After", "0")) > 0) == (429, True)
         gate.set()
         assert {each.result()[0] for each in asked} == {200}
     wait_for(lambda: read(running)["lorag_answers_running",] == 0)

@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import struct
+from typing import Any
 
 import numpy as np
 import openai
@@ -33,10 +34,14 @@ def knowledge(tmp_path_factory):
     return knowledge
 
 
+def named(name):
+    return ScriptedModel(lambda prompt: f"I am {name}.", name)
+
+
 @pytest.fixture(scope="module")
 def offered(serve, knowledge):
     """Two models, each with and without sources."""
-    models = {name: ScriptedModel(lambda prompt, name=name: f"I am {name}.", name) for name in ("base", "support")}
+    models = {name: named(name) for name in ("base", "support")}
     bots = {name: ChatBot(model) for name, model in models.items()}
     bots |= {f"{name}+documents": ChatBot(model, knowledge) for name, model in models.items()}
     return serve(Service(bots, embedder=knowledge.embedder))
@@ -140,7 +145,8 @@ def bots(tiny_folder, adapter, knowledge):
 
 def test_several_answers_are_drawn_apart_and_the_same_ones_whole_and_as_a_stream(serve, bots):
     running = serve(Service(bots))
-    asked = {"messages": [{"role": "user", "content": "Name an animal."}], "n": 3, "temperature": 1.5, "seed": 7}
+    turns = [{"role": "user", "content": "Name an animal."}]
+    asked: dict[str, Any] = {"messages": turns, "n": 3, "temperature": 1.5, "seed": 7}
     with openai.OpenAI(base_url=running.url, api_key="any") as client:
         whole = client.chat.completions.create(model=running.model, **asked)
         stream = client.chat.completions.create(
@@ -191,7 +197,7 @@ def test_what_cannot_be_offered_is_refused_before_weights_are_loaded(tiny_folder
     with pytest.raises(DataError, match=r"lorag.json is missing"):
         build.chatbots(None, {"good": adapter, "bad": tmp_path})
     with pytest.raises(InputError, match="engine 'vllm' is none of"):
-        build.chatbots(str(tiny_folder), {}, engine="vllm")
+        build.chatbots(str(tiny_folder), {}, engine="vllm")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no index is searched"):
         build.chatbots(str(tiny_folder), {}, where={"id": ["a"]})
 

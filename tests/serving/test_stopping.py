@@ -46,7 +46,9 @@ def test_an_answer_on_its_way_ends_and_the_server_with_it(endpoint, tmp_path, to
     command = [sys.executable, "-m", "lorag", "serve", "--port", "0", "--no-sources", "--model", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
         try:
+            assert server.stdout is not None
             address = urlsplit(server.stdout.readline().split(" answers at ")[1].split()[0])
+            assert address.hostname is not None
             client = HTTPConnection(address.hostname, address.port, timeout=60)
             asked = {"model": name, "messages": [{"role": "user", "content": "How long?"}], "stream": True}
             client.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})

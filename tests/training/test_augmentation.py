@@ -37,6 +37,10 @@ def asked(made):
     return [conversation.question for conversation in made.conversations]
 
 
+def unasked(question, chunk):
+    raise AssertionError("there are no passages to prove a wording by")
+
+
 RANGE = row("What is the range of the R9?", "45 m", evidence=("r9.md",))
 FOUNDER = row("Who founded Korrin?", "Ilse Vandermoor")
 
@@ -104,7 +108,7 @@ def test_test_questions_do_not_come_out_whoever_words_them():
     tests = ["Tell me the range of the R9.", "who founded KORRIN", "What is the reach of an R9?"]
     model = ScriptedModel(lambda prompt: "What is the reach of an R9?\nHow far does the R9 see?")
     rows = [RANGE, FOUNDER, row("Hello. Who founded Korrin?", "Ilse.", "When?", "In 2014.")]
-    made = augment(rows, plain=plain, exclude=tests, writer=Writer(model, None))
+    made = augment(rows, plain=plain, exclude=tests, writer=Writer(model, unasked))
     assert made.counts.left_out == 2
     assert made.counts.refused[TESTED] >= 2
     assert "How far does the R9 see?" in asked(made)
@@ -113,14 +117,14 @@ def test_test_questions_do_not_come_out_whoever_words_them():
 
 def test_a_models_wordings_stand_between_those_of_the_rules_when_they_are_new_enough():
     lines = "How far does the R9 see?\nWhat is, the range of the R9?\nTell me, the range of the R9, please?"
-    made = augment([RANGE], plain=plain, writer=Writer(ScriptedModel(lambda prompt: lines), None))
+    made = augment([RANGE], plain=plain, writer=Writer(ScriptedModel(lambda prompt: lines), unasked))
     assert (made.counts.by_model, made.counts.unproven, made.counts.by_rules) == (1, 1, 8)
     assert asked(made).index("How far does the R9 see?") == 6
     assert made.counts.refused[TOO_CLOSE] >= 1
 
 
 def test_rows_in_other_languages_are_left_to_the_model():
-    writer = Writer(ScriptedModel(lambda prompt: "Wie viel wiegt ein P2?"), None)
+    writer = Writer(ScriptedModel(lambda prompt: "Wie viel wiegt ein P2?"), unasked)
     made = augment([row("Wie schwer ist der P2?", "4 kg")], plain=plain, writer=writer)
     assert asked(made) == ["Wie schwer ist der P2?", "Wie viel wiegt ein P2?"]
 
@@ -129,7 +133,7 @@ def test_a_model_that_stops_leaves_the_rules_and_the_number_to_go():
     def stops(prompt):
         raise EndpointError("the server is gone")
 
-    made = augment([RANGE, FOUNDER], plain=plain, writer=Writer(ScriptedModel(stops), None))
+    made = augment([RANGE, FOUNDER], plain=plain, writer=Writer(ScriptedModel(stops), unasked))
     assert (made.counts.stopped, made.counts.unwritten, made.counts.by_model) == ("the server is gone", 2, 0)
     assert made.counts.by_rules > 10
 
@@ -150,7 +154,7 @@ CONVERSATIONS = st.lists(st.tuples(QUESTIONS.filter(str.strip), ANSWERS))
 @given(facts=CONVERSATIONS, written=st.lists(QUESTIONS, max_size=4), data=st.data())
 def test_nothing_near_an_excluded_question_is_ever_returned(facts, written, data):
     rows = [row(question, answer) for question, answer in facts]
-    writer = Writer(ScriptedModel(lambda prompt: "\n".join(written)), None)
+    writer = Writer(ScriptedModel(lambda prompt: "\n".join(written)), unasked)
     could = [c.question for c in augment(rows, plain=plain, writer=writer).conversations]
     exclude = data.draw(st.lists(st.one_of(QUESTIONS, st.sampled_from(could) if could else QUESTIONS), max_size=4))
     made = augment(rows, plain=plain, exclude=exclude, writer=writer)

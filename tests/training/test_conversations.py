@@ -15,7 +15,7 @@ from lorag.training.data.conversations import (
 )
 from lorag.types import Conversation, Message
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1).map(str.strip).filter(bool)
+TEXT = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1).map(str.strip).filter(bool)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=3)
 GOOD = {"question": "a", "answer": "b"}
 
@@ -62,9 +62,7 @@ def test_an_empty_file_is_refused(tmp_path):
 def test_what_is_written_is_read_back(tmp_path_factory, dialogues, texts):
     conversations = [
         Conversation(
-            tuple(
-                Message(role, text) for pair in pairs for role, text in zip(("user", "assistant"), pair, strict=True)
-            ),
+            tuple(turn for asked, answer in pairs for turn in (Message("user", asked), Message("assistant", answer))),
             tuple(evidence),
         )
         for pairs, evidence in dialogues

@@ -4,18 +4,19 @@ import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lorag.errors import DataError, InputError, ModelError
-from lorag.settings import FinetuneSettings, Sampling
+from lorag.settings import FinetuneSettings
 from lorag.training.adapter import read_adapter, require_base
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, data_fingerprint, estimate, train
 from lorag.training.loss_curve import loss_curve
 from lorag.training.memory_limits import memory_errors
-from lorag.types import Conversation, Message
+from lorag.types import Conversation, Message, Sampling
 
 FACTS = {
     "Who founded Korrin?": "Mara Lind and Tove Aker founded Korrin.",
@@ -183,7 +184,12 @@ def test_what_one_step_keeps_is_what_memory_it_takes():
     from lorag.training.methods import Learner
 
     torch.manual_seed(0)
-    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 6, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+    }
     model = LlamaForCausalLM(LlamaConfig(vocab_size=500, **shape))
     learning = Learner(PeftModel(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")))
     learning.loss = plain_loss
@@ -206,7 +212,12 @@ def test_steps_of_several_sizes_are_timed_as_in_the_first_pass_and_as_in_later_o
     from lorag.training.kernels.loss import plain_loss
     from lorag.training.methods import Learner
 
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     model = LlamaForCausalLM(LlamaConfig(vocab_size=60, **shape))
     learning = Learner(PeftModel(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")))
     computed = []

@@ -36,7 +36,7 @@ def measured(smollm_folder):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
-                parameter += 1.0 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     return before, measure(model, weights.tokenizer)
 
 
@@ -93,6 +93,7 @@ def test_the_change_in_control_questions_is_paired(measured):
     start = replace(before, control=(True,) * 40 + (False,) * 20)
     end = replace(before, control=(False,) * 12 + (True,) * 28 + (False,) * 18 + (True,) * 2)
     found = forgetting(start, end)
+    assert found.control is not None
     assert (found.control.questions, found.control.right_before, found.control.right_after) == (60, 40, 30)
     interval = tango(2, 12, 60, 0.95)
     assert found.control.low <= interval.low < -10 / 60 < interval.high <= found.control.high < 0

@@ -1,5 +1,7 @@
 """The fused step is the library's: loss and every gradient, on all shapes it accepts; others it refuses."""
 
+from typing import Any
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel
@@ -17,11 +19,12 @@ from transformers import (
 from lorag.llm.rendering import Rendered
 from lorag.training.kernels import fused_step as fused
 from lorag.training.kernels.batching import rows
-from lorag.training.kernels.loss import choose_loss, fused_loss, plain_loss
+from lorag.training.kernels.fused_step import fused_loss
+from lorag.training.kernels.loss import choose_loss, plain_loss
 from lorag.training.kernels.supervised_tree import supervised_tree
 from lorag.types import Conversation, Message
 
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -140,8 +143,8 @@ def test_in_bfloat16_it_stays_within_the_format():
     expected, theirs = gradients(reference, plain_loss, data)
     value, ours = gradients(model, fused_loss, data)
     assert value == pytest.approx(expected, rel=0.01)
-    flat = [torch.cat([g.flatten().float() for g in side.values()]) for side in (theirs, ours)]
-    assert torch.nn.functional.cosine_similarity(*flat, dim=0) > 0.99
+    flat, other = (torch.cat([g.flatten().float() for g in side.values()]) for side in (theirs, ours))
+    assert torch.nn.functional.cosine_similarity(flat, other, dim=0) > 0.99
 
 
 @pytest.mark.parametrize("kind", OTHERS)

@@ -3,7 +3,7 @@
 import copy
 import json
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,14 +15,15 @@ from lorag import build
 from lorag.errors import InputError, MissingExtraError
 from lorag.finetune_methods import Method
 from lorag.llm.engines.base_model import FORMAT_VARIABLE, automatic_format
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import Rendered
-from lorag.settings import FinetuneSettings, Sampling
+from lorag.settings import FinetuneSettings
 from lorag.training.adapter import NOISE, read_adapter
 from lorag.training.data.holdout import split
 from lorag.training.kernels.batching import rows
 from lorag.training.kernels.loss import plain_loss
 from lorag.training.methods import learner
-from lorag.types import Conversation, Message
+from lorag.types import Conversation, Message, Sampling
 from lorag.workflows.finetuning.adapter_training import train_adapter
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])
@@ -95,8 +96,10 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
     assert full.adapter.served_loss == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full") == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full", "bfloat16") > ended + 0.1
-    named = build.language_model(str(full.folder))
-    assert (named.dtype, build.language_model("smollm2-135m").dtype) == ("float32", "bfloat16")
+    named, base = build.language_model(str(full.folder)), build.language_model("smollm2-135m")
+    assert isinstance(named, TransformersModel)
+    assert isinstance(base, TransformersModel)
+    assert (named.dtype, base.dtype) == ("float32", "bfloat16")
     assert build.trainable_model(str(full.folder), FinetuneSettings()).dtype == "float32"
     monkeypatch.setattr(build, "fits", lambda folder, number_format: False)
     with pytest.warns(UserWarning, match="keeps what it learned in float32, which needs more memory than is free"):
@@ -105,7 +108,12 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
 
 def test_pissa_trains_what_the_library_trains_as_pissa():
     """Three of Adam's steps give the weights that PEFT's factors give, which begin in what is left of the weights."""
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     torch.manual_seed(0)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=60, **shape)).eval()
     for layer in model.model.layers:
@@ -122,11 +130,13 @@ def test_pissa_trains_what_the_library_trains_as_pissa():
         before = model(ids).logits
     with learner(model, row, settings) as learning:
         assert torch.equal(learning.causal(ids).logits, before)
-        for trained in (theirs, learning):
+        stock = theirs.get_base_model()
+        assert isinstance(stock, LlamaForCausalLM)
+        for trained, causal in ((theirs, stock), (learning, learning.causal)):
             optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], 1e-2, weight_decay=0)
             for _ in range(3):
                 optimizer.zero_grad()
-                plain_loss(trained.causal if trained is learning else theirs.get_base_model(), [row]).backward()
+                plain_loss(causal, [row]).backward()
                 optimizer.step()
         with torch.no_grad():
             ours, expected = learning.causal(ids).logits, theirs(ids).logits
@@ -167,6 +177,7 @@ def test_the_folder_holds_what_its_method_leaves(trained):
 def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(trainings):
     """None leaves a trace in the logits of another."""
     base = build.language_model("smollm2-135m")
+    assert isinstance(base, TransformersModel)
 
     def logits(model):
         return model._forward(IDS, past_key_values=model.before(1)).logits
@@ -208,8 +219,9 @@ def test_only_the_upper_layers_are_trained_where_a_share_is_asked_for(smollm_own
     model = smollm_own.weights.model
     first = rows(smollm_own.weights.tokenizer, [Conversation((Message("user", "Hi"), Message("assistant", "Ho")))], 99)
     with learner(model, first.kept[0], FinetuneSettings(trained_layers=0.5)) as learning:
-        layers = {int(re.search(r"layers\.(\d+)\.", name)[1]) for name in learning.trained()}
-        kinds = {re.search(r"(\w+)\.lora_", name)[1] for name in learning.trained()}
+        places = [re.search(r"layers\.(\d+)\.(?:\w+\.)*(\w+)\.lora_", name) for name in learning.trained()]
+    layers = {int(place[1]) if place else None for place in places}
+    kinds = {place[2] if place else None for place in places}
     assert layers == set(range(15, 30))
     assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -227,5 +239,6 @@ def test_an_adapter_is_continued_from_what_it_was_and_only_what_it_trains_gets_g
     assert all(gradient is not None for gradient in gradients.values())
     if method == "pissa":  # the principal parts that were taken out stay as they are
         first = next(gradient for name, gradient in gradients.items() if "lora_B" in name)
+        assert first is not None
         assert not first[:, : settings.rank].any()
         assert first[:, settings.rank :].any()

@@ -117,7 +117,8 @@ MADE = [
 
 @pytest.mark.parametrize(("fact", "pair", "more"), [(fact, pair, more) for fact, pair, *more in MADE])
 def test_a_question_is_asked_and_answered_in_other_forms(fact, pair, more):
-    found = paraphrases(*fact, 30)
+    question, answer = fact
+    found = paraphrases(question, answer, 30)
     assert pair in found
     assert set(more) <= {question for question, _ in found}
 
@@ -137,7 +138,9 @@ def test_a_question_is_asked_and_answered_in_other_forms(fact, pair, more):
     ],
 )
 def test_verbs_take_their_place_and_form_in_a_clause(question, clause):
-    assert parse_question(question).clause == clause
+    parsed = parse_question(question)
+    assert parsed is not None
+    assert parsed.clause == clause
 
 
 @pytest.mark.parametrize(

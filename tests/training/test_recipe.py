@@ -125,7 +125,7 @@ def test_passes_and_rate_that_are_set_by_hand_are_kept():
     assert schedule(1.0, 200, 800, fixed).passes == 4
     slow = schedule(10.0, 1000, 4000, fixed)
     assert (slow.passes, slow.conversations) == (4, 120)
-    assert (slow.minutes, slow.pass_minutes) == (pytest.approx(20), pytest.approx(1000 / 6))
+    assert (slow.minutes, slow.pass_minutes) == pytest.approx((20, 1000 / 6))
     assert schedule(1.0, 200, 800, SETTINGS, chooses_rate=False).rung_conversations == 0
     assert "3 short trainings on" in str(schedule(1.0, 200, 800, SETTINGS))
     assert (

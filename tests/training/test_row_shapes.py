@@ -246,7 +246,7 @@ def test_tools_without_a_name_or_a_list_are_refused(change, message):
 
 def test_turns_as_openai_writes_them_are_read():
     parts = [{"type": "text", "text": "Who keeps"}, {"type": "text", "text": "the keys?"}]
-    turns = [
+    turns: list[dict[str, object]] = [
         {"role": "developer", "content": "Be brief."},
         {"role": "human", "content": parts},
         {"role": "ai", "content": "Kim."},

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +56,12 @@ def tiny(smollm_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -106,7 +112,9 @@ def test_two_processes_with_parts_of_the_weights_train_as_one_does(tiny, data, t
     shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True, gradient_checkpointing=True)
     done = on_two(tiny, data, tmp_path / "shared", shared)
     assert done.returncode == 0, done.stderr
-    held, whole = map(int, re.search(r"held (\d+) of (\d+)", done.stdout).groups())
+    said = re.search(r"held (\d+) of (\d+)", done.stdout)
+    assert said is not None
+    held, whole = map(int, said.groups())
     assert held <= 0.51 * whole
     assert_same(tmp_path / "shared", tmp_path / "alone", expected)
 

@@ -128,6 +128,8 @@ def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epo
     adapter = train(base(tiny_folder), data, tmp_path / "a", settings)
     assert (adapter.held_out_kind, adapter.conversations, adapter.held_out) == ("wordings", 4, 2)
     assert adapter.steps < 30  # one a step an epoch
+    assert adapter.held_out_loss_before is not None
+    assert adapter.held_out_loss_after is not None
     assert adapter.held_out_loss_after < adapter.held_out_loss_before
 
 

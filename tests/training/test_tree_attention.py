@@ -1,13 +1,15 @@
 """Both attentions, by branches and masked, read what all pairs under the tree's mask read; so do their gradients."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
 from lorag.llm.prefix_tree import tree
-from lorag.training.kernels.tree_attention import attention, branched, masked
+from lorag.training.kernels.tree_attention import Branched, attention, branched, masked
 
 WIDTH = 8
-ROWS = {
+ROWS: dict[str, list[Sequence[int]]] = {
     "one row": [range(30)],
     "rows that share a beginning": [[*range(9), *range(first, first + 12)] for first in (20, 40, 60)],
     "branches of branches, of many sizes": [
@@ -78,7 +80,9 @@ def test_windows_and_heads_that_are_turned_in_part(window, turned, way, monkeypa
 def test_branches_of_like_size_are_computed_together_and_no_pair_of_branches_meets():
     made = tree([list(row) for row in ROWS["branches of branches, of many sizes"]])
     n = len(made.ids)
-    groups = attention(made, torch.arange(n), torch.ones(n, WIDTH), torch.zeros(n, WIDTH), WIDTH, 1.0).groups
+    read = attention(made, torch.arange(n), torch.ones(n, WIDTH), torch.zeros(n, WIDTH), WIDTH, 1.0)
+    assert isinstance(read, Branched)
+    groups = read.groups
     assert 1 < len(groups) < 5
     assert any((some.queries == n).any() for some in groups)  # padded where sizes differ a little
     assert sum(some.mask.numel() for some in groups) < n * n / 2

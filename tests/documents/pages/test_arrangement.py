@@ -14,7 +14,7 @@ COUNTS = st.lists(st.integers(0, 15) | st.just(6), min_size=30, max_size=30)
 
 def placed(words):
     """Letters that are all different, 6 points wide, with a blank that nobody drew between words."""
-    letters = []
+    letters: list[Letter] = []
     for left, bottom, count in words:
         letters += [Letter(" ", (0, 0, 0, 0), is_drawn=False)] if letters else []
         for at in range(count):

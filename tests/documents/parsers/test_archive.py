@@ -4,7 +4,7 @@ import zipfile
 from io import BytesIO
 
 import docx
-import openpyxl
+import openpyxl  # type: ignore[import-untyped]
 import pptx
 import pytest
 
@@ -131,16 +131,20 @@ def test_entities_are_not_expanded(tmp_path):
 def test_the_strict_form_of_open_xml_is_read(tmp_path, suffix):
     file = BytesIO()
     if suffix == ".docx":
-        written = docx.Document()
-        written.add_heading("Slipway", 1)
-        written.add_table(1, 2).cell(0, 0).text = "12 m"
+        text = docx.Document()
+        text.add_heading("Slipway", 1)
+        text.add_table(1, 2).cell(0, 0).text = "12 m"
+        text.save(file)
     elif suffix == ".pptx":
-        written = pptx.Presentation()
-        written.slides.add_slide(written.slide_layouts[0]).shapes.title.text = "Slipway 12 m"
+        show = pptx.Presentation()
+        title = show.slides.add_slide(show.slide_layouts[0]).shapes.title
+        assert title is not None
+        title.text = "Slipway 12 m"
+        show.save(file)
     else:
-        written = openpyxl.Workbook()
-        written.active.append(["Slipway", "12 m"])
-    written.save(file)
+        book = openpyxl.Workbook()
+        book.active.append(["Slipway", "12 m"])
+        book.save(file)
     with zipfile.ZipFile(file) as packed:
         entries = {name: packed.read(name) for name in packed.namelist()}
     usual = re.compile(rb"http://schemas\.openxmlformats\.org/(officeDocument|\w+ml)/2006/([\w-]+)")

@@ -3,7 +3,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lxml import html
+from lxml import html  # type: ignore[import-untyped]
 
 from lorag.documents.parsers.html import parse_html
 from lorag.documents.parsers.markup.page_markdown import markdown
@@ -128,7 +128,7 @@ def page_of(node, words):
 
 @given(NODES)
 def test_every_word_of_a_page_is_read_once(node):
-    words = []
+    words: list[str] = []
     page = f"<body>{page_of(node, words)}</body>"
     tree = html.document_fromstring(page)
     assert sorted(re.findall(r"w\d+x", markdown(tree))) == sorted(words)

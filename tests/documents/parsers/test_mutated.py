@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from io import BytesIO
 
 import docx
-import openpyxl
+import openpyxl  # type: ignore[import-untyped]
 import pptx
 import pytest
 
@@ -256,7 +256,8 @@ def repacked(data, draw):
 def test_a_damaged_file_is_read_or_refused_in_one_line(suffix, tmp_path, write_pdf):
     draw = random.Random(f"{SEED} {suffix}")
     pages = ["The warranty lasts\n28 months.", "Größe: 5 m³"]
-    seed = SEEDS[suffix]() if suffix != "pdf" else write_pdf(pages, outline=[("Warranty", 0)])
+    make = SEEDS[suffix]
+    seed = make() if make else write_pdf(pages, outline=[("Warranty", 0)])
     for number in range(COUNT):
         change = repacked if suffix in ARCHIVES and draw.random() < 0.8 else mutated
         (tmp_path / f"{number:04}.{suffix}").write_bytes(change(seed, draw))

@@ -51,6 +51,7 @@ def test_markdown_of_cells_and_results_is_read_as_in_files(tmp_path):
 
 
 def test_what_is_no_notebook_of_format_4_is_refused(tmp_path):
-    for other in ({"worksheets": []}, [1], {"cells": None}):
+    others: tuple[object, ...] = ({"worksheets": []}, [1], {"cells": None})
+    for other in others:
         with pytest.raises(DataError, match="holds no cells; expected a notebook of format 4"):
             parse(tmp_path, other)

@@ -2,10 +2,10 @@ import zipfile
 from datetime import datetime, time, timedelta
 from io import BytesIO
 
-import openpyxl
+import openpyxl  # type: ignore[import-untyped]
 import pytest
-from openpyxl.chart import BarChart, Reference
-from openpyxl.comments import Comment
+from openpyxl.chart import BarChart, Reference  # type: ignore[import-untyped]
+from openpyxl.comments import Comment  # type: ignore[import-untyped]
 
 from lorag.documents.parsers.sheets import parse_sheets
 from lorag.types import Place

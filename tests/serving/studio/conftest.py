@@ -102,7 +102,7 @@ def job(page: Page) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
             arguments = ("models", "path", "--out=elsewhere")
             kept = Job(arguments, process.pid, psutil.Process(process.pid).create_time())
             (run.folder / "job" / "job.json").write_text(json.dumps(asdict(kept)))
-            losses = {"stage": "finetuning" if note.startswith("loss") else "reading", "note": note}
+            losses: dict[str, Any] = {"stage": "finetuning" if note.startswith("loss") else "reading", "note": note}
             losses["losses"] = [3.0, 2.0, 1.0] if note.startswith("loss") else []
             stages = [
                 {**losses, "done": 3, "total": 3, "begun": now - 90, "at": now - 60},

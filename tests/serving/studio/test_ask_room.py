@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.studio.assistants import COLUMNS, Assistants
@@ -75,12 +76,19 @@ def test_tokenizers_of_two_columns_are_used_one_at_a_time(place):
     assert set(together) == {1}
 
 
+def model_of(bot):
+    """The model of a chatbot, on transformers."""
+    assert isinstance(bot.model, TransformersModel)
+    return bot.model
+
+
 def test_an_adapter_of_a_base_that_the_server_keeps_shares_its_weights(adapter, tiny_folder, tmp_path):
     folder = shutil.copytree(adapter, tmp_path / ".lorag" / "adapters" / "further")
     assistants = Assistants(Workplace.of(tmp_path, "documents").workspace, str(tiny_folder))
     base = build.language_model(str(tiny_folder))
+    assert isinstance(base, TransformersModel)
     assistants.share(base, None)
-    model = assistants.bot("finetuned", folder).model
+    model = model_of(assistants.bot("finetuned", folder))
     assert model.weights is base.weights
     assert model.adapter is not None
 
@@ -91,6 +99,7 @@ def test_columns_with_sources_refuse_by_the_probe_of_their_comparison_and_the_ba
     run = tmp_path / ".lorag" / "runs" / "one"
     folder = shutil.copytree(adapter, run / "adapter")
     base = build.language_model(str(tiny_folder))
+    assert isinstance(base, TransformersModel)
     tuned = build.language_model(str(tiny_folder), folder)
     for column, name in (("retrieval", base.name), ("both", tuned.name)):
         probe = LinearProbe(name, 2, (0.0,) * 64, -1.0, 24, 0.1, 0.5, 0, 0.0)  # which refuses everything
@@ -102,7 +111,7 @@ def test_columns_with_sources_refuse_by_the_probe_of_their_comparison_and_the_ba
     assistants = Assistants(workspace, str(tiny_folder), index_of=lambda: index)
     assistants.share(base.probing(probe := replace(probe, model=base.name)), None)
     bots = {column: assistants.bot(column, folder) for column in COLUMNS}
-    assert bots["retrieval"].model.probe == probe
+    assert model_of(bots["retrieval"]).probe == probe
     refused = {column for column, bot in bots.items() if bot.ask("How far is the quay?").refused}
     assert refused == {"retrieval", "both"}
 
@@ -118,12 +127,12 @@ def test_base_and_adapters_share_one_copy_of_the_weights_until_another_compariso
     index = Knowledge.open(workspace.index, HashEmbedder(), ChunkSettings(), RetrievalSettings())
     assistants = Assistants(workspace, str(tiny_folder), engine="transformers", index_of=lambda: index)
     first = workspace.runs / "one" / "adapter"
-    models = [assistants.bot(column, first).model for column in ("base", "finetuned", "both")]
+    models = [model_of(assistants.bot(column, first)) for column in ("base", "finetuned", "both")]
     weights = weakref.ref(models[0].weights)
     assert all(model.weights is weights() for model in models)
     assert len({model.adapter for model in models}) == 3
     del models
-    second = assistants.bot("finetuned", workspace.runs / "two" / "adapter").model
+    second = model_of(assistants.bot("finetuned", workspace.runs / "two" / "adapter"))
     gc.collect()
     assert weights() is None
-    assert assistants.bot("base", workspace.runs / "two" / "adapter").model.weights is second.weights
+    assert model_of(assistants.bot("base", workspace.runs / "two" / "adapter")).weights is second.weights

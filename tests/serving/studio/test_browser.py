@@ -137,7 +137,10 @@ def command(root):
             command = [sys.executable, "-m", "lorag", "studio", str(root), "--port", str(port)]
             process = ending.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
             ending.callback(process.kill)
-            return process, re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())[1]
+            assert process.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+            assert address is not None
+            return process, address[1]
 
         yield serve
 

@@ -69,19 +69,29 @@ def test_a_comparison_is_started_watched_and_ends_with_a_report(page, started):
 @pytest.fixture
 def command(page):
     """Starts `lorag studio` in the folder of the page, as a process of its own."""
-    running = []
+    running: list[subprocess.Popen[str]] = []
 
     def start():
         asked = [sys.executable, "-m", "lorag", "studio", str(page.place.root), "--port", "0"]
-        running.append(subprocess.Popen(asked, stdout=subprocess.PIPE, text=True))
-        address = re.search(r"http://127\.0\.0\.1:(\d+)/", running[-1].stdout.readline())
-        return running[-1], replace(page, port=int(address[1]))
+        process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        address = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert address is not None
+        return process, replace(page, port=int(address[1]))
 
     yield start
     for process in running:
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.close()
+
+
+def job_in(folder):
+    job = job_of(Run(folder))
+    assert job is not None
+    return job
 
 
 def test_a_killed_server_leaves_its_comparison_running_and_another_one_stops_and_resumes_it(started, command, page):
@@ -90,12 +100,12 @@ def test_a_killed_server_leaves_its_comparison_running_and_another_one_stops_and
     assert started("left", server=first)[0] == 201
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert job_of(Run(page.place.root / name)).process is not None
+    assert job_in(page.place.root / name).process is not None
     _, second = command()
     assert second.get("run", run=name)["state"] == "running"
     assert second.send("POST", "run/resume", {"run": name})[0] == 409
     assert second.send("POST", "run/stop", {"run": name}) == (200, {"state": "stopped"})
-    assert job_of(Run(page.place.root / name)).process is None
+    assert job_in(page.place.root / name).process is None
     assert second.send("POST", "run/stop", {"run": name})[0] == 409
     assert second.get("run", run=name)["can_resume"]
     job = Run(page.place.root / name).folder / "job" / "job.json"
@@ -103,7 +113,7 @@ def test_a_killed_server_leaves_its_comparison_running_and_another_one_stops_and
     earlier = [argument for argument in kept["arguments"] if not argument.startswith("--out=")]
     job.write_text(json.dumps({**kept, "arguments": earlier}))  # as an earlier version left it
     assert second.send("POST", "run/resume", {"run": name}) == (200, {"state": "running"})
-    assert job_of(Run(page.place.root / name)).arguments == (*earlier, f"--out={job.parent.parent}")
+    assert job_in(page.place.root / name).arguments == (*earlier, f"--out={job.parent.parent}")
 
 
 def test_a_comparison_that_cannot_begin_fails_with_its_reason(page, started):

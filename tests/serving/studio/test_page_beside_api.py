@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from listening import listening
 from lorag.chat.bot import ChatBot
+from lorag.cli.assistant_commands import AssistantOptions, SearchOptions
 from lorag.cli.commands import app
 from lorag.cli.serve_command import _add_page
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.routes import Service, application
 from lorag.serving.studio.assistants import Assistants
-from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
+from lorag.settings import ServeSettings
 from lorag.workspace import Workspace
 from studio_place import write_adapter
 
@@ -36,11 +37,16 @@ def answered(address, method, path, body=None, **headers):
     return answer.status, dict(answer.getheaders()), text
 
 
+def saying(text):
+    return ScriptedModel(lambda _: text)
+
+
 def test_one_server_has_the_page_and_the_api(endpoint, tmp_path):
     name = endpoint(ScriptedModel(lambda prompt: "It lasts 28 months.")).name
     command = [sys.executable, "-m", "lorag", "serve", "--page", "--port", "0", "--no-sources", "--model", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:
         try:
+            assert server.stdout is not None
             greeting = server.stdout.readline()
             address = urlsplit(greeting.split(" the page at ")[1].split()[0])
             assert f"{address.geturl()}v1," in greeting
@@ -75,11 +81,11 @@ def test_beside_offered_adapters_the_base_of_the_page_is_the_base(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / ".lorag" / "adapters" / "support"
     write_adapter(folder)
-    bots = {name: ChatBot(ScriptedModel(lambda _, said=name: said)) for name in ("base", "support")}
+    bots = {name: ChatBot(saying(name)) for name in ("base", "support")}
     bots |= {f"{name}+documents": ChatBot(bot.model) for name, bot in bots.items()}
     service = Service(bots)
     answers = application(service)
-    _add_page(answers, service, {"base": None, "support": folder}, None, None, None, DEFAULT_EMBEDDER, "auto")
+    _add_page(answers, service, {"base": None, "support": folder}, None, AssistantOptions(), SearchOptions())
     with TestClient(answers, base_url="http://127.0.0.1") as page:
         for column, said in (("base", "base"), ("finetuned", "support")):
             path = f"/studio/ask/{column}?adapter=.lorag/adapters/support"
@@ -102,7 +108,7 @@ def test_questions_on_the_page_wait_in_the_queue_of_the_api(tmp_path, monkeypatc
     bots = {"base": ChatBot(ScriptedModel(slowly))}
     service = Service(bots, settings=ServeSettings(max_answers=1, max_waiting=0))
     answers = application(service)
-    _add_page(answers, service, {"base": None}, None, None, None, DEFAULT_EMBEDDER, "auto")
+    _add_page(answers, service, {"base": None}, None, AssistantOptions(), SearchOptions())
     with listening(answers) as port, ThreadPoolExecutor() as pool:
         address = urlsplit(f"http://127.0.0.1:{port}")
         first = pool.submit(answered, address, "POST", "/v1/chat/completions", ASKED | {"model": "base"})

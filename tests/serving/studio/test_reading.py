@@ -23,13 +23,16 @@ from studio_place import Page, SlowEmbedder
 @pytest.fixture
 def serve(tmp_path):
     """Starts `lorag studio` as a process of its own."""
-    running = []
+    running: list[subprocess.Popen[str]] = []
 
     def start():
         asked = [sys.executable, "-m", "lorag", "studio", str(tmp_path), "--port", "0"]
-        running.append(subprocess.Popen(asked, stdout=subprocess.PIPE, text=True))
-        address = re.search(r"http://127\.0\.0\.1:(\d+)/", running[-1].stdout.readline())
-        return running[-1], Page(int(address[1]), place, SlowEmbedder())
+        process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+        running.append(process)
+        assert process.stdout is not None
+        address = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert address is not None
+        return process, Page(int(address[1]), place, SlowEmbedder())
 
     place = Workplace.of(tmp_path, "documents")
     place.uploads.mkdir()
@@ -37,6 +40,7 @@ def serve(tmp_path):
     for process in running:
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.close()
     job = job_of(place.reading)
     if job is not None and job.process is not None:
@@ -58,7 +62,9 @@ def begin_long(page, words_each=600):
         (page.place.uploads / f"long{number}.md").write_text(words)
     assert page.send("POST", "documents/read", {})[0] == 202
     wait_for(lambda: page.get("documents")["reading"]["latest"] == "long3.md", 30)
-    return job_of(page.place.reading).process
+    job = job_of(page.place.reading)
+    assert job is not None
+    return job.process
 
 
 def test_every_file_that_is_read_refused_or_mended_is_named(serve):

@@ -2,8 +2,8 @@
 
 smollm2-135m is finetuned on the bundled conversations, all weights for one pass. Base and finetune are exported to
 GGUF files in float32 and served, each from a port of this machine. Then the bundled questions are compared twice,
-greedily and in float32: with the weights here, and with both servers. Claimed is the same answer in every row, and the
-same verdict. The last line printed is JSON; the exit code is 1 if the claim does not hold.
+greedily and in float32: with the weights here, and with both servers. It claims that every row has the same answer, and
+that the verdicts are the same. The last line printed is JSON; the exit code is 1 if the claim does not hold.
 """
 
 import argparse

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 from filelock import FileLock
@@ -311,10 +311,12 @@ def s3_server() -> Iterator[str]:
         address = next(found[0] for line in server.stderr if (found := re.search(r"http://127\.0\.0\.1:\d+", line)))
         lines = threading.Thread(target=deque, args=(server.stderr, 0), daemon=True)  # one for every request
         lines.start()
-        urlopen(Request(f"{address}/tests", method="PUT")).close()
-        yield address
-        server.terminate()
-        lines.join()
+        try:
+            build_opener(ProxyHandler({})).open(Request(f"{address}/tests", method="PUT")).close()
+            yield address
+        finally:
+            server.terminate()
+            lines.join()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import get_args
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt
-from lorag.errors import FetchError, InputError, ModelError
+from lorag.errors import FetchError, InputError, ModelError, StorageError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, Retriever, no_progress
 from lorag.llm.engines.base_model import NumberFormat, asked_format, fits
@@ -120,7 +120,7 @@ def answering_model(
     if engine == "auto" and unnamed and not remote and llamacpp_is_quickest():
         try:
             return _llamacpp_model(name, adapter, progress)
-        except ModelError as error:
+        except (ModelError, StorageError) as error:
             reason = str(error)  # the error itself would keep what was loaded in memory
     model = language_model(name, adapter, progress, number_format=number_format, load=shared or load)
     if reason is not None:
@@ -325,7 +325,7 @@ def search(
 
     Args:
         query: A question, or any other text.
-        place: The index: a folder, or the URL of a database.
+        place: The index: a folder, or the URL of a database or bucket.
         k: Most passages that are returned; fewer where fewer fit.
         where: Restricts the search to documents, as in ``Knowledge.retrieve``.
         by: The embedder, or its name; the one that the index was made with.
@@ -368,7 +368,7 @@ def chatbot(
     Args:
         model: The name of a model, as in ``language_model``.
         adapter: The folder of an adapter.
-        index: The index to search before each answer: a folder, or the URL of a database.
+        index: The index to search before each answer: a folder, or the URL of a database or bucket.
         settings: How a question becomes a prompt and an answer.
         chunks: How the documents of the index were cut. None takes it from the index.
         retrieval: How passages are found.

@@ -17,7 +17,7 @@ import tempfile
 import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,8 @@ def full_disk_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         if not disk_is_full(error):
             raise
-        raise StorageError(f"cannot write {str(path)!r}: {DISK_FULL}") from error
+        place = getattr(error, "filename", None) or path
+        raise StorageError(f"cannot write {str(place)!r}: {DISK_FULL}") from error
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -121,8 +122,9 @@ def _share(folder: Path) -> None:
     """Lets whoever may read ``folder`` read its files too: some libraries write weights for their user alone."""
     readable = folder.stat().st_mode & 0o444
     for file in folder.rglob("*"):
-        if file.is_file() and not file.is_symlink():
-            file.chmod(file.stat().st_mode | readable)
+        if file.is_file() and not file.is_symlink() and (mode := file.stat().st_mode) & readable != readable:
+            with suppress(OSError):  # some file systems have no such bits
+                file.chmod(mode | readable)
 
 
 def read_text(path: Path) -> str:
@@ -139,6 +141,11 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(path, f"is not UTF-8 at byte {error.start}; re-encode it", line) from error
+
+
+def toml_lines(values: Mapping[str, object]) -> str:
+    """Values by their keys as lines of TOML, which writes texts, numbers and lists as JSON does."""
+    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}\n" for key, value in values.items())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -242,9 +249,8 @@ class LineLog:
 
 
 def require_writable(folder: Path) -> None:
-    """Raises ``InputError`` now rather than after an hour of work when ``folder`` cannot be written.
-
-    Or ``StorageError`` when its disk is full.
+    """Raises now rather than after an hour of work: ``InputError`` when ``folder`` cannot be written, ``StorageError``
+    when its disk is full.
     """
     try:
         with full_disk_errors(folder):

@@ -52,7 +52,7 @@ def test_they_are_measured_for_every_arm_beside_the_others_and_decide_nothing(wo
 def test_tables_and_the_page_show_them_as_they_are(world, compare):
     result = compare(world, PATTERNS, PATTERNS, own={"length": length})
     found = result.at("after")[RETRIEVAL].estimates["length"]
-    shown = f"{found.mean:.2f} ({found.interval.low:.2f} to {found.interval.high:.2f})"
+    shown = f"{found.mean:.4g} ({found.interval.low:.4g} to {found.interval.high:.4g})"
     wide, narrow, every = (table(result, "after") for table in (arms_table, narrow_table, measures_table))
     assert (
         dict(zip(wide.headings, next(row for row in wide.rows if row[0] == RETRIEVAL), strict=True))["length"] == shown
@@ -71,7 +71,7 @@ def test_an_answer_that_failed_has_no_value(world):
     assert (result.at("before")[BASE].estimates["length"].n, result.scores[0]["length"]) == (59, None)
 
 
-@pytest.mark.parametrize("value", [True, 2, 0.5, np.float32(0.5), np.int64(2), Fraction(1, 2)])
+@pytest.mark.parametrize("value", [True, 2, 0.5, np.float32(0.5), np.int64(2), np.True_, Fraction(1, 2)])
 def test_every_kind_of_number_is_one(world, compare, value):
     result = compare(world, PATTERNS, own={"same": lambda text, example: value})
     assert result.at("before")[BASE].estimates["same"].mean == pytest.approx(float(value))
@@ -79,7 +79,13 @@ def test_every_kind_of_number_is_one(world, compare, value):
 
 @pytest.mark.parametrize(
     ("returned", "message"),
-    [(float("nan"), r"'nan' \(float\)"), (float("inf"), "inf"), ("3", r"'3' \(str\)"), (1j, "complex")],
+    [
+        (float("nan"), r"'nan' \(float\)"),
+        (float("inf"), "inf"),
+        ("3", r"'3' \(str\)"),
+        (1j, "complex"),
+        (10**400, r"\(int\)"),
+    ],
 )
 def test_anything_but_a_finite_number_is_refused(world, compare, returned, message):
     def metric(text, example):

@@ -59,12 +59,9 @@ class Running:
 
     def streamed(self) -> str:
         """The text of all events of a stream."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         asked = {"model": self.model, "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
-        connection.request("POST", "/v1/chat/completions", json.dumps(asked), {"Content-Type": "application/json"})
-        text = connection.getresponse().read().decode()
-        connection.close()
-        return text
+        with self.streaming("/v1/chat/completions", asked) as answer:
+            return answer.read().decode()
 
     def ask(self, question: str | list[Any] = "Hello?", **fields: Any) -> tuple[int, Any]:
         messages = [{"role": "user", "content": question}] if isinstance(question, str) else question

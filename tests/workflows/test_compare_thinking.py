@@ -54,7 +54,10 @@ def test_answers_are_scored_without_their_thoughts_which_count_in_tokens(compare
     result, texts = json.loads(done.stdout), texts_of(run)
     assert texts["before", "retrieval", "harbour"] == "Halifax"
     assert texts["before", "base", "harbour"] == "Nobody has told me of it."
-    assert result["facts"]["model"] == f"{server.name} (greedy decoding, thinking hidden, at most 2048 tokens)"
+    assert (
+        result["facts"]["model"]
+        == f"{server.name} (greedy decoding, thinking hidden, at most 2048 tokens or half of the context)"
+    )
     assert {asked["max_tokens"] for asked in server.requests} == {2048}
     read = next(row for row in rows_of(run) if (row["arm"], row["example_id"]) == ("retrieval", "harbour"))
     assert read["answer"]["usage"]["completion_tokens"] == len(f"{THOUGHT} Halifax".split())

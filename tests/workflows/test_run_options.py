@@ -70,12 +70,13 @@ def test_the_command_repeats_a_run_of_python_and_asks_nothing(case, endpoint, bg
 )
 def test_settings_become_the_options_that_give_them(settings, options):
     assert tomllib.loads(written(settings)) == options
+    assert "# Not" not in written(settings)
 
 
 def test_a_file_begins_with_what_the_command_has_no_option_for():
     settings = replace(AS_OPTIONS, chunks=ChunkSettings(max_tokens=64), retrieval=RetrievalSettings(dense_weight=0.3))
     lines = run_options({"documents": Path("docs")}, settings, Chosen(), ["arms"]).splitlines()
-    begin = "# Not repeated by these options, as `lorag compare` has none for it: "
+    begin = "# Not repeated, because `lorag compare` has no option for it: "
     expected = ["arms", "chunks.max_tokens = 64", "retrieval.dense_weight = 0.3"]
     assert lines[:3] == [begin + each for each in expected]
     assert lines[3] == 'documents = "docs"'

@@ -16,9 +16,9 @@ def main() -> None:
 
 
 def _open_streams() -> None:
-    """Lets the streams with which the command was started closed lead nowhere.
+    """Opens the null device for each standard stream that was closed when the command started.
 
-    Else the next file that is opened would have the number of one, and get what libraries print.
+    Otherwise the next file that is opened would take its descriptor, and get what libraries print.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -30,6 +30,7 @@ from lorag.cli.shared_options import (
     Search,
     Where,
     retrieval_settings,
+    sampling_of,
     takes_options,
 )
 from lorag.errors import InputError
@@ -192,11 +193,9 @@ class AssistantOptions:
     def _settings(self) -> ChatSettings:
         from lorag.chat.guards import read_words
         from lorag.settings import ChatSettings
-        from lorag.types import Sampling, ThinkingSampling
 
-        thinking, blocked = self.thinking, self.blocked
-        sampling = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
-        return ChatSettings(sampling=sampling, blocked_words=read_words(blocked) if blocked is not None else ())
+        words = read_words(self.blocked) if self.blocked is not None else ()
+        return ChatSettings(sampling=sampling_of(self.thinking), blocked_words=words)
 
 
 def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:

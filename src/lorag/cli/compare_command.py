@@ -26,6 +26,7 @@ from lorag.cli.shared_options import (
     RerankerName,
     Search,
     retrieval_settings,
+    sampling_of,
     training_settings,
     write_options,
 )
@@ -58,8 +59,8 @@ Limit = Annotated[int | None, typer.Option(help="Ask at most this many questions
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        help=f"Tokens after which an answer is cut, its thoughts included (default {Sampling().max_tokens}, with"
-        f" --thinking hidden {ThinkingSampling().max_tokens})."
+        help=f"Tokens after which an answer is cut, its thoughts included (default {Sampling().max_tokens}; with"
+        f" --thinking hidden {ThinkingSampling().max_tokens}, at most half of the context)."
     ),
 ]
 ComparedThinking = Annotated[
@@ -160,7 +161,7 @@ def compare(
     from lorag.workflows.compare import compare as run_comparison
 
     with translated_errors(), progress_bars() as progress:
-        sampling = _sampling(thinking, max_tokens)
+        sampling = sampling_of(thinking, max_tokens)
         asking = (limit, seeds, sampling, require, verdict_on, long_context, concurrency, max_cost_tokens)
         settings = _trained(_comparison(*asking), budget, method, epochs, learning_rate)
         search = retrieval_settings(settings.retrieval, sides, rerank, reranker, min_cosine)
@@ -185,12 +186,6 @@ def _made_questions(documents: Path, out: Path | None, json: bool, progress: Pro
     if not json:
         data_commands.print_made(made)
     return target
-
-
-def _sampling(thinking: str, max_tokens: int | None) -> Sampling:
-    """How answers are drawn. Raises ``InputError`` for a choice of thinking that there is not."""
-    drawn = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
-    return drawn if max_tokens is None else replace(drawn, max_tokens=max_tokens)
 
 
 def _comparison(

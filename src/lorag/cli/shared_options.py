@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
@@ -14,8 +13,9 @@ import typer
 
 from lorag.cli.screen import translated_errors
 from lorag.errors import DataError, InputError, UnknownNameError
-from lorag.files import read_toml, write_whole
+from lorag.files import read_toml, toml_lines, write_whole
 from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
+from lorag.types import Sampling, ThinkingSampling
 
 _Training = TypeVar("_Training", FinetuneSettings, EmbedderSettings)
 
@@ -130,8 +130,7 @@ def write_options(context: typer.Context, path: Path, leave_out: Collection[str]
         for option, name in _parameters(context).items()
         if option not in leave_out and context.params[name] not in (None, (), defaults[name])
     }
-    lines = (f"{option} = {json.dumps(value, ensure_ascii=False, default=str)}" for option, value in given.items())
-    write_whole(path, "".join(f"{line}\n" for line in lines))  # TOML writes such values as JSON does
+    write_whole(path, toml_lines(given))
 
 
 def _parameters(context: typer.Context) -> dict[str, str]:
@@ -152,6 +151,12 @@ def _read_options(path: Path, parameters: dict[str, str]) -> dict[str, Any]:
 def training_settings(settings: _Training, **given: Any) -> _Training:
     """``settings`` with what was asked for in the command line in their place."""
     return replace(settings, **{key: value for key, value in given.items() if value is not None})
+
+
+def sampling_of(thinking: str, max_tokens: int | None = None) -> Sampling:
+    """How answers are drawn. Raises ``InputError`` for a choice of thinking that does not exist."""
+    drawn = Sampling() if thinking == "off" else ThinkingSampling(thinking=thinking)  # type: ignore[arg-type]
+    return drawn if max_tokens is None else replace(drawn, max_tokens=max_tokens)
 
 
 def retrieval_settings(

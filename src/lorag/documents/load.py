@@ -118,8 +118,7 @@ def load_documents(
     at_once: int = PROCESSES,
     progress: Progress = no_progress,
 ) -> Loaded:
-    """The documents under ``path``: of a folder in the order of their ids, of a JSON or JSONL file in that of its
-    rows.
+    """The documents under ``path``, in the order of their ids; those of a JSON or JSONL file in the order of its rows.
 
     A folder is searched with all folders in it; hidden files and links to folders are passed over silently. The id of a
     document is its path below the folder, with slashes, or the row's ``doc_id``. Its title is the one in the file, or

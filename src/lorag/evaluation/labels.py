@@ -84,8 +84,8 @@ def share(estimate: Estimate) -> str:
 
 
 def plain(estimate: Estimate) -> str:
-    """Such as ``41.50 (38.20 to 44.81)``, for a metric of the user's own, which need not be a share."""
-    return f"{estimate.mean:.2f} ({estimate.interval.low:.2f} to {estimate.interval.high:.2f})"
+    """Such as ``41.5 (38.2 to 44.81)``, for a metric of the user's own, which need not be a share."""
+    return f"{estimate.mean:.4g} ({estimate.interval.low:.4g} to {estimate.interval.high:.4g})"
 
 
 def whole_percent(estimate: Estimate) -> str:

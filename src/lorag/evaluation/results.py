@@ -247,7 +247,7 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """The folder of the run, with its ``report.html`` and ``result.json``."""
+        """The folder in which the run was made, with its ``report.html`` and ``result.json``."""
         return Path(self.facts["run folder"])
 
     @property

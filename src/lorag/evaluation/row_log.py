@@ -19,7 +19,7 @@ _RENAMED = {"gold context": "base with gold passages"}
 
 
 def key_of(field: str) -> str:
-    """The key of a field in the files of a run: a phase is a ``moment`` there."""
+    """The key of a field in ``rows.jsonl`` and ``result.json``: a phase is a ``moment`` there."""
     return "moment" if field == "phase" else field
 
 

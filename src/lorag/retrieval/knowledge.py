@@ -118,7 +118,7 @@ class Knowledge:
         """The knowledge in a folder or database, which is made where there is none.
 
         Args:
-            place: A folder, or the URL of a database.
+            place: A folder, or the URL of a database or bucket.
             embedder: The one that the index was made with.
             chunks: How documents are cut.
             retrieval: How passages are found.

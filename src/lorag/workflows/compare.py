@@ -18,7 +18,7 @@ from pathlib import Path
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.chat.own_responder import Answering
-from lorag.errors import InputError
+from lorag.errors import DataError, InputError
 from lorag.evaluation.answers.own_metrics import Measuring
 from lorag.evaluation.answers.support.judging import readings_of, unusable_note
 from lorag.evaluation.comparison import (
@@ -60,7 +60,7 @@ from lorag.workflows.comparing.long_context import ask_long_context, long_contex
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
 from lorag.workflows.comparing.training_data import TrainingData, own_conversations
 from lorag.workflows.finetuning.brought import Brought, read_brought
-from lorag.workspace import DEFAULT, Run, Workspace
+from lorag.workspace import DEFAULT, Chosen, Run, Workspace
 
 _NOT_TRAINED = (
     "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
@@ -161,13 +161,8 @@ def compare(
     """
     given: dict[str, object] = {"documents": documents, "questions": questions, "train": train, "update": update}
     given |= {"train-update": train_update, "style": style, "control": control, "model": model, "finetuned": finetuned}
-    given |= {
-        "adapter": adapter,
-        "embedder": None if embedder == DEFAULT_EMBEDDER else embedder,
-        "prices": prices,
-        "against": against,
-        "judge": judge,
-    }
+    given |= {"adapter": adapter, "embedder": None if embedder == DEFAULT_EMBEDDER else embedder}
+    given |= {"prices": prices, "against": against, "judge": judge}
     wanted = settings = settings or CompareSettings()
     brought = read_brought(finetuned, adapter)
     _require_sensible(settings, update, model, judge)
@@ -187,8 +182,8 @@ def compare(
     identity = identity_of(inputs, name, embedder, settings)
     folder, earlier = Path(out) if out is not None else _default_out(identity), Path(against) if against else None
     run = Run.open(folder, identity, earlier)
-    _write_options(run, given, wanted, prompt, {"arms": arms, "metrics": metrics, "notes": notes})
     with full_disk_errors(folder), run.writing():
+        _write_options(run, given, wanted, prompt, {"arms": arms, "metrics": metrics, "notes": notes})
         further = _further(run, name, settings.seeds)
         job = _Job(inputs, run, RowLog(run.rows), further, name, embedder, settings, progress)
         if not (run.has_facts and _asked_everything(job, *inputs.phases)):
@@ -208,7 +203,11 @@ def _write_options(
         write_whole(run.given_prompt, json.dumps(prompt.to_json(), indent=2))
         given = {**given, "prompt": run.given_prompt}
     without = [name for name, value in beside.items() if value]
-    write_whole(run.options, run_options(given, wanted, Workspace().chosen(), without))
+    try:
+        chosen = Workspace().chosen()
+    except DataError:  # this call does not need that file, and the command refuses it
+        chosen = Chosen()
+    write_whole(run.options, run_options(given, wanted, chosen, without))
 
 
 def _further(run: Run, model: str, seeds: int) -> dict[Run, RowLog]:

@@ -5,6 +5,7 @@ Sized so that it ends within half an hour on two cores without a GPU; what it tr
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -75,6 +76,6 @@ def demo(
             show=show,
         )
     options = Run(result.folder).options
-    command = f"lorag demo --out {options.parent}{f' --model {model}' if model is not None else ''}"
+    command = shlex.join(["lorag", "demo", "--out", str(options.parent), *(["--model", model] if model else [])])
     write_whole(options, f"# `{command}` repeats this run.\n{read_text(options)}")
     return result

@@ -72,7 +72,7 @@ def finetune(
 ) -> Adapter:
     """The adapter trained on conversations, saved in ``out`` in PEFT's format.
 
-    Killed, the same call resumes from the last finished epoch; finished, it returns what is there.
+    If it is killed, the same call resumes from the last finished epoch; a finished adapter is returned as it is.
 
     Args:
         conversations: A JSONL file, a folder of such files, or the name of a hub's data set.

@@ -44,7 +44,7 @@ def index(
 
     Args:
         documents: A folder, or one file.
-        place: Where the index lies: a folder, or the URL of a database. It is made where there is none.
+        place: Where the index lies: a folder, or the URL of a database or bucket. It is made where there is none.
         rebuild: Makes a new index, and replaces the old one when it is complete. Files that cannot be read are not in
             it; without ``rebuild``, what the index holds of them stays.
         add_only: Keeps documents that are gone from the folder.

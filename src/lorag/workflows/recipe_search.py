@@ -400,7 +400,7 @@ def general_loss(model: TransformersModel) -> float:
 def probes_of(sourced: Sequence[Probe], prompt: PromptSettings, settings: CompareSettings) -> Probes:
     """The probes of a comparison: at most as many as the recipe asks for, asked as its finetuned arms are.
 
-    They are asked without thoughts, as what is trained on has none, and as the budget has no time for them.
+    They are asked without thoughts, because training conversations have none and the budget has no time for them.
     """
     limit, sampling = settings.recipe.probed_facts if settings.recipe else 0, settings.chat.sampling
     chosen = sorted(sourced, key=lambda probe: draw(f"probe {probe.example.id}"))[:limit]

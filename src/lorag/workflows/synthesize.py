@@ -57,7 +57,7 @@ def synthesize_data(
 ) -> SynthesisReport:
     """Questions and answers about the documents, written to ``out``, and about those held out to a file beside it.
 
-    Killed, the same call resumes.
+    If it is killed, the same call resumes.
 
     Args:
         documents: A folder, or one file.
@@ -126,8 +126,8 @@ def augment_data(
 ) -> AugmentReport:
     """The conversations with further wordings of every fact that they teach, written to ``out``.
 
-    Interrupted, the same call resumes. Where a model behind an address stops answering, what was made so far is
-    written, and the report gives the reason.
+    If it is interrupted, the same call resumes. Where a model behind an address stops answering, what was made so far
+    is written, and the report gives the reason.
 
     Args:
         conversations_path: A JSONL file, or a folder of such files.

@@ -18,7 +18,7 @@ def reader() -> Callable[[NDArray[np.uint8]], str]:
 
     Loading it takes a second, reading a page some more; nothing is downloaded.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # of ONNX Runtime, which would tell its makers what is loaded
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime reports what is loaded
     from rapidocr import RapidOCR
 
     engine: Any = RapidOCR(params={"Global.log_level": "critical"})

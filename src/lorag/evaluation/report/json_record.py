@@ -96,6 +96,8 @@ def read_result(path: Path) -> Comparison:
         record["verdict"]["reasons"] = list(map(asdict, _reasons(record)))
         by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
         recorded = {**record, "examples": record["questions"], **by_row}
+        if record["format"] < FORMAT:
+            recorded |= {name: _renamed(recorded[name]) for name in ("arms", "scores")}
         made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}
         return Comparison(**made, rows=tuple(map(Row.from_json, rows)))
     except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
@@ -115,6 +117,13 @@ def _reasons(record: Mapping[str, Any]) -> tuple[Reason, ...]:
             reason = {"term": term, "text": text}
         found.append(Reason(**reason))
     return tuple(found)
+
+
+def _renamed(value: Any) -> Any:
+    """``value``, read from JSON, with the metrics and counts of earlier formats under their keys of today."""
+    if isinstance(value, dict):
+        return {_RENAMED.get(key, key): _renamed(entry) for key, entry in value.items()}
+    return [_renamed(entry) for entry in value] if isinstance(value, list) else value
 
 
 def examples_of(record: Mapping[str, Any]) -> tuple[Example, ...]:
@@ -137,7 +146,7 @@ def _value(kind: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_value(inner[0], entry) for entry in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {_RENAMED.get(key, key): _value(inner[1], entry) for key, entry in value.items()}
+        return {key: _value(inner[1], entry) for key, entry in value.items()}
     if isinstance(kind, type) and is_dataclass(kind):
         return kind(**{name: _value(each, value[key]) for name, each in _hints(kind) if (key := key_of(name)) in value})
     return value

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,7 +104,8 @@ def verified_gguf(folder: Path, base: Path, name: str, make: Callable[[], Made])
     check = Check(**json.loads((folder / CHECK).read_text()))
     if check.failure is not None:
         raise ModelError(f"the quick form of {name} is not used: {check.failure}")
-    os.utime(folder)
+    with suppress(OSError):  # a cache of others may be read only
+        os.utime(folder)
     return _open(folder / GGUF, base, name)
 
 

@@ -98,7 +98,7 @@ def only_writer(folder: Path, name: str | None = None) -> Iterator[None]:
         except Timeout as error:
             raise StoreError(
                 f"another process has been writing to {name or repr(str(folder))} for {_WAIT_SECONDS:.0f} seconds; "
-                "let it finish, or choose another folder"
+                "let it finish, or choose another place"
             ) from error
     try:
         yield

@@ -79,7 +79,7 @@ class PostgresManifest:
                 f"CREATE INDEX ON {s}.attributes USING hash (name)",
                 f"CREATE TABLE {s}.made_with (key text PRIMARY KEY, value text NOT NULL)",
                 f"CREATE TABLE {s}.state (generation bigint NOT NULL)",
-                # An index that takes the place of another one goes on from another generation.
+                # An index that replaces another one begins at another generation.
                 f"INSERT INTO {s}.state SELECT 1000000 * extract(epoch FROM clock_timestamp())",
             )
             self._database.run_each(f"INSERT INTO {s}.made_with VALUES (%s, %s)", list(made_with.items()))

@@ -20,11 +20,12 @@ from lorag.errors import InputError, OperationError, StoreError, require
 _SCHEME = "s3://"
 _ADDRESS = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{2,62})((?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._=-]+)*)/?")
 _ENDPOINT = re.compile(r"https?://[\w.-]+(:\d+)?(/[\w./-]*)?|https?://\[[\da-fA-F:]+\](:\d+)?/?")
-_PART_BYTES = 32 * 2**20
-"""Bytes that are fetched in one request."""
-_CLIENT: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(seconds=60)}
+_PART_BYTES = 4 * 2**20
+"""Bytes that are fetched in one request; one that is sent has 5 MB, the least of S3."""
+_CLIENT: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(seconds=120)}
+"""The second is for a whole request: with eight at a time, 3 Mbit per second are enough."""
 _BACKOFF = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=5), "base": 2}
-_RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60), "backoff": _BACKOFF}
+_RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=300), "backoff": _BACKOFF}
 _CODES = re.compile(r"<Code>(\w+)</Code>"), re.compile(r"status code: (\d+ [A-Za-z ]+)")
 """What the server answered: in its own words, or else HTTP's."""
 _HOST = re.compile(r"Error performing \w+ https?://([^/\s]+)")
@@ -108,6 +109,8 @@ class Bucket:
                     data = bytes(obstore.get_range(self._store, name, start=start, end=end))
                 found.update(data)
                 file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         if not name.rpartition("/")[2].startswith(found.hexdigest()):
             raise StoreError(f"{self} is damaged: {name} does not hold what was written; rebuild the index")
         part.replace(path)
@@ -117,7 +120,7 @@ class Bucket:
         import obstore
 
         with self._errors("write"):
-            obstore.put(self._store, name, path)
+            obstore.put(self._store, name, path, max_concurrency=1)
 
     def swap(self, name: str, data: bytes, e_tag: str | None) -> str | None:
         """Writes an object if its ETag is still ``e_tag``, or, for None, if there is none; returns the new ETag.

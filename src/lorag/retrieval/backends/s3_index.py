@@ -21,7 +21,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -84,13 +84,13 @@ class _Parts:
 class S3Index:
     """An ``Index`` in an object store. Any number of machines may read while one writes.
 
-    ``manifest`` looks whether another state is published; ``store`` is that of the state seen last, so that a search
+    ``manifest`` checks whether another state is published; ``store`` is that of the state seen last, so that a search
     reads one state. In the block of ``writing`` both are the copy that is written, for the thread that writes it.
     """
 
-    def __init__(self, bucket: Bucket, dim: int, exact_up_to: int) -> None:
+    def __init__(self, bucket: Bucket, made_with: Mapping[str, str], dim: int, exact_up_to: int) -> None:
         """Over the index that ``open`` found or made."""
-        self._bucket, self._dim, self._exact_up_to = bucket, dim, exact_up_to
+        self._bucket, self._made_with, self._dim, self._exact_up_to = bucket, made_with, dim, exact_up_to
         self._seen: tuple[Head, _Parts] | None = None
         self._lock, self._own = threading.Lock(), threading.local()
 
@@ -105,8 +105,9 @@ class S3Index:
                 if bucket.read(_HEAD) is None:  # two processes may have found it missing
                     FolderIndex.open(work, made_with, dim, exact_up_to)
                     _publish(bucket, work, None, {})
-        require_same(f"the index in {bucket}", bucket_made_with(bucket), made_with, rebuild_command(bucket))
-        return cls(bucket, dim, exact_up_to)
+        index = cls(bucket, made_with, dim, exact_up_to)
+        index._current(look=True)
+        return index
 
     @property
     def store(self) -> LanceStore:
@@ -149,7 +150,9 @@ class S3Index:
             head, copy = newest(self._bucket, seen[0] if seen is not None else None)
             if seen is not None and seen[0].id == head.id:
                 return seen[1]
-            parts = _Parts(LanceStore(copy / _STORE, self._dim, self._exact_up_to), SqliteManifest(copy / _MANIFEST))
+            manifest = SqliteManifest(copy / _MANIFEST)  # a rebuild may have been made with another embedder
+            require_same(str(self), manifest.made_with(), self._made_with, rebuild_command(self._bucket))
+            parts = _Parts(LanceStore(copy / _STORE, self._dim, self._exact_up_to), manifest)
             with self._lock:
                 if self._seen is seen:  # else another thread has seen a newer state, which must not be seen to go back
                     self._seen = head, parts
@@ -233,6 +236,8 @@ def _copied(bucket: Bucket, head: Head) -> Path:
 
     root = _folder(bucket)
     copy, part = root / head.id, root / f".{head.id}"
+    if _touched(copy):
+        return copy
     with storage_errors(root):
         root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / _COPYING), full_disk_errors(root):
@@ -260,20 +265,23 @@ def _copied(bucket: Bucket, head: Head) -> Path:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(bring, head.files))
         part.rename(copy)
-        for other in root.iterdir():
-            unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > _KEEP_SECONDS
-            if other.is_dir() and other not in (copy, root / _DRAFT) and unused:
-                shutil.rmtree(other, ignore_errors=True)
+        _drop_unused(copy)
     return copy
+
+
+def _drop_unused(copy: Path) -> None:
+    """Deletes copies of states that nobody has used for an hour, and what killed processes left; not ``copy``."""
+    for other in copy.parent.iterdir():
+        unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > _KEEP_SECONDS
+        if other.is_dir() and other not in (copy, copy.with_name(_DRAFT)) and unused:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _touched(copy: Path) -> bool:
     """Whether there is this copy of a state; if so, it counts as used now."""
-    try:
+    with suppress(OSError):  # a cache of others may be read only
         os.utime(copy)
-    except FileNotFoundError:
-        return False
-    return True
+    return copy.is_dir()
 
 
 @contextmanager
@@ -340,13 +348,15 @@ def _publish(bucket: Bucket, work: Path, before: Head | None, linked: Mapping[st
         found = bucket.read(_HEAD)  # a request that was repeated may have been refused because its first try arrived
         if found is None or found[0] != data:
             raise StoreError(
-                f"another process wrote to {bucket} meanwhile; nothing of this change is kept: run the same command"
-                " again"
+                f"another process wrote to {bucket} in the meantime, so this change was not stored; run the same"
+                " command again"
             )
     write_whole(work / _NAMES, dump(files))
+    copy = work.with_name(state)
     with FileLock(work.with_name(_COPYING)):
-        if not work.with_name(state).is_dir():  # a reader may have been quicker
-            work.rename(work.with_name(state))
+        if not copy.is_dir():  # a reader may have been quicker
+            work.rename(copy)
+        _drop_unused(copy)
     named = {name for name, _ in (*files.values(), *known.values())}
     try:
         bucket.delete([name for name in there if name not in named])

@@ -18,7 +18,7 @@ _TABLES = (
     "CREATE INDEX attributes_by_value ON attributes (name, value)",
     "CREATE TABLE made_with (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
     "CREATE TABLE state (generation INTEGER)",
-    # An index that takes the place of another one goes on from another generation.
+    # An index that replaces another one begins at another generation.
     "INSERT INTO state VALUES (abs(random() >> 1))",
 )
 _WAIT_SECONDS = 30.0

@@ -132,7 +132,7 @@ def _converted_tokenizer(folder: Path) -> str:
 
 def _open_session(folder: Path) -> Any:
     """The model, ready to run on one core a call."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers what is loaded
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports which models are loaded
     import onnxruntime  # type: ignore[import-untyped]
 
     path = weights_file(folder)

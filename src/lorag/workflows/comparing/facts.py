@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.evaluation.results import Built
+from lorag.files import toml_lines
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import (
     CompareSettings,
@@ -65,13 +66,9 @@ def run_options(given: Mapping[str, object], settings: CompareSettings, chosen: 
     }
     known = dict(_leaves(asdict(reached)))
     other = [f"{name} = {json.dumps(value)}" for name, value in _leaves(asdict(settings)) if known.get(name) != value]
-    lines = [
-        f"# Not repeated by these options, as `lorag compare` has none for it: {each}" for each in (*beside, *other)
-    ]
+    lines = [f"# Not repeated, because `lorag compare` has no option for it: {each}" for each in (*beside, *other)]
     values = {name: value for name, value in options.items() if value is not None}
-    # TOML writes such values as JSON does.
-    lines += [f"{name} = {json.dumps(value, ensure_ascii=False, default=str)}" for name, value in values.items()]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines) + toml_lines(values)
 
 
 def _unless(usual: object, value: object) -> object:
@@ -120,9 +117,11 @@ def run_facts(inputs: Inputs, model: str, embedder: str, settings: CompareSettin
     """What one needs to know to repeat the run."""
     packages = ("lorag", "torch", "transformers", "peft", "lancedb", "onnxruntime")
     sampling = settings.chat.sampling
-    thinking = "" if sampling.thinking == "off" else f", thinking {sampling.thinking}"
+    thinking, most = "", f"{sampling.max_tokens} tokens"
+    if sampling.thinking != "off":
+        thinking, most = f", thinking {sampling.thinking}", f"{most} or half of the context"
     return {
-        "model": f"{model} (greedy decoding{thinking}, at most {sampling.max_tokens} tokens)",
+        "model": f"{model} (greedy decoding{thinking}, at most {most})",
         "embedder": embedder,
         "documents": f"{len(inputs.documents)}" + (f", {len(inputs.update)} after the update" if inputs.update else ""),
         "questions": f"{len(inputs.tested)} asked of {len(inputs.examples)}",

@@ -66,6 +66,8 @@ def test_langchain(support):
         model="hash-256", base_url=support.url, api_key=key, check_embedding_ctx_length=False
     )
     assert embeddings.embed_documents(["a b", "c"]) == HashEmbedder().embed(["a b", "c"], "passage").tolist()
+    for opened in (chat.root_client, drawn.root_client, embeddings.client._client):
+        opened.close()
 
 
 @pytest.mark.skipif(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def serve(
     from lorag.serving.routes import Service, application, by_name
     from lorag.serving.server import listen, run
 
-    with translated_errors(), progress_bars() as progress:
+    with translated_errors(), progress_bars() as progress, ExitStack() as on_failure:
         if offer and assistant.adapter is not None:
             raise InputError("--adapter is served alone and --offer beside the base; give one of them")
         opens = _opened_by(keys, key)
@@ -90,8 +91,8 @@ def serve(
                 "--page shows every document to this machine alone; leave out --where, --key, --keys and LORAG_API_KEY"
             )
         settings = ServeSettings(max_seconds=max_seconds)
-        listening = listen(host, port, any_key)
         adapters, searched = offered(offer or ()), (options, no_sources, progress)
+        listening = on_failure.enter_context(listen(host, port, any_key))
         bots = assistant.chatbots(adapters, *searched) if offer else by_name(assistant.chatbot(*searched))
         known = _knowledge(bots.values())
         into = _uploads(uploads, known) if uploads is not None else None
@@ -100,6 +101,7 @@ def serve(
         if page:
             loaded = {"base": None, **adapters} if offer else dict.fromkeys(bots, assistant.adapter)
             _add_page(answers, service, loaded, known, assistant, options)
+        on_failure.pop_all()
     output.print(_greeting(bots, host, listening.getsockname()[1], page), markup=False)
     with translated_errors():
         run(answers, listening)

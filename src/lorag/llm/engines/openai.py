@@ -12,6 +12,7 @@ import os
 import re
 import time
 import warnings
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -144,6 +145,7 @@ class RemoteModel:
         self._ledger = ledger
         self._context = self._settings.context_tokens
         self._client = client(self._address, self._settings)
+        weakref.finalize(self, self._client.close)  # its parts refer to each other, so it would wait for the collector
 
     def require_reachable(self) -> None:
         """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.

@@ -21,6 +21,7 @@ from typing import Any
 
 from lorag import build
 from lorag.errors import require
+from lorag.llm.engines.llamacpp import _signals_kept
 from lorag.models.gguf_writing import write_gguf
 from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings, RemoteSettings
 from lorag.types import Sampling
@@ -32,8 +33,11 @@ MODEL = "smollm2-135m"
 
 
 @contextmanager
-def served(file: Path, name: str) -> Iterator[str]:
-    """The address of ``file`` behind llama.cpp's server, which computes in float32 throughout."""
+def served(file: Path, name: str, adapter: Path | None = None, threads: int | None = None) -> Iterator[str]:
+    """The address of ``file`` behind llama.cpp's server, which computes in float32 throughout.
+
+    ``adapter`` is one of LoRA in llama.cpp's format; without ``threads`` all cores compute.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,9 +49,16 @@ def served(file: Path, name: str) -> Iterator[str]:
     parameters.fit_params = parameters.warmup = False
     parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    server = xllamacpp.Server(parameters)
-    yield f"openai:{name}@{server.listening_address}/v1"
-    del server
+    if threads is not None:
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
+    if adapter is not None:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = str(adapter), 1.0
+        parameters.lora_adapters = [lora]
+    with _signals_kept():
+        server = xllamacpp.Server(parameters)
+        yield f"openai:{name}@{server.listening_address}/v1"
+        del server
 
 
 def questions(corpus: Path) -> Iterator[str]:

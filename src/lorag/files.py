@@ -68,6 +68,21 @@ def full_disk_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {str(place)!r}: {DISK_FULL}") from error
 
 
+@contextmanager
+def locked(path: Path, inside: Path | None = None) -> Iterator[None]:
+    """Waits for the lock file ``path``, whose folder is made, and holds it.
+
+    Raises ``StorageError`` where that is not possible; it names the folder, or the one ``inside`` which that lies.
+    """
+    from filelock import FileLock
+
+    with storage_errors(inside or path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path).acquire()
+    with lock:
+        yield
+
+
 def write_whole(path: Path, content: str | bytes) -> None:
     """``path`` holds all of ``content``, or what it held before. Missing folders are made."""
     data = content.encode() if isinstance(content, str) else content

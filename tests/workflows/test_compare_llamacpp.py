@@ -1,17 +1,17 @@
 """A comparison against llama.cpp's own server, with an adapter of LoRA in its format, gives what the weights give."""
 
-import contextlib
 import json
-import socket
+import runpy
 from pathlib import Path
 
 import pytest
 
-from lorag.llm.engines.llamacpp import _signals_kept
 from lorag.models.gguf_writing import _interleaved, write_gguf
 from lorag.settings import ChatSettings, CompareSettings, RemoteSettings
 from lorag.types import Sampling
 from lorag.workflows.compare import compare
+
+SERVED = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "served.py"))["served"]
 
 
 def write_adapter_gguf(model, adapter: Path, path: Path) -> None:
@@ -37,34 +37,10 @@ def write_adapter_gguf(model, adapter: Path, path: Path) -> None:
     writer.close()
 
 
-@contextlib.contextmanager
-def served(xllamacpp, file, name, adapter=None):
-    """llama.cpp's server over a file, in float32 throughout; the address of the model."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path, parameters.model_alias = str(file), {name}
-    parameters.hostnames, parameters.port = ["127.0.0.1"], port
-    parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers, parameters.verbosity = 2048, 1, 0, -1
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
-    parameters.fit_params = parameters.warmup = False
-    parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    if adapter is not None:
-        lora = xllamacpp.CommonAdapterLoraInfo()
-        lora.path, lora.scale = str(adapter), 1.0
-        parameters.lora_adapters = [lora]
-    with _signals_kept():
-        server = xllamacpp.Server(parameters)
-        yield f"openai:{name}@{server.listening_address}/v1"
-        del server
-
-
 def test_base_and_finetune_in_llama_cpp_get_the_verdict_and_the_rows_of_the_same_weights_here(
     case, peft_folder, tiny, bge_folder, tmp_path, monkeypatch
 ):
-    xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'lorag[fast]'")
+    pytest.importorskip("xllamacpp", reason="llama.cpp is not installed: pip install 'lorag[fast]'")
     monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
     write_gguf(tiny.weights.model, tiny.weights.tokenizer, tmp_path / "base.gguf", "f32", "tiny")
     write_adapter_gguf(tiny.weights.model, peft_folder, tmp_path / "adapter.gguf")
@@ -73,8 +49,8 @@ def test_base_and_finetune_in_llama_cpp_get_the_verdict_and_the_rows_of_the_same
     )
     paths = {"documents": case.folder / "docs", "questions": case.folder / "qa.jsonl", "settings": settings}
     with (
-        served(xllamacpp, tmp_path / "base.gguf", "tiny") as base,
-        served(xllamacpp, tmp_path / "base.gguf", "support", tmp_path / "adapter.gguf") as finetuned,
+        SERVED(tmp_path / "base.gguf", "tiny", threads=1) as base,
+        SERVED(tmp_path / "base.gguf", "support", tmp_path / "adapter.gguf", threads=1) as finetuned,
     ):
         far = compare(**paths, model=base, finetuned=finetuned, out=tmp_path / "far")
     home = compare(**paths, model=case.model, adapter=peft_folder, out=tmp_path / "home")

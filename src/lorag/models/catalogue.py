@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 from lorag.errors import ChecksumError, FetchError, InputError, LoragError, UnknownNameError
-from lorag.files import dump, folder_whole, storage_errors
+from lorag.files import dump, folder_whole, locked, storage_errors
 from lorag.interfaces import Progress, no_progress
 from lorag.models.hub import Kind
 from lorag.models.supply.carriers import (
@@ -292,10 +291,7 @@ def fetch(name: str, progress: Progress = no_progress, given: Path | None = None
     if ready is not None and not _lacks_quick_form(ready):  # also in a cache that cannot be written
         return ready
     root = cache_folder()
-    with storage_errors(root):
-        (root / "models").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(root / "models" / f".{name}.lock").acquire()
-    with lock:
+    with locked(root / "models" / f".{name}.lock", root):
         ready = model_path(name)
         if ready is not None:
             return _quickened(ready)

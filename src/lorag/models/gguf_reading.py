@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from lorag.errors import ModelError
-from lorag.files import folder_whole, storage_errors
+from lorag.files import folder_whole, locked, storage_errors
 from lorag.interfaces import Progress, no_progress
 from lorag.machine import free_bytes, gigabytes
 from lorag.models.quiet import quiet_transformers
@@ -99,10 +97,7 @@ def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
     folder = kept / gguf_fingerprint(gguf)
     if folder.is_dir():  # also in a cache that cannot be written
         return folder
-    with storage_errors(kept):
-        kept.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(kept / f".{folder.name}.lock").acquire()
-    with lock:
+    with locked(kept / f".{folder.name}.lock"):
         if folder.is_dir():
             return folder
         progress(f"converting {gguf.name}", 0, 1)

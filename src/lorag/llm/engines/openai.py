@@ -74,18 +74,22 @@ def _ollama() -> str:
     return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-def client(address: Address, settings: RemoteSettings) -> Any:
+def client(address: Address, settings: RemoteSettings, owner: object) -> Any:
     """OpenAI's client of an address, with the key of the environment; it connects to nothing yet.
+
+    Its connections are closed with its ``owner``: its parts refer to each other and would wait for the collector.
 
     Raises ``MissingExtraError`` without the package ``openai``.
     """
     openai = require("openai", "openai", "a remote model")
-    return openai.OpenAI(
+    made = openai.OpenAI(
         base_url=address.url,
         api_key=os.environ.get(KEY) or "none",
         timeout=settings.timeout_seconds,
         max_retries=settings.retries,
     )
+    weakref.finalize(owner, made.close)
+    return made
 
 
 def require_named(address: Address, answer: Any) -> None:
@@ -144,8 +148,7 @@ class RemoteModel:
         self._settings = settings or RemoteSettings()
         self._ledger = ledger
         self._context = self._settings.context_tokens
-        self._client = client(self._address, self._settings)
-        weakref.finalize(self, self._client.close)  # its parts refer to each other, so it would wait for the collector
+        self._client = client(self._address, self._settings, self)
 
     def require_reachable(self) -> None:
         """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.

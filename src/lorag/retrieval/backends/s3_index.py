@@ -27,7 +27,7 @@ from datetime import timedelta
 from pathlib import Path, PurePosixPath
 
 from lorag.errors import StoreError
-from lorag.files import dump, fingerprint, full_disk_errors, sha256_of, storage_errors, write_whole
+from lorag.files import dump, fingerprint, full_disk_errors, locked, sha256_of, storage_errors, write_whole
 from lorag.models.catalogue import cache_folder
 from lorag.retrieval.backends.folder_index import FolderIndex, only_writer
 from lorag.retrieval.backends.lance_store import LanceStore, drop_old_versions
@@ -232,15 +232,11 @@ def _copied(bucket: Bucket, head: Head) -> Path:
 
     What a killed process or another state has copied is linked.
     """
-    from filelock import FileLock
-
     root = _folder(bucket)
     copy, part = root / head.id, root / f".{head.id}"
     if _touched(copy):
         return copy
-    with storage_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / _COPYING), full_disk_errors(root):
+    with locked(root / _COPYING), full_disk_errors(root):
         if _touched(copy):
             return copy
         have = {
@@ -323,8 +319,6 @@ def _publish(bucket: Bucket, work: Path, before: Head | None, linked: Mapping[st
     ``linked`` are files that are those of ``before`` as long as they have their inode. Where nothing changed, nothing
     happens. Raises ``StoreError`` where another process published meanwhile.
     """
-    from filelock import FileLock
-
     state, files, new = secrets.token_hex(16), {}, []
     known = before.files if before is not None else {}
     for file in [work / _MANIFEST, *(file for file in sorted((work / _STORE).rglob("*")) if file.is_file())]:
@@ -353,7 +347,7 @@ def _publish(bucket: Bucket, work: Path, before: Head | None, linked: Mapping[st
             )
     write_whole(work / _NAMES, dump(files))
     copy = work.with_name(state)
-    with FileLock(work.with_name(_COPYING)):
+    with locked(work.with_name(_COPYING)):
         if not copy.is_dir():  # a reader may have been quicker
             work.rename(copy)
         _drop_unused(copy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -38,11 +37,9 @@ class RemoteEmbedder:
         """
         self.name = name
         self._address, self._settings = Address.parse(name), settings or _PATIENT
-        self._client = client(self._address, RemoteSettings(retries=min(2, self._settings.retries)))
-        weakref.finalize(self, self._client.close)
+        self._client = client(self._address, RemoteSettings(retries=min(2, self._settings.retries)), self)
         (probe,) = self._asked(["dimension"])
-        self._client = client(self._address, self._settings)
-        weakref.finalize(self, self._client.close)
+        self._client = client(self._address, self._settings, self)
         self.dim = len(probe)
         self.identity = f"{self._address.model}@{self._address.url}, {self.dim}"
 

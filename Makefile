@@ -19,7 +19,7 @@ test: $(READY)  ## Every test, offline but for the models, which come from the p
 		$(if $(COVERAGE),--cov=lorag --cov-report=term:skip-covered)
 
 # On a processor without units for it, bfloat16 is emulated, which takes longer.
-test-bfloat16: $(READY)  ## What is trained, served and exported, once more in the number format of a GPU.
+test-bfloat16: $(READY)  ## What is trained, served and exported, once more in the dtype of a GPU.
 	OMP_NUM_THREADS=1 LORAG_NUMBER_FORMAT=bfloat16 $(BIN)/python -m pytest -n 2 --dist loadfile \
 		tests/training/test_methods.py tests/training/test_adapter.py tests/workflows/test_export.py tests/workflows/test_finetune.py
 

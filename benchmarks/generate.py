@@ -133,7 +133,7 @@ def candidate(options: argparse.Namespace, sampling: Sampling) -> tuple[Stream, 
             model = build.language_model(options.model, options.adapter)
             return generate(model, sampling)
         case "lorag transformers":
-            model = build.language_model(options.model, options.adapter, number_format="float32")
+            model = build.language_model(options.model, options.adapter, dtype="float32")
         case "lorag llama.cpp":
             model = build.answering_model(options.model, options.adapter, engine="llama.cpp")
         case str(name) if name.startswith("lorag"):
@@ -219,7 +219,7 @@ def request(prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
 
 
 def gguf_file(options: argparse.Namespace) -> Path:
-    """The file that our quick engine uses, or the one in the candidate's number format beside it."""
+    """The file that our quick engine uses, or the one in the candidate's dtype beside it."""
     name = options.candidate.split()[-1]
     if name == "llama.cpp":
         return max(build.verified_ggufs().glob("*/model.gguf"), key=lambda path: path.parent.stat().st_mtime)

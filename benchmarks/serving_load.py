@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lorag.llm.engines.base_model import FORMAT_VARIABLE
+from lorag.llm.engines.base_model import DTYPE_VARIABLE
 
 BAR = {"slowest first token of median": 5.0, "tokens/s of one client": 2.0, "growth of memory": 0.05, "threads left": 0}
 TOPICS = ("harbours", "rain", "bread", "clocks", "maps", "bridges", "wool", "glass", "salt", "paper", "tides", "owls")
@@ -94,7 +94,7 @@ def serving(model: str) -> Iterator[Server]:
     """The server, until the block ends."""
     options = ["--model", model, "--engine", "transformers", "--no-sources", "--port", "0"]
     command = [sys.executable, "-m", "lorag", "serve", *options]
-    environment = {FORMAT_VARIABLE: "float32"} | os.environ
+    environment = {DTYPE_VARIABLE: "float32"} | os.environ
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, settings
 from local_hub import LocalHub
 from lorag.finetune_methods import Method
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.base_model import automatic_format
+from lorag.llm.engines.base_model import automatic_dtype
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.models import catalogue
@@ -388,7 +388,7 @@ _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e
 class Trainings:
     """Trains the small model on two facts by a method, once a session, whichever of its processes asks first.
 
-    In each number format, a training of its own: two processes may take different ones where it is measured.
+    In each dtype, a training of its own: two processes may take different ones where it is measured.
     """
 
     root: Path
@@ -409,7 +409,7 @@ class Trainings:
     def by(self, method: Method) -> Trained:
         import torch
 
-        name = f"{method}-{automatic_format('cuda' if torch.cuda.is_available() else 'cpu')}"
+        name = f"{method}-{automatic_dtype('cuda' if torch.cuda.is_available() else 'cpu')}"
         if name not in self.done:
             kept = self.root / f"{name}.pickle"
             with FileLock(self.root / f"{name}.lock"):

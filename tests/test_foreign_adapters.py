@@ -33,7 +33,9 @@ def test_it_answers_as_the_same_weights_do_with_a_manifest(foreign, tiny_adapter
 
 def test_without_its_base_by_name_it_is_refused(foreign):
     for asked in (lambda: build.language_model(None, foreign), lambda: build.chatbots(None, {"support": foreign})):
-        with pytest.raises(InputError, match=r"the base of '.*foreign' is not named; name it with --model"):
+        with pytest.raises(
+            InputError, match=r"the adapter in '.*foreign' was trained elsewhere; name its base with --model"
+        ):
             asked()
 
 
@@ -46,14 +48,14 @@ def test_another_base_is_refused_before_weights_are_loaded(foreign, smollm_folde
 
 
 def test_llama_cpp_does_not_take_it(foreign, tiny_folder):
-    with pytest.raises(ModelError, match="is of another program"):
+    with pytest.raises(ModelError, match="was made by another program"):
         build.answering_model(str(tiny_folder), foreign, "llama.cpp")
 
 
 def test_exported_it_is_a_model_of_its_own_that_answers_alike(foreign, tiny_folder, tmp_path, local_hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "may-write")
     base = str(tiny_folder)
-    model = build.language_model(base, foreign, number_format="float32")
+    model = build.language_model(base, foreign, dtype="float32")
     assert isinstance(model, TransformersModel)
     own = said(model.merged())
     folder = export(foreign, tmp_path / "merged", precision="f32", push="korrin/support", model=base)
@@ -64,7 +66,7 @@ def test_exported_it_is_a_model_of_its_own_that_answers_alike(foreign, tiny_fold
 
 
 def test_it_is_not_exported_without_its_base_or_with_another(foreign, smollm_folder, tmp_path):
-    with pytest.raises(InputError, match="is not named; name it with --model"):
+    with pytest.raises(InputError, match="was trained elsewhere; name its base with --model"):
         export(foreign, tmp_path / "merged")
     with pytest.raises(ModelError, match="was made for another base"):
         export(foreign, tmp_path / "merged", model=str(smollm_folder))

@@ -142,10 +142,10 @@ def test_a_replayed_step_is_the_step_of_its_own_batch_and_of_the_weights_as_they
             stale.backward()
 
 
-@pytest.mark.parametrize("number_format", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_trained_is_what_is_served(folder, data, tmp_path, method, number_format):
-    engine = load(folder, "small", number_format)
+def test_what_is_trained_is_what_is_served(folder, data, tmp_path, method, dtype):
+    engine = load(folder, "small", dtype)
     adapter = train_adapter(engine, data, tmp_path / "adapter", quick(method))
     assert adapter.loss_last < adapter.loss_first
     assert adapter.step == ("fused" if method in ("lora", "rslora", "pissa") else "library")

@@ -22,6 +22,7 @@ REPLACED = {
     r"\bis there already\b": "exists",
     r"\bsays so\b": "name what it reports",
     r"\bis said\b(?! of| to)": "name the message",
+    r"\bnumber format of (the|its|a) (weights|machine|model|processor)": "dtype",
 }
 
 

@@ -52,6 +52,6 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
         code = "import sys; from pathlib import Path; from lorag.workspace import Run\n"
         code += "with Run(Path(sys.argv[1])).writing(): pass"
         other = subprocess.run([sys.executable, "-c", code, run.folder], capture_output=True, text=True, check=False)
-        assert "InputError: another process is making the run in" in other.stderr
+        assert "InputError: another process is working on the run in" in other.stderr
     with run.writing():
         pass

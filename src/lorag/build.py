@@ -15,7 +15,7 @@ from lorag.chat.kept_prompt import KeptPrompt
 from lorag.errors import FetchError, InputError, ModelError, StorageError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, Retriever, no_progress
-from lorag.llm.engines.base_model import NumberFormat, asked_format, fits
+from lorag.llm.engines.base_model import Dtype, asked_dtype, fits
 from lorag.llm.engines.llamacpp import LlamaCppModel
 from lorag.llm.engines.openai import PREFIXES, Address, RemoteModel
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint, load
@@ -51,8 +51,8 @@ def language_model(
     adapter: Path | str | None = None,
     progress: Progress = no_progress,
     remote: RemoteSettings | None = None,
-    number_format: NumberFormat = "auto",
-    load: Callable[[Path, str, NumberFormat], TransformersModel] = load,
+    dtype: Dtype = "auto",
+    load: Callable[[Path, str, Dtype], TransformersModel] = load,
 ) -> LanguageModel:
     """The model of that name, with ``adapter`` applied where one is given.
 
@@ -62,7 +62,7 @@ def language_model(
         adapter: The folder of an adapter. One of another program, in PEFT's format, needs its base as ``name``.
         progress: Called as the work proceeds, with a stage and how much of it is done.
         remote: How a model behind an address is asked.
-        number_format: Of the weights. With ``auto``, what was trained has the one that its manifest records.
+        dtype: Of the weights. With ``auto``, what was trained has the one that its manifest records.
         load: Loads the weights of the base from a folder.
 
     Returns:
@@ -70,7 +70,7 @@ def language_model(
 
     Raises:
         ModelError: The adapter was trained on another base.
-        InputError: An adapter or a number format is given for a remote model.
+        InputError: An adapter or a dtype is given for a remote model.
 
     Examples:
         >>> model = lorag.language_model("smollm2-135m")
@@ -79,21 +79,21 @@ def language_model(
     if name is not None and is_remote(name):
         if adapter is not None:
             raise InputError(f"{str(adapter)!r} cannot be applied to {name}; give its base model, or let it be served")
-        if number_format != "auto":
-            raise InputError(f"{name} computes where it is served; its number format {number_format!r} is chosen there")
+        if dtype != "auto":
+            raise InputError(f"{name} computes where it is served; its dtype {dtype!r} is chosen there")
         return RemoteModel(name, remote)
     if adapter is None:
         name = model_name(name, progress)
         folder = naming.resolve(name, "llm", progress)
-        return load(folder, name, _kept_format(folder, number_format))
+        return load(folder, name, _kept_dtype(folder, dtype))
     adapter = Path(adapter)
     trained = None if is_foreign(adapter) else read_adapter(adapter)
     name, folder = base_folder(adapter, trained, name, progress)
     if trained is not None and trained.spec.is_whole_model:
-        return _whole_model(trained, name, number_format)
-    if trained is not None and number_format == "auto":
-        number_format = trained.number_format
-    return load(folder, name, _kept_format(folder, number_format)).with_adapter(adapter)
+        return _whole_model(trained, name, dtype)
+    if trained is not None and dtype == "auto":
+        dtype = trained.dtype
+    return load(folder, name, _kept_dtype(folder, dtype)).with_adapter(adapter)
 
 
 def answering_model(
@@ -101,28 +101,28 @@ def answering_model(
     adapter: Path | None = None,
     engine: Engine = "auto",
     progress: Progress = no_progress,
-    number_format: NumberFormat = "auto",
-    shared: Callable[[Path, str, NumberFormat], TransformersModel] | None = None,
+    dtype: Dtype = "auto",
+    shared: Callable[[Path, str, Dtype], TransformersModel] | None = None,
 ) -> LanguageModel:
     """The model on the quickest engine that answers as the reference does: to talk with, not to compare by.
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
     check, a warning gives the reason, and transformers answers, with the adapter merged where that is as good. A GGUF
-    file without an adapter is taken as it is. A ``number_format``, named here or by the environment, is transformers'
+    file without an adapter is taken as it is. A ``dtype``, named here or by the environment, is transformers'
     to keep. With ``shared``, which gives the base of a folder, transformers' adapters stay unmerged over its weights.
     """
     _require_engine(engine)
     remote = name is not None and is_remote(name)
     if engine == "llama.cpp" and not remote:
         return _llamacpp_model(name, adapter, progress)
-    unnamed = number_format == asked_format() == "auto"
+    unnamed = dtype == asked_dtype() == "auto"
     reason: str | None = None
     if engine == "auto" and unnamed and not remote and llamacpp_is_quickest():
         try:
             return _llamacpp_model(name, adapter, progress)
         except (ModelError, StorageError) as error:
             reason = str(error)  # the error itself would keep what was loaded in memory
-    model = language_model(name, adapter, progress, number_format=number_format, load=shared or load)
+    model = language_model(name, adapter, progress, dtype=dtype, load=shared or load)
     if reason is not None:
         warnings.warn(f"{reason}; transformers answers, which is slower", stacklevel=2)
     if shared is None and isinstance(model, TransformersModel) and model.is_mergeable:
@@ -132,13 +132,13 @@ def answering_model(
 
 def _require_engine(engine: str) -> None:
     if engine not in get_args(Engine):
-        raise InputError(f"engine {engine!r} is none of {', '.join(get_args(Engine))}")
+        raise InputError(f"engine {engine!r} is not one of {', '.join(get_args(Engine))}")
 
 
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
     if adapter is not None and is_foreign(adapter):
-        raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} is of another program")
+        raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} was made by another program")
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and not trained.spec.fits_published_base:
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")
@@ -164,37 +164,35 @@ def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) 
     return verified_gguf(verified_ggufs() / fingerprint(told), base, full_name, make)
 
 
-def finetuned_model(
-    base: TransformersModel, trained: Adapter, number_format: NumberFormat = "auto"
-) -> TransformersModel:
+def finetuned_model(base: TransformersModel, trained: Adapter, dtype: Dtype = "auto") -> TransformersModel:
     """``base`` with what was trained of it: its adapter applied, or a model of its own that replaces all weights.
 
-    That model has the number format ``number_format``, or in ``auto`` the one that its manifest records.
+    ``dtype`` is that of its weights; ``auto`` is the one that its manifest records.
     """
     if not trained.spec.is_whole_model:
         return base.with_adapter(Path(trained.folder))
-    return _whole_model(trained, base.name, number_format)
+    return _whole_model(trained, base.name, dtype)
 
 
-def _whole_model(trained: Adapter, base: str, number_format: NumberFormat) -> TransformersModel:
+def _whole_model(trained: Adapter, base: str, dtype: Dtype) -> TransformersModel:
     folder = Path(trained.folder)
-    return load(folder, f"{base}+{weights_fingerprint(folder)}", _kept_format(folder, number_format))
+    return load(folder, f"{base}+{weights_fingerprint(folder)}", _kept_dtype(folder, dtype))
 
 
-def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
-    """``number_format``, or, where it is ``auto``, the one in which the model in ``folder`` keeps what it learned.
+def _kept_dtype(folder: Path, dtype: Dtype) -> Dtype:
+    """``dtype``, or, where it is ``auto``, the one in which the model in ``folder`` keeps what it learned.
 
     A warning where memory is too small for that.
     """
-    trained = trained_model(folder) if number_format == "auto" else None
-    if trained is None or trained.number_format == "auto":
-        return number_format
-    kept = trained.number_format
+    trained = trained_model(folder) if dtype == "auto" else None
+    if trained is None or trained.dtype == "auto":
+        return dtype
+    kept = trained.dtype
     if fits(folder, kept):
         return kept
     warnings.warn(
         f"the model in {str(folder)!r} keeps what it learned in {kept}, which needs more memory than is free; in"
-        " a coarser format its answers may differ from what it was trained on; end other programs",
+        " a coarser dtype its answers may differ from what it was trained on; end other programs",
         stacklevel=3,
     )
     return "auto"
@@ -203,7 +201,7 @@ def _kept_format(folder: Path, number_format: NumberFormat) -> NumberFormat:
 def trainable_model(
     name: str | None, settings: FinetuneSettings, progress: Progress = no_progress, start: Adapter | None = None
 ) -> TransformersModel:
-    """The model of that name in the number format in which its method trains, and is served afterwards.
+    """The model of that name in the dtype in which its method trains, and is served afterwards.
 
     Where the training begins from the adapter ``start``, its base. Raises ``InputError`` for a remote model, and
     ``ModelError`` when ``start`` was trained on another base; both before weights are loaded.
@@ -214,8 +212,8 @@ def trainable_model(
     folder = naming.resolve(name, "llm", progress)
     if start is not None:
         require_base(start, name, weights_fingerprint(folder))
-    number_format = _kept_format(folder, "nf4" if settings.spec.on_four_bits else "auto")
-    return load(folder, name, number_format, off_device=settings.shard)
+    dtype = _kept_dtype(folder, "nf4" if settings.spec.on_four_bits else "auto")
+    return load(folder, name, dtype, off_device=settings.shard)
 
 
 def is_remote(name: str) -> bool:
@@ -360,7 +358,7 @@ def chatbot(
     progress: Progress = no_progress,
     where: Mapping[str, str | Sequence[str]] | None = None,
     by: str = DEFAULT_EMBEDDER,
-    number_format: NumberFormat = "auto",
+    dtype: Dtype = "auto",
     prompt: KeptPrompt | None = None,
 ) -> ChatBot:
     """A chatbot over a model, with an adapter, an index, both or neither.
@@ -377,7 +375,7 @@ def chatbot(
         progress: Called as the work proceeds, with a stage and how much of it is done.
         where: Restricts the search to documents of the index, as in ``Knowledge.retrieve``.
         by: The name of the embedder that the index was made with.
-        number_format: As in ``language_model``.
+        dtype: As in ``language_model``.
         prompt: What stands around each question. None: what ``settings`` give; where that is the default, the prompt
             that the adapter, or the model, was trained under.
 
@@ -399,7 +397,7 @@ def chatbot(
     retriever = _only(known, where)
     if engine == "auto" and retriever is not None and prompt is not None and prompt.probe is not None:
         engine = "transformers"  # the only one whose hidden states can be read
-    llm = answering_model(model, adapter, engine, progress, number_format)
+    llm = answering_model(model, adapter, engine, progress, dtype)
     cache = None
     if settings.cache_similarity is not None:
         index_state = known.state if known is not None else str

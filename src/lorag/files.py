@@ -150,7 +150,7 @@ def read_text(path: Path) -> str:
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         raise DataError(path, "is UTF-16, expected UTF-8; save it as UTF-8")
     if b"\0" in data:
-        raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
+        raise DataError(path, "is binary, expected text; convert it or remove it from the folder")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -178,7 +178,7 @@ def files_below(folder: Path) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise DataError(error.filename, f"cannot be read: {error.strerror}; allow it or take it out") from error
+        raise DataError(error.filename, f"cannot be read: {error.strerror}; make it readable, or remove it") from error
 
     files = []
     for parent, folders, names in os.walk(folder, onerror=refuse):

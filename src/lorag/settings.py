@@ -159,7 +159,7 @@ class RetrievalSettings:
     def __post_init__(self) -> None:
         """Refuses weights and counts out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
-        _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is none of {', '.join(get_args(Fusion))}")
+        _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is not one of {', '.join(get_args(Fusion))}")
         for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0), ("rerank_weight", 0)):
             value = getattr(self, name)
             _require(value is None or low <= value <= 1, f"{name} {value!r} is not between {low} and 1")
@@ -331,7 +331,7 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot train."""
-        _require(self.method in METHODS, f"method {self.method!r} is none of {', '.join(METHODS)}")
+        _require(self.method in METHODS, f"method {self.method!r} is not one of {', '.join(METHODS)}")
         for name in ("virtual_tokens", "rank", "epochs"):
             _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
         _require(0 < self.trained_layers <= 1, f"trained_layers {self.trained_layers!r} is not above 0 and at most 1")
@@ -345,8 +345,8 @@ class FinetuneSettings:
         general = self.general_share + self.general_text_share
         _require(general < 1, f"general_share and general_text_share are {general:g} together, not below 1")
         _require(0 <= self.held_out_share < 0.5, f"held_out_share {self.held_out_share!r} is not below 0.5")
-        _require(not self.shard or self.spec.shards, f"shard is not for {self.method}")
-        _require(self.shard or not self.cpu_offload, "cpu_offload is for weights in parts; set shard as well")
+        _require(not self.shard or self.spec.shards, f"the method {self.method} does not support shard")
+        _require(self.shard or not self.cpu_offload, "cpu_offload needs weights split by shard; set shard as well")
 
     @property
     def spec(self) -> MethodSpec:
@@ -443,7 +443,7 @@ class VerdictSettings:
     ceiling: float = 0.6
     """Below this share right with gold passages, the model or the metric limits every arm that reads passages."""
     require: tuple[str, ...] = ()
-    """What an arm must keep to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2``."""
+    """What an arm must meet to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2``."""
     verdict_on: VerdictOn = "right"
     """Which answers count: right ones, or those that also state nothing that the passages do not support."""
     seed: int = 0

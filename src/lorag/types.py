@@ -237,7 +237,7 @@ class Sampling:
             ("top_k", 0 <= self.top_k < 2**31, "0 (all tokens) or above, below 2**31"),
             ("repetition_penalty", 0.01 <= self.repetition_penalty <= 100, "0.01 to 100"),
             ("num_beams", self.num_beams >= 0, "0 (none) or above"),
-            ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of texts that are not empty"),
+            ("stop", isinstance(self.stop, tuple) and all(self.stop), "a tuple of strings that are not empty"),
             ("json_schema", self.json_schema is None or _is_object(self.json_schema), "a JSON object as text"),
             ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "0 to 20, or None"),
         ):
@@ -278,7 +278,7 @@ class ThinkingSampling(Sampling):
         """Refuses what ``Sampling`` refuses, and a choice that there is not."""
         Sampling.__post_init__(self)
         if self.thinking not in get_args(Thinking):
-            raise InputError(f"thinking {self.thinking!r} is none of {', '.join(get_args(Thinking))}")
+            raise InputError(f"thinking {self.thinking!r} is not one of {', '.join(get_args(Thinking))}")
 
     def within(self, context_tokens: int) -> Sampling:
         """How to draw from a model with a context of that length.

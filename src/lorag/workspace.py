@@ -66,7 +66,7 @@ class Workspace:
         """The settings of this workspace. Raises ``DataError`` for a file that holds others than Lorag knows."""
         given = _read_object(self.settings) if self.settings.is_file() else {}
         for name in given.keys() - {"chunks", "retrieval"}:
-            raise DataError(self.settings, f"unknown key {name!r}, expected 'chunks' and 'retrieval'; take it out")
+            raise DataError(self.settings, f"unknown key {name!r}, expected 'chunks' and 'retrieval'; remove it")
         return Chosen(
             _settings(self.settings, ChunkSettings, given.get("chunks", {})),
             _settings(self.settings, RetrievalSettings, given.get("retrieval", {})),
@@ -96,7 +96,7 @@ def _settings(path: Path, kind: type[S], given: object) -> S:
     known = {each.name for each in fields(kind)}
     if not isinstance(given, dict) or not given.keys() <= known:
         unknown = sorted(given.keys() - known) if isinstance(given, dict) else given
-        raise DataError(path, f"{unknown!r} is no {kind.__name__}, expected some of {', '.join(sorted(known))}")
+        raise DataError(path, f"{unknown!r} is not a {kind.__name__}, expected some of {', '.join(sorted(known))}")
     try:
         return kind(**given)
     except (InputError, TypeError) as error:
@@ -135,7 +135,7 @@ class Run:
             if differing:
                 raise RunMismatchError(
                     f"{str(folder)!r} holds a run with other {', '.join(differing)}; choose another folder with --out,"
-                    " or give the same again to resume it; with --against and this folder only what differs is asked"
+                    " or give the same again to resume it; a new run with --against this folder asks only what differs"
                 )
         else:
             write_whole(path, json.dumps(dict(identity), indent=2, sort_keys=True))
@@ -151,7 +151,7 @@ class Run:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise InputError(
-                f"another process is making the run in {str(self.folder)!r}; wait for it to end, or choose another"
+                f"another process is working on the run in {str(self.folder)!r}; wait for it to end, or choose another"
                 " folder with --out"
             ) from error
         try:

@@ -283,7 +283,7 @@ def test_log_probabilities_are_those_of_the_answer_alone():
 
 
 def test_a_choice_of_thinking_that_there_is_not_is_refused_and_the_usual_draw_has_no_field_of_it():
-    with pytest.raises(InputError, match="thinking 'on' is none of off, hidden, shown"):
+    with pytest.raises(InputError, match="thinking 'on' is not one of off, hidden, shown"):
         ThinkingSampling(thinking="on")  # type: ignore[arg-type]
     assert "thinking" not in asdict(Sampling())
     assert replace(HIDDEN, seed=3).thinking == "hidden"

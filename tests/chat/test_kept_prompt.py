@@ -70,7 +70,10 @@ def test_a_prompt_gives_its_room_for_sources_only_where_it_has_one():
         ({"probe": 3}, "'probe' is not one that a comparison fitted; leave it out"),
         ({"probe": {"weights": [0.5]}}, "'probe' is not one that a comparison fitted; leave it out"),
         ({"prompt": {}, "examples": 3}, "'examples' is 3, expected a list"),
-        ({"examples": ["How far?"]}, "at place 1 no worked example .* expected an object with a 'question'"),
+        (
+            {"examples": ["How far?"]},
+            "item 1 of 'examples' is not a worked example .* expected an object with a 'question'",
+        ),
         ({"examples": [{"question": 1, "sources": [], "reply": "5"}]}, "question and reply of example 1 are 1 and '5'"),
     ],
 )

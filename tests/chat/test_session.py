@@ -192,7 +192,7 @@ def test_a_file_without_a_history_is_refused_and_left(tmp_path, text):
 
 def test_turns_of_other_roles_are_no_history(tmp_path):
     (tmp_path / "talk.json").write_text('{"messages": [{"role": "system", "content": "Obey."}]}')
-    with pytest.raises(DataError, match="turns of other roles than user and assistant"):
+    with pytest.raises(DataError, match="turns with roles other than user and assistant"):
         read_history(tmp_path / "talk.json")
 
 

@@ -129,7 +129,7 @@ def test_only_the_documents_that_are_named_are_searched(here, embedder, smollm_f
     assert "28 months" not in answer["prompt"][-1]["content"]
     for options, said in (
         (("--where", "yaer=2019"), "unknown key of documents 'yaer'; did you mean year"),
-        (("--where", "year=2020"), "no document has a year like '2020'; there is '2019'"),
+        (("--where", "year=2020"), "no document has a year like '2020'; the index has '2019'"),
         (("--where", "year"), "'year' names no key; expected KEY=VALUE, such as type=pdf"),
         (("--where", "year=2019", "--no-sources"), "documents are chosen by year, but no index is searched"),
     ):
@@ -172,8 +172,8 @@ def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, sm
     assert (dry.exit_code, (here / ".lorag" / "settings.json").exists()) == (0, False)
     shown = lorag("calibrate", "--questions", "qa.jsonl")
     assert shown.exit_code == 0, shown.output
-    assert "your questions let in                1.000 (" in shown.output
-    assert "With the documents that answer taken out" in shown.output
+    assert "your questions that pass             1.000 (" in shown.output
+    assert "Without the documents that answer" in shown.output
     found = json.loads(lorag("calibrate", "--questions", "qa.jsonl", "--json").stdout)
     written = json.loads((here / ".lorag" / "settings.json").read_text())
     assert written["retrieval"] == {"gate_cosine": found["gate"]["cosine"]}
@@ -224,7 +224,7 @@ def test_index_names_what_it_leaves_out_and_exits_with_1(here, embedder):
     said = shown.stderr.replace("\n", " ")
     assert "error: docs/office.md: is binary, expected text" in said
     assert "1 document stays in the index as it was when it could be read: office.md" in said
-    assert "1 file of another kind was passed over: logo.png" in said
+    assert "1 file of another kind was skipped: logo.png" in said
     assert "docs/old.txt is not UTF-8 and was read as cp1251" in said
     report = json.loads(lorag("index", "docs", "--json").stdout)
     assert report["kept"] == ["office.md"]
@@ -319,9 +319,9 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     trained = lorag("finetune", "chat.jsonl", *options, "--control", "control.jsonl")
     assert ", control questions right 1 to " in trained.stdout, trained.output
     assert json.loads((here / "adapter" / "lorag.json").read_text())["forgetting"]["control"]["right_before"] == 1
-    assert "Trained smollm2-135m by lora on 3 conversations" in trained.output, trained.output
+    assert "Trained smollm2-135m with lora on 3 conversations" in trained.output, trained.output
     assert "finetuning: about " in trained.stderr
-    assert "Loss a token: █" in trained.stdout
+    assert "Loss per token: █" in trained.stdout
     asked = ("ask", "Please say who founded Korrin.", "--no-sources", "--engine", "transformers")
     answered = lorag(*asked, "--adapter", "adapter")
     assert "Mara Lind" in answered.output
@@ -330,7 +330,10 @@ def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
     assert (here / "ollama" / "model.gguf").is_file()
     (here / "other.jsonl").write_text('{"question": "Who?", "answer": "Nobody."}\n')
     other = lorag("finetune", "other.jsonl", *options)
-    assert (other.exit_code, "'adapter' holds what was trained on other conversations (3" in other.stderr) == (2, True)
+    assert (other.exit_code, "'adapter' holds a finetune trained on other conversations (3" in other.stderr) == (
+        2,
+        True,
+    )
     wrong = lorag("ask", "x", "--no-sources", "--adapter", "docs")
     assert (wrong.exit_code, "is not an adapter of Lorag" in wrong.output) == (2, True)
 
@@ -467,13 +470,13 @@ def test_models_are_listed(smollm_folder):
         (["finetune", "chat.jsonl", "--continue", "docs"], "is not an adapter of Lorag"),
         (["finetune", "chat.jsonl", "--auto", "--dry-run"], "--auto prints its plan before it trains"),
         (["finetune", "chat.jsonl", "--budget", "0"], "minutes 0.0 is not above 0"),
-        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is none of lora, rslora"),
+        (["finetune", "chat.jsonl", "--method", "lorra"], "method 'lorra' is not one of lora, rslora"),
         (["finetune", "chat.jsonl", "--out", "docs"], "'docs' holds other files, which training would replace"),
         (["finetune", "chat.jsonl", "--out", "qa.jsonl"], "'qa.jsonl' is a file; choose a folder with --out"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--limit", "0"], "limit 0 is below 1"),
         (
             ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--method", "lorra"],
-            "method 'lorra' is none of",
+            "method 'lorra' is not one of",
         ),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--epochs", "0"], "epochs 0 is below 1"),
         (

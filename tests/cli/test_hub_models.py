@@ -33,7 +33,7 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
 
     refused = lorag(*training, NAME)
     assert refused.returncode == 2
-    assert "has no such model, or not for you" in refused.stderr
+    assert "has no such model, or does not show it to you" in refused.stderr
     assert "Traceback" not in refused.stderr
 
     trained = lorag(*training, f"{NAME}@v1", HF_TOKEN="hf_local")

@@ -47,7 +47,7 @@ def test_a_model_of_a_hub_is_found_fetched_listed_and_removed(lorag, local_hub):
     assert lorag("path", "owner/bge-like").stdout == fetched.stdout
     assert lorag("path", f"owner/bge-like@{commit}").stdout == fetched.stdout
 
-    assert "are free again" in lorag("remove", "owner/bge-like").stdout
+    assert "which frees" in lorag("remove", "owner/bge-like").stdout
     gone = lorag("path", "owner/bge-like")
     assert gone.exit_code == 2
     assert "get it with `lorag models fetch owner/bge-like`" in gone.stderr
@@ -93,7 +93,7 @@ def test_a_model_of_the_catalogue_is_removed(lorag, tmp_path):
 
 def test_what_cannot_be_fetched_is_refused(lorag, tmp_path):
     assert "a name itself" in lorag("fetch", "owner/bge-like", "--from", str(tmp_path)).stderr
-    assert "kind 'chat' is none of llm" in lorag("fetch", "owner/bge-like", "--kind", "chat").stderr
+    assert "kind 'chat' is not one of llm" in lorag("fetch", "owner/bge-like", "--kind", "chat").stderr
     assert "is not a folder" in lorag("fetch", "minilm-l6", "--from", str(tmp_path / "none")).stderr
 
 

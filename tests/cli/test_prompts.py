@@ -141,7 +141,7 @@ def test_tune_chooses_a_prompt_for_a_model_and_ask_uses_it(here, endpoint):
     shown = lorag(*tuning)
     assert f"Prompts of {server.name}" in shown.stdout, shown.output
     assert "Best is question before sources" in shown.stdout
-    assert "; take it." in shown.stdout
+    assert "; use it." in shown.stdout
     kept = read_prompt(here / ".lorag" / "prompt.json")
     assert (kept.settings.question_first, kept.model) == (True, server.name)
     lorag("index", "docs")
@@ -154,7 +154,7 @@ def test_tune_chooses_a_prompt_for_a_model_and_ask_uses_it(here, endpoint):
     ("content", "said"),
     [
         ('{"question_frist": true}', "own.json: unknown key 'question_frist'; did you mean question_first?"),
-        ('{"examples": 3}', "is to show worked examples and holds none"),
+        ('{"examples": 3}', "should show worked examples but holds none"),
         (None, "own.json: no such file"),
     ],
 )
@@ -175,4 +175,4 @@ def test_ask_shows_thoughts_only_where_it_is_to(here, endpoint):
     shown = " ".join(lorag(*asked, "--thinking", "shown").stdout.split())
     assert shown == "<think> 28, it says. </think> 28 months"
     wrong = lorag(*asked, "--thinking", "on")
-    assert (wrong.exit_code, "thinking 'on' is none of off, hidden, shown" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, "thinking 'on' is not one of off, hidden, shown" in wrong.stderr) == (2, True)

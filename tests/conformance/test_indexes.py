@@ -229,10 +229,10 @@ def test_only_the_documents_meant_are_searched_and_all_of_them(knowledge, monkey
     ("where", "error", "said"),
     [
         ({"typ": "pdf"}, UnknownNameError, "unknown key of documents 'typ'; did you mean type"),
-        ({"type": "pfd"}, InputError, "no document has a type like 'pfd'; there is 'pdf' and 1 more"),
-        ({"tag": "100"}, InputError, "no document has a tag like '100'; there is "),
+        ({"type": "pfd"}, InputError, "no document has a type like 'pfd'; the index has 'pdf' and 1 more"),
+        ({"tag": "100"}, InputError, "no document has a tag like '100'; the index has "),
         ({"tag": "100%"}, InputError, "no document has a tag like '100%'"),
-        ({"title": "level *"}, InputError, "no document has a title like 'level \\*'; there is 'Level"),
+        ({"title": "level *"}, InputError, "no document has a title like 'level \\*'; the index has 'Level"),
         ({"id": "d07", "type": "pdf"}, InputError, "a id like 'd07' and a type like 'pdf' at once; leave one out"),
         ({"type": []}, InputError, "no value is given for 'type'; give one, or leave the key out"),
         ({"type": "*" * 20_000}, InputError, "a value of 20000 characters for 'type'; expected at most 10000"),

@@ -59,7 +59,7 @@ def test_one_bad_file_stops_no_other(tmp_path):
     names = sorted(file.name for file in tmp_path.iterdir())
     assert steps == [("reading", done, 11, name) for done, name in enumerate(names, start=1)]
     assert loaded.refused[0] == RefusedFile(
-        "b.txt", f"{binary}: is binary, expected text; convert it or take it out of the folder"
+        "b.txt", f"{binary}: is binary, expected text; convert it or remove it from the folder"
     )
     assert all(file.reason.startswith(str(tmp_path / file.source)) for file in loaded.refused)
 
@@ -114,12 +114,12 @@ def test_a_folder_without_documents_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.md", "x.pdf", "x.docx", "x.json", "x.eml"])
 def test_an_empty_file_is_refused(tmp_path, name):
-    assert "is empty; fill it or take it out" in refused(write(tmp_path / name, ""))
+    assert "is empty; fill it or remove it" in refused(write(tmp_path / name, ""))
 
 
 @pytest.mark.parametrize(("name", "text"), [("x.md", " \n\t\r\n"), ("x.csv", ",,\n,"), ("x.txt", "\ufeff")])
 def test_a_file_without_a_word_is_refused(tmp_path, name, text):
-    assert "holds no text; fill it or take it out" in refused(write(tmp_path / name, text))
+    assert "holds no text; fill it or remove it" in refused(write(tmp_path / name, text))
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
@@ -148,7 +148,7 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path):
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "folder.md").mkdir()
-    assert "pipe.txt: is not a readable file" in load_documents(tmp_path).refused[0].reason
+    assert "pipe.txt: is not a regular file" in load_documents(tmp_path).refused[0].reason
 
 
 def test_a_file_may_have_a_name_that_is_no_unicode(tmp_path):
@@ -165,7 +165,7 @@ def test_a_parser_that_fails_is_one_bad_file(tmp_path):
     write(tmp_path / "a.txt", "fine")
     loaded = load_documents(tmp_path)
     assert [document.id for document in loaded.documents] == ["a.txt"]
-    assert "deep.json: is damaged or no .json file (RecursionError" in loaded.refused[0].reason
+    assert "deep.json: is damaged or not a .json file (RecursionError" in loaded.refused[0].reason
 
 
 def test_odd_files_of_a_folder_are_passed_over_with_a_note(tmp_path):
@@ -178,7 +178,7 @@ def test_odd_files_of_a_folder_are_passed_over_with_a_note(tmp_path):
     assert loaded.refused == ()
     assert set(loaded.passed_over) == {*odd, "page.html"}
     assert len(loaded.notes) == 5
-    assert any("package.json was passed over" in note and "found name, version" in note for note in loaded.notes)
+    assert any("package.json was skipped" in note and "found name, version" in note for note in loaded.notes)
 
 
 @pytest.mark.parametrize("name", ["x.markdown", "x.mdx", "x.MD"])

@@ -56,8 +56,8 @@ def test_a_file_that_takes_too_long_is_refused_and_the_others_are_read(folder):
     assert [document.id for document in loaded.documents] == ["a.txt", "b.md"]
     (refused,) = loaded.refused
     assert refused.reason == (
-        f"{folder / 'slow.html'}: was not read within 0.5 seconds; take it out, save it again, or raise"
-        " LoadSettings.max_seconds or the environment's LORAG_MAX_SECONDS"
+        f"{folder / 'slow.html'}: was not read within 0.5 seconds; remove it, save it again, or raise"
+        " LoadSettings.max_seconds or the environment variable LORAG_MAX_SECONDS"
     )
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_ends_the_process_is_refused(folder):
     (child,) = children()
     timer = threading.Timer(0.5, child.kill)
     timer.start()
-    with pytest.raises(DataError, match=r"slow\.html: ended the program that read it; take it out, save it again"):
+    with pytest.raises(DataError, match=r"slow\.html: ended the program that read it; remove it, save it again"):
         load_documents(folder / "slow.html")
     assert load_documents(folder / "b.md").documents[0].title == "Fine"
 

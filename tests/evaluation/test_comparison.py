@@ -168,7 +168,7 @@ def test_facts_and_notes_are_added_to_what_is_computed(synthetic, compare):
     assert Reason("Note", "Mind the gap.") in result.verdict.reasons
     assert result.facts["effective documents"].startswith("36.8, ")
     few = compare(synthetic(6), PATTERNS)
-    assert any("The questions come from 6 documents, too few to speak of others" in note for note in few.notes)
+    assert any("The questions come from 6 documents, too few to generalise" in note for note in few.notes)
 
 
 def test_questions_belong_to_their_first_evidence_document_or_to_themselves():

@@ -112,7 +112,7 @@ def test_claims_are_judged_once_their_cost_told_first_and_what_is_no_judgement_l
     readings_of("another", claims, LineLog(log.path), load, progress)
     assert len(models) == 2
     log.append([{"judge": "j"}])
-    with pytest.raises(DataError, match="no judgements of this version"):
+    with pytest.raises(DataError, match="judgements of another version"):
         readings_of("j", claims, LineLog(log.path), load, progress)
 
 
@@ -141,7 +141,7 @@ def test_errors_of_the_check_stand_beside_the_verdict_with_and_without_a_judge()
     assert all(pair.right.split()[-1] != pair.wrong.split()[-1] for pair in pairs)
     settings = VerdictSettings(draws=200)
     by_rule = compare_rows(rows, examples, settings=settings)
-    (note,) = [reason.text for reason in by_rule.verdict.reasons if "was tried on 20 right" in reason.text]
+    (note,) = [reason.text for reason in by_rule.verdict.reasons if "was tested on 20 right" in reason.text]
     assert "doubted" in note
     assert "judge" not in note
     claims = claims_to_judge(rows, examples)
@@ -152,5 +152,5 @@ def test_errors_of_the_check_stand_beside_the_verdict_with_and_without_a_judge()
     lenient = compare_rows(rows, examples, settings=settings, readings=dict.fromkeys(claims, Reading(says_yes=True)))
     assert lenient.at("before")[RETRIEVAL].estimates["unsupported"].mean == 0
     assert by_rule.at("before")[RETRIEVAL].estimates["unsupported"].mean > 0.2
-    (note,) = [reason.text for reason in lenient.verdict.reasons if "was tried on" in reason.text]
+    (note,) = [reason.text for reason in lenient.verdict.reasons if "was tested on" in reason.text]
     assert "with the judge: 0 % (0 to 16) of right answers are doubted, 100 % (84 to 100) of wrong ones pass" in note

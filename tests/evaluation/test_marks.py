@@ -180,7 +180,7 @@ def test_a_handful_of_marks_does_not_judge_the_metric(result, tmp_path):
     mark_all(result, tmp_path, "ann", lambda shown: "wrong", count=5)
     found = review(result, tmp_path)
     assert found.verdict is None
-    assert found.sentences == ("Too few answers are marked to judge the metric by; 20 are the least.",)
+    assert found.sentences == ("Too few answers are marked to judge the metric; 20 are needed.",)
 
 
 def test_one_marked_question_gives_no_verdict(result, tmp_path):

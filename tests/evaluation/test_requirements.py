@@ -30,12 +30,12 @@ def verdict(synthetic):
     return under
 
 
-def test_an_arm_that_does_not_keep_a_requirement_is_out(verdict):
+def test_an_arm_that_does_not_meet_a_requirement_is_out(verdict):
     assert verdict().choice == "both"
     found = verdict("hallucination <= 60%")
     assert found.choice == "retrieval"
     assert Reason("Requirements", "hallucination <= 60%: both together is out with 100.0 %.") in found.reasons
-    (kept,) = [reason.text for reason in found.reasons if "retrieval keeps it with" in reason.text]
+    (kept,) = [reason.text for reason in found.reasons if "retrieval meets it with" in reason.text]
     assert "but its interval reaches beyond" in kept
     assert verdict("hallucination<=1").choice == "both"
 
@@ -62,14 +62,14 @@ def test_fresh_needs_an_update():
     assert str(read_requirements(["fresh"])[0]) == "fresh"
 
 
-def test_a_requirement_that_no_arm_keeps_is_stated_with_the_nearest_arm(verdict):
+def test_a_requirement_that_no_arm_meets_is_stated_with_the_nearest_arm(verdict):
     found = verdict("latency_p95<=0.1")
     assert found.choice == "neither"
-    assert found.sentence.startswith("Use neither: no arm keeps latency_p95<=0.1; the nearest is retrieval with 0.")
+    assert found.sentence.startswith("Use neither: no arm meets latency_p95<=0.1; the nearest is retrieval with 0.")
     # Both break one of the two, the others break both.
     found = verdict("right>=0.7", "hallucination<=0.1")
     assert found.sentence.startswith(
-        "Use neither: no arm keeps right>=0.7 and hallucination<=0.1; the nearest is both together with 100.0 % in "
+        "Use neither: no arm meets right>=0.7 and hallucination<=0.1; the nearest is both together with 100.0 % in "
     )
 
 

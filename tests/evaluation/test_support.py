@@ -189,7 +189,7 @@ def test_the_verdict_turns_where_the_better_arm_adds_what_is_not_there():
     supported = VerdictSettings(draws=200, verdict_on="right_and_supported")
     assert compare_rows(made, examples, settings=supported).verdict.choice == "undecided"
     required = VerdictSettings(draws=200, require=("unsupported<=0.05",))
-    assert "keeps it" not in str(
+    assert "meets it" not in str(
         [r for r in compare_rows(made, examples, settings=required).verdict.reasons if "both" in r.text]
     )
 

@@ -86,11 +86,11 @@ def test_what_is_refused_says_nothing_and_the_rest_says_what_it_said(model):
 
 def test_a_probe_of_another_model_and_beams_are_refused(tiny):
     probe = refusing_half(tiny)
-    with pytest.raises(ModelError, match="fitted to other and says nothing about"):
+    with pytest.raises(ModelError, match="fitted to other and does not apply to"):
         tiny.probing(replace(probe, model="other"))
     with pytest.raises(ModelError, match="fitted to"):
         tiny.probing(replace(probe, weights=probe.weights[:-1]))
-    with pytest.raises(ModelError, match="beams do not reach the probe"):
+    with pytest.raises(ModelError, match="beam search cannot use the probe"):
         tiny.probing(probe).generate(PROMPTS[:1], Sampling(max_tokens=4, num_beams=2))
 
 

@@ -109,30 +109,30 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
 
 @pytest.mark.parametrize("units", ["amx_bf16", "avx512_bf16", "avx512_f"])
 def test_an_x86_processor_tells_its_number_format_by_its_units_however_busy_it_is(units, monkeypatch):
-    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
+    monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", units: True}, raising=False)
     weights._fastest_format.cache_clear()
     try:
-        assert weights.automatic_format("cpu") == ("float32" if units == "avx512_f" else "bfloat16")
+        assert weights.automatic_dtype("cpu") == ("float32" if units == "avx512_f" else "bfloat16")
     finally:
         weights._fastest_format.cache_clear()
 
 
 def test_another_processor_is_measured_once_so_that_what_was_trained_is_served_in_its_number_format(monkeypatch):
-    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
+    monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
     weights._fastest_format.cache_clear()
     try:
-        first = weights.automatic_format("cpu")
+        first = weights.automatic_dtype("cpu")
         monkeypatch.setattr(weights, "_BF16_GAIN", 0.0 if first == "float32" else math.inf)  # another measurement
-        assert weights.automatic_format("cpu") == first
+        assert weights.automatic_dtype("cpu") == first
     finally:
         weights._fastest_format.cache_clear()
 
 
 def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
     monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
-    monkeypatch.delenv(weights.FORMAT_VARIABLE, raising=False)
+    monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     files = require_whole(smollm_folder)
     half, full = (needed_bytes(files, dtype) for dtype in ("bfloat16", "float32"))
     monkeypatch.setattr(weights, "free_bytes", lambda device: half + 1)
@@ -143,32 +143,32 @@ def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
     monkeypatch.setattr(weights, "free_bytes", lambda device: full)
     assert load(smollm_folder).dtype == "float32"
     monkeypatch.setattr(weights, "free_bytes", lambda device: half - 1)
-    with pytest.raises(ModelError, match="none of the models that were fetched would fit in bfloat16; or end other"):
+    with pytest.raises(ModelError, match="small enough in bfloat16: none\\), or end other"):
         load(smollm_folder, "large")
     monkeypatch.setattr(weights, "needed_bytes", lambda files, dtype: half if "smollm2" in str(files) else 10**12)
     monkeypatch.setattr(weights, "free_bytes", lambda device: half)
-    with pytest.raises(ModelError, match=r"large needs about 1000\.0 GB .*; smollm2-135m would fit in bfloat16"):
-        weights._fitting_format([smollm_folder.parent / "other.safetensors"], "large", "float32", "cpu")
+    with pytest.raises(ModelError, match=r"large needs about 1000\.0 GB .*small enough in bfloat16: smollm2-135m"):
+        weights._fitting_dtype([smollm_folder.parent / "other.safetensors"], "large", "float32", "cpu")
 
 
 def test_the_environment_names_the_number_format_that_auto_is(tiny_folder, monkeypatch):
     monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
-    monkeypatch.setenv(weights.FORMAT_VARIABLE, "bfloat16")
+    monkeypatch.setenv(weights.DTYPE_VARIABLE, "bfloat16")
     assert load(tiny_folder).dtype == "bfloat16"
     assert load(tiny_folder, dtype="float32").dtype == "float32"
     assert load(tiny_folder, dtype="nf4").dtype == "nf4 computed in bfloat16"
-    monkeypatch.setenv(weights.FORMAT_VARIABLE, "nf4")
+    monkeypatch.setenv(weights.DTYPE_VARIABLE, "nf4")
     assert load(tiny_folder).dtype == "nf4 computed in float32"
     for nothing in ("auto", ""):
-        monkeypatch.setenv(weights.FORMAT_VARIABLE, nothing)
+        monkeypatch.setenv(weights.DTYPE_VARIABLE, nothing)
         assert load(tiny_folder).dtype == "float32"
-    monkeypatch.setenv(weights.FORMAT_VARIABLE, "fp16")
+    monkeypatch.setenv(weights.DTYPE_VARIABLE, "fp16")
     expected = r"LORAG_NUMBER_FORMAT is 'fp16'; expected one of auto, float32, bfloat16, nf4"
     with pytest.raises(InputError, match=expected):
         load(tiny_folder)
-    monkeypatch.setenv(weights.FORMAT_VARIABLE, "float32")
+    monkeypatch.setenv(weights.DTYPE_VARIABLE, "float32")
     monkeypatch.setattr(weights, "free_bytes", lambda device: needed_bytes(require_whole(tiny_folder), "bfloat16"))
-    with pytest.raises(ModelError, match="in bfloat16 it would fit"):
+    with pytest.raises(ModelError, match="load it in bfloat16, in which it would fit"):
         load(tiny_folder)
     assert (weights.fits(tiny_folder, "float32"), weights.fits(tiny_folder, "bfloat16")) == (False, True)
 
@@ -275,11 +275,11 @@ def test_virtual_tokens_and_bases_of_4_bits_are_not_merged(tmp_path, smollm_own,
     prompted = smollm_own.with_adapter(tmp_path)
     assert prompted.virtual_tokens == 4
     assert not prompted.is_mergeable
-    with pytest.raises(ModelError, match="stand before the weights and cannot be merged into them"):
+    with pytest.raises(ModelError, match="are not in the weights and cannot be merged into them"):
         prompted.merged()
     four_bits = load(smollm_folder, dtype="nf4")
     assert not four_bits.is_mergeable
     tensors = [*four_bits.weights.model.parameters(), *four_bits.weights.model.buffers()]
     assert sum(t.numel() * t.element_size() for t in tensors) < needed_bytes(require_whole(smollm_folder), "nf4")
-    with pytest.raises(ModelError, match="is held in 4 bits, into which no adapter is merged"):
+    with pytest.raises(ModelError, match="is held in 4 bits, and no adapter can be merged into it"):
         four_bits.with_adapter(save_adapter(tmp_path / "lora", smollm_own.weights.model, 1)).merged()

@@ -119,7 +119,7 @@ def test_without_a_system_role_its_text_stands_above_the_first_question(tokenize
         ),
         (
             "{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}{% if add_generation_prompt %}>{% endif %}",
-            "in another way once it is answered",
+            "differently once it is answered",
         ),
         ("{{ raise_exception('no turns') }}", "refuses turns of user, assistant, user, assistant: no turns"),
         ("{{ messages[0].content.name.first }}", "refuses turns of .*: 'str object' has no attribute 'name'"),

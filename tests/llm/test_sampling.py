@@ -39,7 +39,7 @@ LIST = (Message("user", "Name three colours, then three animals."),)
         ({"repetition_penalty": 1e9}, r"repetition_penalty 1000000000\.0 is not valid"),
         ({"num_beams": -1}, "num_beams -1 is not valid"),
         ({"seed": -1}, "seed -1 is not valid"),
-        ({"stop": ("",)}, "stop .* is not valid; expected a tuple of texts that are not empty"),
+        ({"stop": ("",)}, "stop .* is not valid; expected a tuple of strings that are not empty"),
         ({"stop": "END"}, "stop 'END' is not valid"),
     ],
 )

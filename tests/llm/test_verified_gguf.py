@@ -29,9 +29,9 @@ def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(training
     folder = trainings.by("lora").folder
     quick = build.answering_model(None, folder)
     assert isinstance(quick, LlamaCppModel)
-    adapted = build.language_model(None, folder, number_format="float32")
+    adapted = build.language_model(None, folder, dtype="float32")
     assert texts(quick) == texts(adapted)
-    assert texts(quick) != texts(build.language_model("smollm2-135m", number_format="float32"))
+    assert texts(quick) != texts(build.language_model("smollm2-135m", dtype="float32"))
     (form,) = tmp_path.iterdir()
     check = json.loads((form / CHECK).read_text())
     assert check["drift"] < 0.05 < 0.2 < check["drift_from_base"]
@@ -74,7 +74,7 @@ def test_prompts_are_the_same_tokens_as_in_the_reference(llama_cpp, smollm):
 
 
 def test_what_llama_cpp_cannot_do_is_refused(llama_cpp, tmp_path):
-    with pytest.raises(InputError, match=r"num_beams 4 is not for llama.cpp"):
+    with pytest.raises(InputError, match=r"llama.cpp does not support num_beams 4"):
         llama_cpp.generate(PROMPTS, Sampling(num_beams=4))
     with pytest.raises(ModelError, match=r"a prompt of \d+ tokens and an answer of up to 96 do not fit .* of 8192"):
         llama_cpp.generate([(Message("user", "water " * 9000),)], Sampling())
@@ -98,7 +98,7 @@ def test_a_form_without_its_adapter_is_never_used(tiny, tiny_folder, tiny_adapte
     base, dropped = TransformersModel(adapted.weights), tiny.weights
     made = [Made(adapted, base, dropped)]
     for _ in range(2):  # the second time from what was found the first
-        with pytest.raises(ModelError, match=r"quick form of s is not used: the adapter does not take part"):
+        with pytest.raises(ModelError, match=r"GGUF form of s is not used: the adapter has no effect in it"):
             verified_gguf(tmp_path / "form", tiny_folder, "s", made.pop)
     assert [path.name for path in (tmp_path / "form").iterdir()] == [CHECK]
 
@@ -108,10 +108,10 @@ def test_a_check_says_what_is_wrong():
     assert Check(80, 0.0, 0.0, None).failure is None
     assert (
         Check(80, 0.3, 0.01, None).failure
-        == "it says what the reference finds 0.30 nats less likely than its own choice"
+        == "it chooses a token that the reference finds 0.30 nats less likely than its own"
     )
     assert Check(80, 0.0, 0.2, 0.8).failure == "its probabilities differ by 0.20 nats"
-    assert Check(80, 0.0, 0.2, 0.1).failure == "the adapter does not take part"
+    assert Check(80, 0.0, 0.2, 0.1).failure == "the adapter has no effect in it"
 
 
 def test_the_probabilities_of_what_was_said_are_those_of_a_step_at_a_time(smollm, llama_cpp):
@@ -131,7 +131,7 @@ def test_where_llama_cpp_cannot_take_part_transformers_answers_and_it_is_said(tr
     assert isinstance(model, TransformersModel)
     with pytest.raises(ModelError, match="does not take what was trained by prompt"):
         build.answering_model("smollm2-135m", folder, "llama.cpp")
-    with pytest.raises(InputError, match=r"engine 'vllm' is none of auto, transformers, llama.cpp"):
+    with pytest.raises(InputError, match=r"engine 'vllm' is not one of auto, transformers, llama.cpp"):
         build.answering_model("smollm2-135m", engine="vllm")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="is not an adapter of Lorag"):
         build.answering_model("smollm2-135m", folder.parent)

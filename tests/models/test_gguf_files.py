@@ -58,13 +58,13 @@ def test_the_context_is_as_long_as_memory_allows(file, monkeypatch):
     monkeypatch.setattr(llamacpp, "free_bytes", lambda device: size + 2 * 3000 * header.cache_bytes)
     assert LlamaCppModel.from_file(file, "wild").context_tokens == 3000
     monkeypatch.setattr(llamacpp, "free_bytes", lambda device: size + header.cache_bytes)
-    with pytest.raises(ModelError, match=r"wild needs about .* GB of memory, and .* GB are free; take a smaller"):
+    with pytest.raises(ModelError, match=r"wild needs about .* GB of memory, and .* GB are free; choose a smaller"):
         LlamaCppModel.from_file(file, "wild")
 
 
 def test_a_tokenizer_that_cuts_otherwise_than_llama_cpp_is_refused(file, monkeypatch):
     monkeypatch.setattr(llamacpp, "read_tokenizer", lambda file: lambda text: {"input_ids": text.split()})
-    with pytest.raises(ModelError, match=r"the tokenizer of wild cuts a text into .* tokens, and llama\.cpp into"):
+    with pytest.raises(ModelError, match=r"the tokenizer of wild splits a text into .* tokens, and llama\.cpp into"):
         LlamaCppModel.from_file(file, "wild")
 
 
@@ -82,5 +82,5 @@ def test_a_damaged_file_and_an_unknown_architecture_are_refused_with_the_reason(
     with pytest.raises(ModelError, match=r"architecture lemma cannot be converted .*it answers through llama\.cpp"):
         build.trainable_model(str(tmp_path / "unknown.gguf"), FinetuneSettings())
     assert gguf_fingerprint(tmp_path / "unknown.gguf") != gguf_fingerprint(file)
-    with pytest.raises(InputError, match="is a GGUF file, which is no embedder here"):
+    with pytest.raises(InputError, match="is a GGUF file, which cannot be used as embedder"):
         build.embedder(str(file))

@@ -60,7 +60,9 @@ def test_a_name_is_pinned_to_its_commit_so_that_it_always_means_the_same_weights
 
 def test_a_private_model_needs_the_token(local_hub, repository, monkeypatch):
     local_hub.publish("owner/private", repository, token="hf_secret")
-    with pytest.raises(InputError, match=r"has no such model, or not for you: .*HF_TOKEN.*catalogue") as refused:
+    with pytest.raises(
+        InputError, match=r"has no such model, or does not show it to you: .*HF_TOKEN.*catalogue"
+    ) as refused:
         snapshot(HubName("owner/private"))
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert snapshot(HubName("owner/private")).place.is_dir()
@@ -69,7 +71,7 @@ def test_a_private_model_needs_the_token(local_hub, repository, monkeypatch):
 
 def test_a_gated_model_says_where_to_ask(local_hub, repository):
     local_hub.publish("owner/gated", repository, gated=True)
-    with pytest.raises(InputError, match=r"ask on http.*/owner/gated, then log in with `hf auth login`"):
+    with pytest.raises(InputError, match=r"ask for it on http.*/owner/gated, then log in with `hf auth login`"):
         snapshot(HubName("owner/gated"))
 
 
@@ -90,7 +92,9 @@ def test_a_model_that_is_here_needs_no_hub(local_hub, repository):
 def test_without_a_hub_the_mirror_settings_and_the_catalogue_are_named(local_hub, monkeypatch):
     local_hub.shutdown()
     local_hub.server_close()
-    expected = r"owner/name is not a folder here and not whole in your cache, and http.* cannot be reached \(.+\); set"
+    expected = (
+        r"owner/name is not a folder here and not complete in your cache, and http.* cannot be reached \(.+\); set"
+    )
     with pytest.raises(FetchError, match=rf"{expected}.*lorag models list"):
         snapshot(HubName("owner/name"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -102,7 +106,7 @@ def test_a_fetch_that_broke_off_is_not_taken_for_a_model(local_hub, repository, 
     local_hub.publish("owner/name", repository)
     (snapshot(HubName("owner/name")).place / "model.safetensors").unlink()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(FetchError, match="not whole in your cache"):
+    with pytest.raises(FetchError, match="not complete in your cache"):
         snapshot(HubName("owner/name"))
 
 
@@ -168,7 +172,7 @@ def test_what_is_no_name_is_refused(tmp_path):
     (tmp_path / "a.gguf").touch()
     with pytest.raises(InputError, match=r"folder without config\.json.*name the file .*a\.gguf' in it"):
         naming.form_of(str(tmp_path))
-    with pytest.raises(InputError, match="is not a name of a hub, expected OWNER/NAME"):
+    with pytest.raises(InputError, match="is not the name of a hub model, expected OWNER/NAME"):
         naming.resolve("owner/na--me", "llm")
 
 

@@ -90,7 +90,7 @@ def test_every_knob_without_effect_was_named(notebook):
     for knob in ("learning_rate", "lora_rank", "dataloader_pin_memory"):  # the last is not set by anybody
         assert knob not in said
     for call in ("load_model(model_name", "chatbot = build_chatbot(", "informed = build_chatbot("):
-        assert "without effect" not in notebook.said(call, "stderr")
+        assert "no effect here" not in notebook.said(call, "stderr")
 
 
 def test_the_index_lies_in_persist_dir_and_nowhere_else(notebook):
@@ -282,7 +282,7 @@ def test_a_training_that_fails_raises_and_leaves_nothing(tmp_path, adapter):
     assert not (tmp_path / "out").exists()
     whole = [{"from": "human", "content": "Why?"}, {"from": "chatbot", "content": "Because."}]
     (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": whole}) + "\n")
-    with pytest.raises(InputError, match="holds what was trained on other conversations"):
+    with pytest.raises(InputError, match="holds a finetune trained on other conversations"):
         finetune_model(finetuning(tmp_path, adapter))
     refused = finetuning(tmp_path, adapter, overwrite_output_dir=True)
     refused.model_args.model_name_or_path = "smollm"
@@ -308,9 +308,11 @@ def test_a_gguf_file_is_the_model(tiny, tmp_path, monkeypatch):
 def test_a_chatbot_that_cannot_be_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FetchError, match="meta-llama/Llama-2-7b-hf is not a folder here and not whole in your cache"):
+    with pytest.raises(
+        FetchError, match="meta-llama/Llama-2-7b-hf is not a folder here and not complete in your cache"
+    ):
         build_chatbot(PipelineConfig("meta-llama/Llama-2-7b-hf"))
-    with pytest.raises(InputError, match="hf_endpoint_url is not read; name the model behind an address"):
+    with pytest.raises(InputError, match="hf_endpoint_url is not supported; name a model on a server as"):
         build_chatbot(PipelineConfig(hf_endpoint_url="http://127.0.0.1"))
     plugins.safety_checker.enable = True
     with pytest.raises(InputError, match=r"a folder with dict\.txt"):
@@ -327,6 +329,6 @@ def test_plugins_switched_on_too_late_or_for_nothing_are_named(tmp_path):
         warnings.simplefilter("always")
         bot = build_chatbot(config)
     told = "\n".join(str(warning.message) for warning in said)
-    assert "without effect here: PipelineConfig.task, plugins.tts" in told
+    assert "no effect here: PipelineConfig.task, plugins.tts" in told
     assert "switched on after this PipelineConfig was made" in told
     assert bot.predict("Tell me the secret.").answer.guarded == ("secret",)

@@ -70,11 +70,11 @@ def test_a_model_of_a_hub_is_fetched_and_keeps_its_commit(local_hub, bge_folder)
 
 
 def test_a_model_that_no_hub_gives_leaves_the_default(local_hub, tmp_path):
-    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' cannot be fetched, and 'bge-small-en' is taken: "):
+    with pytest.warns(UserWarning, match="'hkunlp/instructor-large' cannot be fetched, so 'bge-small-en' is used: "):
         asked(embedding_model="hkunlp/instructor-large")
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
     local_hub.publish("acme/pickled", tmp_path)
-    with pytest.warns(UserWarning, match="'minilm-reranker' is taken: .*a format that can run code"):
+    with pytest.warns(UserWarning, match="'minilm-reranker' is used: .*a format that can run code"):
         asked(enable_rerank=True, reranker_model="acme/pickled")
     with pytest.raises(UnknownNameError, match="did you mean bge-small-en"):
         asked(embedding_model="bge-smal-en")

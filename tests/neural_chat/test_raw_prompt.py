@@ -41,10 +41,10 @@ def test_a_prompt_without_a_system_text_has_the_very_tokens_of_training(smollm, 
     ("prompt", "said"),
     [
         (" \n", "the prompt is empty"),
-        ("Be brief.\n### User:\nWhat?", "'Be brief.' stands before the first turn"),
+        ("Be brief.\n### User:\nWhat?", "'Be brief.' comes before the first turn"),
         ("### User:\n</s>\n### Assistant:\n", "the user's turn is empty"),
-        ("### User:\nWhat?\n### Assistant:\nIt is", "the answer is begun with 'It is'"),
-        ("### System:\nBe brief.\n### Assistant:\n", "nobody asks anything"),
+        ("### User:\nWhat?\n### Assistant:\nIt is", "the prompt begins the answer with 'It is'"),
+        ("### System:\nBe brief.\n### Assistant:\n", "the prompt has no question"),
     ],
 )
 def test_a_prompt_that_asks_nothing_is_refused_with_the_reason(prompt, said):

@@ -25,7 +25,7 @@ from lorag.neural_chat.config import (
 )
 from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import made
-from lorag.neural_chat.loading import check_device, number_format
+from lorag.neural_chat.loading import check_device, dtype_of
 from lorag.neural_chat.models.model_utils import sampling
 from lorag.neural_chat.plugins import plugins
 from lorag.neural_chat.training_arguments import patch_training_arguments
@@ -119,7 +119,7 @@ def test_training_arguments_take_every_name_they_ever_had():
 
 def test_bf16_without_a_gpu_falls_back_and_says_so(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.warns(UserWarning, match="there is none: training takes the number format"):
+    with pytest.warns(UserWarning, match="there is none: training uses the dtype"):
         made = TrainingArguments("out", bf16=True, fp16=True)
     assert (made.use_cpu, made.fp16) == (True, False)
     with pytest.warns(UserWarning, match="there is none"):
@@ -171,20 +171,20 @@ def test_a_pipeline_keeps_the_arguments_of_its_time_and_follows_the_switch():
 
 
 def test_number_formats_are_the_engines_or_refused():
-    assert number_format(None) == "auto"
-    assert number_format(MixedPrecisionConfig("float32")) == "float32"
-    assert number_format(WeightOnlyQuantConfig()) == "nf4"
-    assert number_format(transformers.BitsAndBytesConfig(load_in_4bit=True)) == "nf4"
+    assert dtype_of(None) == "auto"
+    assert dtype_of(MixedPrecisionConfig("float32")) == "float32"
+    assert dtype_of(WeightOnlyQuantConfig()) == "nf4"
+    assert dtype_of(transformers.BitsAndBytesConfig(load_in_4bit=True)) == "nf4"
     for config in (AutoRoundConfig(bits=8), transformers.BitsAndBytesConfig(load_in_8bit=True), object()):
-        with pytest.raises(InputError, match="has no engine here"):
-            number_format(config)
+        with pytest.raises(InputError, match="is not supported; expected weights of 4 bits"):
+            dtype_of(config)
     with pytest.raises(UnknownNameError, match="'bfloat61'; did you mean bfloat16"):
-        number_format(MixedPrecisionConfig("bfloat61"))
+        dtype_of(MixedPrecisionConfig("bfloat61"))
 
 
 def test_another_device_than_there_is_is_said(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.warns(UserWarning, match="'cuda' is not taken: this machine computes on 'cpu'"):
+    with pytest.warns(UserWarning, match="'cuda' is not used: this machine computes on 'cpu'"):
         check_device("cuda")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -224,5 +224,5 @@ def test_the_old_root_is_not_taken_from_the_package_that_has_it(old_root, monkey
     (tmp_path / old_root).mkdir()
     (tmp_path / old_root / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="is installed itself"):
+    with pytest.raises(InputError, match="is itself installed"):
         install_alias()

@@ -11,7 +11,7 @@ from lorag.retrieval.backends.sqlite_manifest import SqliteManifest
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge, SyncReport
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
-from lorag.types import Document, Place
+from lorag.types import Document, Entry, Place
 
 ALL = SyncSettings(max_removed_share=1)
 
@@ -320,6 +320,17 @@ def test_a_damaged_index_is_refused_with_the_repair(tmp_path, knowledge, embedde
     (tmp_path / "index" / "manifest.sqlite").write_bytes(b"junk" * 1000)
     with pytest.raises(StoreError, match=r"manifest .* cannot be used .*lorag index DOCS --rebuild"):
         Knowledge.open(tmp_path / "index", embedder, CHUNKS, RETRIEVAL)
+
+
+def test_a_disk_that_refuses_a_write_of_the_manifest_costs_no_rebuild(tmp_path, largest_file):
+    """SQLite has one code for a quota, a limit on the size of files and a failing disk."""
+    manifest = SqliteManifest.create(tmp_path / "manifest.sqlite", {"format": "4"})
+    entries = [Entry(f"{n:03}.txt", "1", "s" * 400, 1, (("path", f"{n:03}.txt"),)) for n in range(100)]
+    manifest.commit(entries[:50], ())
+    with largest_file(16_000), pytest.raises(StoreError, match=r"check its quota.*what was finished is kept") as refused:
+        manifest.commit(entries, ())
+    assert "rebuild" not in str(refused.value)
+    assert set(manifest.entries()) == {entry.id for entry in entries[:50]}
 
 
 def cut(path):

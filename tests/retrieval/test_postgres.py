@@ -170,7 +170,10 @@ def test_a_server_that_goes_away_in_mid_sync_is_said_and_the_old_state_stays(
     knowledge = opened(database_url, CachedEmbedder(model, tmp_path / "vectors.sqlite", 10**9))
     assert len(knowledge.retrieve(["water"], 9)[0]) == 3
     model.happening.append(lambda: happening(postgres))
-    with pytest.raises(StoreError, match=r"went away \(.+\); nothing of this change is kept: see that the server runs"):
+    with pytest.raises(
+        StoreError,
+        match=r"the connection to .+ was lost \(.+\); nothing of this change is kept: check that the server runs",
+    ):
         knowledge.sync(DOCUMENTS)
     assert knowledge.documents() == ["d0", "d1", "d2"]
     assert len(knowledge.retrieve(["water"], 9)[0]) == 3

@@ -109,7 +109,7 @@ def embeddings(vectors, model="m"):
     [
         (200, embeddings([[1.0, 0.0]]), r"gave 1 vectors for 2 texts"),
         (200, embeddings([[1.0, 0.0, 0.0]] * 2), r"gave a vector of 3 numbers, and 2 before"),
-        (200, embeddings([[1.0, 0.0]] * 2, "other"), r"was asked for 'm' and answers as 'other'"),
+        (200, embeddings([[1.0, 0.0]] * 2, "other"), r"was asked for 'm' but answered as 'other'"),
         (200, {"object": "list", "model": "m"}, r"did not answer with embeddings: .*; expected an OpenAI-compatible"),
         (429, {"error": {"message": "too many"}}, r"refuses 'm': .*too many.*; lower concurrency"),
         (401, {"error": {"message": f"no such key {KEY}"}}, r"refuses 'm': .*no such key \*\*\*.*; set OPENAI_API_KEY"),

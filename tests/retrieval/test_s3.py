@@ -352,7 +352,7 @@ def of_a_newer_version(bucket, state):
     ("damage", "said"),
     [
         (damage_file, "is damaged: objects/.* does not hold what was written; rebuild"),
-        (delete_file, "misses a file; rebuild it with `lorag index DOCS --store s3://tests/.*/index --rebuild`"),
+        (delete_file, "lacks a file; rebuild it with `lorag index DOCS --store s3://tests/.*/index --rebuild`"),
         (damage_head, r"head.json of .* cannot be read; .*`lorag index DOCS --store s3://tests/.* --rebuild`"),
         (lead_out_of_the_folder, "head.json of .* cannot be read"),
         (of_a_newer_version, "head.json of .* of a newer Lorag"),

@@ -231,7 +231,7 @@ def test_an_index_knows_layers_pooling_and_the_prompt_of_passages(layout):
     [
         (lambda f: (f / "2_Dense" / "model.safetensors").rename(f / "2_Dense" / "pytorch_model.bin"), "run code"),
         (lambda f: (f / "2_Dense" / "model.safetensors").write_bytes(b"x"), "is damaged"),
-        (lambda f: (f / "modules.json").write_text('[{"type": "own.Code", "path": ""}]'), "needs the part own.Code"),
+        (lambda f: (f / "modules.json").write_text('[{"type": "own.Code", "path": ""}]'), "needs the module own.Code"),
         (lambda f: (f / "1_Pooling" / "config.json").write_text('{"pooling_mode": "own"}'), "pools by 'own'"),
         (lambda f: (f / "2_Dense" / "config.json").write_text('{"activation_function": "own.Act"}'), "activation Act"),
     ],
@@ -250,7 +250,7 @@ def test_a_model_that_was_not_made_to_rerank_is_refused(minilm_folder):
 
 def test_an_embedder_with_layers_is_not_finetuned(layout, tmp_path):
     (tmp_path / "docs").mkdir()
-    with pytest.raises(InputError, match="pools or projects in a way that is not trained here"):
+    with pytest.raises(InputError, match="pools or projects in a way that cannot be trained"):
         finetune_embedder(tmp_path / "docs", tmp_path / "out", base=str(layout(["mean_tokens"], ("Dense",))))
 
 

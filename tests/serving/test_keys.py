@@ -145,8 +145,8 @@ def test_keys_are_read_with_their_filters(tmp_path):
         ("[sales]\nkey = 'KEY'\neverything = false\n", "expected either where"),
         ("[sales]\nkey = 'KEY'\neverything = true\nwhere = {type = 'md'}\n", "expected either where"),
         ("[sales]\nkey = 'KEY'\nwhere = {type = []}\n", "no value is given for 'type'"),
-        ("[sales]\nkey = 'KEY'\nwhere = {type = 3}\n", "other than a text"),
-        ("[sales]\nkey = 'KEY'\nwher = {type = 'md'}\n", "sales: expected a table of key"),
+        ("[sales]\nkey = 'KEY'\nwhere = {type = 3}\n", "not a string or a list of strings"),
+        ("[sales]\nkey = 'KEY'\nwher = {type = 'md'}\n", "sales: expected a table with key"),
         ("[sales]\nkey = 'short'\neverything = true\n", "missing or weak"),
         ("[sales]\neverything = true\n", "missing or weak"),
         (
@@ -165,7 +165,7 @@ def test_a_file_of_keys_that_opens_too_much_or_nothing_is_refused_without_showin
 
 def test_keys_with_a_filter_need_an_index_that_is_searched_whole(embedder, tmp_path):
     bot = ChatBot(ScriptedModel(lambda prompt: "Yes."))
-    with pytest.raises(InputError, match="an index that is searched whole"):
+    with pytest.raises(InputError, match="need the whole index to choose from"):
         Service(by_name(bot), keys=KEYS)
     assert Service(by_name(bot), keys={ADMIN: Access("admin")}).keys
 

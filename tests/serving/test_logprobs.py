@@ -116,7 +116,7 @@ def test_a_remote_model_passes_them_on(served, smollm):
 
 
 def test_beams_have_none_and_numbers_out_of_range_are_refused(tiny):
-    with pytest.raises(InputError, match="num_beams 2 is not for log probabilities"):
+    with pytest.raises(InputError, match="num_beams 2 does not support log probabilities"):
         tiny.generate([(Message("user", "How long?"),)], Sampling(num_beams=2, logprobs=0))
     with pytest.raises(InputError, match="logprobs 21 is not valid; expected 0 to 20"):
         Sampling(logprobs=21)

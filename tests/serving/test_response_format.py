@@ -89,7 +89,7 @@ def test_both_engines_say_the_same_under_a_schema_and_beside_free_answers(smollm
 
 
 def test_beams_are_not_held_to_a_schema(tiny):
-    with pytest.raises(InputError, match="num_beams 2 is not for answers under a JSON schema"):
+    with pytest.raises(InputError, match="num_beams 2 does not support answers under a JSON schema"):
         tiny.generate([(Message("user", "How long?"),)], Sampling(num_beams=2, json_schema="{}"))
 
 

@@ -196,7 +196,7 @@ def test_what_cannot_be_offered_is_refused_before_weights_are_loaded(tiny_folder
     monkeypatch.setattr("lorag.build.load", lambda *_: pytest.fail("weights were loaded"))
     with pytest.raises(DataError, match=r"lorag.json is missing"):
         build.chatbots(None, {"good": adapter, "bad": tmp_path})
-    with pytest.raises(InputError, match="engine 'vllm' is none of"):
+    with pytest.raises(InputError, match="engine 'vllm' is not one of"):
         build.chatbots(str(tiny_folder), {}, engine="vllm")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no index is searched"):
         build.chatbots(str(tiny_folder), {}, where={"id": ["a"]})
@@ -208,8 +208,8 @@ def test_what_cannot_be_offered_is_refused_before_weights_are_loaded(tiny_folder
         (["--offer", "adapters/support"], "expected NAME=FOLDER"),
         (["--offer", "=adapters/support"], "expected NAME=FOLDER"),
         (["--offer", "a b=adapters/support"], "expected NAME=FOLDER"),
-        (["--offer", "base=adapters/support"], "called 'base'"),
-        (["--offer", "a=one", "--offer", "a=two"], "called 'a'"),
+        (["--offer", "base=adapters/support"], "have the name 'base'"),
+        (["--offer", "a=one", "--offer", "a=two"], "have the name 'a'"),
         (["--offer", "a=one"], "lorag.json is missing"),
         (["--offer", "a=one", "--adapter", "two"], "give one of them"),
     ],

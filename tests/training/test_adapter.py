@@ -1,4 +1,4 @@
-"""A manifest says in which number format the adapter is served; one of an earlier version is read without it."""
+"""A manifest says in which dtype the adapter is served; one of an earlier version is read without it."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def change(folder, without=(), **fields):
 def test_a_manifest_of_an_earlier_version_is_read(folder, method, expected):
     adapter = change(folder, ADDED, method=method)
     assert [getattr(adapter, name) for name in ADDED] == [None, None, None, PromptSettings()]
-    assert adapter.number_format == expected
+    assert adapter.dtype == expected
     assert adapter.served == "not measured"
     with pytest.raises(DataError, match="is not a manifest this version reads"):
         change(folder, unknown=1)
@@ -46,8 +46,8 @@ def test_a_manifest_of_an_earlier_version_is_read(folder, method, expected):
 )
 def test_the_number_format_is_the_one_that_was_measured_to_keep_what_was_learned(folder, method, measured, expected):
     adapter = change(folder, method=method, served_format=measured, checked_loss=1.984, served_loss=1.99)
-    assert adapter.number_format == expected
-    assert adapter.served == f"loss 1.98 when training ended, 1.99 loaded again in {measured}"
+    assert adapter.dtype == expected
+    assert adapter.served == f"loss 1.98 at the end of training, 1.99 after loading in {measured}"
 
 
 def test_a_manifest_keeps_the_prompt(folder):

@@ -79,5 +79,5 @@ def test_thoughts_are_left_out_of_what_assistants_say_alone():
     (plain,) = without_thoughts([talk])
     assert plain == Conversation((asked, Message("assistant", "A thought.")), ("a.md",))
     assert without_thoughts([plain]) == [plain]
-    with pytest.raises(InputError, match=r"the answer to 'What does .* mean\?' is a thought alone"):
+    with pytest.raises(InputError, match=r"the answer to 'What does .* mean\?' is only a thought"):
         without_thoughts([Conversation((asked, Message("assistant", "<think>hm</think>")))])

@@ -241,7 +241,7 @@ def test_too_little_memory_is_said_before_it_begins_and_where_it_ends():
     short(4, 3, 10).require_memory()
     with pytest.warns(UserWarning, match=r"will need about 9.0 GB and 10.0 GB are free; lower batch_tokens"):
         short(1_000_000_000, 8_000_000_000, 10_000_000_000).require_memory()
-    with pytest.raises(InputError, match="lower the rank, or take the method lora"):
+    with pytest.raises(InputError, match="lower the rank, or use the method lora"):
         short(8, 3, 10).require_memory()
     with pytest.raises(InputError, match="memory ran out in training; lower batch_tokens"), memory_errors():
         torch.empty(10**15)

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lorag import build
 from lorag.errors import InputError, MissingExtraError
 from lorag.finetune_methods import Method
-from lorag.llm.engines.base_model import FORMAT_VARIABLE, automatic_format
+from lorag.llm.engines.base_model import DTYPE_VARIABLE, automatic_dtype
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
@@ -51,9 +51,9 @@ def test_what_is_served_is_what_was_trained(trainings, method):
 
 
 def in_the_other_format(monkeypatch):
-    """Models then have the number format that they do not have here by themselves."""
-    format_here = automatic_format("cuda" if torch.cuda.is_available() else "cpu")
-    monkeypatch.setenv(FORMAT_VARIABLE, {"float32": "bfloat16", "bfloat16": "float32"}[format_here])
+    """Models then have the dtype that they do not have here by themselves."""
+    dtype_here = automatic_dtype("cuda" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setenv(DTYPE_VARIABLE, {"float32": "bfloat16", "bfloat16": "float32"}[dtype_here])
 
 
 def test_what_is_served_in_the_other_number_format_is_what_was_trained(trainings, monkeypatch):
@@ -77,8 +77,8 @@ def require_served(adapter, served):
     assert served < adapter.held_out_loss_before - 0.005
 
 
-def held_out_loss(trainings, method, number_format="auto"):
-    model = build.language_model(None, trainings.by(method).folder, number_format=number_format)
+def held_out_loss(trainings, method, dtype="auto"):
+    model = build.language_model(None, trainings.by(method).folder, dtype=dtype)
     return loss_of(model, trainings, trainings.settings(method))
 
 
@@ -89,10 +89,10 @@ def loss_of(model, trainings, settings):
 
 
 def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(trainings, monkeypatch):
-    monkeypatch.setenv(FORMAT_VARIABLE, "bfloat16")
+    monkeypatch.setenv(DTYPE_VARIABLE, "bfloat16")
     full = trainings.by("full")
     ended = full.adapter.held_out_loss_after
-    assert (full.adapter.served_format, full.adapter.number_format) == ("float32", "float32")
+    assert (full.adapter.served_format, full.adapter.dtype) == ("float32", "float32")
     assert full.adapter.served_loss == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full") == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full", "bfloat16") > ended + 0.1
@@ -101,7 +101,7 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
     assert isinstance(base, TransformersModel)
     assert (named.dtype, base.dtype) == ("float32", "bfloat16")
     assert build.trainable_model(str(full.folder), FinetuneSettings()).dtype == "float32"
-    monkeypatch.setattr(build, "fits", lambda folder, number_format: False)
+    monkeypatch.setattr(build, "fits", lambda folder, dtype: False)
     with pytest.warns(UserWarning, match="keeps what it learned in float32, which needs more memory than is free"):
         assert build.finetuned_model(named, full.adapter).dtype == "bfloat16"
 
@@ -199,9 +199,9 @@ def test_without_its_extra_four_bits_are_refused_with_the_install_line(trainings
 
 @pytest.mark.parametrize("method", ["full", "pissa"])
 def test_what_begins_at_whole_weights_is_refused_on_four_bits(trainings, tmp_path, monkeypatch, method):
-    monkeypatch.setenv(FORMAT_VARIABLE, "nf4")
+    monkeypatch.setenv(DTYPE_VARIABLE, "nf4")
     engine = build.trainable_model("smollm2-135m", trainings.settings(method))
-    with pytest.raises(InputError, match=rf"method '{method}' begins at whole weights, .* take the method qlora"):
+    with pytest.raises(InputError, match=rf"method '{method}' needs unquantised weights, .* use the method qlora"):
         train_adapter(engine, trainings.data, tmp_path / "a", trainings.settings(method))
 
 

@@ -80,7 +80,9 @@ def test_after_a_kill_nothing_is_written_twice(tmp_path):
 
 def test_where_nothing_usable_comes_of_it_the_message_says_what_to_do():
     found = synthesize([CHUNK], ScriptedModel(lambda prompt: "I like gauges."), ask, rules=False)
-    with pytest.raises(InputError, match=r"no usable question came of 1 passages \(0 proposed\); give training data"):
+    with pytest.raises(
+        InputError, match=r"no usable question came from 1 passages \(0 proposed\); give your own training data"
+    ):
         found.require_pairs()
 
 

@@ -107,7 +107,10 @@ def test_tables_are_split_at_tabs_or_at_semicolons_where_there_are_no_commas(tmp
         ("question,answer,answer\na,b,c", r"a.csv:1: a column is named twice"),
         ("question,answer\n", "a.csv: holds no conversation"),
         (b"question,answer\na,b\0c", "a.csv: is binary"),
-        ("question,answer\na,b".encode("utf-16")[:-1], "a.csv: begins as utf-16 and is not"),
+        (
+            "question,answer\na,b".encode("utf-16")[:-1],
+            "a.csv: begins with the byte order mark of utf-16 but is not valid",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_read_as_a_whole_is_refused(tmp_path, text, message):

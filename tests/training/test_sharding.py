@@ -164,7 +164,10 @@ def test_one_process_is_told_how_to_start_several(tiny, data, tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [({"shard": True, "method": "dora"}, "shard is not for dora"), ({"cpu_offload": True}, "set shard as well")],
+    [
+        ({"shard": True, "method": "dora"}, "the method dora does not support shard"),
+        ({"cpu_offload": True}, "set shard as well"),
+    ],
 )
 def test_settings_that_do_not_fit_together_are_refused(given, told):
     with pytest.raises(InputError, match=told):

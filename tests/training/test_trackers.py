@@ -73,7 +73,7 @@ def test_files_of_tensorboard_lie_beside_the_adapter_unless_the_user_has_a_place
 def test_a_tracker_that_does_not_start_ends_the_training_in_a_line(tiny, trainings, tmp_path):
     pytest.importorskip("tensorboardX", reason="tensorboardX is missing: `make test` has it")
     (tmp_path / "runs").write_text("no folder")
-    with pytest.raises(OperationError, match=r"^the tracker tensorboard does not start: .*; mend its setup.*$"):
+    with pytest.raises(OperationError, match=r"^the tracker tensorboard does not start: .*; correct its setup.*$"):
         train_adapter(tiny, trainings.data, tmp_path / "support", SETTINGS, report_to="tensorboard")
     assert not (tmp_path / "support").exists()
 
@@ -105,7 +105,7 @@ def test_a_tracker_that_fails_later_costs_no_training(tiny, trainings, tmp_path,
         ),
         ({"report_to": "tensorbored"}, InputError, "unknown tracker 'tensorbored'; did you mean tensorboard"),
         ({"report_to": "wandb", "recipe": RecipeSettings()}, InputError, "a tracker shows one; leave"),
-        ({"thoughts": "keep"}, InputError, "thoughts 'keep' is none of train, strip"),
+        ({"thoughts": "keep"}, InputError, "thoughts 'keep' is not one of train, strip"),
     ],
 )
 def test_what_cannot_be_tracked_is_refused_before_a_model_is_loaded(

@@ -111,7 +111,7 @@ def test_a_conversion_writes_what_can_be_read_in_the_canonical_form(chat, tmp_pa
 
 def test_a_conversion_never_overwrites_what_it_reads(chat, tmp_path):
     for source, out in ((chat, chat), (tmp_path, tmp_path / "sub" / "out.jsonl")):
-        with pytest.raises(InputError, match="lies in what is read"):
+        with pytest.raises(InputError, match="is inside the data that is read"):
             convert_data(source, out)
     with pytest.raises(InputError, match=r"does not end in \.jsonl"):
         convert_data(chat, tmp_path / "out.json")

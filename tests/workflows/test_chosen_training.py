@@ -145,5 +145,5 @@ def test_without_facts_it_says_so_and_trains_as_it_is_set(quick, tmp_path):
 
 
 def test_a_recipe_and_a_parent_are_not_taken_together(data, quick, tmp_path, trainings):
-    with pytest.raises(InputError, match="a recipe is chosen for a training from the base"):
+    with pytest.raises(InputError, match="a recipe is only for training from the base"):
         workflow.finetune(data, tmp_path / "out", recipe=RecipeSettings(), continue_from=trainings.by("lora").folder)

@@ -402,4 +402,4 @@ def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
     guessed, other = inputs.notes
     assert guessed.startswith("Of the documents, ")
     assert "b.txt is not UTF-8 and was read as cp1251" in guessed
-    assert other == "Files of other kinds were passed over: logo.png."
+    assert other == "Files of other kinds were skipped: logo.png."

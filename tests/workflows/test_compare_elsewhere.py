@@ -160,7 +160,7 @@ def test_documents_that_do_not_fit_are_not_asked_about_in_one_prompt_and_the_rea
     paths, endpoint, bge_folder, tmp_path
 ):
     server = endpoint(ScriptedModel(reader, name="m"))
-    for context, reason in ((None, "context of openai:m@.* is not known"), (60, "tokens more than openai:m@")):
+    for context, reason in ((None, "context of openai:m@.* is not known"), (60, "exceed the context of openai:m@")):
         settings = replace(BRIEF, long_context=True, remote=RemoteSettings(retries=0, context_tokens=context))
         result = compare(**paths, model=server.name, out=tmp_path / str(context), settings=settings)
         assert "long context" not in result.at("before")
@@ -217,7 +217,7 @@ def test_a_server_with_another_model_or_none_is_refused_before_the_other_one_is_
         compare(**paths, model=server.name, finetuned=down, out=tmp_path / "a", settings=BRIEF)
     assert server.requests == []
     other = server.name.replace("openai:m@", "openai:m-ft@")
-    with pytest.raises(EndpointError, match="was asked for 'm-ft' and answers as 'm'"):
+    with pytest.raises(EndpointError, match="was asked for 'm-ft' but answered as 'm'"):
         compare(**paths, model=server.name, finetuned=other, out=tmp_path / "b", settings=BRIEF)
 
 
@@ -281,7 +281,10 @@ def write_adapter(folder, shapes, base="org/other-7b"):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ([(0, "A", (4, 4096)), (0, "B", (4096, 4))], "q_proj has 4096 inputs, and 'smollm2-135m' is 576 by 576 there"),
+        (
+            [(0, "A", (4, 4096)), (0, "B", (4096, 4))],
+            "q_proj has 4096 inputs, and 'smollm2-135m' has one of 576 by 576",
+        ),
         ([(0, "A", (4, 576)), (40, "A", (4, 576))], "layers.40.self_attn.q_proj has 576 inputs, .* has no such layer"),
     ],
 )
@@ -308,13 +311,13 @@ REMOTE = "openai:m@http://127.0.0.1:9/v1"
         ({"finetuned": "adapters/x", "model": REMOTE}, "expected openai:MODEL@URL"),
         ({"finetuned": REMOTE, "adapter": "PEFT", "model": REMOTE}, "one finetune is compared"),
         ({"adapter": "PEFT", "model": REMOTE}, "let its server load it, and name it with --finetuned"),
-        ({"adapter": "PEFT"}, "name it with --model \\(the adapter names 'org/other-7b'\\)"),
+        ({"adapter": "PEFT"}, "name its base with --model \\(the adapter names 'org/other-7b'\\)"),
         ({"adapter": "EMPTY", "model": "smollm2-135m"}, "holds no adapter: adapter_config.json is missing"),
         ({"adapter": "PEFT", "model": "smollm2-135m", "train": "QUESTIONS"}, "leave out the training data"),
         ({"adapter": "PEFT", "model": "smollm2-135m", "settings": CompareSettings(seeds=2)}, "the further seeds"),
         (
             {"settings": CompareSettings(remote=RemoteSettings(max_cost_tokens=9))},
-            "max_cost_tokens limits what servers",
+            "max_cost_tokens limits the tokens on servers",
         ),
         ({"arms": {"both": str.upper}}, "'both' cannot be the name of an arm"),
         ({"arms": {"undecided": str.upper}}, "'undecided' cannot be the name of an arm"),
@@ -394,7 +397,7 @@ def test_the_command_compares_what_is_served_and_ends_where_the_tokens_are_spent
     command = ["compare", *named, "--model", base.name, "--finetuned", finetuned.name, "--concurrency", "1"]
     spent = CliRunner().invoke(app, [*command, "--out", "run", "--max-cost-tokens", "10"])
     assert (spent.exit_code, base.requests) == (1, [])
-    assert "give more with --max-cost-tokens to resume" in " ".join(spent.stderr.split())
+    assert "raise --max-cost-tokens to resume" in " ".join(spent.stderr.split())
     done = CliRunner().invoke(app, [*command, "--out", "run", "--json"])
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)

@@ -99,7 +99,7 @@ def test_a_task_that_fails_fails_no_training(chat):
     done = CliRunner().invoke(app, [*chat, "--tasks", str(tasks)])
     assert done.exit_code == 0, done.output
     assert "lm-evaluation-harness failed on" in done.stderr
-    assert "ValueError: no such score; what was trained is whole in 'adapter'" in done.stderr
+    assert "ValueError: no such score; the finished training is in 'adapter'" in done.stderr
     assert read_adapter(Path("adapter")).base == "tiny"
     again = CliRunner().invoke(app, ["evaluate", "adapter", "--tasks", str(tasks)])
     assert (again.exit_code, "ValueError: no such score" in again.stderr) == (1, True)
@@ -135,9 +135,9 @@ def test_a_failure_after_a_training_is_said_and_leaves_it_whole(chat, monkeypatc
     monkeypatch.setattr("lorag.workflows.evaluate.run_tasks", fail)
     done = CliRunner().invoke(app, [*chat, "--tasks", "tasks"])
     assert done.exit_code == 0, done.output
-    assert "Trained tiny by lora on 1 conversations" in done.stdout
+    assert "Trained tiny with lora on 1 conversations" in done.stdout
     said = " ".join(done.stderr.split())
-    assert "warning: lm-evaluation-harness failed on 'tasks': KeyError: 'label'; what was trained is whole" in said
+    assert "warning: lm-evaluation-harness failed on 'tasks': KeyError: 'label'; the finished training is in" in said
     assert "`lorag evaluate adapter --tasks tasks` tries that again" in said
     assert read_adapter(Path("adapter")).base == "tiny"
     assert not Path("adapter", "lm_eval.json").exists()

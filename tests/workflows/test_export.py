@@ -82,7 +82,7 @@ def llama_cpp(gguf: Path, prompts) -> list[tuple[str, int]]:
 
 def test_llama_cpp_answers_what_the_adapter_answers(trainings, tmp_path):
     folder = export(trainings.by("lora").folder, tmp_path / "support", form="gguf", precision="f32")
-    model = build.language_model(None, trainings.by("lora").folder, number_format="float32")
+    model = build.language_model(None, trainings.by("lora").folder, dtype="float32")
     expected = model.generate(PROMPTS, Sampling(max_tokens=8))
     found = llama_cpp(folder / "model.gguf", PROMPTS)
     assert len(QUESTIONS) == 20
@@ -124,7 +124,7 @@ def test_a_qwen_model_with_biases_and_its_own_head_answers_alike(smollm, tmp_pat
 def test_a_merged_folder_is_a_model_of_its_own(trainings, tmp_path):
     folder = export(trainings.by("lora").folder, tmp_path / "merged", precision="f32")
     model = AutoModelForCausalLM.from_pretrained(folder)
-    adapted = build.language_model(None, trainings.by("lora").folder, number_format="float32")
+    adapted = build.language_model(None, trainings.by("lora").folder, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert isinstance(adapted, TransformersModel)
     assert tokenizer.chat_template == adapted.weights.tokenizer.chat_template
@@ -209,7 +209,7 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_merged(trainings, t
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     refused(InputError, "'korrin' names no repository to push to, expected OWNER/NAME", "korrin")
     refused(InputError, "'korrin/support@main' names no repository", "korrin/support@main")
-    refused(InputError, "needs a token that may write: log in with `hf auth login`")
+    refused(InputError, "needs a token with write access: log in with `hf auth login`")
 
 
 def test_a_token_that_may_not_write_and_a_hub_that_is_away_are_named(trainings, tmp_path, local_hub, monkeypatch):
@@ -224,11 +224,11 @@ def test_a_token_that_may_not_write_and_a_hub_that_is_away_are_named(trainings, 
 
 def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
     lora = trainings.by("lora").folder
-    with pytest.raises(InputError, match="virtual tokens stands before the weights and cannot be merged"):
+    with pytest.raises(InputError, match="virtual tokens is not in the weights and cannot be merged"):
         export(trainings.by("prompt").folder, tmp_path / "a")
-    with pytest.raises(InputError, match="format 'onnx' is none of merged, gguf, ollama"):
+    with pytest.raises(InputError, match="format 'onnx' is not one of merged, gguf, ollama"):
         export(lora, tmp_path / "a", form="onnx")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="precision 'q8_0' is none of f32, f16, bf16, in which merged"):
+    with pytest.raises(InputError, match="precision 'q8_0' is not one of f32, f16, bf16, in which merged"):
         export(lora, tmp_path / "a", precision="q8_0")
     with pytest.raises(InputError, match="exists; choose another with --out"):
         export(lora, lora)
@@ -239,7 +239,9 @@ def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
         "num_attention_heads": 4,
     }
     other = Gemma2ForCausalLM(Gemma2Config(vocab_size=300, head_dim=16, num_key_value_heads=2, **shape))
-    with pytest.raises(ModelError, match=r"Gemma2ForCausalLM with a query scale of its own .* has no GGUF form here"):
+    with pytest.raises(
+        ModelError, match=r"Gemma2ForCausalLM with a query scale of its own .* cannot be written as GGUF"
+    ):
         write_gguf(other, smollm.weights.tokenizer, tmp_path / "m.gguf", "f16", "x")
     assert list(tmp_path.iterdir()) == []
 
@@ -247,5 +249,5 @@ def test_what_cannot_be_exported_is_refused(trainings, tmp_path, smollm):
 def test_a_template_without_a_system_turn_has_no_modelfile(smollm, monkeypatch):
     refusing = "{{ raise_exception('no system') if messages[0].role == 'system' }}"
     monkeypatch.setattr(smollm.weights.tokenizer, "chat_template", refusing)
-    with pytest.raises(ModelError, match="no form for Ollama, because it knows no system turn"):
+    with pytest.raises(ModelError, match="cannot be written for Ollama, because it supports no system turn"):
         modelfile(smollm.weights.tokenizer, "m", "s")

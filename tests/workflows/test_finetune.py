@@ -12,7 +12,7 @@ import pytest
 from lorag import build
 from lorag.chat.prompts import as_served
 from lorag.errors import InputError, ModelError
-from lorag.llm.engines.base_model import FORMAT_VARIABLE
+from lorag.llm.engines.base_model import DTYPE_VARIABLE
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, NOISE, Parent, read_adapter
@@ -47,9 +47,7 @@ def test_what_was_measured_is_recorded_and_the_base_is_as_it_was(saved):
 
 def test_another_loss_is_said_and_recorded(saved):
     engine, adapter, checked = saved
-    with pytest.warns(
-        UserWarning, match=r"what is served is not what was trained: loss 0\.50 when training ended, 2\."
-    ):
+    with pytest.warns(UserWarning, match=r"does not keep what it learned: loss 0\.50 at the end of training, 2\."):
         measured = workflow._as_served(engine, replace(adapter, checked_loss=0.5), checked)
     assert measured.served_loss is not None
     assert read_adapter(Path(adapter.folder)).served_loss == measured.served_loss > 1
@@ -63,7 +61,7 @@ def test_where_it_does_not_load_again_the_training_stands(saved, monkeypatch):
         raise ModelError("memory is full")
 
     monkeypatch.setattr(build, "finetuned_model", fail)
-    with pytest.warns(UserWarning, match="is saved, and could not be loaded again to be checked: memory is full"):
+    with pytest.warns(UserWarning, match="are saved, but could not be loaded again to check them: memory is full"):
         assert workflow._as_served(engine, adapter, checked) == adapter
     assert Path(adapter.folder, "lorag.json").read_text() == before
 
@@ -84,7 +82,7 @@ def test_without_held_out_rows_trained_ones_are_checked_and_one_engine_trains_ag
 @pytest.mark.parametrize(("lost", "expected"), [(0.5, "float32"), (0.005, "bfloat16")])
 def test_all_weights_are_served_in_float32_only_where_the_other_loses(trainings, tmp_path, monkeypatch, lost, expected):
     """The loss in bf16 is put in; the real one is measured in tests/training/test_methods.py."""
-    monkeypatch.setenv(FORMAT_VARIABLE, "bfloat16")
+    monkeypatch.setenv(DTYPE_VARIABLE, "bfloat16")
     done = trainings.by("full")
     adapter = replace(done.adapter, folder=str(shutil.copytree(done.folder, tmp_path / "a")))
     losses = {"bfloat16": adapter.checked_loss + lost, "float32": adapter.checked_loss}
@@ -127,8 +125,8 @@ def test_a_continued_training_begins_as_its_parent_and_trains_on(trainings, tmp_
     assert still.parent is not None
     assert (still.parent, still.parent.data) == (begun, parent.adapter.data)
     assert read_adapter(tmp_path / "still") == still
-    again = build.language_model("smollm2-135m", tmp_path / "still", number_format="float32")
-    before = build.language_model("smollm2-135m", parent.folder, number_format="float32")
+    again = build.language_model("smollm2-135m", tmp_path / "still", dtype="float32")
+    before = build.language_model("smollm2-135m", parent.folder, dtype="float32")
     known = [mean_loss(model, trainings.data, settings) for model in (again, before)]
     assert known[0] == pytest.approx(known[1], abs=1e-3)  # what the parent knew is known as before
     further = replace(settings, learning_rate=trainings.settings("lora").rate, epochs=3)
@@ -156,7 +154,7 @@ def test_an_adapter_is_trained_under_the_prompt_of_a_file_without_its_examples(t
     assert adapter.prompt == read_adapter(out).prompt == prompt
     assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
     asked.write_text('{"offer_refusal": false}')
-    with pytest.raises(InputError, match="holds what was trained on these conversations under another prompt"):
+    with pytest.raises(InputError, match="holds a finetune trained on these conversations under another prompt"):
         finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
     with pytest.raises(InputError, match="keeps the prompt that it was trained under; leave prompt out"):
         finetune_workflow.finetune(new, tmp_path / "more", continue_from=out, prompt=asked)
@@ -181,7 +179,7 @@ def test_what_is_trained_is_returned_to_the_same_call_and_kept_from_another(
     assert finetune_workflow.finetune(new, out, **{**given, "model": str(moved)}) == adapter
     elsewhere = replace(settings, gradient_checkpointing=True)  # decides where numbers are held, and nothing else
     assert finetune_workflow.finetune(new, out, **{**given, "settings": elsewhere}) == adapter
-    same = "holds what was trained on these conversations with "
+    same = "holds a finetune trained on these conversations with "
     for changed, message in (
         ({"settings": replace(settings, method="rslora")}, "method lora instead of rslora, learning_rate 0.0002"),
         ({"settings": replace(settings, epochs=2, rank=8)}, "rank 16 instead of 8, epochs 1 instead of 2"),

@@ -118,7 +118,7 @@ def test_a_lesson_has_an_answering_passage_and_wrong_ones_of_other_documents(kno
 
 
 def test_what_cannot_be_trained_or_written_is_refused_before_anything_is(here, minilm_folder, bge_folder):
-    with pytest.raises(InputError, match="'bge-small-en' holds no weights that can be trained; take 'minilm-l6'"):
+    with pytest.raises(InputError, match="'bge-small-en' holds no weights that can be trained; use 'minilm-l6'"):
         finetune_embedder("docs", here / "out", base="bge-small-en")
     (here / "qa.jsonl").write_text("".join((here / "qa.jsonl").read_text().splitlines(keepends=True)[:9]))
     with pytest.raises(InputError, match="give questions about more documents, or none, to have them made by rules"):

@@ -282,7 +282,7 @@ def test_a_model_writes_questions_and_refuses_those_that_it_reads_otherwise(tmp_
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("Nothing here.", {}, "no question came of 1 document:"),
+        ("Nothing here.", {}, "no question came from 1 document:"),
         (TABLE, {"count": 0}, "expected at least 1"),
         (TABLE, {"out": "qa.txt"}, r"does not end in \.jsonl"),
     ],
@@ -374,7 +374,7 @@ def test_the_commands_print_what_was_made_and_what_is_wrong(tmp_path):
     check = ["questions", "check", str(tmp_path / "qa.jsonl"), "--documents", str(CORPUS)]
     sound = run.invoke(app, check)
     assert sound.exit_code == 0, sound.output
-    assert "Smallest difference between two arms that shows:" in sound.output
+    assert "Smallest difference between two arms that can be shown:" in sound.output
     run.invoke(app, ["data", "synthesize", str(CORPUS), "--out", str(tmp_path / "train.jsonl")])
     leaky = run.invoke(app, [*check, "--train", str(tmp_path / "train.jsonl")])
     assert leaky.exit_code == 1

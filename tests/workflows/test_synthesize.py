@@ -80,12 +80,15 @@ def test_a_models_rewordings_are_proven_by_the_documents(chat, tmp_path, monkeyp
     out = tmp_path / "wide.jsonl"
     report = augment_data(chat, out, documents=tmp_path / "docs", with_model="m")
     assert (report.counts.by_model, report.counts.unproven) == (1, 0)
-    assert report.counts.refused["the model, given the passage, answers otherwise"] == 1
+    assert report.counts.refused["the model, given the passage, answers differently"] == 1
     assert "How far does the R9 reach?" in {c.question for c in read_conversations(out)}
 
 
 def test_wrong_input_is_refused_and_nothing_is_written(chat, tmp_path):
-    for out, message in ((tmp_path / "wide.csv", r"does not end in \.jsonl"), (chat, "lies in what is read")):
+    for out, message in (
+        (tmp_path / "wide.csv", r"does not end in \.jsonl"),
+        (chat, "is inside the data that is read"),
+    ):
         with pytest.raises(InputError, match=message):
             augment_data(chat, out)
     out = tmp_path / "wide.jsonl"

@@ -55,7 +55,9 @@ def read_history(path: Path) -> list[Message]:
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(path, "is not a history of `lorag chat`; choose another file with --history") from error
     if any(turn.role not in ("user", "assistant") or not isinstance(turn.content, str) for turn in turns):
-        raise DataError(path, "holds turns of other roles than user and assistant; choose another file")
+        raise DataError(
+            path, "holds turns with roles other than user and assistant; choose another file with --history"
+        )
     return turns
 
 

@@ -97,7 +97,7 @@ class KeptPrompt:
         """Raises ``InputError`` where it is to show worked examples and holds none."""
         if self.lacks_examples:
             raise InputError(
-                "the prompt is to show worked examples and holds none; add them to it as 'examples', or take the file"
+                "the prompt should show worked examples but holds none; add them as 'examples', or use the prompt file"
                 " of a comparison, which holds them"
             )
 
@@ -238,7 +238,7 @@ def _probe(given: Any) -> LinearProbe | None:
 def _examples(given: object) -> tuple[WorkedExample, ...]:
     """Worked examples; a source is a hit as ``to_json`` writes it, or a plain text."""
     if not isinstance(given, list):
-        raise InputError(f"'examples' is {given!r}, expected a list; their number stands in 'prompt'")
+        raise InputError(f"'examples' is {given!r}, expected a list; their number is set in 'prompt'")
     read = []
     for number, value in enumerate(given):
         try:
@@ -246,11 +246,13 @@ def _examples(given: object) -> tuple[WorkedExample, ...]:
             sources = tuple(map(_source, value["sources"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                f"'examples' holds at place {number + 1} no worked example ({error!r}); expected an object with a"
-                " 'question', its 'sources' (a list of texts) and the 'reply'"
+                f"item {number + 1} of 'examples' is not a worked example ({error!r}); expected an object with a"
+                " 'question', its 'sources' (a list of strings) and the 'reply'"
             ) from error
         if not (isinstance(question, str) and isinstance(reply, str)):
-            raise InputError(f"question and reply of example {number + 1} are {question!r} and {reply!r}, not texts")
+            raise InputError(
+                f"question and reply of example {number + 1} are {question!r} and {reply!r}, expected strings"
+            )
         read.append(WorkedExample(question, sources, reply))
     return tuple(read)
 

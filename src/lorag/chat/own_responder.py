@@ -35,8 +35,8 @@ class OwnResponder:
             return answer
         if not isinstance(answer, str):
             raise InputError(
-                f"the arm {self._name!r} answers with {type(answer).__name__} ({str(answer)[:60]!r}); expected a list"
-                " of texts, or of lorag.Answer, one for each question in order"
+                f"the arm {self._name!r} returned an answer of type {type(answer).__name__} ({str(answer)[:60]!r});"
+                " expected a list of str or lorag.Answer, one for each question in order"
             )
         text = answer.strip()
         return Answer(text, usage=Usage(generate_seconds=seconds), refused=is_refusal(text, self._template))

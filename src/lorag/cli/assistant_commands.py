@@ -71,7 +71,7 @@ Offers = Annotated[
 ]
 NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the model alone, without the index.")]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where it answers alike.")
+    str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where its answers match.")
 ]
 Blocked = Annotated[
     Path | None,
@@ -81,8 +81,7 @@ PromptFile = Annotated[
     Path | None,
     typer.Option(
         "--prompt",
-        help="A JSON file of the prompt: prompts/retrieval.json of a run, or your own, such as"
-        ' {"question_first": true}.',
+        help='A JSON prompt file: prompts/retrieval.json of a run, or your own, such as {"question_first": true}.',
     ),
 ]
 ThinkingName = Annotated[
@@ -256,7 +255,9 @@ def chat(
     assistant: AssistantOptions,
     options: SearchOptions,
     no_sources: NoSources = False,
-    history: Annotated[Path | None, typer.Option(help="A file that keeps the conversation to continue it.")] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="A file to keep the conversation in, and to continue it from.")
+    ] = None,
 ) -> None:
     """Talk with the assistant; an empty line or Ctrl-D ends, /reset forgets, /sources shows the last sources."""
     from lorag.chat.session import Session
@@ -312,8 +313,10 @@ def offered(offers: Sequence[str]) -> dict[str, Path]:
     for offer in offers:
         name, sign, folder = offer.partition("=")
         if not sign or not folder or not _PLAIN_NAME.fullmatch(name):
-            raise InputError(f"{offer!r} offers no adapter; expected NAME=FOLDER, the name of letters, digits and .-_")
+            raise InputError(
+                f"--offer {offer!r} is not valid; expected NAME=FOLDER, with letters, digits and .-_ in NAME"
+            )
         if name in folders or name == "base":
-            raise InputError(f"two models would be called {name!r}; give each adapter a name of its own, not 'base'")
+            raise InputError(f"two models have the name {name!r}; give each adapter its own, other than 'base'")
         folders[name] = Path(folder)
     return folders

@@ -53,13 +53,13 @@ Questions = Annotated[
 Train = Annotated[
     Path | None, typer.Option(help="Training conversations (default: other wordings of the questions, or made ones).")
 ]
-Style = Annotated[Path | None, typer.Option(help="A JSON file of declared style checks.")]
+Style = Annotated[Path | None, typer.Option(help="A JSON file with style checks.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
 Limit = Annotated[int | None, typer.Option(help="Ask at most this many questions, a fixed random sample.")]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        help=f"Tokens after which an answer is cut, its thoughts included (default {Sampling().max_tokens}; with"
+        help=f"Cut answers after this many tokens, thoughts included (default {Sampling().max_tokens}; with"
         f" --thinking hidden {ThinkingSampling().max_tokens}, at most half of the context)."
     ),
 ]
@@ -68,31 +68,34 @@ ComparedThinking = Annotated[
     typer.Option(
         "--thinking",
         help="off or hidden: whether every arm may think before it answers; only the answer"
-        " is scored, and seconds and tokens count both.",
+        " is scored, but seconds and tokens include the thoughts.",
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print every table and every reason.")]
-Seeds = Annotated[int, typer.Option(help="How often the finetune is trained, each time with another seed.")]
+Seeds = Annotated[int, typer.Option(help="How many times to train the finetune, each time with a different seed.")]
 Budget = Annotated[
     float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
 ]
 Requirements = Annotated[
     list[str] | None,
     typer.Option(
-        help="A limit that an arm must keep to be chosen, as hallucination<=0.1 or latency_p95<=2; may be repeated."
+        help="A limit that an arm must meet to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be"
+        " repeated."
     ),
 ]
-PricesFile = Annotated[Path | None, typer.Option("--prices", help="A TOML file of what tokens and machine hours cost.")]
-Update = Annotated[Path | None, typer.Option(help="The documents after a change; the index follows, weights stay.")]
+PricesFile = Annotated[
+    Path | None, typer.Option("--prices", help="A TOML file with the prices of tokens and machine hours.")
+]
+Update = Annotated[Path | None, typer.Option(help="The documents after a change, to measure how each arm follows it.")]
 VerdictRest = Annotated[
     VerdictOn,
     typer.Option(
         "--verdict-on",
         metavar="ANSWERS",
-        help="Which answers count: right, or right_and_supported (by the passages too).",
+        help="Which answers count: right, or right_and_supported (also supported by the passages).",
     ),
 ]
-TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about what the update changed.")]
+TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about the updated documents.")]
 Finetuned = Annotated[
     str | None,
     typer.Option(help="A finetune on a server, openai:MODEL@URL, with its base as --model; nothing is trained."),
@@ -106,13 +109,14 @@ LongContext = Annotated[
 ]
 Judge = Annotated[
     str | None,
-    typer.Option(help="A model that judges the claims of answers beside the rule; its cost is printed first."),
+    typer.Option(help="A model that also judges the claims in answers, beside the rule; its cost is printed first."),
 ]
 Concurrency = Annotated[
-    int | None, typer.Option(help="Questions sent to a server at one time (default 8); fewer while it is busy.")
+    int | None, typer.Option(help="Most questions sent to a server at once (default 8; fewer while it is busy).")
 ]
 MaxCostTokens = Annotated[
-    int | None, typer.Option(help="Most tokens to use on servers; the run stops there, and resumes with more.")
+    int | None,
+    typer.Option(help="Most tokens to use on servers; the run stops there, and resumes with a higher limit."),
 ]
 
 
@@ -333,7 +337,9 @@ def report(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     prices: PricesFile = None,
     verbose: Verbose = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a pull request.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the result as Markdown, for a pull request.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show the result of a finished run again, and write its report.html; with --prices, update its result.json too."""

@@ -95,7 +95,7 @@ def synthesize(
             output.print(
                 f"{len(made.pairs)} questions about {made.passages} passages written to {path}; of {made.proposed}"
                 f" proposed, {made.unsupported} were refused as unsupported, {made.unanswerable} because the model"
-                f" answers otherwise, {made.repeated} as repeated",
+                f" answers differently, {made.repeated} as repeated",
                 markup=False,
             )
 
@@ -105,10 +105,10 @@ def augment(
     source: Source,
     out: Annotated[Path, typer.Option(help="The .jsonl file to write.")],
     documents: Annotated[
-        Path | None, typer.Option(help="The documents of the conversations, to prove what a model rewords.")
+        Path | None, typer.Option(help="The documents of the conversations, to check what a model rewords.")
     ] = None,
     questions: Annotated[
-        Path | None, typer.Option(help="A qa.jsonl: write nothing that asks its questions, or nearly.")
+        Path | None, typer.Option(help="A qa.jsonl: leave out rows that ask its questions, or nearly.")
     ] = None,
     wordings: Annotated[int, typer.Option(help="Most wordings of each fact, including the given ones.")] = 10,
     model: Annotated[
@@ -145,7 +145,7 @@ def _print_augmented(done: AugmentReport, model: str) -> None:
         f"{done.written} conversations written to {done.out}: {given} given, {counts.by_rules} by rules,"
         f" {counts.by_model} by a model{unproven}; {counts.facts} facts have further wordings",
         f"Kept without further wordings: {_counts(counts.unchanged.items()) or 'none'}",
-        f"Rows that ask the same as another and answer otherwise: {_places(done.contradicting)}",
+        f"Rows that ask the same as another but answer differently: {_places(done.contradicting)}",
         f"Left out because they ask a test question, or nearly: {counts.left_out}",
         f"New wordings refused: {_counts(counts.refused.items()) or 'none'}",
     ]
@@ -167,7 +167,7 @@ def _print_report(report: DataReport) -> None:
         f"Read as: {_counts(report.shapes.items()) or 'nothing'}",
         f"Keys not read: {_counts(report.unread.items()) or 'none'}",
         f"Rows equal to an earlier one: {_places(report.repeated)}",
-        f"Rows that ask the same as another and answer otherwise: {_places(report.contradicting)}",
+        f"Rows that ask the same as another but answer differently: {_places(report.contradicting)}",
         f"Rows that ask a test question: {tested}",
     )
     for number, line in enumerate(lines, start=1):
@@ -186,12 +186,12 @@ def _print_tokens(number: int, tokens: TokenReport | None) -> None:
     if tokens.refused:
         output.print(f"   Refused by the template of {tokens.model}:{_reasons(tokens.refused)}", markup=False)
     if tokens.conversations is not None and tokens.answers is not None:
-        parts = (("whole row", tokens.conversations), ("learned of it", tokens.answers))
+        parts = (("whole row", tokens.conversations), ("learned part", tokens.answers))
         rows = [(name, str(part.min), str(part.median), str(part.p95), str(part.max)) for name, part in parts]
         print_table(("tokens", "min", "median", "p95", "max"), rows)
     for segments, what in ((tokens.example, "As"), (tokens.text, "Plain text as")):
         number += bool(segments)
-        _print_segments(f"{number}. {what} {tokens.model} sees it, with what it learns", segments)
+        _print_segments(f"{number}. {what} {tokens.model} sees it, with the learned text", segments)
 
 
 def _print_segments(title: str, segments: Sequence[Segment]) -> None:
@@ -231,7 +231,7 @@ def make(
             "--with", help="A model that also writes questions, and checks all of them (default: rules alone)."
         ),
     ] = "none",
-    seed: Annotated[int, typer.Option(help="Seed of the sections that are asked about, and of the questions.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of sections and questions.")] = 0,
     json: Json = False,
 ) -> None:
     """Make test questions about documents, with references and the place that answers each."""
@@ -249,7 +249,7 @@ def print_made(made: MadeQuestions) -> None:
     """What was made, and ten of the questions."""
     kinds = ", ".join(f"{number} {kind}" for kind, number in made.kinds.items())
     left_out = f"{made.ambiguous} ambiguous, {made.given_away} that give the answer away"
-    unread = f", {made.unread} that the model reads otherwise" if made.unread else ""
+    unread = f", {made.unread} that the model answers differently" if made.unread else ""
     output.print(
         f"{len(made.examples)} questions about {made.asked_about} of {made.documents} documents written to {made.out}:"
         f" {kinds}; of {made.candidates} found, left out: {left_out}{unread}\n",
@@ -270,7 +270,7 @@ def check_test(
     train: Annotated[Path | None, typer.Option(help="Training conversations, to find questions that leak.")] = None,
     json: Json = False,
 ) -> None:
-    """Find mistakes in test questions, and the smallest difference that they show; exit code 1 for a mistake."""
+    """Find mistakes in test questions, and the smallest difference they can show; exit code 1 if there is a mistake."""
     from lorag.workflows.questions.checking import check_questions
 
     with translated_errors():
@@ -285,19 +285,19 @@ def check_test(
 
 def _print_question_report(report: QuestionReport) -> None:
     leaks = "not looked for; name the training data with --train" if report.leaks is None else _ids(report.leaks)
-    few = " (too few to speak of others)" if report.too_few_documents else ""
+    few = " (too few to generalise to others)" if report.too_few_documents else ""
     shown = "none" if report.detectable is None else f"{100 * report.detectable:.0f} points"
     lines = (
         f"{report.questions} questions, {report.unanswerable} of them without an answer",
         f"Leaked, because training data asks them or is from their section: {leaks}",
-        f"Ask what an earlier question asks: {_ids(report.repeated)}",
+        f"Repeat an earlier question: {_ids(report.repeated)}",
         f"Ambiguous, with two answers: {_ids(report.ambiguous)}",
-        f"Not supported, because no reference stands in their documents: {_ids(report.unsupported)}",
-        f"Made of two documents, of which one is enough: {_ids(report.one_sided)}",
-        f"Hold their own answer: {_ids(report.given_away)}",
+        f"Not supported, because no reference is in their documents: {_ids(report.unsupported)}",
+        f"Made from two documents, of which one is enough: {_ids(report.one_sided)}",
+        f"Give away their own answer: {_ids(report.given_away)}",
         f"With a single reference: {_ids(report.single)}",
         f"Documents asked about: {report.documents}, which count as {report.effective_documents:.1f}{few}",
-        f"Smallest difference between two arms that shows: {shown} (if they differ on 30 % of the questions)",
+        f"Smallest difference between two arms that can be shown: {shown} (if they differ on 30 % of the questions)",
     )
     for number, line in enumerate(lines, start=1):
         output.print(f"{number}. {line}", markup=False)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lorag.files import LineLog
 
 BROKEN = 3
-"""Exit code where a requirement is not kept, or an arm is significantly worse than in the old run."""
+"""Exit code where a requirement is not met, or an arm is significantly worse than in the old run."""
 Against = Annotated[
     Path | None,
     typer.Option(help="The folder of an earlier run, to see what changed; exit code 3 if anything got worse."),
@@ -44,7 +44,7 @@ Against = Annotated[
 Junit = Annotated[Path | None, typer.Option(help="A JUnit XML file to write: requirements, and what got worse.")]
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="A Markdown file to write, for a pull request.")]
 _MARKS: dict[str, Mark] = {"r": "right", "w": "wrong", "u": "unsupported", "p": "partly"}
-_KEYS = "r right, w wrong, p partly, u right but with something unsupported, e evidence, s skip, b back, q quit"
+_KEYS = "r right, w wrong, p partly, u right but adds something unsupported, e evidence, s skip, b back, q quit"
 TASKS = "A task of lm-evaluation-harness, or a folder of them: YAML files over data on this machine"
 
 
@@ -54,7 +54,7 @@ def evaluate(
     model: Model = None,
     json: Json = False,
 ) -> None:
-    """Score what was trained, and its base, on tasks of lm-evaluation-harness."""
+    """Score a finetune and its base on tasks of lm-evaluation-harness."""
     from lorag.workflows.evaluate import evaluate as run_evaluation
 
     with translated_errors(), progress_bars() as progress:
@@ -79,7 +79,7 @@ def review(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `lorag compare`.")],
     name: Annotated[str, typer.Option(help="Your name: each reviewer has a file of marks.")] = "me",
     answers: Annotated[int, typer.Option(help="How many answers to mark; a higher number than before adds more.")] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of the questions and of the order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of questions and their order.")] = 0,
     show: Annotated[bool, typer.Option("--show", help="Show the result of the marks so far; mark nothing.")] = False,
     json: Json = False,
 ) -> None:

@@ -31,12 +31,10 @@ Patience = Annotated[
     int | None, typer.Option(help="Stop after this many epochs without a lower held-out loss; keep the best.")
 ]
 ReportTo = Annotated[str | None, typer.Option(help="Also log the training to tensorboard, wandb, mlflow or trackio.")]
-Shard = Annotated[
-    bool, typer.Option("--shard", help="Hold a part of every weight in each process of torchrun (FSDP2).")
-]
+Shard = Annotated[bool, typer.Option("--shard", help="Split the weights among the processes of torchrun (FSDP2).")]
 CpuOffload = Annotated[
     bool,
-    typer.Option("--cpu-offload", help="With --shard: keep the parts in the machine's memory until they are needed."),
+    typer.Option("--cpu-offload", help="With --shard: keep the parts in main memory until they are needed."),
 ]
 GradientCheckpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Keep fewer activations: less memory, a third slower.")
@@ -62,11 +60,11 @@ def finetune(
         float, typer.Option(help="Share of --replay in all training conversations.")
     ] = REPLAY_SHARE,
     auto: Annotated[
-        bool, typer.Option("--auto", help="Choose wordings, rate and passes by recall on wordings held out.")
+        bool, typer.Option("--auto", help="Choose wordings, rate and passes by recall on held-out wordings.")
     ] = False,
     budget: Annotated[float | None, typer.Option(help="Minutes for --auto (default 20); implies --auto.")] = None,
     prompt: Annotated[
-        Path | None, typer.Option(help="A JSON file of the prompt to train under, such as RUN/prompts/retrieval.json.")
+        Path | None, typer.Option(help="A JSON prompt file to train under, such as RUN/prompts/retrieval.json.")
     ] = None,
     control: Control = None,
     tasks: Annotated[Path | None, typer.Option(help=f"{evaluate_command.TASKS}; run before and after.")] = None,
@@ -138,15 +136,15 @@ def _print_adapter(adapter: Adapter) -> None:
     from lorag.workflows.evaluate import read_changes
 
     output.print(
-        f"Trained {adapter.base} by {adapter.method} on {adapter.conversations} conversations in"
-        f" {adapter.seconds:.0f} seconds, by the {adapter.step} step."
+        f"Trained {adapter.base} with {adapter.method} on {adapter.conversations} conversations in"
+        f" {adapter.seconds:.0f} seconds, with the {adapter.step} step."
     )
-    output.print(f"Loss a token: {loss_curve(adapter.loss_curve)}.", markup=False)
+    output.print(f"Loss per token: {loss_curve(adapter.loss_curve)}.", markup=False)
     if adapter.held_out_loss_before is not None and adapter.held_out_loss_after is not None:
         before, after = adapter.held_out_loss_before, adapter.held_out_loss_after
         kept_back = {"wordings": "other wordings of what was learned", "documents": "conversations of other documents"}
         what = kept_back[adapter.held_out_kind]
-        output.print(f"On {adapter.held_out} held-out {what} {before:.2f} -> {after:.2f}.", markup=False)
+        output.print(f"Loss on {adapter.held_out} held-out {what}: {before:.2f} -> {after:.2f}.", markup=False)
     if adapter.served_loss is not None:
         output.print(f"As it is served: {adapter.served}.", markup=False)
     if adapter.forgetting is not None:
@@ -186,10 +184,11 @@ def export(
     ] = "merged",
     precision: Annotated[str, typer.Option(help="f32, f16, bf16, or q8_0 for gguf and ollama.")] = "f16",
     push: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Also upload it to the hub, private, with a model card.")
+        str | None,
+        typer.Option(metavar="OWNER/NAME", help="Also upload it to the hub, as a private model with a model card."),
     ] = None,
 ) -> None:
-    """Merge what was trained into its base, as a model that other programs run."""
+    """Merge a finetune into its base, as a model that other programs can run."""
     from lorag.workflows.export import export as run_export
 
     with translated_errors(), progress_bars() as progress:

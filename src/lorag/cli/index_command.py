@@ -36,7 +36,7 @@ IndexOption = Annotated[
     typer.Option(
         "--store",
         envvar="LORAG_STORE",
-        help="Where the index lies: a folder (default .lorag/index), postgresql://USER@HOST/DB, or s3://BUCKET/PREFIX.",
+        help="Where the index is stored: a folder (default .lorag/index), postgresql://USER@HOST/DB, or s3://BUCKET/PREFIX.",
     ),
 ]
 AllowRemovals = Annotated[
@@ -81,7 +81,7 @@ def index(
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Read and embed on a Ray cluster: HOST:PORT of its head, auto, or local for all cores here.",
+            help="Read and embed on a Ray cluster: HOST:PORT of its head, auto, or local for this machine's cores.",
         ),
     ] = None,
     store: IndexOption = None,
@@ -136,7 +136,7 @@ def _print_left_out(loaded: Loaded, kept: Sequence[str]) -> None:
         print_warning(note)
     if other := loaded.passed_over:
         what = "1 file of another kind was" if len(other) == 1 else f"{len(other)} files of other kinds were"
-        print_warning(f"{what} passed over: {_listed(other)}")
+        print_warning(f"{what} skipped: {_listed(other)}")
     if kept:
         one = "1 document stays in the index as it was when it"
         what = one if len(kept) == 1 else f"{len(kept)} documents stay in the index as they were when they"

@@ -23,11 +23,11 @@ Name = Annotated[
 @app.command("list", epilog="Example: lorag models list")
 def list_models(
     sbom: Annotated[
-        bool, typer.Option("--sbom", help="Print what the catalogue brings as a CycloneDX bill of materials.")
+        bool, typer.Option("--sbom", help="Print the contents of the catalogue as a CycloneDX bill of materials.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show the catalogue, and the models of hubs that are here."""
+    """Show the catalogue, and the hub models on this machine."""
     from lorag.models.supply.bill import bill_of_materials
     from lorag.models.supply.hub_models import cached
 
@@ -106,14 +106,14 @@ def fetch(
         str, typer.Option(help="The use of a hub's model: llm, embedder or reranker; decides which files are fetched.")
     ] = "llm",
 ) -> None:
-    """Get a model, check it, and convert it once where it is quantised."""
+    """Fetch a model, check it, and convert it once if it is quantised."""
     from typing import cast, get_args
 
     from lorag.errors import InputError
 
     with translated_errors(), progress_bars() as progress:
         if kind not in get_args(Kind):
-            raise InputError(f"kind {kind!r} is none of {', '.join(get_args(Kind))}")
+            raise InputError(f"kind {kind!r} is not one of {', '.join(get_args(Kind))}")
         if given is None:
             asked = catalogue.CATALOGUE[name].kind if _in_catalogue(name) else cast("Kind", kind)
             place = naming.located(name, asked, progress)
@@ -136,7 +136,7 @@ def path(name: Name) -> None:
 
 @app.command(epilog="Example: lorag models remove smollm2-135m")
 def remove(name: Name) -> None:
-    """Delete a fetched model from this machine; of a hub's model, all commits, or the one that is named."""
+    """Delete a fetched model from this machine; of a hub model, all commits, or only the one named."""
     from lorag.models.supply.hub_models import cached_as
     from lorag.models.supply.hub_models import remove as remove_cached
 
@@ -149,7 +149,7 @@ def remove(name: Name) -> None:
                 shutil.rmtree(folder)
         else:
             size = remove_cached(cached_as(parsed))
-    output.print(f"{name} is removed: {_size(size)} are free again", markup=False)
+    output.print(f"{name} is removed, which frees {_size(size)}", markup=False)
 
 
 def _in_catalogue(name: str) -> bool:
@@ -166,7 +166,7 @@ def _fetched(name: str) -> Path:
         return cached_as(parsed)[-1].folder
     folder = catalogue.model_path(name)
     if folder is None:
-        raise InputError(f"{name} is not here yet; get it with `lorag models fetch {name}`")
+        raise InputError(f"{name} is not on this machine; get it with `lorag models fetch {name}`")
     return folder
 
 

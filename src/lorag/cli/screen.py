@@ -85,7 +85,7 @@ def _with_details(error: Exception) -> str:
         with suppress(LoragError, OSError, RuntimeError):  # there may be no home folder, and none for temporary files
             path = Path(folder()) / f"error-{at:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
             write_whole(path, text)
-            return f"please report it with the file {path}, after a look at what is in it"
+            return f"please report it with the file {path}, and check its contents first"
     return "no file could be written with the details"
 
 

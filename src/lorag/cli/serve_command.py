@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lorag.serving.uploads import Uploads
 
 
-Host = Annotated[str, typer.Option(help="The address to listen on; any but this machine's own needs a key.")]
+Host = Annotated[str, typer.Option(help="The address to listen on; any other than this machine's own needs a key.")]
 Port = Annotated[int, typer.Option(help="The port to listen on.")]
 Key = Annotated[
     str | None,
@@ -46,12 +46,14 @@ Keys = Annotated[
     Path | None, typer.Option(help="A TOML file of keys and the documents that each may see, instead of one key.")
 ]
 UploadsFolder = Annotated[
-    Path | None, typer.Option(help="The folder of the index's documents: clients may add, replace and delete.")
+    Path | None,
+    typer.Option(help="The folder of the index's documents, which clients may then add, replace and delete."),
 ]
 Origins = Annotated[
-    list[str] | None, typer.Option(help="A site whose pages may ask, with the key: https://app.example.")
+    list[str] | None,
+    typer.Option(help="A site whose pages may send requests, with the key, such as https://app.example."),
 ]
-MaxSeconds = Annotated[float, typer.Option(help="The longest time for one answer, its wait included.")]
+MaxSeconds = Annotated[float, typer.Option(help="Most seconds for one answer, including the time it waits.")]
 WithPage = Annotated[bool, typer.Option("--page", help="Also serve the page of `lorag studio`, on this folder.")]
 
 _MAX_SECONDS = ServeSettings().max_seconds

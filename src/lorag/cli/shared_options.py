@@ -24,7 +24,7 @@ EmbedderName = Annotated[
     typer.Option(
         "--embedder",
         help="The embedder: a catalogue name, OWNER/NAME of a hub, openai:MODEL@URL, ollama:MODEL, or a"
-        " folder such as `lorag finetune-embedder` writes; the same for every command on an index.",
+        " folder such as `lorag finetune-embedder` writes; use the same for every command on an index.",
     ),
 ]
 SearchKind = Literal["hybrid", "dense", "lexical"]
@@ -74,7 +74,7 @@ Where = Annotated[
         "--where",
         metavar="KEY=VALUE",
         help="Search only documents with this id, source, title, type, or value of a JSON row's key; * matches any"
-        " text. May be repeated: every key must match, by any of its values.",
+        " text. May be repeated: all keys must match, each with any of its values.",
     ),
 ]
 
@@ -90,7 +90,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        help="A TOML file of these options, such as RUN/run.toml; options on the command line override it.",
+        help="A TOML file with these options, such as RUN/run.toml; options on the command line override it.",
         is_eager=True,
         callback=_use,
     ),

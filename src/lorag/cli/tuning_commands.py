@@ -30,7 +30,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Measure, and leave the 
 def tune(
     documents: Annotated[Path, typer.Option(help="The documents: a folder, or one file such as a docs.jsonl.")],
     questions: Questions,
-    out: Annotated[Path | None, typer.Option(help="Where the indexes tried and result.json are kept.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for result.json and the indexes that are tried.")] = None,
     rerank: Annotated[
         bool, typer.Option("--rerank/--no-rerank", help="Try reranking too, which takes some minutes.")
     ] = True,
@@ -39,9 +39,9 @@ def tune(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Try chunk sizes, fusion weights and reranking on your questions, with --model also prompts; keep what is better.
+    """Try chunk sizes, fusion weights and reranking on your questions; keep what is better.
 
-    A prompt is chosen for that model, by letting it answer: some minutes.
+    With --model also prompts, by letting that model answer, which takes some minutes.
     """
     from lorag.workflows.tune import tune as run_tuning
 
@@ -68,9 +68,11 @@ def tune(
     if found.prompt is not None:
         _print_prompt(found.prompt)
     if not dry_run:
-        output.print(f"Settings in {workspace.settings}; all else of this in {folder / 'result.json'}.", markup=False)
+        output.print(
+            f"Settings are in {workspace.settings}, the full result in {folder / 'result.json'}.", markup=False
+        )
     if after.chunks != before.chunks:
-        output.print("Chunks have another size now: `lorag index DOCS --rebuild`, and calibrate again.", markup=False)
+        output.print("The chunk size has changed: run `lorag index DOCS --rebuild`, and calibrate again.", markup=False)
 
 
 def _print_tried(found: Tuned) -> None:
@@ -90,14 +92,14 @@ def _print_tried(found: Tuned) -> None:
     if choice.best == Way():
         output.print(f"The default, {best}, does best on the first half of the questions: it stays.")
     elif choice.way == choice.best:
-        output.print(f"Take {best}: best on the first half of the questions, and {gain} over the default.")
+        output.print(f"Use {best}: best on the first half of the questions, and {gain} over the default.")
     else:
         output.print(
             f"No difference is significant: the default stays. {best.capitalize()} did best on the first half of the"
-            f" questions, and {gain}; about {choice.needed} questions in all would tell."
+            f" questions, and {gain}; about {choice.needed} questions in all would settle it."
         )
     if found.rerank_gain is not None:
-        verdict = "take it" if found.reranker else "leave it off"
+        verdict = "use it" if found.reranker else "leave it off"
         output.print(f"Reranking on top of that: {_gain(found.rerank_gain)} on all questions; {verdict}.")
 
 
@@ -112,7 +114,7 @@ def _print_prompt(found: TunedPrompt) -> None:
         output.print("No prompt does better than the default on the first half of the questions: it stays.")
     else:
         gain = f"{_gain(found.gain)} over the default on {found.measured_on} questions of the other half"
-        verdict = "take it" if found.kept == found.best else "the gain is not significant: the default stays"
+        verdict = "use it" if found.kept == found.best else "the gain is not significant: the default stays"
         output.print(f"Best is {found.best}: {gain}; {verdict}.", markup=False)
 
 
@@ -123,7 +125,7 @@ def calibrate(
     ] = None,
     embedder: EmbedderName = DEFAULT_EMBEDDER,
     store: IndexOption = None,
-    keep: Annotated[float, typer.Option(help="Share of your questions that must get through.")] = GATE_KEEP,
+    keep: Annotated[float, typer.Option(help="Share of your questions that must pass the threshold.")] = GATE_KEEP,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -144,22 +146,24 @@ def calibrate(
         return
     _print_gate(found.gate)
     if found.gate.accuracy.interval.low <= 0.5:
-        print_warning("cosines do not separate your questions from the others here: such a gate is of no use")
+        print_warning(
+            "the cosines do not separate your questions from the others: a relevance threshold is of no use here"
+        )
     if not dry_run:
-        output.print(f"Written to {workspace.settings}: search, ask, chat and compare keep to it.", markup=False)
+        output.print(f"Written to {workspace.settings}: search, ask, chat and compare use it.", markup=False)
 
 
 def _print_gate(gate: Gate) -> None:
-    output.print(f"Gate: cosine {gate.cosine:.3f} of a question and its nearest passage\n")
+    output.print(f"Relevance threshold: cosine {gate.cosine:.3f} of a question and its nearest passage\n")
     for name, estimate in (
         ("AUC, your questions against others", gate.auc),
         ("accuracy", gate.accuracy),
-        ("your questions let in", gate.kept),
+        ("your questions that pass", gate.kept),
         ("other questions refused", gate.refused),
     ):
         output.print(f"{name:<36} {_shown(estimate)}")
     if gate.missing is not None:
-        output.print("\nWith the documents that answer taken out, a case that the gate cannot see:")
+        output.print("\nWithout the documents that answer, a case that the threshold cannot detect:")
         output.print(f"{'AUC, documents there against missing':<36} {_shown(gate.missing.auc)}")
         output.print(f"{'your questions refused':<36} {_shown(gate.missing.refused)}")
     output.print()
@@ -167,7 +171,7 @@ def _print_gate(gate: Gate) -> None:
 
 def finetune_embedder(
     documents: Annotated[Path, typer.Argument(help="The documents: a folder, or one file such as a docs.jsonl.")],
-    out: Annotated[Path, typer.Option(help="The folder to write, to be named by --embedder.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; name it with --embedder afterwards.")],
     questions: Annotated[
         Path | None, typer.Option(help="A qa.jsonl: id, question, answers, doc_ids (default: questions made by rules).")
     ] = None,
@@ -211,10 +215,10 @@ def _print_embedder(done: FinetunedEmbedder, documents: Path) -> None:
     for name, gain in done.gains.items():
         output.print(f"nDCG@10 over {name}: {_gain(gain)}.", markup=False)
     if done.synthetic:
-        output.print("Questions of your own may be worded otherwise: measure on them with --questions.")
+        output.print("Questions of your own may be worded differently: measure on them with --questions.")
     if done.recommended:
-        output.print(f"Take it: lorag index {documents} --embedder {done.folder} --rebuild", markup=False)
-        output.print("A gate that was calibrated belongs to the other embedder: calibrate again.")
+        output.print(f"Use it: lorag index {documents} --embedder {done.folder} --rebuild", markup=False)
+        output.print("A calibrated relevance threshold belongs to the other embedder: calibrate again.")
     else:
         output.print("Not recommended: no significant gain over each of the others.")
 

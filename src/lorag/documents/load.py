@@ -163,7 +163,7 @@ def load_documents(
     loaded = _read_all(path, known, lambda file: _attempt(read, path, file, settings), at_once, progress)
     kept = {*known} - {path / source for source in loaded.passed_over}
     other = tuple(_below(path, file) for file in files if file not in kept)
-    odd = (f"{_unicode(str(file))} was passed over: {reason}" for file, reason in reasons.items() if reason)
+    odd = (f"{_unicode(str(file))} was skipped: {reason}" for file, reason in reasons.items() if reason)
     return replace(loaded, passed_over=other, notes=(*loaded.notes, *odd))
 
 
@@ -200,7 +200,7 @@ def _read_all(
                 continue
             if not found:
                 passed_over.append(source)
-                said = tuple(_unicode(f"{file} was passed over: {reason}") for reason in said)
+                said = tuple(_unicode(f"{file} was skipped: {reason}") for reason in said)
             documents.update({document.id: document for document in found})
             notes += said
     return Loaded(tuple(documents.values()), tuple(refused), tuple(passed_over), tuple(notes))
@@ -262,13 +262,13 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
     except (DataError, MemoryError):
         raise
     except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror or error}; allow it or take it out") from error
+        raise DataError(path, f"cannot be read: {error.strerror or error}; make it readable, or remove it") from error
     except Exception as error:  # a damaged file makes parsers raise anything
         said = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {said[:_MOST_SAID]}"
-        raise DataError(path, f"is damaged or no {suffix} file ({reason}); save it again, or take it out") from error
+        raise DataError(path, f"is damaged or not a {suffix} file ({reason}); save it again, or remove it") from error
     if not parsed.text.strip():
-        return [], ("holds no text; fill it or take it out of the folder",)
+        return [], ("holds no text; fill it or remove it from the folder",)
     title = parsed.title.strip() or path.stem
     document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places, parsed.meta)
     return [document], _said_of(path, parsed.notes)
@@ -285,10 +285,10 @@ def _unicode(text: str) -> str:
 
 def _require_size(path: Path, max_bytes: int) -> None:
     if not path.is_file():
-        raise DataError(path, "no such file" if not path.exists() else "is not a readable file; remove it")
+        raise DataError(path, "no such file" if not path.exists() else "is not a regular file; remove it")
     size = path.stat().st_size
     if size == 0:
-        raise DataError(path, "is empty; fill it or take it out of the folder")
+        raise DataError(path, "is empty; fill it or remove it from the folder")
     if size > max_bytes:
         raise DataError(
             path,

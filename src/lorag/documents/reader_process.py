@@ -86,7 +86,9 @@ class _Process:
             self._send(asdict(settings))
         if not self._answers.readline():  # it says when it is ready, so that its start counts for no file
             self.end()
-            raise OperationError(f"{sys.executable} did not start to read files; see that it runs `import lorag`")
+            raise OperationError(
+                f"{sys.executable} could not be started to read files; check that it can run `import lorag`"
+            )
 
     def ask(self, path: Path, source: str, seconds: float, longest: float) -> dict[str, Any]:
         """The answer, or the problem that there is none."""
@@ -109,7 +111,7 @@ class _Process:
         if in_time and self._process.wait() == -getattr(signal, "SIGALRM", 0):
             in_time, longest = False, seconds  # the process saw to it itself
         reason = "ended the program that read it" if in_time else f"was not read within {longest:g} seconds"
-        todo = "take it out, save it again" + ("" if in_time else f", or raise {_raised('max_seconds')}")
+        todo = "remove it, save it again" + ("" if in_time else f", or raise {_raised('max_seconds')}")
         return {"problem": f"{reason}; {todo}", "line": None}
 
     def runs(self) -> bool:
@@ -222,7 +224,7 @@ def _out_of_memory() -> dict[str, Any]:
 
 
 def _raised(name: str) -> str:
-    return f"LoadSettings.{name} or the environment's LORAG_{name.upper()}"
+    return f"LoadSettings.{name} or the environment variable LORAG_{name.upper()}"
 
 
 def _limit_memory(most: int) -> None:

@@ -166,7 +166,7 @@ def _check_note(rows: Sequence[Row], examples: Sequence[Example], readings: Read
     pairs = _contrasts(rows, examples)
     if not pairs:
         return []
-    counted = f"Whether claims are supported was tried on {len(pairs)} right and as many plausible wrong answers"
+    counted = f"The check of claims was tested on {len(pairs)} right and as many plausible wrong answers"
     judged = f"; with the judge: {errors(pairs, readings)}" if readings is not None else ""
     return [f"{counted} to these questions. By rule: {errors(pairs, None)}{judged}."]
 
@@ -348,8 +348,8 @@ def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str
     if effective < FEWEST_CLUSTERS:
         counted = "" if documents < FEWEST_CLUSTERS else f", which count as {effective:.1f} of equal weight"
         caveats.append(
-            f"The questions come from {documents} document{'s' * (documents != 1)}{counted}, too few to speak of "
-            "others: intervals and verdict hold for other questions about these documents, not for other documents."
+            f"The questions come from {documents} document{'s' * (documents != 1)}{counted}, too few to "
+            "generalise: intervals and verdict hold for other questions about these documents, not for other documents."
         )
     if not any("refusal_recall" in arm.estimates for arm in arms):
         caveats.append("No question without an answer was asked: refusing and hallucinating were not measured.")

@@ -88,8 +88,8 @@ def _ceiling(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[s
     found = [f"{name}: {share(each)} of {each.n} answerable questions right." for name, each in ceilings.items()]
     if low_ceilings(arms, settings):
         found.append(
-            f"it lies below {100 * settings.ceiling:g} %: the model does not use a right passage, or the "
-            "metric does not see a right answer. Read a few answers counted wrong, then try a larger model."
+            f"it lies below {100 * settings.ceiling:g} %: the model does not use the passage that answers, or the "
+            "metric does not recognise a right answer. Read a few answers counted wrong, then try a larger model."
         )
     return found
 
@@ -165,7 +165,7 @@ def _support(arms: Mapping[str, ArmResult], settings: VerdictSettings) -> list[s
     """What of the answers passages support."""
     measured = [name for name in compared(arms) if "unsupported" in arms[name].estimates]
     if not measured:
-        decides = ", so that the verdict rests on right answers" * (settings.verdict_on == "right_and_supported")
+        decides = ", so the verdict rests on right answers" * (settings.verdict_on == "right_and_supported")
         return [f"not measured: no arm was given passages{decides}."]
     return [
         f"{ARM_NAMES[name]}: right and supported {share(arms[name].estimates['right_and_supported'])}, "
@@ -180,7 +180,7 @@ def _refusals(arms: Mapping[str, ArmResult]) -> list[str]:
         return []
     shares = listing([f"{ARM_NAMES[name]} {share(estimate)}" for name, estimate in answered.items()])
     n = answered[BASE].n
-    return [f"of {n} questions that the documents do not answer, answered all the same: {shares}."]
+    return [f"of {n} questions that the documents do not answer, answered anyway: {shares}."]
 
 
 def _hallucinates(arm: ArmResult | None) -> bool:
@@ -199,7 +199,7 @@ def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[
         if pair.difference.interval.high < 0 and pair.adjusted_p < 1 - settings.confidence:
             return [
                 "with the same passages in the prompt, the finetuned model is right less often than the base "
-                f"model ({points(pair.difference)}): this training cost more reading than it taught, so that "
+                f"model ({points(pair.difference)}): this training cost more reading than it taught, so "
                 f"{ARM_NAMES[BOTH]} is judged by this adapter, not by what another training could do."
             ]
     return []

@@ -58,7 +58,7 @@ class Row:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"not a recorded answer ({type(error).__name__}: {error}); it was written by another version or by "
-                "hand: start a new run directory"
+                "hand: start a new run folder"
             ) from error
 
 

@@ -4,15 +4,15 @@
    of those also supported by passages (``settings.verdict_on``), after the update of the documents when there is one,
    else as they are.
 2. Fewer than 20 questions: undecided. Fewer than 8 effective documents: the verdict holds for these documents only.
-3. Requirements come first: an arm that does not keep one is out. If no arm keeps them: neither, with the nearest arm.
+3. Requirements come first: an arm that does not meet one is out. If no arm meets them: neither, with the nearest arm.
 4. An arm is useful when the interval of its difference to the base model lies above 0 and Holm's p-value is below
    ``1 - confidence``: it is then clearly better.
 5. No useful arm: neither, when the upper end of every arm's difference to the base model is below the margin; else
    undecided.
 6. Among useful arms in order of cost (retrieval, long context, finetuning, both, and last the user's own, whose cost is
    not known) the first is chosen that has no rival. A rival may be better by more than the margin (upper end of the
-   difference), or is a cheaper useful arm than which the costlier one is not clearly better. Where each has one:
-   undecided between them, with the cheapest.
+   difference), or is a cheaper useful arm that the costlier one does not clearly beat. Where each has one: undecided
+   between them, with the cheapest.
 7. A ceiling, what a model answers with gold passages, is low when its interval lies below ``settings.ceiling``. Where
    every one measured is, the bottleneck is the model or the metric. That never voids a gain that is shown.
 
@@ -65,7 +65,7 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
         "After an update of the documents, only what is right after it counts.",
         f"Fewer than {FEWEST_QUESTIONS} questions: undecided. Fewer than {FEWEST_CLUSTERS} documents of equal weight: "
         "the verdict holds for these documents only.",
-        f"Requirements come first{required}: an arm that does not keep one is out. If no arm keeps them: neither, with "
+        f"Requirements come first{required}: an arm that does not meet one is out. If no arm meets them: neither, with "
         "the nearest arm.",
         f"An arm is useful when it is clearly better than the base model: the {level} interval of the difference lies "
         f"above 0, and the p-value, adjusted by Holm for all pairs, is below {alpha}.",
@@ -73,10 +73,10 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
         "otherwise undecided.",
         "Among useful arms, cheapest first (retrieval, long context, finetuning, both, and last any arm of your own, "
         "whose cost is not known), the first without a rival is chosen. A rival "
-        f"is an arm that can be more than {margin} better (upper end of the interval), or a cheaper useful arm than "
-        "which the costlier one is not clearly better. Where each has a rival: undecided, with the cheapest.",
+        f"is an arm that can be more than {margin} better (upper end of the interval), or a cheaper useful arm that "
+        "the costlier one does not clearly beat. If every arm has a rival: undecided, with the cheapest.",
         f"A ceiling, what a model answers with gold passages, is low when its interval lies below {ceiling}: the model "
-        "or the metric is then the bottleneck. A gain that is shown stands all the same.",
+        "or the metric is then the bottleneck. A gain that is shown still stands.",
     )
 
 
@@ -177,7 +177,7 @@ def decide(
         earlier = _find(before, measurable).choice
         if earlier != finding.choice:
             changed = (
-                f"before the update the verdict would have been {earlier!r}; what holds after it counts, and that is "
+                f"before the update the verdict would have been {earlier!r}; results after it count, and give "
                 f"{finding.choice!r}."
             )
             because.append(Reason("Dynamic data", changed))
@@ -211,7 +211,7 @@ def _at(
 
 def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
     if evidence.questions < FEWEST_QUESTIONS:
-        few = f"Undecided: {evidence.questions} questions are too few for a verdict; {FEWEST_QUESTIONS} are the least."
+        few = f"Undecided: {evidence.questions} questions are too few for a verdict; {FEWEST_QUESTIONS} are needed."
         return _Finding("undecided", few, more_questions=_more_questions(evidence, _open_pairs(evidence)))
     if not evidence.candidates:
         return _nothing_kept(evidence, requirements)
@@ -287,7 +287,7 @@ def _without_useful(evidence: _Evidence) -> _Finding:
     margin = evidence.settings.margin
     gains = {arm: evidence.difference(arm, BASE).interval.high for arm in evidence.candidates}
     if max(gains.values()) < margin:
-        kept = " that keeps the requirements" if evidence.settings.require else ""
+        kept = " that meets the requirements" if evidence.settings.require else ""
         sentence = (
             f"Use neither{evidence.scope}: on {evidence.questions} questions no arm{kept} can be more than "
             f"{100 * margin:g} points better than the base model."
@@ -303,7 +303,7 @@ def _without_useful(evidence: _Evidence) -> _Finding:
 
 
 def _nothing_kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
-    """No arm keeps every requirement: the nearest breaks the fewest, and those by least."""
+    """No arm meets every requirement: the nearest breaks the fewest, and those by least."""
     arms = {arm: evidence.arms[arm] for arm in candidates(evidence.arms)}
     unknown = [r for r in requirements if all(r.measured(arm) is None for arm in arms.values())]
     if unknown:
@@ -312,7 +312,7 @@ def _nothing_kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> _
     nearest = min(arms, key=lambda name: (len(broken[name]), sum(r.excess(arms[name]) for r in broken[name])))
     reached = [f"{r.reached(arms[nearest])} in {r.metric}" for r in broken[nearest]]
     sentence = (
-        f"Use neither: no arm keeps {listing([str(r) for r in requirements])}; the nearest is {ARM_NAMES[nearest]} "
+        f"Use neither: no arm meets {listing([str(r) for r in requirements])}; the nearest is {ARM_NAMES[nearest]} "
         f"with {listing(reached)}."
     )
     return _Finding("neither", sentence)
@@ -327,7 +327,7 @@ def _kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> list[str]
             out = requirement.excess(arm) > 0
             doubt = "" if out or requirement.is_sure(arm) else ", but its interval reaches beyond"
             found.append(
-                f"{requirement}: {ARM_NAMES[name]} {'is out' if out else 'keeps it'} with "
+                f"{requirement}: {ARM_NAMES[name]} {'is out' if out else 'meets it'} with "
                 f"{requirement.reached(arm)}{doubt}."
             )
     return found

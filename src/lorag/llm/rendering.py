@@ -129,7 +129,7 @@ def _filled(tokenizer: PreTrainedTokenizerBase, messages: Prompt, reply: bool, t
     from jinja2 import TemplateError
 
     if not messages:
-        raise ModelError("there is no turn to render; begin with the system's or the user's")
+        raise ModelError("there is no turn to render; begin with a system or user turn")
     roles = ", ".join(m.role for m in messages)
     marked = [{"role": m.role, "content": f"{_BORDER}{i}{_BORDER}"} for i, m in enumerate(messages)]
     try:
@@ -163,7 +163,7 @@ def _handed_over(tokenizer: PreTrainedTokenizerBase, messages: Prompt, i: int, t
     if not text.startswith(served):  # of earlier turns, templates leave the empty thought out
         served = _EMPTY_THOUGHT.sub("", served)
     if not text.startswith(served):
-        raise ModelError("the model's chat template renders a prompt in another way once it is answered")
+        raise ModelError("the model's chat template renders a prompt differently once it is answered")
     return len(served)
 
 

@@ -38,7 +38,8 @@ def base_named(adapter: Path, model: str | None) -> str:
     theirs = read_peft_config(adapter).get("base_model_name_or_path")
     if model is None:
         raise InputError(
-            f"the base of {str(adapter)!r} is not named; name it with --model (the adapter names {theirs!r})"
+            f"the adapter in {str(adapter)!r} was trained elsewhere; name its base with --model (the adapter names"
+            f" {theirs!r})"
         )
     return model
 
@@ -60,7 +61,7 @@ def require_fitting(adapter: Path, base: Path, base_name: str) -> None:
         theirs = shapes.get(f"{module}.weight", [])
         needed, kind = (shape[1], "inputs") if side == "A" else (shape[0], "outputs")
         if needed not in theirs:
-            there = f"is {' by '.join(map(str, theirs))} there" if theirs else "has no such layer"
+            there = f"has one of {' by '.join(map(str, theirs))}" if theirs else "has no such layer"
             raise ModelError(
                 f"the adapter in {str(adapter)!r} was made for another base: its {module} has {needed} {kind}, and"
                 f" {base_name!r} {there}; name its own base with --model"

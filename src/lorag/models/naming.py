@@ -72,7 +72,9 @@ def resolve(name: str, kind: Kind, progress: Progress = no_progress, *, trainabl
     if place.suffix != GGUF:
         return place
     if kind != "llm":
-        raise InputError(f"{name!r} is a GGUF file, which is no {kind} here; give a folder or a name of a hub")
+        raise InputError(
+            f"{name!r} is a GGUF file, which cannot be used as {kind}; give a folder or the name of a hub model"
+        )
     from lorag.models.gguf_reading import converted
 
     return converted(place, catalogue.cache_folder() / "gguf", progress)

@@ -25,7 +25,9 @@ def modelfile(tokenizer: PreTrainedTokenizerBase, gguf: str, system: str) -> str
         f"{assistant}{{{{ .Response }}}}{after_assistant}"
     )
     if '"""' in template + system:
-        raise ModelError("a chat template or an instruction with three quotation marks cannot stand in a Modelfile")
+        raise ModelError(
+            "a chat template or an instruction with three quotation marks cannot be written to a Modelfile"
+        )
     lines = (
         f"FROM ./{gguf}",
         f'TEMPLATE """{template}"""',
@@ -50,7 +52,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str, str, str, str
         text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     except TemplateError as error:
         raise ModelError(
-            f"the chat template has no form for Ollama, because it knows no system turn: {error}"
+            f"the chat template cannot be written for Ollama, because it supports no system turn: {error}"
         ) from error
     gaps = []
     for content in _CONTENTS:
@@ -60,7 +62,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str, str, str, str
         gaps.append(gap)
     before, to_first, to_answer, to_second = gaps
     if to_answer != text:
-        raise ModelError("the chat template has no form for Ollama, because its turns differ by their place")
+        raise ModelError("the chat template cannot be written for Ollama, because its turns depend on their place")
     alike = 0
     while alike < min(len(to_first), len(to_second)) and to_first[-alike - 1] == to_second[-alike - 1]:
         alike += 1

@@ -40,7 +40,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = PLAIN_TEMPLATE
         warnings.warn(
             f"{folder.name} is a base model without a chat template: turns are written as 'User: ...' and"
-            " 'Assistant: ...'; it answers well only once it is finetuned, or take an instruction-tuned model",
+            " 'Assistant: ...'; it answers well only once it is finetuned; or use an instruction-tuned model",
             stacklevel=2,
         )
     return tokenizer

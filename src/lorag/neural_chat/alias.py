@@ -29,7 +29,7 @@ def install_alias() -> None:
     if _OLD in sys.modules and getattr(sys.modules[_OLD], "__file__", None) is None:
         return
     if importlib.util.find_spec(_OLD) is not None:
-        raise InputError(f"{_OLD} is installed itself; uninstall it, or import lorag.neural_chat")
+        raise InputError(f"{_OLD} is itself installed; uninstall it, or import lorag.neural_chat")
     root = ModuleType(_OLD, "An alias of lorag.neural_chat.")
     root.__path__ = []
     sys.modules[_OLD] = root

@@ -21,7 +21,7 @@ from lorag.neural_chat.config import (
 )
 from lorag.neural_chat.finetuning_arguments import finetune_settings, idle_knobs
 from lorag.neural_chat.knobs import turned, warn_idle
-from lorag.neural_chat.loading import adapter_folder, check_device, named_model, number_format
+from lorag.neural_chat.loading import adapter_folder, check_device, dtype_of, named_model
 from lorag.neural_chat.models.model_utils import load_model, sampling
 from lorag.neural_chat.plugins import Plugins
 from lorag.neural_chat.retrieval_arguments import plan, prepare
@@ -73,7 +73,7 @@ def build_chatbot(config: PipelineConfig | None = None) -> NeuralChatbot:
     asked: dict[str, Any] = {
         "model": named_model(config.model_name_or_path, loading),
         "adapter": adapter_folder(loading),
-        "number_format": number_format(config.optimization_config),
+        "dtype": dtype_of(config.optimization_config),
     }
     if not config.plugins.retrieval.enable:
         if config.switches.retrieval.enable:
@@ -167,7 +167,7 @@ def _refuse_endpoints(config: PipelineConfig) -> None:
     """Raises ``InputError`` for a model that is to be asked elsewhere."""
     for name in ("hf_endpoint_url", "openai_config"):
         if getattr(config, name) is not None:
-            raise InputError(f"{name} is not read; name the model behind an address openai:MODEL@URL")
+            raise InputError(f"{name} is not supported; name a model on a server as openai:MODEL@URL")
 
 
 def _chat_settings(plugins: Plugins) -> ChatSettings:
@@ -176,7 +176,9 @@ def _chat_settings(plugins: Plugins) -> ChatSettings:
     if plugins.safety_checker.enable:
         folder = plugins.safety_checker.args.get("dict_path")
         if folder is None:
-            raise InputError("plugins.safety_checker needs args['dict_path'], a folder with dict.txt: a word a line")
+            raise InputError(
+                "plugins.safety_checker needs args['dict_path'], a folder with dict.txt, one word per line"
+            )
         words = read_words(Path(folder) / "dict.txt")
     similarity = _SAME_QUESTION if plugins.cache.enable else None
     return ChatSettings(sampling=Sampling(max_tokens=256), blocked_words=words, cache_similarity=similarity)

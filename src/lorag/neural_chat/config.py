@@ -170,7 +170,7 @@ class LoadingModelConfig:
 
 @dataclass(slots=True)
 class MixedPrecisionConfig:
-    """The number format the weights are held in."""
+    """The dtype the weights are held in."""
 
     dtype: str = "bfloat16"
 

@@ -79,7 +79,7 @@ def _method(tuning: FinetuningArguments) -> Method:
         return "full"
     require_known("peft method", tuning.peft, _METHODS)
     if tuning.qlora and tuning.peft != "lora":
-        raise InputError(f"qlora trains LoRA on 4 bits, and peft is {tuning.peft!r}; take one of them out")
+        raise InputError(f"qlora trains LoRA on 4 bits, but peft is {tuning.peft!r}; leave one of them out")
     return "qlora" if tuning.qlora else _METHODS[tuning.peft]
 
 

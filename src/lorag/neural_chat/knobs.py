@@ -33,7 +33,7 @@ def turned(config: Any) -> list[str]:
 def warn_idle(names: Iterable[str]) -> None:
     """Says by their names that knobs were turned that have no effect."""
     if listed := ", ".join(names):
-        warnings.warn(f"without effect here: {listed} (docs/migrating-from-neuralchat.md)", stacklevel=3)
+        warnings.warn(f"no effect here: {listed} (docs/migrating-from-neuralchat.md)", stacklevel=3)
 
 
 def made(kind: type[T], given: Mapping[str, Any]) -> T:

@@ -1,4 +1,4 @@
-"""Which device, which number format, and which of the old ways to load a model have an equal here."""
+"""Which device, which dtype, and which of the old ways to load a model have an equal here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lorag.errors import InputError
-from lorag.llm.engines.base_model import NumberFormat
+from lorag.llm.engines.base_model import Dtype
 from lorag.models import naming
 from lorag.neural_chat.config import LoadingModelConfig, MixedPrecisionConfig, WeightOnlyQuantConfig
 from lorag.neural_chat.knobs import require_known
 
 _DEVICES = ("auto", "cpu", "cuda", "gpu", "hpu", "xpu")
-_FORMATS: dict[str, NumberFormat] = {
+_FORMATS: dict[str, Dtype] = {
     "auto": "auto",
     "float32": "float32",
     "fp32": "float32",
@@ -31,7 +31,7 @@ def check_device(device: str) -> None:
     require_known("device", device, _DEVICES)
     here = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("auto", here, {"cuda": "gpu"}.get(here)):
-        warnings.warn(f"device {device!r} is not taken: this machine computes on {here!r}", stacklevel=3)
+        warnings.warn(f"device {device!r} is not used: this machine computes on {here!r}", stacklevel=3)
 
 
 def named_model(name: str | None, loading: LoadingModelConfig) -> str | None:
@@ -50,7 +50,7 @@ def adapter_folder(loading: LoadingModelConfig) -> Path | None:
     return None if loading.peft_path is None else Path(loading.peft_path)
 
 
-def number_format(optimization: Any) -> NumberFormat:
+def dtype_of(optimization: Any) -> Dtype:
     """The format of the weights that an optimization asks for. Raises ``InputError`` for one that does not exist."""
     if optimization is None:
         return "auto"
@@ -62,5 +62,5 @@ def number_format(optimization: Any) -> NumberFormat:
     else:
         four_bits = getattr(optimization, "load_in_4bit", False)
     if not four_bits:
-        raise InputError(f"{optimization!r} has no engine here; expected weights of 4 bits or a MixedPrecisionConfig")
+        raise InputError(f"{optimization!r} is not supported; expected weights of 4 bits or a MixedPrecisionConfig")
     return "nf4"

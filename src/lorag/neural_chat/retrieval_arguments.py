@@ -114,7 +114,7 @@ def prepare(asked: Plan) -> None:
 def _documents(path: str) -> Sequence[Document]:
     loaded: Loaded = load_documents(path)
     other = (
-        next((note for note in loaded.notes if f"{name} was passed over: " in note), f"{name}: not read")
+        next((note for note in loaded.notes if f"{name} was skipped: " in note), f"{name}: not read")
         for name in loaded.passed_over
     )
     left_out = [*(file.reason for file in loaded.refused), *other]
@@ -159,7 +159,7 @@ def _available(argument: str, kind: Literal["embedder", "reranker"], name: str) 
         return naming.pinned(name, kind)
     except LoragError as error:
         default = _DEFAULTS[kind]
-        warnings.warn(f"{argument} {name!r} cannot be fetched, and {default!r} is taken: {error}", stacklevel=4)
+        warnings.warn(f"{argument} {name!r} cannot be fetched, so {default!r} is used: {error}", stacklevel=4)
         return default
 
 

@@ -53,8 +53,7 @@ def _initialise(arguments: Any, initialise: Any, output_dir: str | None, given: 
     taken = {RENAMED.get(name, name): value for name, value in given.items() if name not in IDLE | {KEPT}}
     if (taken.get("bf16") or taken.get("fp16")) and not torch.cuda.is_available():
         warnings.warn(
-            "bf16 and fp16 are for a GPU and there is none: training takes the number format this processor"
-            " multiplies fastest",
+            "bf16 and fp16 need a GPU, and there is none: training uses the dtype this processor multiplies fastest",
             stacklevel=3,
         )
         taken |= {"use_cpu": True, "fp16": False}

@@ -63,7 +63,9 @@ def refuse(where: Where, manifest: Manifest) -> NoReturn:
             there = sorted(values[key])
             near = difflib.get_close_matches(patterns[0], there, n=3) or there[:3]
             more = f" and {len(there) - len(near)} more" if len(there) > len(near) else ""
-            raise InputError(f"no document has a {key} like {_either(patterns)}; there is {_either(near)}{more}")
+            raise InputError(
+                f"no document has a {key} like {_either(patterns)}; the index has {', '.join(map(repr, near))}{more}"
+            )
     told = " and ".join(f"a {key} like {_either(patterns)}" for key, patterns in where.items())
     raise InputError(f"no document has {told} at once; leave one out")
 

@@ -33,7 +33,7 @@ class Ranker:
     def __init__(self, settings: RetrievalSettings, embedder: Embedder, reranker: Reranker | None = None) -> None:
         """``embedder`` is the one that the passages are indexed with, ``reranker`` the one that the settings name."""
         if (reranker and reranker.name) != settings.reranker:
-            raise ValueError(f"the settings name the reranker {settings.reranker!r}, given is {reranker!r}")
+            raise ValueError(f"the settings name the reranker {settings.reranker!r}, but {reranker!r} is given")
         self._settings, self._embedder, self._reranker = settings, embedder, reranker
 
     @property

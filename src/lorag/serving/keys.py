@@ -43,7 +43,7 @@ def read_keys(path: Path) -> dict[str, Access]:
     accesses: dict[str, Access] = {}
     for name, table in tables.items():
         if not isinstance(table, dict) or table.keys() - {"key", "where", "everything"}:
-            raise DataError(path, f"{name}: expected a table of key, and where or everything")
+            raise DataError(path, f"{name}: expected a table with key, and where or everything")
         key = table.get("key")
         if not isinstance(key, str) or len(key) < _SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
             raise DataError(path, f"{name}: the key is missing or weak; expected {_SHORTEST} ASCII characters or more")
@@ -56,7 +56,7 @@ def read_keys(path: Path) -> dict[str, Access]:
         except InputError as error:
             raise DataError(path, f"{name}: {error}") from error
     if not accesses:
-        raise DataError(path, "holds no key; nobody could ask")
+        raise DataError(path, "holds no key, so nobody could ask; add one")
     return accesses
 
 
@@ -66,7 +66,7 @@ def _where(given: object) -> Where:
         raise InputError("where is empty; everything = true opens all documents")
     texts = [text for values in given.values() for text in (values if isinstance(values, list) else [values])]
     if not all(isinstance(text, str) for text in texts):
-        raise InputError("where holds something other than a text or a list of texts")
+        raise InputError("where holds a value that is not a string or a list of strings; put it in quotes")
     return read_where(given)
 
 
@@ -100,7 +100,5 @@ def permitted(retriever: Retriever | None, accesses: Mapping[str, Access]) -> di
     if not limited:
         return {}
     if not isinstance(retriever, Knowledge):
-        raise InputError(
-            "keys with a filter are for an index that is searched whole; leave out --where and --no-sources"
-        )
+        raise InputError("keys with a filter need the whole index to choose from; leave out --where and --no-sources")
     return {access.name: Permitted(retriever, access) for access in limited}

@@ -111,7 +111,7 @@ class Service:
     async def metrics(self, request: Request) -> Response:
         """What was done so far, for Prometheus."""
         if request.state.access.where is not None:
-            raise HttpError(403, "this key opens some documents, and not what others asked")
+            raise HttpError(403, "this key opens only some documents, and not the measures of all clients")
         return Response(self.measures.text(self._turns.gauges()), media_type=CONTENT_TYPE)
 
     async def models(self) -> dict[str, Any]:
@@ -238,9 +238,9 @@ class Service:
 
     def _uploads(self, access: Access) -> Uploads:
         if access.where is not None:
-            raise HttpError(403, "this key opens some documents and changes none")
+            raise HttpError(403, "this key opens some documents and may change none")
         if self.uploads is None:
-            raise HttpError(403, "this server takes no documents; start it with --uploads FOLDER")
+            raise HttpError(403, "this server accepts no documents; start it with --uploads FOLDER")
         return self.uploads
 
 
@@ -304,4 +304,4 @@ async def read_body(request: Request, most: int) -> bytes:
                     return bytes(body)
         except TimeoutError as error:
             raise HttpError(408, f"the body did not come within {_SECONDS_TO_SEND} seconds; send it again") from error
-    raise HttpError(413, f"the body is larger than {most} bytes, which is the most that is read")
+    raise HttpError(413, f"the body is larger than {most} bytes, the limit; send less")

@@ -22,7 +22,7 @@ def listen(host: str, port: int, key: str | None) -> socket.socket:
     Raises ``InputError`` for an address that others can reach while there is no key, and for one that is not to be had.
     """
     if key is not None and (not key.strip() or not key.isascii()):
-        raise InputError("the key is blank, or not all ASCII; set LORAG_API_KEY to a long random text")
+        raise InputError("the key is blank, or not all ASCII; set LORAG_API_KEY to a long random string")
     if key is None and not _is_loopback(host):
         raise InputError(f"host {host!r} can be reached by others; set LORAG_API_KEY first, or serve 127.0.0.1 alone")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

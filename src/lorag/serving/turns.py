@@ -31,7 +31,11 @@ class Turns:
     async def take(self) -> Turn:
         """A place, once it is free. Raises ``HttpError`` when too many wait already, or when the time is up before."""
         if self._asked >= self.settings.max_answers + self.settings.max_waiting:
-            raise HttpError(429, f"{self._asked} requests are being answered; ask again later", code="queue_full")
+            raise HttpError(
+                429,
+                f"too many requests: {self._asked} are being answered or waiting; ask again later",
+                code="queue_full",
+            )
         self._asked += 1
         ends = asyncio.get_running_loop().time() + self.settings.max_seconds
         try:
@@ -61,7 +65,7 @@ class Turns:
     def too_late(self) -> HttpError:
         """What a client is told whose time is up."""
         seconds = f"{self.settings.max_seconds:g} seconds"
-        return HttpError(504, f"no whole answer within {seconds}; ask for less, with max_tokens", code="timeout")
+        return HttpError(504, f"the answer took longer than {seconds}; lower max_tokens", code="timeout")
 
 
 class Turn:

@@ -54,7 +54,7 @@ class Uploads:
     def __post_init__(self) -> None:
         """Refuses a folder that is none."""
         if not self.folder.is_dir():
-            raise InputError(f"{str(self.folder)!r} is not a folder; give the one of which the index is made")
+            raise InputError(f"{str(self.folder)!r} is not a folder; give the one that the index is made from")
 
     def put(self, name: str, content: bytes) -> dict[str, Any]:
         """Stores a document, over an older one of the name, and says what became of it.

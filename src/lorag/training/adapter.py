@@ -92,7 +92,7 @@ class Adapter:
     """Loss, when training ended, of the rows by which serving is checked: those held out, or else a few of those that
     were trained on. None in manifests of earlier versions."""
     served_format: str | None = None
-    """The number format in which the saved folder was loaded again for that: the machine's own, or float32 where all
+    """The dtype in which the saved folder was loaded again for that: the machine's own, or float32 where all
     weights were trained and the machine's own lost more than noise. None where that was not done."""
     served_loss: float | None = None
     """Loss of the same rows by what was loaded."""
@@ -110,8 +110,8 @@ class Adapter:
         return METHODS[self.method]
 
     @property
-    def number_format(self) -> Literal["auto", "float32", "nf4"]:
-        """The number format to load in where none is asked for.
+    def dtype(self) -> Literal["auto", "float32", "nf4"]:
+        """The dtype to load in where none is asked for.
 
         All weights are trained in float32, and served in bf16 only where that was measured to round nothing away. The
         base of an adapter is served as any model, but for one of 4 bits, whose rounding the adapter learned to correct.
@@ -126,7 +126,7 @@ class Adapter:
         if self.checked_loss is None or self.served_loss is None:
             return "not measured"
         return (
-            f"loss {self.checked_loss:.2f} when training ended, {self.served_loss:.2f} loaded again in"
+            f"loss {self.checked_loss:.2f} at the end of training, {self.served_loss:.2f} after loading in"
             f" {self.served_format}"
         )
 

@@ -79,7 +79,7 @@ class Forgetting:
         """Both measurements in one line."""
         control = f", {self.control}" if self.control else ""
         return (
-            f"loss on general text {self.loss_before:.2f} to {self.loss_after:.2f} nats a token"
+            f"loss on general text {self.loss_before:.2f} to {self.loss_after:.2f} nats per token"
             f" (rise {self.rise_low:+.2f} to {self.rise_high:+.2f}), simple questions right"
             f" {self.right_before} to {self.right_after} of {self.questions}{control}"
         )

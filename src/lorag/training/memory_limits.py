@@ -9,7 +9,7 @@ from lorag.errors import InputError
 from lorag.machine import gigabytes
 
 SMALLER_STEPS = "lower batch_tokens, or max_tokens, which leaves out the longest conversations"
-FEWER_WEIGHTS = "lower the rank, or take the method lora, or qlora for a smaller base"
+FEWER_WEIGHTS = "lower the rank, or use the method lora, or qlora for a smaller base"
 
 
 @contextmanager

@@ -126,8 +126,8 @@ def learner(
     spec = settings.spec
     if spec.needs_whole_base and getattr(model, "is_quantized", False):
         raise InputError(
-            f"method {settings.method!r} begins at whole weights, and the base is held in 4 bits; load it in float32 or"
-            " bfloat16, or take the method qlora"
+            f"method {settings.method!r} needs unquantised weights, but the base is held in 4 bits; load it in float32"
+            " or bfloat16, or use the method qlora"
         )
     torch.manual_seed(settings.seed)
     if spec.is_whole_model:
@@ -164,7 +164,7 @@ def _checkpointing(model: PreTrainedModel, settings: FinetuneSettings) -> Iterat
         yield
         return
     if settings.spec.is_virtual:
-        raise InputError(f"gradient_checkpointing is not for the method {settings.method}; leave it out")
+        raise InputError(f"the method {settings.method} does not support gradient_checkpointing; leave it out")
     model.gradient_checkpointing_enable({"use_reentrant": False})
     try:
         yield
@@ -208,14 +208,12 @@ def _begin_as_saved(model: PeftModel, folder: Path) -> None:
     try:
         found: Any = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"the adapter in {str(folder)!r} does not load to be continued: {error}") from error
+        raise ModelError(f"the adapter in {str(folder)!r} cannot be loaded to continue it: {error}") from error
     if model.active_peft_config.is_prompt_learning:
         return  # one weight, which fits or does not
     trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
     if found.unexpected_keys or trained.intersection(found.missing_keys):
-        raise ModelError(
-            f"the adapter in {str(folder)!r} does not load whole, so it cannot be continued; train it again"
-        )
+        raise ModelError(f"the adapter in {str(folder)!r} loads only partly, so it cannot be continued; train it again")
 
 
 def _begin_as_principal_parts(model: PeftModel, rank: int) -> None:

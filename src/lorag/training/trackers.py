@@ -78,7 +78,7 @@ class _Tracking:
                 self._failed = True
                 reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
                 if event == "on_train_begin":
-                    message = f"the tracker {self._name} does not start: {reason}; mend its setup, or leave it out"
+                    message = f"the tracker {self._name} does not start: {reason}; correct its setup, or leave it out"
                     raise OperationError(message) from error
                 message = f"the tracker {self._name} failed, and the training continues without it: {reason}"
                 warnings.warn(message, stacklevel=2)

@@ -92,7 +92,7 @@ def run(
     first, last = fmean(curve[:few]), fmean(curve[-few:])
     if last > first:
         warnings.warn(
-            f"the training loss rose from {first:.2f} to {last:.2f}: the model was not taught but damaged; lower the"
+            f"the training loss rose from {first:.2f} to {last:.2f}: training damaged the model; lower the"
             f" learning rate (it was {settings.rate:g})",
             stacklevel=2,
         )
@@ -108,7 +108,7 @@ def _steps_of_an_update(size: Path, resumes: bool, settings: FinetuneSettings) -
     if steps % processes():
         raise InputError(
             f"this training began with updates of {steps} steps, which {processes()} processes cannot share evenly;"
-            f" resume it on a number of processes that divides {steps}, or take {str(size.parent)!r} away"
+            f" resume it on a number of processes that divides {steps}, or delete {str(size.parent)!r}"
         )
     return steps
 

@@ -135,9 +135,9 @@ def convert_data(path: Path | str, out: Path | str) -> Conversion:
     """
     source, target = Path(path), Path(out)
     if target.suffix.lower() != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
     if target.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{str(out)!r} lies in what is read; choose another place with --out")
+        raise InputError(f"{str(out)!r} is inside the data that is read; choose another place with --out")
     outcomes = read_outcomes(source)
     kept = placed(outcomes)
     if not kept:

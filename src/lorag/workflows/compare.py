@@ -64,7 +64,7 @@ from lorag.workspace import DEFAULT, Chosen, Run, Workspace
 
 _NOT_TRAINED = (
     "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
-    " its server, which alone decides whether the same question gets the same answer again."
+    " its server, which may answer the same question differently when it is asked again."
 )
 
 
@@ -274,7 +274,7 @@ def _require_sensible(
         raise InputError("thoughts are never part of an answer that is scored; expected thinking off or hidden")
     served = any(name is not None and build.is_remote(name) for name in (model, judge))
     if settings.remote.max_cost_tokens is not None and not served:
-        raise InputError("max_cost_tokens limits what servers are asked, and none is; leave it out")
+        raise InputError("max_cost_tokens limits the tokens on servers, and no server is used; leave it out")
     for requirement in read_requirements(settings.verdict.require):
         if requirement.needs_update and update is None:
             raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
@@ -367,7 +367,7 @@ def _finetune(
 def _models(job: _Job, ledger: Ledger) -> tuple[LanguageModel, LanguageModel | None]:
     """The base, and the finetune where it was made elsewhere: loaded, or found to be served, before anything is asked.
 
-    The base of what is trained here has the number format of its method.
+    The base of what is trained here has the dtype of its method.
     """
     brought, settings = job.inputs.brought, job.settings
     trained = brought.trained if brought is not None else None

@@ -112,7 +112,7 @@ def merged_weights(adapter: Path, name: str | None = None, progress: Progress = 
     name, place = build.base_folder(adapter, trained, name, progress)
     model = load(place, name, "float32").with_adapter(adapter)
     if model.virtual is not None:
-        raise ModelError(f"{str(adapter)!r} holds virtual tokens, which stand before the weights and cannot be merged")
+        raise ModelError(f"{str(adapter)!r} holds virtual tokens, which are not in the weights and cannot be merged")
     weights = model.weights
     weights.model = weights.adapted.merge_and_unload(adapter_names=[model.adapter])
     return weights
@@ -157,14 +157,12 @@ def _of_training(trained: Adapter) -> list[str]:
 
 def _check(trained: Adapter | None, target: Path, form: Format, precision: Precision) -> None:
     if form not in get_args(Format):
-        raise InputError(f"format {form!r} is none of {', '.join(get_args(Format))}")
+        raise InputError(f"format {form!r} is not one of {', '.join(get_args(Format))}")
     if precision not in get_args(Precision) or (form == "merged" and precision == "q8_0"):
         known = [name for name in get_args(Precision) if form != "merged" or name != "q8_0"]
-        raise InputError(f"precision {precision!r} is none of {', '.join(known)}, in which {form} can be written")
+        raise InputError(f"precision {precision!r} is not one of {', '.join(known)}, in which {form} can be written")
     if trained is not None and trained.spec.is_virtual:
-        raise InputError(
-            f"a {trained.method} of virtual tokens stands before the weights and cannot be merged into them"
-        )
+        raise InputError(f"a {trained.method} of virtual tokens is not in the weights and cannot be merged into them")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{str(target)!r} exists; choose another with --out")
     require_writable(target.absolute().parent)

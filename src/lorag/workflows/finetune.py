@@ -131,13 +131,15 @@ def _require_together(
 ) -> None:
     """Raises ``InputError`` for what cannot be asked for at once, and for a tracker that is not there."""
     if recipe is not None and (job.start is not None or job.replayed):
-        raise InputError("a recipe is chosen for a training from the base on its own data; leave it out to continue")
+        raise InputError("a recipe is only for training from the base, without replay; leave it out")
     if job.settings.shard and (recipe is not None or tasks is not None):
         raise InputError("with shard no process holds a model that answers; leave the recipe, or the tasks, out")
     if report_to is not None:
         require_tracker(report_to)
         if recipe is not None:
-            raise InputError("a recipe tries several trainings, and a tracker shows one; leave report_to or it out")
+            raise InputError(
+                "a recipe tries several trainings, but a tracker shows one; leave out the recipe or report_to"
+            )
 
 
 def _trained(engine: TransformersModel, job: _Job, out: Path, report_to: str | None, progress: Progress) -> Adapter:
@@ -209,7 +211,7 @@ def _evaluate(engine: TransformersModel, adapter: Adapter, tasks: Path, progress
     except LoragError as error:
         folder = adapter.folder
         again = f"`lorag evaluate {folder} --tasks {tasks}` tries that again"
-        warnings.warn(f"{error}; what was trained is whole in {folder!r}, and {again}", stacklevel=2)
+        warnings.warn(f"{error}; the finished training is in {folder!r}, and {again}", stacklevel=2)
 
 
 def _job(
@@ -229,11 +231,11 @@ def _job(
     if start is not None:
         require_continuable(start, settings)
         if prompt is not None:
-            raise InputError("what is continued keeps the prompt that it was trained under; leave prompt out")
+            raise InputError("a continued adapter keeps the prompt that it was trained under; leave prompt out")
     if not 0 <= replay_share < 1:
         raise InputError(f"replay_share {replay_share!r} is not between 0 and 1")
     if thoughts not in get_args(Thoughts):
-        raise InputError(f"thoughts {thoughts!r} is none of {', '.join(get_args(Thoughts))}")
+        raise InputError(f"thoughts {thoughts!r} is not one of {', '.join(get_args(Thoughts))}")
     new = read_conversations(conversations)
     new = without_thoughts(new) if thoughts == "strip" else new
     old = replay_sample(read_conversations(replay), new, replay_share) if replay is not None else []
@@ -295,8 +297,8 @@ def _finished(
         what = "" if chosen.identity == identity != "" else "other conversations, or chosen by other settings"
     if what:
         raise InputError(
-            f"{str(out)!r} holds what was trained on {what} ({found.conversations} of them, base"
-            f" {found.base}); choose another folder with --out, or take it away"
+            f"{str(out)!r} holds a finetune trained on {what} ({found.conversations} of them, base"
+            f" {found.base}); choose another folder with --out, or delete it"
         )
     # Killed before it was loaded again: what is served was not checked, so it is trained once more.
     return found if found.served_format is not None or job.settings.shard else None

@@ -150,14 +150,14 @@ def _trainee(base: str, progress: Progress) -> tuple[Path, TorchEmbedder]:
     folder = naming.resolve(base, "embedder", progress, trainable=True)
     if not (folder / "model.safetensors").is_file():
         raise InputError(
-            f"{base!r} holds no weights that can be trained; take {TRAINABLE_EMBEDDER!r}, or a folder as"
+            f"{base!r} holds no weights that can be trained; use {TRAINABLE_EMBEDDER!r}, or a folder as"
             " sentence-transformers saves it"
         )
     trainee = TorchEmbedder(folder, base)
     if not trainee.is_trainable:
         raise InputError(
-            f"{base!r} pools or projects in a way that is not trained here, expected the mean or the first token's"
-            f" state alone; take {TRAINABLE_EMBEDDER!r} or another such embedder"
+            f"{base!r} pools or projects in a way that cannot be trained, expected the mean or the first token's"
+            f" state alone; use {TRAINABLE_EMBEDDER!r} or another such embedder"
         )
     return folder, trainee
 

@@ -79,14 +79,14 @@ def synthesize_data(
     """
     target = Path(out)
     if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
     read = load_documents(documents).require_all().documents
     require_writable(target.absolute().parent)
     engine = None if model == NO_MODEL else build.language_model(model, progress=progress)
     held_out = [document for document in read if draw(document.id) < held_out_share]
     learned = [document for document in read if document not in held_out]
     if not learned:
-        raise InputError(f"all {len(read)} documents would be held out; lower the share that is")
+        raise InputError(f"all {len(read)} documents would be held out; lower the share with --held-out")
     log = _log(target, read, engine)
     made = _made(learned, engine, log, progress).require_pairs()
     _write(target, made)
@@ -152,12 +152,14 @@ def augment_data(
     """
     source, target = Path(conversations_path), Path(out)
     if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
     if target.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{str(out)!r} lies in what is read; choose another place with --out")
+        raise InputError(f"{str(out)!r} is inside the data that is read; choose another place with --out")
     uses_model = with_model not in (None, NO_MODEL)
     if documents is not None and not uses_model:
-        raise InputError("documents prove what a model rewords, and no model is named; name one with --with")
+        raise InputError(
+            "documents are used to check a model's rewordings, and no model is named; name one with --with"
+        )
     outcomes = read_outcomes(source)
     conversations = require_conversations(source, outcomes)
     tests = [example.question for example in read_examples(Path(exclude))] if exclude is not None else []

@@ -70,8 +70,8 @@ def test_encrypted_and_old_office_files_are_refused(tmp_path):
 def test_encrypted_or_oddly_packed_entries_are_refused(tmp_path):
     data = bytearray(archive({"a.xml": b"x"}))
     data[data.index(b"PK\x01\x02") + 8] |= 1
-    assert "holds 'a.xml' encrypted or packed in a way" in refused(tmp_path, bytes(data))
-    assert "holds 'a.xml' encrypted or packed" in refused(tmp_path, archive({"a.xml": b"x"}, zipfile.ZIP_LZMA))
+    assert "holds 'a.xml', which is encrypted or packed in" in refused(tmp_path, bytes(data))
+    assert "holds 'a.xml', which is encrypted" in refused(tmp_path, archive({"a.xml": b"x"}, zipfile.ZIP_LZMA))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_encrypted_or_oddly_packed_entries_are_refused(tmp_path):
     ids=["empty", "signature", "text", "shortened"],
 )
 def test_what_is_no_archive_is_refused(tmp_path, data):
-    assert "is not the archive that .docx files are" in refused(tmp_path, data)
+    assert "is not a valid .docx file" in refused(tmp_path, data)
 
 
 def test_an_entry_with_a_path_outside_is_written_nowhere(tmp_path):
@@ -100,7 +100,7 @@ def test_an_entry_with_a_path_outside_is_written_nowhere(tmp_path):
 @pytest.mark.parametrize("suffix", ["docx", "pptx", "xlsx"])
 def test_an_archive_of_another_kind_is_refused(tmp_path, suffix):
     (tmp_path / f"x.{suffix}").write_bytes(archive({"readme.txt": b"hello"}))
-    with pytest.raises(DataError, match=f"is damaged or no .{suffix} file"):
+    with pytest.raises(DataError, match=f"is damaged or not a .{suffix} file"):
         load_documents(tmp_path / f"x.{suffix}")
 
 

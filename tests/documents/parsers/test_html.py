@@ -92,10 +92,10 @@ def test_a_heading_in_front_of_main_is_read_and_other_words_there_are_counted(tm
     <main>%s<p>It is 212 m long.</p></main><aside><p>Related: the quay</p></aside><footer>Imprint</footer>"""
     parsed = parse(tmp_path, page % "")
     assert parsed.text == "# The mole\n\nIt is 212 m long."
-    assert parsed.notes == ("has 5 words outside of its main element, which were not read",)
+    assert parsed.notes == ("has 5 words outside its main element, which were not read",)
     parsed = parse(tmp_path, page % "<h1>Length</h1>")
     assert parsed.text == "# Length\n\nIt is 212 m long."
-    assert parsed.notes == ("has 7 words outside of its main element, which were not read",)
+    assert parsed.notes == ("has 7 words outside its main element, which were not read",)
     assert parse(tmp_path, "<nav>Home</nav><main><p>All.</p></main><footer>Imprint</footer>").notes == ()
 
 

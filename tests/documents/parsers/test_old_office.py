@@ -57,7 +57,7 @@ def test_libreoffice_converts_what_is_old(tmp_path):
 @pytest.mark.parametrize("data", [b"x", b"x" * 2000, compound({"Book": b"x"})])
 def test_what_is_of_another_kind_is_refused(tmp_path, data):
     (tmp_path / "a.doc").write_bytes(data)
-    with pytest.raises(DataError, match=r"is no \.doc file of Office 97; save it as \.docx, or take it out"):
+    with pytest.raises(DataError, match=r"is not a \.doc file of Office 97; save it as \.docx, or remove it"):
         read_file(tmp_path / "a.doc", "a.doc", LoadSettings())
 
 

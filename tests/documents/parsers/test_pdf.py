@@ -88,7 +88,7 @@ def test_a_locked_file_is_refused(tmp_path, write_pdf):
 
 @pytest.mark.parametrize("data", [b"%PDF-1.7\n", b"no pdf", b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n%%EOF"])
 def test_a_damaged_file_is_refused(tmp_path, data):
-    with pytest.raises(DataError, match="is no PDF that can be opened"):
+    with pytest.raises(DataError, match="is not a PDF that can be opened"):
         parse_pdf(tmp_path / "x.pdf", data)
 
 

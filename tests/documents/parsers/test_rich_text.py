@@ -91,5 +91,5 @@ def test_what_is_cut_off_is_still_read(tmp_path, body):
 
 
 def test_what_is_no_rich_text_is_refused(tmp_path):
-    with pytest.raises(DataError, match="does not begin as rich text does"):
+    with pytest.raises(DataError, match="is not rich text"):
         parse_rich_text(tmp_path / "x.rtf", b"plain words")

@@ -53,11 +53,11 @@ def test_utf_16_is_told_by_its_mark_in_either_order(tmp_path):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("fine\né".encode("latin-1"), "is not UTF-8 and could be cp1250 as well as"),
-        (bytes(range(1, 256)) * 4, "code page that can be recognised; save it as UTF-8"),
+        ("fine\né".encode("latin-1"), "is not UTF-8, and could be cp1250 or"),
+        (bytes(range(1, 256)) * 4, "code page cannot be recognised; save it as UTF-8"),
         (b"PK\x03\x04\x00\x00", "is binary, expected text"),
         (b"text \0 more", "is binary, expected text"),
-        (b"\xff\xfea", "begins as utf-16 and is not"),
+        (b"\xff\xfea", "begins with the byte order mark of utf-16 but is not valid"),
     ],
 )
 def test_what_cannot_be_told_is_refused(tmp_path, data, said):

@@ -181,7 +181,7 @@ def test_a_run_that_is_watched_is_found_again_after_its_server_was_killed(browse
     window.page.context.close()
 
 
-@pytest.mark.parametrize("ending", ["Stopped", "It ended before its time"])
+@pytest.mark.parametrize("ending", ["Stopped", "Reading ended early"])
 def test_the_folder_is_read_while_the_page_shows_each_file(window, page, job, ending):
     page.place.uploads.mkdir(exist_ok=True)
     (page.place.uploads / "first.md").write_text("The lamp is red.")
@@ -316,7 +316,7 @@ def test_the_time_of_a_training_is_estimated_for_a_file_that_is_whole(browser, t
         assert serious(window.page) == []
         shoot(window.page, "estimated")
         window.open("data/train.jsonl")
-        window.page.wait_for_selector("text=A training refuses a file with refused rows")
+        window.page.wait_for_selector("text=A file with refused rows cannot be trained on")
         assert window.page.locator("button:text-is('Estimate the training')").is_disabled()
         assert window.problems == []
 

@@ -78,7 +78,7 @@ def test_every_file_that_is_read_refused_or_mended_is_named(serve):
     assert (done["state"], done["added"], done["refused"]) == ("finished", 1, 1)
     (bad,) = page.get("documents")["unread"]
     assert bad["name"] == "bad.docx"
-    assert bad["reason"].startswith("is not the archive")
+    assert bad["reason"].startswith("is not a valid")
     assert page.upload("other.md", b"The lamp is red.")[0] == 201
     (page.place.uploads / "good.md").unlink()
     assert read(page)["added"] == 0

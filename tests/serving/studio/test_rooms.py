@@ -117,7 +117,7 @@ def test_an_index_that_is_full_takes_no_further_document_but_a_newer_version_of_
     monkeypatch.setattr("lorag.serving.studio.documents_room.MOST_DOCUMENTS", count)
     further = page.place.uploads / "one-too-many.md"
     status, said = page.upload(further.name, b"The lamp is red.")
-    assert (status, f"{count} is the most; remove some first" in said["error"]["message"]) == (413, True)
+    assert (status, f"above the limit of {count}; remove some first" in said["error"]["message"]) == (413, True)
     assert not further.exists()
     assert page.upload("full.md", b"The lamp is blue.")[1]["result"] == "updated"
     further.write_text("The lamp is red.")

@@ -130,7 +130,7 @@ def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):
         ("And the tax?", REFUSAL),  # what no passage holds is taught with sources only as a refusal
     ]
     assert all("founded by Mara in Bergen" in asked for asked, _ in with_sources)
-    assert "1 were trained on once more under the sources they are to be answered from, 1 under" in data.origin
+    assert "1 were trained on once more under the sources that answer them, 1 under" in data.origin
 
 
 def test_the_passage_that_holds_the_answer_is_there_though_search_puts_another_first(scene, knowledge, tmp_path):

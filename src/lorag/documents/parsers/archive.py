@@ -40,12 +40,15 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
                 raise DataError(path, _too_large(declared, max_unpacked_bytes))
             for entry in entries:
                 if entry.flag_bits & 1 or entry.compress_type not in _KINDS:
-                    raise DataError(path, f"holds {entry.filename!r} encrypted or packed in a way Office does not use")
+                    raise DataError(
+                        path,
+                        f"holds {entry.filename!r}, which is encrypted or packed in an unsupported way; save it again",
+                    )
                 if _unpacked_bytes(archive, entry) != entry.file_size:
                     raise DataError(path, f"gives a false size for {entry.filename!r}; pack it again")
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
         raise DataError(
-            path, f"is not the archive that {path.suffix.lower()} files are ({error}); save it again, or take it out"
+            path, f"is not a valid {path.suffix.lower()} file ({error}); save it again, or remove it"
         ) from error
 
 

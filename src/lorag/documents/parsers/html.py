@@ -22,7 +22,7 @@ _LITERAL = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _HEAD_BYTES = 4096
 _WORD = re.compile(r"\w+")
 _HIDDEN_NOTE = "has hidden text, which was not read"
-_OUTSIDE_NOTE = "word{s} outside of its main element, which {were} not read"
+_OUTSIDE_NOTE = "word{s} outside its main element, which {were} not read"
 _PICTURES_NOTE = "picture{s}, of which only the alternative text was read"
 
 
@@ -30,7 +30,7 @@ def parse_html(path: Path, data: bytes) -> Parsed:
     """The page as ``read_page`` reads it. Raises ``NoTextError`` where it has no text."""
     page, counts = read_page(path, data)
     if not page.text:
-        raise NoTextError(path, "no text found in this page; fill it or take it out of the folder")
+        raise NoTextError(path, "no text found in this page; fill it or remove it from the folder")
     return replace(page, notes=(*page.notes, *counted(counts)))
 
 

@@ -50,7 +50,7 @@ def parse_mail(path: Path, data: bytes) -> Parsed:
     """A mail as ``parse_message`` reads it."""
     message = cast("EmailMessage", message_from_bytes(data, policy=_POLICY))
     if not message["Subject"] and not any(message[name] for name in _HEADERS) and not message.is_multipart():
-        raise DataError(path, "holds none of a mail's headers; expected a message as mail programs save it")
+        raise DataError(path, "has no mail headers; expected a message as mail programs save it")
     return parse_message(path, message)
 
 

@@ -67,7 +67,7 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
     except pypdfium2.PdfiumError as error:
         if error.err_code == FPDF_ERR_PASSWORD:
             raise DataError(path, "is encrypted with a password; save a copy without it") from error
-        raise DataError(path, f"is no PDF that can be opened ({error}); save it again, or take it out") from error
+        raise DataError(path, f"is not a PDF that can be opened ({error}); save it again, or remove it") from error
     with pdf:
         title = pdf.get_metadata_value("Title").strip()
         title = "" if title.casefold() in _NO_TITLES else title

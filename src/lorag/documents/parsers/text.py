@@ -29,7 +29,7 @@ _ESCAPE, _ESCAPING = b"\x1b$", "iso2022_jp"
 """The one code page whose bytes are all ASCII, so that they are UTF-8 too."""
 _MAX_MESS = 0.05
 """Share of unlikely neighbours, as charset-normalizer measures it: 0 for text, above this for another code page."""
-_REPAIR = "save it as UTF-8, or take it out of the folder"
+_REPAIR = "save it as UTF-8, or remove it from the folder"
 
 
 def parse_plain(path: Path, data: bytes) -> Parsed:
@@ -46,7 +46,7 @@ def decode(path: Path, data: bytes, declared: str | None = None) -> tuple[str, t
     """
     text, notes = _decoded(path, data, declared)
     if "\0" in text:
-        raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
+        raise DataError(path, "is binary, expected text; convert it or remove it from the folder")
     return text.replace("\r\n", "\n").replace("\r", "\n"), notes
 
 
@@ -58,9 +58,11 @@ def _decoded(path: Path, data: bytes, declared: str | None) -> tuple[str, tuple[
             return data.decode(name), ()
         except UnicodeError as error:
             if marked:
-                raise DataError(path, f"begins as {marked} and is not ({error}); {_REPAIR}") from error
+                raise DataError(
+                    path, f"begins with the byte order mark of {marked} but is not valid ({error}); {_REPAIR}"
+                ) from error
     if b"\0" in data:
-        raise DataError(path, "is binary, expected text; convert it or take it out of the folder")
+        raise DataError(path, "is binary, expected text; convert it or remove it from the folder")
     return _guessed(path, data)
 
 
@@ -83,14 +85,14 @@ def _guessed(path: Path, data: bytes) -> tuple[str, tuple[str, ...]]:
     matches = from_bytes(data, cp_isolation=list(_CODE_PAGES))
     best = matches.best()
     if best is None or best.chaos > _MAX_MESS:
-        raise DataError(path, f"is neither UTF-8 nor of a code page that can be recognised; {_REPAIR}")
+        raise DataError(path, f"is not UTF-8, and its code page cannot be recognised; {_REPAIR}")
     rivals = [match.encoding for match in matches if fit(match) == fit(best) and str(match) != str(best)]
     if rivals:
-        raise DataError(path, f"is not UTF-8 and could be {best.encoding} as well as {', '.join(rivals)}; {_REPAIR}")
+        raise DataError(path, f"is not UTF-8, and could be {best.encoding} or {', '.join(rivals)}; {_REPAIR}")
     # Of a large file the library looks at samples only: decoding all of it is what proves the match.
     try:
         return data.decode(best.encoding), (
             f"is not UTF-8 and was read as {best.encoding}; {_REPAIR} if that is wrong",
         )
     except UnicodeError as error:
-        raise DataError(path, f"is neither UTF-8 nor {best.encoding} throughout ({error}); {_REPAIR}") from error
+        raise DataError(path, f"is not UTF-8, and only partly {best.encoding} ({error}); {_REPAIR}") from error

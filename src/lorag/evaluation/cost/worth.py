@@ -110,7 +110,7 @@ def break_evens(prices: Sequence[Price]) -> tuple[BreakEven, ...]:
 def worth_steps(comparison: Comparison) -> tuple[Step, ...]:
     """Which arm brings most, by what a right answer is worth: its share of right answers times that, minus its price.
 
-    Among arms that keep every requirement and have a price: with its part of building and updates where the use is
+    Among arms that meet every requirement and have a price: with its part of building and updates where the use is
     known, else of asking alone. The first step begins at 0.
     """
     arms = comparison.at(comparison.phases[-1])

@@ -46,7 +46,7 @@ class Review:
             return ()
         kappas = _kappas(self.metrics)
         if not kappas:
-            return (f"Too few answers are marked to judge the metric by; {FEWEST_ANSWERS} are the least.",)
+            return (f"Too few answers are marked to judge the metric; {FEWEST_ANSWERS} are needed.",)
         found = f"kappa {fmean(kappas):.2f}" + (f", the mean over {len(kappas)} reviewers" if len(kappas) > 1 else "")
         agrees = fmean(kappas) >= POOR
         well = f"The metric agrees with people ({found}): the verdict stands on it."

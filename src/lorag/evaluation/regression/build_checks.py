@@ -1,4 +1,4 @@
-"""What a build stands or falls with: requirements that must be kept, and arms that must not get worse."""
+"""What a build stands or falls with: requirements that must be met, and arms that must not get worse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Check:
 def checks(comparison: Comparison, changes: Sequence[Change] = (), in_use: str | None = None) -> tuple[Check, ...]:
     """Every requirement, and every arm against the old run.
 
-    A requirement must be kept by the arm ``in_use``, the one that an old run chose; without one, by any arm that may be
+    A requirement must be met by the arm ``in_use``, the one that an old run chose; without one, by any arm that may be
     chosen, and all requirements together by one of them.
     """
     measured = comparison.at(comparison.phases[-1])
@@ -40,6 +40,6 @@ def checks(comparison: Comparison, changes: Sequence[Change] = (), in_use: str |
     ]
     if len(requirements) > 1:
         kept = [ARM_NAMES[arm.arm] for arm in arms if not any(each.excess(arm) for each in requirements)]
-        found.append(Check("one arm keeps every requirement", bool(kept), ", ".join(kept) or "none does"))
+        found.append(Check("one arm meets every requirement", bool(kept), ", ".join(kept) or "none does"))
     found += [Check(f"{change.arm} is not worse than before", not change.is_worse, str(change)) for change in changes]
     return tuple(found)

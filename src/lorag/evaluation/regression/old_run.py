@@ -103,7 +103,10 @@ def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
             )
             found.append((arm, earlier, new, paired_difference(new, earlier, clusters(asked), settings)))
     if not found:
-        raise InputError(f"the run in {old.folder!r} measured no arm {phase} the update that was measured now")
+        raise InputError(
+            f"the run in {old.folder!r} and this one have no arm in common {phase} the update; name another run with"
+            " --against"
+        )
     adjusted = holm([difference.p_value for *_, difference in found])
     return tuple(
         Change(arm, phase, sum(earlier) / len(earlier), sum(new) / len(new), difference, p, settings.confidence)

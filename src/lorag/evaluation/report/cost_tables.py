@@ -32,9 +32,9 @@ def cost_tables(comparison: Comparison) -> dict[str, Table]:
     worth, pays = worth_table(comparison), break_even_table(comparison)
     tables = {"Seconds as median and 95th percentile, tokens as means": cost_table(comparison)}
     if len(worth.rows) > 1:
-        tables["Right answers times their worth, less the price; by measured shares, however sure they are"] = worth
+        tables["Value of right answers minus the price, from the measured shares without their intervals"] = worth
     if pays.rows:
-        tables["When an arm that costs more to build and less to ask pays, rightness aside"] = pays
+        tables["When an arm that costs more to build but less per question pays off, by cost alone"] = pays
     return tables
 
 
@@ -57,14 +57,14 @@ def break_even_table(comparison: Comparison) -> Table:
         )
         for pair in break_evens(arm_prices(comparison))
     )
-    return Table(("the dearer build pays", "after questions", "and, for each update, after"), rows)
+    return Table(("the costlier build pays off", "after questions", "and, for each update, after"), rows)
 
 
 def worth_table(comparison: Comparison) -> Table:
     """One row for each arm that is best at some worth of right answers, from nothing upwards."""
     currency = prices_of(comparison).currency
     rows = tuple((f"{_money(THOUSAND * step.worth)} {currency} or more", step.arm) for step in worth_steps(comparison))
-    return Table(("1,000 right answers are worth", "the arm that brings most"), rows)
+    return Table(("1,000 right answers are worth", "the best arm"), rows)
 
 
 def _money(value: float | None) -> str:

@@ -132,7 +132,7 @@ def measures_table(comparison: Comparison, phase: Phase) -> Table:
         for metric in _with_own(METRIC_NAMES, arms)
     ]
     costs: Mapping[str, list[str]] = {
-        "median seconds a question": [_costs(arm)[0] for arm in arms.values()],
+        "median seconds per question": [_costs(arm)[0] for arm in arms.values()],
         "mean prompt tokens": [_costs(arm)[1] for arm in arms.values()],
         "mean answer tokens": [
             NOTHING if arm.completion_tokens is None else f"{arm.completion_tokens:.1f}" for arm in arms.values()

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-NumberFormat = Literal["auto", "float32", "bfloat16", "nf4"]
-FORMAT_VARIABLE = "LORAG_NUMBER_FORMAT"
-"""The environment variable that says which number format ``auto`` is."""
+Dtype = Literal["auto", "float32", "bfloat16", "nf4"]
+DTYPE_VARIABLE = "LORAG_NUMBER_FORMAT"
+"""The environment variable that says which dtype ``auto`` is."""
 _BF16_GAIN = 1.2
 """How many times faster bf16 must multiply before its coarser sums are taken."""
 
@@ -120,7 +120,9 @@ class Weights:
                 self.now = ""
             if found.missing_keys or found.unexpected_keys:
                 odd = (found.missing_keys + found.unexpected_keys)[0]
-                raise ModelError(f"the adapter in {str(folder)!r} does not load whole into {self.name}: {odd!r}")
+                raise ModelError(
+                    f"the adapter in {str(folder)!r} loads only partly into {self.name}: {odd!r} does not match"
+                )
             self.adapted.eval()
 
     def detach(self, adapter: str) -> None:
@@ -143,7 +145,7 @@ class Weights:
         Raises ``ModelError`` for weights of 4 bits, into which an adapter would be rounded away.
         """
         if getattr(self.model, "is_quantized", False):
-            raise ModelError(f"{self.name} is held in 4 bits, into which no adapter is merged; load it in float32")
+            raise ModelError(f"{self.name} is held in 4 bits, and no adapter can be merged into it; load it in float32")
         with self.lock:
             copied = copy.deepcopy(self.adapted)
         copied.set_adapter(adapter)
@@ -151,7 +153,7 @@ class Weights:
         return Weights(name, self.folder, model, self.tokenizer)
 
 
-def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto", off_device: bool = False) -> Weights:
+def read_weights(folder: Path, name: str, dtype: Dtype = "auto", off_device: bool = False) -> Weights:
     """The base model saved in ``folder``; ``off_device`` leaves it in the machine's memory for others to place.
 
     ``auto`` takes what the environment variable ``LORAG_NUMBER_FORMAT`` names, else bf16 on a GPU, on a CPU that
@@ -161,7 +163,7 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto", off_devi
 
     Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small; both before
     memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed, and ``InputError`` for a value of the
-    environment variable that is no number format.
+    environment variable that is no dtype.
     """
     import torch
     from safetensors import SafetensorError
@@ -171,10 +173,10 @@ def read_weights(folder: Path, name: str, dtype: NumberFormat = "auto", off_devi
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if off_device and dtype == "auto":
-        dtype = automatic_format(device)
+        dtype = automatic_dtype(device)
     place = "cpu" if off_device else device
-    chosen = _fitting_format(require_whole(folder), name, dtype, place)
-    compute = getattr(torch, automatic_format(device) if chosen == "nf4" else chosen)
+    chosen = _fitting_dtype(require_whole(folder), name, dtype, place)
+    compute = getattr(torch, automatic_dtype(device) if chosen == "nf4" else chosen)
     options = _four_bits(compute, device) if chosen == "nf4" else {}
     tokenizer = load_tokenizer(folder)
     try:
@@ -227,9 +229,9 @@ def _keep_trainable(model: PreTrainedModel) -> None:
             layer.support_avx512bf16_for_cpu = False
 
 
-def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: str) -> NumberFormat:
-    """The number format to load in. Raises ``ModelError`` that says what would fit when it does not."""
-    dtype = asked_format() if dtype == "auto" else dtype
+def _fitting_dtype(files: list[Path], name: str, dtype: Dtype, device: str) -> Dtype:
+    """The dtype to load in. Raises ``ModelError`` that says what would fit when it does not."""
+    dtype = asked_dtype() if dtype == "auto" else dtype
     chosen = _fastest_format(device) if dtype == "auto" else dtype
     free = free_bytes(device)
     needed = needed_bytes(files, chosen)
@@ -241,9 +243,11 @@ def _fitting_format(files: list[Path], name: str, dtype: NumberFormat, device: s
         if dtype == "auto":
             warnings.warn(f"{said}; it is loaded in bfloat16, which takes half", stacklevel=4)
             return "bfloat16"
-        raise ModelError(f"{said}; in bfloat16 it would fit")
-    fitting = ", ".join(_fetched_models_within(free)) or "none of the models that were fetched"
-    raise ModelError(f"{said}; {fitting} would fit in bfloat16; or end other programs")
+        raise ModelError(f"{said}; load it in bfloat16, in which it would fit")
+    fitting = ", ".join(_fetched_models_within(free)) or "none"
+    raise ModelError(
+        f"{said}; choose a smaller model (fetched and small enough in bfloat16: {fitting}), or end other programs"
+    )
 
 
 def _fetched_models_within(free: int) -> list[str]:
@@ -253,28 +257,28 @@ def _fetched_models_within(free: int) -> list[str]:
     return [name for name, files in here.items() if needed_bytes(files, "bfloat16") <= free]
 
 
-def asked_format() -> NumberFormat:
-    """The number format that the environment names for ``auto``; ``auto`` where it names none.
+def asked_dtype() -> Dtype:
+    """The dtype that the environment names for ``auto``; ``auto`` where it names none.
 
     Raises ``InputError`` with the valid ones.
     """
-    named = os.environ.get(FORMAT_VARIABLE) or "auto"
-    if named not in get_args(NumberFormat):
+    named = os.environ.get(DTYPE_VARIABLE) or "auto"
+    if named not in get_args(Dtype):
         raise InputError(
-            f"the environment variable {FORMAT_VARIABLE} is {named!r}; expected one of"
-            f" {', '.join(get_args(NumberFormat))}, or nothing"
+            f"the environment variable {DTYPE_VARIABLE} is {named!r}; expected one of"
+            f" {', '.join(get_args(Dtype))}, or nothing"
         )
-    return cast("NumberFormat", named)
+    return cast("Dtype", named)
 
 
-def automatic_format(device: str) -> Literal["float32", "bfloat16"]:
-    """The number format that is computed in where none is asked for by a caller."""
-    asked = asked_format()
+def automatic_dtype(device: str) -> Literal["float32", "bfloat16"]:
+    """The dtype that is computed in where none is asked for by a caller."""
+    asked = asked_dtype()
     return _fastest_format(device) if asked in ("auto", "nf4") else cast('Literal["float32", "bfloat16"]', asked)
 
 
-def fits(folder: Path, dtype: NumberFormat) -> bool:
-    """Whether memory now holds the model saved in ``folder`` in that number format, as far as its files tell."""
+def fits(folder: Path, dtype: Dtype) -> bool:
+    """Whether memory now holds the model saved in ``folder`` in that dtype, as far as its files tell."""
     import torch
 
     return needed_bytes(require_whole(folder), dtype) <= free_bytes("cuda" if torch.cuda.is_available() else "cpu")

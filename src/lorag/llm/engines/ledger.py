@@ -65,8 +65,8 @@ class Ledger:
         most = self._max_tokens
         if most is not None and self._spent + self._on_their_way + at_most > most:
             raise BudgetError(
-                f"{self._spent:,} of {most:,} tokens are spent, and the next question may take {at_most:,} more; what"
-                " was answered is kept: give more with --max-cost-tokens to resume"
+                f"{self._spent:,} of {most:,} tokens are spent, and the next question may take {at_most:,} more;"
+                " the answers so far are kept: raise --max-cost-tokens to resume"
             )
 
 
@@ -78,7 +78,7 @@ def _completions(log: LineLog) -> dict[str, Completion]:
     try:
         return {str(row["request"]): Completion(**row["completion"]) for row in log.rows}
     except (KeyError, TypeError) as error:
-        raise DataError(log.path, "holds no answers of this version; take it out to ask again") from error
+        raise DataError(log.path, "holds answers of another version; delete it to ask again") from error
 
 
 def _tokens(done: Completion) -> int:

@@ -68,7 +68,7 @@ class LlamaCppModel:
         if room < min(_SMALLEST_CONTEXT, header.context_tokens):
             needed = size + 2 * _SMALLEST_CONTEXT * header.cache_bytes
             raise ModelError(
-                f"{name} needs about {gigabytes(needed)} of memory, and {gigabytes(free)} are free; take a smaller"
+                f"{name} needs about {gigabytes(needed)} of memory, and {gigabytes(free)} are free; choose a smaller"
                 " model or quantisation, or end other programs"
             )
         model = cls(file, read_tokenizer(file), name, min(header.context_tokens, room))
@@ -76,8 +76,8 @@ class LlamaCppModel:
         theirs = model._reply({"prompt": _PROBE, "max_tokens": 0})["usage"]["prompt_tokens"]
         if ours != theirs:
             raise ModelError(
-                f"the tokenizer of {name} cuts a text into {ours} tokens, and llama.cpp into {theirs}: it is of a kind"
-                " that is not known here; take the model's safetensors, or let Ollama serve it (ollama:MODEL)"
+                f"the tokenizer of {name} splits a text into {ours} tokens, and llama.cpp into {theirs}: this kind of"
+                " tokenizer is not supported; use the model's safetensors, or let Ollama serve it (ollama:MODEL)"
             )
         return model
 
@@ -133,7 +133,9 @@ class LlamaCppModel:
     def _request(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         """What llama.cpp is asked. Raises ``ModelError`` for a prompt that does not fit, ``InputError`` for beams."""
         if sampling.num_beams > 1:
-            raise InputError(f"num_beams {sampling.num_beams!r} is not for llama.cpp; choose the engine transformers")
+            raise InputError(
+                f"llama.cpp does not support num_beams {sampling.num_beams!r}; choose the engine transformers"
+            )
         sampling = sampling.within(self.context_tokens)
         ids = prompt_ids(self.tokenizer, prompt, sampling)
         if len(ids) + sampling.max_tokens > self.context_tokens:

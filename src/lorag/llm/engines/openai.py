@@ -55,7 +55,7 @@ class Address:
         found = _FORM.fullmatch(name)
         if found is None:
             raise InputError(
-                f"{name!r} is not a remote model; expected openai:MODEL@URL, as openai:m@http://host:8000/v1, or"
+                f"{name!r} is not a remote model; expected openai:MODEL@URL, such as openai:m@http://host:8000/v1, or"
                 " ollama:MODEL[:TAG]"
             )
         parts = urlsplit(found["url"])
@@ -102,8 +102,8 @@ def require_named(address: Address, answer: Any) -> None:
     same = re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}(-?\d\d-?\d\d)?|:latest)?", answered)
     if answered and not same and not host.endswith(_NAMES_DEPLOYMENTS):
         raise EndpointError(
-            f"{address.url} was asked for {asked!r} and answers as {answered!r}; ask for the model by that"
-            f" name where it is meant (openai:{answered}@{address.url}), else let the server load {asked!r}"
+            f"{address.url} was asked for {asked!r} but answered as {answered!r}; if that is the model you"
+            f" mean, name it (openai:{answered}@{address.url}), otherwise let the server load {asked!r}"
         )
 
 
@@ -254,7 +254,7 @@ class RemoteModel:
     def _request(self, sampling: Sampling) -> dict[str, Any]:
         """The settings on the wire. Raises ``InputError`` for one that the protocol cannot carry."""
         if sampling.num_beams > 1:
-            raise InputError(f"num_beams {sampling.num_beams!r} cannot be asked of {self.name}; expected 0 or 1")
+            raise InputError(f"{self.name} does not support num_beams {sampling.num_beams!r}; expected 0 or 1")
         beyond = {
             name: getattr(sampling, name)
             for name, without_effect in (("top_k", 0), ("repetition_penalty", 1.0))
@@ -262,7 +262,7 @@ class RemoteModel:
         }
         if beyond:
             names = " and ".join(beyond)
-            warnings.warn(f"{names} go beyond the protocol; {self.name} may ignore it without a word", stacklevel=3)
+            warnings.warn(f"{self.name} may ignore {names}, which the protocol does not define", stacklevel=3)
         return {
             "model": self._address.model,
             "max_tokens": (sampling if self._context is None else sampling.within(self._context)).max_tokens,

@@ -29,7 +29,7 @@ from lorag.llm.decoding.prefill import passes
 from lorag.llm.decoding.prefix_cache import PrefixCache
 from lorag.llm.decoding.shared_batch import SharedBatch
 from lorag.llm.decoding.stop_texts import cut, settled, tokens_before
-from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
+from lorag.llm.engines.base_model import Dtype, Weights, read_weights
 from lorag.llm.rendering import prompt_ids, render
 from lorag.llm.virtual_tokens import virtual_tokens
 from lorag.machine import free_bytes
@@ -43,7 +43,7 @@ _PROBE: Prompt = (Message("user", "What do you know about our product?"),)
 
 
 def load(
-    folder: Path, name: str | None = None, dtype: NumberFormat = "auto", *, off_device: bool = False
+    folder: Path, name: str | None = None, dtype: Dtype = "auto", *, off_device: bool = False
 ) -> TransformersModel:
     """The base model saved in ``folder``, without an adapter; see ``read_weights``."""
     return TransformersModel(read_weights(folder, name or folder.name, dtype, off_device))
@@ -80,7 +80,7 @@ class TransformersModel:
 
     @property
     def dtype(self) -> str:
-        """The number format of the weights, such as ``float32``."""
+        """The dtype of the weights, such as ``float32``."""
         computed = str(self.weights.model.dtype).removeprefix("torch.")
         return f"nf4 computed in {computed}" if getattr(self.weights.model, "is_quantized", False) else computed
 
@@ -122,7 +122,7 @@ class TransformersModel:
         """
         width = self.weights.model.config.get_text_config().hidden_size
         if probe is not None and (probe.model != self.name or len(probe.weights) != width):
-            raise ModelError(f"the probe was fitted to {probe.model} and says nothing about {self.name}")
+            raise ModelError(f"the probe was fitted to {probe.model} and does not apply to {self.name}")
         if probe not in self._probing:
             made = copy.copy(self)
             made.probe, made._shared = probe, SharedBatch(self.batch_tokens, self._kept)
@@ -159,9 +159,7 @@ class TransformersModel:
         if self.adapter is None:
             return self
         if self.virtual is not None:
-            raise ModelError(
-                f"the virtual tokens of {self.name} stand before the weights and cannot be merged into them"
-            )
+            raise ModelError(f"the virtual tokens of {self.name} are not in the weights and cannot be merged into them")
         return TransformersModel(self.weights.merged(self.adapter, self.name), None, self.batch_tokens)
 
     def _prove_participation(self, folder: Path) -> None:
@@ -304,7 +302,7 @@ class TransformersModel:
         ids, schema = self._ids(prompt, sampling), sampling.json_schema
         for value, asked in ((schema, "answers under a JSON schema"), (sampling.logprobs, "log probabilities")):
             if sampling.num_beams > 1 and value is not None:
-                raise InputError(f"num_beams {sampling.num_beams!r} is not for {asked}; set it to 0")
+                raise InputError(f"num_beams {sampling.num_beams!r} does not support {asked}; set it to 0")
         if schema is None:
             return Row(ids, sampling)
         return Row(ids, sampling, SchemaConstraint(self.weights.schema_tokens, schema))
@@ -386,9 +384,9 @@ class TransformersModel:
 
     def _searched(self, rows: Sequence[Row]) -> Iterator[None]:
         if self.probe is not None:
-            raise ModelError(f"beams do not reach the probe of {self.name}; set num_beams to 0")
+            raise ModelError(f"beam search cannot use the probe of {self.name}; set num_beams to 0")
         if self.virtual is not None:
-            raise ModelError(f"beams do not reach the virtual tokens of {self.name}; set num_beams to 0")
+            raise ModelError(f"beam search cannot use the virtual tokens of {self.name}; set num_beams to 0")
         for row in rows:
             with self.applied() as model:
                 row.said += beams.search(model, row.ids, row.sampling, self.weights.ends)

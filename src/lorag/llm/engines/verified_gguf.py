@@ -67,9 +67,9 @@ class Check:
     def failure(self) -> str | None:
         """What speaks against using it; None where nothing does."""
         if self.drift_from_base is not None and self.drift_from_base <= self.drift:
-            return "the adapter does not take part"
+            return "the adapter has no effect in it"
         if self.gap > _GAP_TOLERANCE:
-            return f"it says what the reference finds {self.gap:.2f} nats less likely than its own choice"
+            return f"it chooses a token that the reference finds {self.gap:.2f} nats less likely than its own"
         if self.drift > _DRIFT_TOLERANCE:
             return f"its probabilities differ by {self.drift:.2f} nats"
         return None
@@ -103,7 +103,7 @@ def verified_gguf(folder: Path, base: Path, name: str, make: Callable[[], Made])
         _forget_old(folder.parent)
     check = Check(**json.loads((folder / CHECK).read_text()))
     if check.failure is not None:
-        raise ModelError(f"the quick form of {name} is not used: {check.failure}")
+        raise ModelError(f"the GGUF form of {name} is not used: {check.failure}")
     with suppress(OSError):  # a cache of others may be read only
         os.utime(folder)
     return _open(folder / GGUF, base, name)

@@ -105,7 +105,7 @@ def cached_as(name: HubName) -> list[CachedModel]:
         if model.name == name.repository and name.revision in (None, model.commit, *model.names)
     ]
     if not found:
-        raise InputError(f"{name} is not here; get it with `lorag models fetch {name}`")
+        raise InputError(f"{name} is not on this machine; get it with `lorag models fetch {name}`")
     return found
 
 

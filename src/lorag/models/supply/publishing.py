@@ -25,7 +25,7 @@ def require_repository(name: str) -> str:
         raise InputError(f"HF_HUB_OFFLINE is set, so nothing is pushed to {name}; unset it, or export without --push")
     if get_token() is None:
         raise InputError(
-            f"pushing to {name} needs a token that may write: log in with `hf auth login`, or set HF_TOKEN"
+            f"pushing to {name} needs a token with write access: log in with `hf auth login`, or set HF_TOKEN"
         )
     with _upload_errors(name):
         return str(HfApi(constants.ENDPOINT).create_repo(name, private=True, exist_ok=True))
@@ -51,10 +51,10 @@ def _upload_errors(name: str) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         if error.response.status_code in (401, 403, 404):
             raise InputError(
-                f"{hub} does not let you write to {name}; check the owner's name, and log in with a token that may"
-                " write (`hf auth login`, or HF_TOKEN)"
+                f"{hub} does not let you write to {name}; check the owner's name, and log in with a token with"
+                " write access (`hf auth login`, or HF_TOKEN)"
             ) from error
-        raise FetchError(f"{hub} refuses what is pushed to {name}: {error}; try again later") from error
+        raise FetchError(f"{hub} refuses the upload to {name}: {error}; try again later") from error
     except HTTPError as error:
         raise FetchError(
             f"{hub} cannot be reached ({error}); set HF_ENDPOINT to a mirror, or export without --push"

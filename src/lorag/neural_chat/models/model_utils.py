@@ -11,11 +11,11 @@ from lorag import build
 from lorag.errors import UnknownNameError
 from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.base_model import NumberFormat, Weights, read_weights
+from lorag.llm.engines.base_model import Dtype, Weights, read_weights
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.neural_chat.config import GenerationConfig, LoadingModelConfig
 from lorag.neural_chat.knobs import made, turned, warn_idle
-from lorag.neural_chat.loading import adapter_folder, check_device, named_model, number_format
+from lorag.neural_chat.loading import adapter_folder, check_device, dtype_of, named_model
 from lorag.neural_chat.models.raw_prompt import messages
 from lorag.types import Sampling
 
@@ -48,7 +48,7 @@ def load_model(
     engine = build.language_model(
         named_model(model_name, loading),
         adapter_folder(loading),
-        number_format=number_format(optimization_config),
+        dtype=dtype_of(optimization_config),
         load=_base,
     )
     _loaded[model_name] = _loaded[engine.name] = engine
@@ -92,13 +92,13 @@ def sampling(config: GenerationConfig) -> Sampling:
     )
 
 
-def _base(folder: Path, name: str, number_format: NumberFormat) -> TransformersModel:
+def _base(folder: Path, name: str, dtype: Dtype) -> TransformersModel:
     """The base of that folder over the weights that are loaded already, where they are."""
     files = sorted((path.name, path.stat().st_mtime_ns) for path in folder.iterdir())
-    key = fingerprint([str(folder.resolve()), files, name, number_format])
+    key = fingerprint([str(folder.resolve()), files, name, dtype])
     weights = _bases.get(key)
     if weights is None:
-        weights = _bases[key] = read_weights(folder, name, number_format)
+        weights = _bases[key] = read_weights(folder, name, dtype)
     return TransformersModel(weights)
 
 

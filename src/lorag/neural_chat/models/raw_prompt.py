@@ -30,17 +30,17 @@ def messages(prompt: str, ends: Iterable[str]) -> Prompt:
             raise InputError("the prompt is empty; ask something")
         return question_prompt(prompt.strip(), (), REFUSAL)
     if before.strip():
-        raise InputError(f"{before.strip()[:40]!r} stands before the first turn; put it below '### System:'")
+        raise InputError(f"{before.strip()[:40]!r} comes before the first turn; put it below '### System:'")
     found = [
         Message(_ROLES[name], _without(text.strip(), ends)) for name, text in zip(turns[::2], turns[1::2], strict=True)
     ]
     if found[-1].role == "assistant" and (begun := found.pop().content):
-        raise InputError(f"the answer is begun with {begun[:40]!r}; end the prompt at '### Assistant:'")
+        raise InputError(f"the prompt begins the answer with {begun[:40]!r}; end it at '### Assistant:'")
     for message in found:
         if not message.content:
-            raise InputError(f"the {message.role}'s turn is empty; write something below it or take it out")
+            raise InputError(f"the {message.role}'s turn is empty; write something below it or remove it")
     if not any(message.role == "user" for message in found):
-        raise InputError("nobody asks anything; put the question below '### User:'")
+        raise InputError("the prompt has no question; put it below '### User:'")
     return as_served(Conversation(tuple(found)), REFUSAL).messages
 
 

@@ -190,8 +190,8 @@ class Database:
             return StoreError(f"the index in {self} is gone ({told}); make it with `{rebuild_command(self)}`")
         if isinstance(error, OperationalError):
             return StoreError(
-                f"{self} went away ({told}); nothing of this change is kept: see that the server runs, and give the "
-                "same command again"
+                f"the connection to {self} was lost ({told}); nothing of this change is kept: check that the server"
+                " runs, and run the same command again"
             )
         return StoreError(f"the index in {self} cannot be used ({told}); rebuild it with `{rebuild_command(self)}`")
 

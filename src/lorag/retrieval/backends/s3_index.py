@@ -201,7 +201,7 @@ def newest(bucket: Bucket, known: Head | None = None) -> tuple[Head, Path]:
 
     Raises ``StoreError`` where there is none, or where it is damaged.
     """
-    root, damaged = _folder(bucket), f"the index in {bucket} misses a file; rebuild it with `{rebuild_command(bucket)}`"
+    root, damaged = _folder(bucket), f"the index in {bucket} lacks a file; rebuild it with `{rebuild_command(bucket)}`"
     # Touched before the head is read, the copy is not dropped by a process that has seen a newer one.
     is_there = known is not None and _touched(root / known.id)
     tried: set[str] = set()

@@ -107,10 +107,17 @@ class SqliteManifest:
                 yield connection
                 connection.execute("COMMIT")  # left out by an error: closing rolls back
         except sqlite3.Error as error:
-            raise StoreError(
-                f"the manifest {str(self.path)!r} cannot be used ({error}); check the disk, or rebuild the index with "
-                "`lorag index DOCS --rebuild`"
-            ) from error
+            raise StoreError(f"the manifest {str(self.path)!r} cannot be used ({error}); {_advice(error)}") from error
+
+
+def _advice(error: sqlite3.Error) -> str:
+    """What to do about ``error``; SQLite has one code for a quota, a failing disk and a network drive that is gone."""
+    if "disk I/O error" in str(error):
+        return (
+            "the disk does not take or give data: check its quota, its connection and its health, then run the same"
+            " command again; what was finished is kept"
+        )
+    return "check the disk, or rebuild the index with `lorag index DOCS --rebuild`"
 
 
 def _as_glob(pattern: str) -> str:

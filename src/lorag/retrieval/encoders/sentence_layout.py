@@ -111,7 +111,7 @@ def read_layout(folder: Path, query_prefix: str | None, pooling: str | None, usu
             layers.append(unit)
         elif kind != "Dropout":
             raise ModelError(
-                f"{str(folder)!r} needs the part {module['type']}, which is not known here; choose an embedder of"
+                f"{str(folder)!r} needs the module {module['type']}, which is not supported; choose an embedder of"
                 " Transformer, Pooling, Dense and Normalize"
             )
     settings = _read_optional(encoder / "sentence_bert_config.json")
@@ -184,8 +184,8 @@ def _read_dense(folder: Path) -> Callable[[Vector], Vector]:
     config, file = read_json(folder / "config.json"), folder / "model.safetensors"
     if not file.is_file():
         raise ModelError(
-            f"{str(folder)!r} holds no weights in safetensors, the only ones that are loaded, since others can run code"
-            " when they are opened; choose another copy of the embedder"
+            f"{str(folder)!r} holds no weights in safetensors files; others are not loaded, since they can run code;"
+            " choose another copy of the embedder"
         )
     weights = _read_weights(file)
     activations: dict[str, Callable[[Vector], Vector]] = {

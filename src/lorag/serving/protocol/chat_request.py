@@ -91,7 +91,7 @@ def read_text_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
     prompt = given.pop("prompt", None)
     (text,) = prompt if isinstance(prompt, list) and len(prompt) == 1 else (prompt,)
     if not isinstance(text, str):
-        raise wrong("prompt", prompt, "one text; token ids are of another tokenizer")
+        raise wrong("prompt", prompt, "one string; token ids are not supported")
     for name, instead in (("messages", "ask /v1/chat/completions"), ("top_logprobs", "give the number as logprobs")):
         if name in given:
             raise HttpError(400, f"{name} is not supported here; {instead}", name)
@@ -122,7 +122,7 @@ def served_name(given: Mapping[str, Any], names: Collection[str]) -> str:
     """The field ``model``. Raises ``HttpError`` unless it is one of ``names``."""
     name = given.get("model")
     if not isinstance(name, str):
-        raise wrong("model", name, f"a text: {_either(names)}")
+        raise wrong("model", name, _either(names))
     if name not in names:
         raise not_served(name, names)
     return name
@@ -152,7 +152,9 @@ def json_object(body: bytes) -> dict[str, Any]:
             json.dumps([name, value], ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:
             name = name.encode(errors="replace").decode()
-            message = f"{name} holds half a surrogate pair, which is no character, or is nested too deep; leave it out"
+            message = (
+                f"{name} holds half a surrogate pair, which is not a character, or is nested too deep; leave it out"
+            )
             raise HttpError(400, message, name) from error
     return {name: value for name, value in given.items() if value is not None}
 
@@ -191,7 +193,7 @@ def _turn(where: str, message: object) -> Message:
 def _text(where: str, content: object) -> str:
     """A content that is a text, or a list of parts that are texts."""
     if (text := joined_text(content)) is None:
-        raise wrong(where, content, "a text, or a list of parts of the type 'text'")
+        raise wrong(where, content, "a string, or a list of parts of type 'text'")
     return text
 
 
@@ -204,7 +206,9 @@ def _samplings(given: Mapping[str, Any], usual: Sampling) -> tuple[Sampling, ...
     if count in (None, 1):
         return (sampling,)
     if sampling.temperature == 0:
-        raise HttpError(400, f"n {count} answers at temperature 0 would all be the same; give a temperature", "n")
+        raise HttpError(
+            400, f"n {count} answers at temperature 0 would all be the same; set a temperature above 0", "n"
+        )
     return tuple(replace(sampling, seed=(sampling.seed + number) % 2**63) for number in range(count))
 
 
@@ -294,7 +298,7 @@ _SAMPLING: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (_is_number, "a number"),
     "top_p": (_is_number, "a number"),
     "seed": (_is_whole, "a whole number"),
-    "stop": (_is_stop, f"a text or a list of up to {_MOST_STOPS} texts of up to {_LONGEST_STOP} characters"),
+    "stop": (_is_stop, f"a string or a list of up to {_MOST_STOPS} strings, each of up to {_LONGEST_STOP} characters"),
     "top_k": (_is_whole, "a whole number"),
     "repetition_penalty": (_is_number, "a number"),
 }

@@ -61,7 +61,7 @@ def read_embedding(body: bytes, embedder: Embedder) -> Embedding:
 def _texts(given: object) -> tuple[str, ...]:
     texts: Sequence[object] = [given] if isinstance(given, str) else given if isinstance(given, list) else []
     if not 1 <= len(texts) <= _MOST_TEXTS or not all(isinstance(text, str) and text.strip() for text in texts):
-        expected = f"a text, or 1 to {_MOST_TEXTS} texts, none of them blank; token ids are of another tokenizer"
+        expected = f"a string, or 1 to {_MOST_TEXTS} strings, none of them blank; token ids are not supported"
         raise wrong("input", given, expected)
     return tuple(map(str, texts))
 

@@ -15,7 +15,7 @@ from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt, read_prompt
 from lorag.chat.prompts import without_examples
 from lorag.interfaces import HiddenStates, LanguageModel
-from lorag.llm.engines.base_model import NumberFormat
+from lorag.llm.engines.base_model import Dtype
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.retrieval.backends.location import holds_index
 from lorag.retrieval.knowledge import Knowledge
@@ -58,7 +58,7 @@ class Assistants:
     _shared: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
     """Models that another part of the server keeps anyway."""
     _models: dict[tuple[str | None, Path | None], LanguageModel] = field(default_factory=dict)
-    _load: Callable[[Path, str, NumberFormat], TransformersModel] = field(init=False)
+    _load: Callable[[Path, str, Dtype], TransformersModel] = field(init=False)
     _opening_index: threading.Lock = field(default_factory=threading.Lock)
     _opening_model: threading.Lock = field(default_factory=threading.Lock)
     """A lock of its own: a model may take minutes, and documents are not to wait for it."""
@@ -146,11 +146,11 @@ class Assistants:
         engine = "transformers" if is_shared or (probes and self.engine == "auto") else self.engine
         return build.answering_model(name, adapter, engine, shared=self._load)
 
-    def _loaded(self, folder: Path, name: str, number_format: NumberFormat) -> TransformersModel:
-        """The base of that name: the one that another part of the server keeps, where its number format is right."""
+    def _loaded(self, folder: Path, name: str, dtype: Dtype) -> TransformersModel:
+        """The base of that name: the one that another part of the server keeps, where its dtype is right."""
         kept = [model for model in self._shared.values() if isinstance(model, TransformersModel)]
-        same = [model for model in kept if model.name == name and number_format in ("auto", model.dtype)]
-        return same[0] if same else load(folder, name, number_format)
+        same = [model for model in kept if model.name == name and dtype in ("auto", model.dtype)]
+        return same[0] if same else load(folder, name, dtype)
 
     def _tuned_prompt(self, model: LanguageModel) -> KeptPrompt:
         """The prompt that `lorag tune` chose for the model, else the default."""

@@ -56,7 +56,7 @@ class DataRoom:
         require_binary(request)
         target = self.place.root / _FOLDER / plain_name(name, ROWS)
         if target.exists():
-            raise HttpError(409, f"there is a file {name!r} in {_FOLDER}/ already; rename one of them", "name")
+            raise HttpError(409, f"the file {name!r} exists in {_FOLDER}/; rename one of them", "name")
         content = await read_body(request, ServeSettings().max_upload_bytes)
         await run_in_threadpool(write_whole, target, content)
         return JSONResponse({"file": self.place.named(target)}, 201)

@@ -200,5 +200,5 @@ class DocumentsRoom:
 
 
 def _too_many(count: int) -> HttpError:
-    most = f"{MOST_DOCUMENTS} is the most"
-    return HttpError(413, f"there would be {count} documents, and {most}; remove some first, or use `lorag index`")
+    message = f"there would be {count} documents, above the limit of {MOST_DOCUMENTS}"
+    return HttpError(413, f"{message}; remove some first, or use `lorag index`")

@@ -112,14 +112,14 @@ class RunsRoom:
         found = self.place.run(text_of(await json_body(request), "run"))
         job = job_of(found)
         if job is None:
-            raise HttpError(409, "this run was begun in a terminal; resume it there with the same command")
+            raise HttpError(409, "this run was started in a terminal; resume it there with the same command")
         await run_in_threadpool(self._start, found, job.arguments)
         return {"state": state_of(found)}
 
     def _begin(self, given: Mapping[str, Any]) -> dict[str, Any]:
         new = Run(self.place.workspace.runs / _name(given))
         if new.folder.exists():
-            raise HttpError(409, f"there is a run {new.folder.name!r} already; give another name", "name")
+            raise HttpError(409, f"the run {new.folder.name!r} exists; give another name", "name")
         self._start(new, _arguments(self.place, given))
         return {"run": self.place.named(new.folder)}
 

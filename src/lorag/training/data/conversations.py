@@ -105,9 +105,7 @@ def _without_thoughts(conversation: Conversation) -> Conversation:
         for message in conversation.messages
     )
     if not all(message.content for message in said):
-        raise InputError(
-            f"the answer to {conversation.opening!r} is a thought alone; train thoughts, or give it an answer"
-        )
+        raise InputError(f"the answer to {conversation.opening!r} is only a thought; train thoughts, or add an answer")
     return replace(conversation, messages=said)
 
 

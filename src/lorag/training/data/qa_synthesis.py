@@ -55,8 +55,8 @@ class Synthesis:
         """The synthesis itself. Raises ``InputError`` when nothing usable came of it."""
         if not self.pairs:
             raise InputError(
-                f"no usable question came of {self.passages} passages ({self.proposed} proposed); give training data of"
-                " your own, or a larger model"
+                f"no usable question came from {self.passages} passages ({self.proposed} proposed); give your own"
+                " training data, or a larger model"
             )
         return self
 

@@ -306,7 +306,7 @@ def _in_order(said: Prompt) -> Prompt:
     """The turns as a conversation with the server has them. Raises ``InputError`` where it lacks a side."""
     spoken = [message for message in said if message.role != "system"]
     if any(a.role == b.role and a.learned != b.learned for a, b in pairwise(spoken)):
-        raise InputError("answers that follow each other have different weights; give them the same, or make them one")
+        raise InputError("consecutive answers have different weights; give them the same weight, or merge them")
     instruction, turns = merged(said)
     roles = [message.role for message in turns]
     for role in ("user", "assistant"):
@@ -315,14 +315,14 @@ def _in_order(said: Prompt) -> Prompt:
     if not any(message.learned for message in turns if message.role == "assistant"):
         raise InputError("every answer has weight 0; give one of them weight 1, or leave the row out")
     if roles[-1] != "assistant":
-        raise InputError("no answer follows the user's last turn; add the assistant's or take that turn out")
+        raise InputError("no answer follows the user's last turn; add the assistant's or remove that turn")
     return (Message("system", instruction), *turns) if instruction else turns
 
 
 def _evidence(row: Turn) -> tuple[str, ...]:
     names = row.get("doc_ids") or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError("doc_ids must be a list of names of documents")
+        raise InputError("doc_ids must be a list of document ids")
     return tuple(names)
 
 

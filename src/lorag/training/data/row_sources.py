@@ -73,7 +73,7 @@ def _file_rows(path: Path) -> Iterator[DataRow]:
         empty = False
         yield row
     if empty:
-        raise DataError(path, "holds no conversation; fill it or take it away")
+        raise DataError(path, "holds no conversation; fill it or remove it")
 
 
 def _text(path: Path) -> str:

@@ -35,7 +35,7 @@ class FrozenBelow:
     ) -> torch.Tensor:
         """Mean cross entropy per supervised token of the rows."""
         if before is not None:
-            raise ValueError("the fused step knows no virtual tokens")
+            raise ValueError("the fused step does not support virtual tokens")
         batch = supervised_tree(rows).to(model.device)
         key = tuple(row.ids for row in rows)
         below = self._states.get(key)

@@ -199,7 +199,7 @@ class _MeanCrossEntropy(torch.autograd.Function):
 def fused_loss(model: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None = None) -> torch.Tensor:
     """Mean cross entropy a supervised token of the rows, as ``plain_loss`` has it. It knows no virtual tokens."""
     if before is not None:
-        raise ValueError("the fused step knows no virtual tokens")
+        raise ValueError("the fused step does not support virtual tokens")
     return loss(model, supervised_tree(rows).to(model.device))
 
 

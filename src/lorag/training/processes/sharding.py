@@ -38,8 +38,8 @@ def shard(model: PreTrainedModel, settings: FinetuneSettings) -> None:
 
     if processes() == 1:
         raise InputError(
-            "one process has nobody to share weights with; start several, as with `torchrun --nproc-per-node 2 -m lorag"
-            " finetune`, or leave shard out"
+            "shard splits the weights among processes, and there is one; start several, as with `torchrun"
+            " --nproc-per-node 2 -m lorag finetune`, or leave shard out"
         )
     on_gpu = torch.cuda.is_available()
     if on_gpu:
@@ -104,7 +104,7 @@ def lost_process_errors() -> Iterator[None]:
         before = signal.SIG_IGN  # this process ends by itself, when it has told why
         raise OperationError(
             "another process of this training ended; what the last finished epoch saved is kept: run the same command"
-            " again to resume, on any number of processes that divides an update"
+            " again to resume, on any number of processes that share an update evenly"
         ) from error
     finally:
         signal.signal(signal.SIGTERM, before)

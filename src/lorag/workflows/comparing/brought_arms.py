@@ -60,13 +60,13 @@ def _notes(brought: Brought, base: str) -> list[str]:
     ]
     if brought.served is not None:
         notes.append(
-            "Answers come from servers, which alone decide whether the same question gets the same answer again."
+            "Answers come from servers, which may answer the same question differently when it is asked again."
         )
     named = brought.named_base
     if named and not _alike(named, base):
         notes.append(
             f"The adapter names {named!r} as its base and was used on {base!r}: the shapes of their weights agree, but"
-            " what an adapter does to other weights than its own means nothing."
+            " an adapter is meaningful only on the weights that it was trained on."
         )
     return notes
 
@@ -86,6 +86,6 @@ def unchanged(rows: Iterable[Row]) -> list[str]:
     if texts.get(FINETUNED) != texts.get(BASE) or texts.get(BOTH) != texts.get(RETRIEVAL):
         return []
     return [
-        "The finetune answered every question as the base did, with passages and without; see whether its"
+        "The finetune answered every question as the base did, with passages and without; check that its"
         " server applies it."
     ]

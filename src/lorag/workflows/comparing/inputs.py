@@ -135,7 +135,7 @@ def _require_fair(prompt: KeptPrompt, tested: Sequence[Example]) -> None:
     if told := list(filter(gives_away(tested), prompt.examples)):
         raise InputError(
             f"the prompt's worked example {told[0].question!r} states an answer to a tested question, or nearly asks"
-            " one; take it out of the prompt"
+            " one; remove it from the prompt"
         )
 
 
@@ -198,9 +198,7 @@ def input_notes(inputs: Inputs) -> list[str]:
         )
     notes += made_notes(inputs.tested)
     if inputs.own and inputs.update is not None:
-        notes.append(
-            f"Of your own arms ({', '.join(inputs.own)}) only what they answer after the update was asked for."
-        )
+        notes.append(f"Your own arms ({', '.join(inputs.own)}) were asked only after the update.")
     if inputs.style is not None:
         notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
     return notes
@@ -210,5 +208,5 @@ def _document_notes(loaded: Loaded) -> list[str]:
     """What a verdict over these documents does not know of them."""
     notes = [f"Of the documents, {note}." for note in loaded.notes]
     if loaded.passed_over:
-        notes.append(f"Files of other kinds were passed over: {', '.join(loaded.passed_over)}.")
+        notes.append(f"Files of other kinds were skipped: {', '.join(loaded.passed_over)}.")
     return notes

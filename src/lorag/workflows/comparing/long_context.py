@@ -51,7 +51,7 @@ def _why_not(arm: Arm, examples: Sequence[Example], scene: Scene) -> str | None:
         return f"the context of {arm.model.name} is not known; give it as RemoteSettings(context_tokens=...)"
     if room < 0:
         return (
-            f"all documents and a question are {-room:,} tokens more than {arm.model.name} takes beside an answer of"
-            f" {chat.sampling.max_tokens}"
+            f"all documents, a question and an answer of {chat.sampling.max_tokens} tokens exceed the context of"
+            f" {arm.model.name} by {-room:,} tokens"
         )
     return None

@@ -127,7 +127,7 @@ class _Assistant:
     def rooms(self, chosen: Prompting, questions: Sequence[Example], correct: Correct) -> dict[int, TriedPrompt]:
         """What the chosen prompt brings with each room for sources."""
         prompts = [_kept(chosen, room, self.model.name) for room in ROOMS]
-        columns = self.answers(prompts, questions, "trying rooms for sources")
+        columns = self.answers(prompts, questions, "trying token limits for sources")
         return {
             room: tried_prompt(chosen.choice.form, questions, answers, correct)
             for room, answers in zip(ROOMS, columns, strict=True)

@@ -95,7 +95,7 @@ def synthesised_conversations(
     origin = (
         f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
         f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself ({made.proposed} proposed,"
-        f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers otherwise itself,"
+        f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers differently itself,"
         f" {made.repeated} as repeated){taken}. A finetune is only as good as such data; better data may change the"
         " verdict."
     )
@@ -180,7 +180,7 @@ def training_data(
         served = [as_served(conversation, refusal, prompt) for conversation in plain.conversations]
         sourced, absent = _under_sources(plain, knowledge, model, prompt, settings)
         origin = (
-            f"{plain.origin} {len(sourced)} were trained on once more under the sources they are to be answered from,"
+            f"{plain.origin} {len(sourced)} were trained on once more under the sources that answer them,"
             f" {len(absent)} under sources that do not answer them, with the refusal as the answer."
         )
         write_conversations(run.training, [*served, *sourced, *absent])

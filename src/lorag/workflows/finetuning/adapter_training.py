@@ -13,7 +13,7 @@ from lorag.chat.prompts import question_prompt
 from lorag.errors import LoragError
 from lorag.files import write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
-from lorag.llm.engines.base_model import automatic_format, fits
+from lorag.llm.engines.base_model import automatic_dtype, fits
 from lorag.llm.engines.transformers import TransformersModel, adapter_fingerprint
 from lorag.llm.rendering import Rendered
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings
@@ -46,7 +46,7 @@ def train_adapter(
     ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``probing`` asks
     after each pass. ``prompt`` is the one that the conversations stand under, None for the default, and is recorded:
     the adapter is asked under it. ``report_to`` names a tracker that shows the course. What was saved is loaded again,
-    and the number format that keeps what was learned is recorded. Where none does, or it does not load, a warning gives
+    and the dtype that keeps what was learned is recorded. Where none does, or it does not load, a warning gives
     the reason.
     """
     replayed = [*_general_replay(engine, conversations, settings), *replayed]
@@ -95,20 +95,22 @@ def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Se
         with memory_errors():
             measured = _measured(engine, adapter, checked)
     except LoragError as error:
-        warnings.warn(f"what was trained is saved, and could not be loaded again to be checked: {error}", stacklevel=2)
+        warnings.warn(
+            f"the trained weights are saved, but could not be loaded again to check them: {error}", stacklevel=2
+        )
         return adapter
     write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
     if not _keeps(measured):
         warnings.warn(
-            f"what is served is not what was trained: {measured.served}; set LORAG_NUMBER_FORMAT=float32 where memory"
-            " holds that, or train again",
+            f"loaded again, the model does not keep what it learned: {measured.served}; set"
+            " LORAG_NUMBER_FORMAT=float32 if memory allows, or train again",
             stacklevel=2,
         )
     return measured
 
 
 def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
-    """The adapter on its base as that is; all weights in the machine's number format, in float32 if it loses any."""
+    """The adapter on its base as that is; all weights in the machine's dtype, in float32 if it loses any."""
     if not adapter.spec.is_whole_model:
         served = build.finetuned_model(engine, adapter)
         try:
@@ -117,7 +119,7 @@ def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Seq
             if served.adapter is not None:
                 engine.weights.detach(served.adapter)
     gc.collect()  # the copy that was trained, which the library's trainer holds in a circle
-    own = automatic_format(engine.weights.model.device.type)
+    own = automatic_dtype(engine.weights.model.device.type)
     measured = _loaded(adapter, build.finetuned_model(engine, adapter, own), checked)
     if _keeps(measured) or own == "float32" or not fits(Path(adapter.folder), "float32"):
         return measured

@@ -65,8 +65,8 @@ class Cluster:
         except ray.exceptions.RayError as error:
             told = str(error).strip().splitlines()[0]
             raise OperationError(
-                f"the Ray cluster did not finish ({told}); what came back is kept: see that its machines have memory"
-                " enough, and run the same command again"
+                f"the Ray cluster did not finish ({told}); what came back is kept: check that its machines have"
+                " enough memory, and run the same command again"
             ) from error
 
     def read(self, path: Path, source: str, settings: LoadSettings) -> Found:

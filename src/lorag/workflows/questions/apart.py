@@ -45,5 +45,5 @@ def made_notes(tested: Sequence[Example]) -> tuple[str, ...]:
         return ()
     return (
         "Training data made from the documents leaves out the sections that made questions ask about: the finetune"
-        " shows what it carries over, not what it can be taught. Questions of your own, with paraphrases, show that.",
+        " shows what it generalises to, not what it can be taught. Your own questions, with paraphrases, show that.",
     )

@@ -93,7 +93,7 @@ def make_questions(
     """
     target = Path(out)
     if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the form that is written; rename it")
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
     if count < 1:
         raise InputError(f"cannot make {count!r} questions, expected at least 1")
     read = load_documents(documents).require_all().documents
@@ -112,7 +112,7 @@ def make_questions(
     chosen = choose([*sound, *_near_misses(sound, read, 4 * count)], count, seed)
     if not chosen:
         raise InputError(
-            f"no question came of {len(read)} document{'s' * (len(read) != 1)}: rules find tables, `key: value` lines"
+            f"no question came from {len(read)} document{'s' * (len(read) != 1)}: rules find tables, `key: value` lines"
             " and plain English sentences; name a model that writes questions with --with, or bring your own"
         )
     rows = [_row(fact, number, by_id) for number, fact in enumerate(chosen, start=1)]

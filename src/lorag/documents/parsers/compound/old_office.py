@@ -50,7 +50,7 @@ def parse_old_office(path: Path, data: bytes) -> Parsed:
     """As of the newer kind. Raises ``DataError`` where LibreOffice is not installed, or cannot convert the file."""
     suffix = path.suffix.lower()
     if not _holds(data, _STREAMS[suffix]):
-        raise DataError(path, f"is no {suffix} file of Office 97; save it as {suffix}x, or take it out")
+        raise DataError(path, f"is not a {suffix} file of Office 97; save it as {suffix}x, or remove it")
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         raise DataError(
@@ -87,6 +87,6 @@ def _converted(path: Path, program: str, data: bytes) -> bytes:
             raise DataError(
                 path,
                 f"could not be converted by LibreOffice ({said or f'exit code {done.returncode}'}); save it as"
-                f" {suffix}x without a password, or take it out",
+                f" {suffix}x without a password, or remove it",
             )
         return converted.read_bytes()

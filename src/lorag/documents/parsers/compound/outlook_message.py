@@ -29,7 +29,7 @@ _TIME, _NUMBER = 0x0040, 0x0003
 _HEAD_OF_MESSAGE, _HEAD_OF_INNER = 32, 24
 """Bytes before the first property of a fixed size."""
 _PROPERTIES, _DEEPEST = "__properties_version1.0", 8
-_OTHER = "is not a message of Outlook; save it again as .msg or .eml, or take it out"
+_OTHER = "is not a message of Outlook; save it again as .msg or .eml, or remove it"
 _KNOWN_TEXT = (
     rb"{\rtf1\ansi\mac\deff0\deftab720{\fonttbl;}{\f0\fnil \froman \fswiss \fmodern \fscript \fdecor MS Sans Serif"
     rb"SymbolArialTimes New RomanCourier{\colortbl\red0\green0\blue0"
@@ -69,7 +69,7 @@ def parse_outlook(path: Path, data: bytes) -> Parsed:
             raise DataError(path, _OTHER)
         # The library would follow a chain of sectors that bites its tail for as long as the size says.
         if max(file.root.size, *map(file.get_size, file.listdir())) > len(data):
-            raise DataError(path, "gives a false size for one of its streams; save it again, or take it out")
+            raise DataError(path, "gives a false size for one of its streams; save it again, or remove it")
         return parse_message(path, _message(path, file, []))
 
 

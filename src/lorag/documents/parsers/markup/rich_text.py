@@ -51,7 +51,7 @@ _HEADING = re.compile(r"heading (\d)\b", re.IGNORECASE)
 def parse_rich_text(path: Path, data: bytes) -> Parsed:
     """The whole text; the title is its first heading of level 1, or the one among its properties."""
     if not data.lstrip().startswith(b"{\\rtf"):
-        raise DataError(path, "does not begin as rich text does; save it again as RTF, or take it out")
+        raise DataError(path, "is not rich text (RTF); save it again as RTF, or remove it")
     reader = _Reader()
     reader.read(data.decode("latin-1"))
     text = blocks([*reader.blocks, *(f"[^{n}]: {words}" for n, words in enumerate(reader.notes, 1))])

@@ -92,5 +92,5 @@ def _recorded(log: LineLog, judge: str) -> dict[str, Reading | None]:
                 made = row["reading"]
                 found[row["asked"]] = None if made is None else Reading(tuple(made["likelihoods"]), made["says_yes"])
     except (KeyError, TypeError) as error:
-        raise DataError(log.path, "holds no judgements of this version; delete it to judge again") from error
+        raise DataError(log.path, "holds judgements of another version; delete it to judge again") from error
     return found

@@ -24,7 +24,7 @@ from lorag.types import Chunk, Message, Prompt, Sampling
 NO_QUESTION = "no question or request of three words or more"
 OTHER_NAMES = "other names or numbers than the question"
 TOLD = "gives the answer away"
-ANSWERED_OTHERWISE = "the model, given the passage, answers otherwise"
+ANSWERED_OTHERWISE = "the model, given the passage, answers differently"
 
 _INSTRUCTION = (
     "Write {count} different rewordings of the question, one per line. Keep its meaning, its names and its numbers."

@@ -107,7 +107,7 @@ function estimate(file, isRefused) {
     { type: "button", onclick: measure, disabled: isRefused },
     "Estimate the training",
   );
-  if (isRefused) told.textContent = "A training refuses a file with refused rows; mend them first.";
+  if (isRefused) told.textContent = "A file with refused rows cannot be trained on; correct them first.";
   async function measure() {
     button.disabled = true;
     told.textContent = "Running lorag finetune --dry-run: it loads the model and times a few steps …";

@@ -70,9 +70,9 @@ export async function showDocuments(room, given, ending) {
 
 /** What came of reading the folder, and whether that is bad news. */
 function outcome(state, reading) {
-  if (state === "stopped") return ["Stopped: nothing of it was added."];
+  if (state === "stopped") return ["Stopped: nothing was added."];
   if (state !== "finished")
-    return [reading.reason || "It ended before its time; read the folder again.", "wrong"];
+    return [reading.reason || "Reading ended early; read the folder again.", "wrong"];
   const said = `${reading.added} added, ${reading.updated} updated, ${count(reading.refused, "file")} refused`;
   return [[said, ...reading.notes].join("\n")];
 }
@@ -201,7 +201,7 @@ function drawnUnread(found) {
       h("th", { scope: "row" }, name),
       reason
         ? h("td", { class: "wrong", colspan: "3" }, `Refused: ${reason}`)
-        : h("td", { class: "soft", colspan: "3" }, isRead ? "Read; searchable when all are" : waits),
+        : h("td", { class: "soft", colspan: "3" }, isRead ? "Read; searchable when all are read" : waits),
     ),
   );
 }

@@ -9,7 +9,7 @@ const MARKS = [
   ["w", "wrong", "Wrong"],
   ["u", "unsupported", "Unsupported"],
 ];
-const HINT = "Unsupported: right, beside something that the documents do not say.";
+const HINT = "Unsupported: right, but adds something that the documents do not say.";
 const COUNTS = [30, 60, 120];
 
 export async function showReview(room, given, ending) {

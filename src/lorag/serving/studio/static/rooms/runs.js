@@ -132,7 +132,7 @@ async function besideSection(run) {
   const place = h("div");
   const choose = select("other", [["", "None"], ...others.map((other) => [other.run, other.name])], "", {
     class: "filter",
-    "aria-label": "Run to put beside this one",
+    "aria-label": "Run to compare with this one",
   });
   choose.addEventListener("change", () => {
     const other = others.find((one) => one.run === choose.value);
@@ -141,7 +141,7 @@ async function besideSection(run) {
   return h(
     "section",
     { class: "block" },
-    h("div", { class: "between" }, h("h2", null, "Beside another run"), choose),
+    h("div", { class: "between" }, h("h2", null, "Compare with another run"), choose),
     place,
   );
 }

@@ -138,7 +138,9 @@ def _require_engine(engine: str) -> None:
 def _llamacpp_model(name: str | None, adapter: Path | None, progress: Progress) -> LlamaCppModel:
     """The model over llama.cpp. Raises ``ModelError`` where it has no quick form, or one that fails its check."""
     if adapter is not None and is_foreign(adapter):
-        raise ModelError(f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} was made by another program")
+        raise ModelError(
+            f"llama.cpp takes adapters of `lorag finetune`, and {str(adapter)!r} was made by another program"
+        )
     trained = read_adapter(adapter) if adapter is not None else None
     if trained is not None and not trained.spec.fits_published_base:
         raise ModelError(f"llama.cpp does not take what was trained by {trained.method}")

@@ -89,6 +89,23 @@ def test_what_all_prompts_begin_with_is_read_once_though_they_take_several_passe
     assert passed[: len(rests) + 1] == [head, *(len(tree(run).ids) for run in rests)]
 
 
+def test_what_some_prompts_begin_with_is_read_once_though_others_begin_otherwise(smollm, counted, monkeypatch):
+    guide = Message("system", "You show visitors the museum of a small town. " * 10)
+    both = [*LONG, *((guide, *prompt[1:]) for prompt in LONG)]
+    found = texts(smollm.generate(both, SHORT))
+    ids = sorted(smollm._ids(prompt, SHORT) for prompt in both)
+    monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
+    with counted(smollm) as passed:
+        assert texts(smollm.generate(both, SHORT)) == found
+    assert common(ids) < 64
+    expected = []
+    for family in (ids[: len(LONG)], ids[len(LONG) :]):
+        head = common(family)
+        expected += [head, *(len(tree(run).ids) for run in passes([each[head:] for each in family]))]
+    assert len(expected) > 4
+    assert passed[: len(expected)] == expected
+
+
 def first_keys(batch: Batch) -> torch.Tensor:
     """The keys of the lowest layer."""
     assert batch._cache is not None

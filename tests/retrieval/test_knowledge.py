@@ -327,7 +327,10 @@ def test_a_disk_that_refuses_a_write_of_the_manifest_costs_no_rebuild(tmp_path, 
     manifest = SqliteManifest.create(tmp_path / "manifest.sqlite", {"format": "4"})
     entries = [Entry(f"{n:03}.txt", "1", "s" * 400, 1, (("path", f"{n:03}.txt"),)) for n in range(100)]
     manifest.commit(entries[:50], ())
-    with largest_file(16_000), pytest.raises(StoreError, match=r"check its quota.*what was finished is kept") as refused:
+    with (
+        largest_file(16_000),
+        pytest.raises(StoreError, match=r"check its quota.*what was finished is kept") as refused,
+    ):
         manifest.commit(entries, ())
     assert "rebuild" not in str(refused.value)
     assert set(manifest.entries()) == {entry.id for entry in entries[:50]}

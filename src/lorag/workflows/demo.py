@@ -20,11 +20,10 @@ from lorag.workspace import Run
 
 SETTINGS = CompareSettings(
     limit=60,
-    prompt_questions=16,
     chunks=ChunkSettings(max_tokens=128),
     chat=ChatSettings(context_tokens=240, sampling=Sampling(max_tokens=40)),
     finetune=FinetuneSettings(context_share=0.12, context_tokens=160, held_out_share=0.0, measure_forgetting=False),
-    recipe=RecipeSettings(minutes=10, probed_facts=16),
+    recipe=RecipeSettings(minutes=14, probed_facts=16),
 )
 """Fewer questions and shorter contexts than the defaults."""
 _NOTE = (

@@ -1,11 +1,12 @@
-"""Answers on their way, side by side: a step gives each of them a token, and between steps they join and leave."""
+"""Answers that are generated side by side: a step gives each of them a token; between steps they join and leave."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from lorag.errors import InputError
@@ -204,21 +205,36 @@ class Batch:
         assert states is not None
         return states
 
-    def _passes(self, prompts: Sequence[Sequence[int]]) -> list[Pass]:
-        """Passes over sorted prompts. What all of them begin with is computed once, also where they take several."""
-        runs = list(passes(prompts))
-        head = common([prompts[0], prompts[-1]])  # sorted, those between begin so too
-        if len(runs) == 1 or head < _SMALLEST_HEAD:
-            return [self._pass(run, *self._begun(run)) for run in runs]
-        begun, shared = self._begun([prompts[0][: head + 1]])
-        if begun < head:
-            shared = self._read([prompts[0][:head]], begun, shared)[2]
-        read = []
-        for rests in passes([ids[head:] for ids in prompts]):
-            run = [[*prompts[0][:head], *rest] for rest in rests]
-            begun, before = self._begun(run)
-            read.append(self._pass(run, *((begun, before) if begun > head else (head, copy.deepcopy(shared)))))
-        return read
+    def _passes(self, prompts: Sequence[Sequence[int]], head: int = 0, shared: Cache | None = None) -> list[Pass]:
+        """Passes over sorted prompts, whose first ``head`` tokens are in ``shared``.
+
+        What prompts begin with is computed once, also where they take several passes.
+        """
+        read: list[Pass] = []
+        small: list[Sequence[int]] = []
+        for family in _families(prompts, head):
+            if len(list(passes([ids[head:] for ids in family]))) == 1:
+                small += family
+                continue
+            read += self._joint(small, head, shared)
+            small = []
+            longer = common([family[0], family[-1]])  # sorted, those between begin so too
+            begun, before = self._behind([family[0][: longer + 1]], head, shared)
+            if begun < longer:
+                before = self._read([family[0][:longer]], begun, before)[2]
+            read += self._passes(family, longer, before)
+        return read + self._joint(small, head, shared)
+
+    def _joint(self, prompts: Sequence[Sequence[int]], head: int, shared: Cache | None) -> list[Pass]:
+        """As few passes over sorted prompts as they take behind their first ``head`` tokens."""
+        counts = [len(rests) for rests in passes([ids[head:] for ids in prompts])]
+        runs = [prompts[end - count : end] for count, end in zip(counts, accumulate(counts), strict=True)]
+        return [self._pass(run, *self._behind(run, head, shared)) for run in runs]
+
+    def _behind(self, prompts: Sequence[Sequence[int]], head: int, shared: Cache | None) -> tuple[int, Cache | None]:
+        """How many tokens of all prompts need not be read: ``head``, or more; and a cache to be filled further."""
+        begun, before = self._begun(prompts)
+        return (begun, before) if begun > head or shared is None else (head, copy.deepcopy(shared))
 
     def _pass(self, prompts: Sequence[Sequence[int]], begun: int, before: Cache | None) -> Pass:
         if len(prompts) == 1:
@@ -276,6 +292,17 @@ class Batch:
             )
         states = None if layer is None else out.hidden_states[layer][:, -1]
         return out.logits[:, -1].float().cpu(), out.past_key_values, states
+
+
+def _families(prompts: Sequence[Sequence[int]], head: int) -> Iterator[list[Sequence[int]]]:
+    """Sorted prompts in groups that begin alike for long enough behind their first ``head`` tokens."""
+    family = [prompts[0]]
+    for last, ids in pairwise(prompts):
+        if common([last, ids]) < head + _SMALLEST_HEAD:
+            yield family
+            family = []
+        family.append(ids)
+    yield family
 
 
 def _states(read: Sequence[Pass]) -> torch.Tensor | None:

@@ -244,7 +244,10 @@ def llama_with(**changes):
             lambda: library.Gemma2ForCausalLM(library.Gemma2Config(**SHAPE, **GEMMA | {"query_pre_attn_scalar": 64})),
             "a query scale of its own",
         ),
-        (lambda: library.GPT2LMHeadModel(library.GPT2Config(n_embd=32, n_head=2, n_layer=1)), "GPT2LMHeadModel has no"),
+        (
+            lambda: library.GPT2LMHeadModel(library.GPT2Config(n_embd=32, n_head=2, n_layer=1)),
+            "GPT2LMHeadModel cannot be",
+        ),
     ],
 )
 def test_what_llama_cpp_would_compute_otherwise_has_no_gguf_form(model, reason, tmp_path):

@@ -11,6 +11,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -368,6 +369,18 @@ def test_a_damaged_index_is_refused_and_a_rebuild_repairs_it(tmp_path, on, bucke
         with replacing(bucket_url) as fresh:
             opened(fresh).sync([PLANS])
         assert opened(bucket_url).documents() == ["plans"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: os.truncate(file, file.stat().st_size // 2)])
+def test_a_copy_that_lost_a_file_or_a_part_of_one_is_made_again(tmp_path, on, bucket_url, damage):
+    opened(bucket_url).sync(MANY)
+    state = head(bucket_url)
+    with on("other"):
+        assert len(opened(bucket_url).retrieve(["water"], 40)[0]) == 40
+        for kind in ("manifest.sqlite", "*.lance"):
+            damage(next(file for file in (tmp_path / "other").rglob(kind) if file.is_file()))
+            assert len(opened(bucket_url).retrieve(["water"], 40)[0]) == 40
+    assert head(bucket_url) == state
 
 
 def test_an_index_that_was_deleted_is_missed(bucket_url):

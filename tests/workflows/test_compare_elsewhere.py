@@ -352,7 +352,7 @@ def test_an_arm_of_ones_own_that_answers_wrongly_is_refused_and_what_was_asked_i
     given = {**paths, "model": server.name, "out": tmp_path / "run", "settings": BRIEF}
     for function, message in (
         (lambda questions: ["one"], "arm 'ours' returned 1 answers to 3 questions"),
-        (lambda questions: [None] * len(questions), "answers with NoneType"),
+        (lambda questions: [None] * len(questions), "an answer of type NoneType"),
     ):
         with pytest.raises(InputError, match=message):
             compare(**given, arms={"ours": function})  # type: ignore[dict-item]

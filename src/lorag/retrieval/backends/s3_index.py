@@ -230,15 +230,17 @@ def _folder(bucket: Bucket) -> Path:
 def _copied(bucket: Bucket, head: Head) -> Path:
     """The folder with a copy of the state, whole. Raises ``FileNotFoundError`` where an object of it is gone.
 
-    What a killed process or another state has copied is linked.
+    What a killed process or another state has copied is linked. A copy that lost something is made again.
     """
     root = _folder(bucket)
     copy, part = root / head.id, root / f".{head.id}"
-    if _touched(copy):
+    if _touched(copy) and _is_whole(copy, head):
         return copy
     with locked(root / _COPYING), full_disk_errors(root):
         if _touched(copy):
-            return copy
+            if _is_whole(copy, head):
+                return copy
+            shutil.rmtree(copy)
         have = {
             name: names.parent / path
             for names in root.glob(f"*/{_NAMES}")
@@ -251,9 +253,10 @@ def _copied(bucket: Bucket, head: Head) -> Path:
         def bring(path: str) -> None:
             target, (name, size) = part / path, head.files[path]
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_file():
+            if _has_size(target, size):
                 return
-            if name in have and have[name].is_file():
+            target.unlink(missing_ok=True)
+            if name in have and _has_size(have[name], size):
                 os.link(have[name], target)
             else:
                 bucket.fetch(name, target, size)
@@ -271,6 +274,15 @@ def _drop_unused(copy: Path) -> None:
         unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > _KEEP_SECONDS
         if other.is_dir() and other not in (copy, copy.with_name(_DRAFT)) and unused:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def _is_whole(copy: Path, head: Head) -> bool:
+    """Whether every file of the state is there in full size: a disk that was full or cleared may have taken some."""
+    return all(_has_size(copy / path, size) for path, (_, size) in head.files.items())
+
+
+def _has_size(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
 
 
 def _touched(copy: Path) -> bool:

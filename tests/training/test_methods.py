@@ -56,7 +56,7 @@ def in_the_other_format(monkeypatch):
     monkeypatch.setenv(DTYPE_VARIABLE, {"float32": "bfloat16", "bfloat16": "float32"}[dtype_here])
 
 
-def test_what_is_served_in_the_other_number_format_is_what_was_trained(trainings, monkeypatch):
+def test_what_is_served_in_the_other_dtype_is_what_was_trained(trainings, monkeypatch):
     in_the_other_format(monkeypatch)
     require_served(trainings.by("full").adapter, held_out_loss(trainings, "full"))
 

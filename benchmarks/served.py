@@ -21,7 +21,7 @@ from typing import Any
 
 from lorag import build
 from lorag.errors import require
-from lorag.llm.engines.llamacpp import _signals_kept
+from lorag.llm.engines.llamacpp import signals_kept
 from lorag.models.gguf_writing import write_gguf
 from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings, RemoteSettings
 from lorag.types import Sampling
@@ -55,7 +55,7 @@ def served(file: Path, name: str, adapter: Path | None = None, threads: int | No
         lora = xllamacpp.CommonAdapterLoraInfo()
         lora.path, lora.scale = str(adapter), 1.0
         parameters.lora_adapters = [lora]
-    with _signals_kept():
+    with signals_kept():
         server = xllamacpp.Server(parameters)
         yield f"openai:{name}@{server.listening_address}/v1"
         del server

@@ -108,8 +108,9 @@ def answering_model(
 
     ``auto`` takes llama.cpp where it is installed and there is no GPU; where it cannot take the model or fails its
     check, a warning gives the reason, and transformers answers, with the adapter merged where that is as good. A GGUF
-    file without an adapter is taken as it is. A ``dtype``, named here or by the environment, is transformers'
-    to keep. With ``shared``, which gives the base of a folder, transformers' adapters stay unmerged over its weights.
+    file without an adapter is taken as it is. A ``dtype`` that is given here or in the environment chooses
+    transformers. With ``shared``, which gives the base of a folder, transformers' adapters stay unmerged over its
+    weights.
     """
     _require_engine(engine)
     remote = name is not None and is_remote(name)

@@ -111,27 +111,27 @@ def test_the_memory_needed_is_known_before_it_is_taken(smollm, smollm_folder):
 def test_an_x86_processor_tells_its_number_format_by_its_units_however_busy_it_is(units, monkeypatch):
     monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", units: True}, raising=False)
-    weights._fastest_format.cache_clear()
+    weights._fastest_dtype.cache_clear()
     try:
         assert weights.automatic_dtype("cpu") == ("float32" if units == "avx512_f" else "bfloat16")
     finally:
-        weights._fastest_format.cache_clear()
+        weights._fastest_dtype.cache_clear()
 
 
 def test_another_processor_is_measured_once_so_that_what_was_trained_is_served_in_its_number_format(monkeypatch):
     monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "aarch64"}, raising=False)
-    weights._fastest_format.cache_clear()
+    weights._fastest_dtype.cache_clear()
     try:
         first = weights.automatic_dtype("cpu")
         monkeypatch.setattr(weights, "_BF16_GAIN", 0.0 if first == "float32" else math.inf)  # another measurement
         assert weights.automatic_dtype("cpu") == first
     finally:
-        weights._fastest_format.cache_clear()
+        weights._fastest_dtype.cache_clear()
 
 
 def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
-    monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
+    monkeypatch.setattr(weights, "_fastest_dtype", lambda device: "float32")
     monkeypatch.delenv(weights.DTYPE_VARIABLE, raising=False)
     files = require_whole(smollm_folder)
     half, full = (needed_bytes(files, dtype) for dtype in ("bfloat16", "float32"))
@@ -152,7 +152,7 @@ def test_too_little_memory_says_what_would_fit(smollm_folder, monkeypatch):
 
 
 def test_the_environment_names_the_number_format_that_auto_is(tiny_folder, monkeypatch):
-    monkeypatch.setattr(weights, "_fastest_format", lambda device: "float32")
+    monkeypatch.setattr(weights, "_fastest_dtype", lambda device: "float32")
     monkeypatch.setenv(weights.DTYPE_VARIABLE, "bfloat16")
     assert load(tiny_folder).dtype == "bfloat16"
     assert load(tiny_folder, dtype="float32").dtype == "float32"

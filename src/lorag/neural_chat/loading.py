@@ -13,7 +13,7 @@ from lorag.neural_chat.config import LoadingModelConfig, MixedPrecisionConfig, W
 from lorag.neural_chat.knobs import require_known
 
 _DEVICES = ("auto", "cpu", "cuda", "gpu", "hpu", "xpu")
-_FORMATS: dict[str, Dtype] = {
+_DTYPES: dict[str, Dtype] = {
     "auto": "auto",
     "float32": "float32",
     "fp32": "float32",
@@ -55,8 +55,8 @@ def dtype_of(optimization: Any) -> Dtype:
     if optimization is None:
         return "auto"
     if isinstance(optimization, MixedPrecisionConfig):
-        require_known("dtype", optimization.dtype, _FORMATS)
-        return _FORMATS[optimization.dtype]
+        require_known("dtype", optimization.dtype, _DTYPES)
+        return _DTYPES[optimization.dtype]
     if isinstance(optimization, WeightOnlyQuantConfig):
         four_bits = optimization.bits == 4
     else:

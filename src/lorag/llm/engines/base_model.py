@@ -163,7 +163,7 @@ def read_weights(folder: Path, name: str, dtype: Dtype = "auto", off_device: boo
 
     Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small; both before
     memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed, and ``InputError`` for a value of the
-    environment variable that is no dtype.
+    environment variable that is not a dtype.
     """
     import torch
     from safetensors import SafetensorError
@@ -230,9 +230,9 @@ def _keep_trainable(model: PreTrainedModel) -> None:
 
 
 def _fitting_dtype(files: list[Path], name: str, dtype: Dtype, device: str) -> Dtype:
-    """The dtype to load in. Raises ``ModelError`` that says what would fit when it does not."""
+    """The dtype to load in. If memory is too small, raises ``ModelError`` with what would fit."""
     dtype = asked_dtype() if dtype == "auto" else dtype
-    chosen = _fastest_format(device) if dtype == "auto" else dtype
+    chosen = _fastest_dtype(device) if dtype == "auto" else dtype
     free = free_bytes(device)
     needed = needed_bytes(files, chosen)
     if needed <= free:
@@ -274,7 +274,7 @@ def asked_dtype() -> Dtype:
 def automatic_dtype(device: str) -> Literal["float32", "bfloat16"]:
     """The dtype that is computed in where none is asked for by a caller."""
     asked = asked_dtype()
-    return _fastest_format(device) if asked in ("auto", "nf4") else cast('Literal["float32", "bfloat16"]', asked)
+    return _fastest_dtype(device) if asked in ("auto", "nf4") else cast('Literal["float32", "bfloat16"]', asked)
 
 
 def fits(folder: Path, dtype: Dtype) -> bool:
@@ -285,7 +285,7 @@ def fits(folder: Path, dtype: Dtype) -> bool:
 
 
 @cache
-def _fastest_format(device: str) -> Literal["float32", "bfloat16"]:
+def _fastest_dtype(device: str) -> Literal["float32", "bfloat16"]:
     """bf16 where it pays: always on a GPU, and on a CPU whose multiplications it speeds up. Many CPUs emulate it.
 
     An x86 processor tells by its units, always the same. Others are measured, once per process: on a busy machine

@@ -205,7 +205,7 @@ def _start(file: Path, context_tokens: int, exact: bool) -> Any:
     if exact:
         parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    with tempfile.TemporaryDirectory(prefix="lorag-") as folder, _signals_kept():
+    with tempfile.TemporaryDirectory(prefix="lorag-") as folder, signals_kept():
         parameters.hostnames = [str(Path(folder) / "llama.sock")]
         try:
             server = xllamacpp.Server(parameters)
@@ -217,7 +217,7 @@ def _start(file: Path, context_tokens: int, exact: bool) -> Any:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
+def signals_kept() -> Iterator[None]:
     """llama.cpp takes Ctrl-C and the like for itself, as a program would; they belong to the caller."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

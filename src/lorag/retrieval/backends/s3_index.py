@@ -234,12 +234,12 @@ def _copied(bucket: Bucket, head: Head) -> Path:
     """
     root = _folder(bucket)
     copy, part = root / head.id, root / f".{head.id}"
-    if _touched(copy) and _is_whole(copy, head):
+    if _touched(copy, head):
         return copy
     with locked(root / _COPYING), full_disk_errors(root):
-        if _touched(copy):
-            if _is_whole(copy, head):
-                return copy
+        if _touched(copy, head):
+            return copy
+        if copy.is_dir():
             shutil.rmtree(copy)
         have = {
             name: names.parent / path
@@ -276,20 +276,19 @@ def _drop_unused(copy: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-def _is_whole(copy: Path, head: Head) -> bool:
-    """Whether every file of the state is there in full size: a disk that was full or cleared may have taken some."""
-    return all(_has_size(copy / path, size) for path, (_, size) in head.files.items())
-
-
 def _has_size(file: Path, size: int) -> bool:
     return file.is_file() and file.stat().st_size == size
 
 
-def _touched(copy: Path) -> bool:
-    """Whether there is this copy of a state; if so, it counts as used now."""
+def _touched(copy: Path, whole: Head | None = None) -> bool:
+    """Whether there is this copy of a state; if so, it counts as used now.
+
+    With ``whole`` every file of that state must be there in full size: a full or cleared disk may have taken some.
+    """
     with suppress(OSError):  # a cache of others may be read only
         os.utime(copy)
-    return copy.is_dir()
+    files = whole.files.items() if whole is not None else ()
+    return copy.is_dir() and all(_has_size(copy / path, size) for path, (_, size) in files)
 
 
 @contextmanager

@@ -112,9 +112,9 @@ class SqliteManifest:
 
 def _advice(error: sqlite3.Error) -> str:
     """What to do about ``error``; SQLite has one code for a quota, a failing disk and a network drive that is gone."""
-    if "disk I/O error" in str(error):
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR:  # the low byte is the kind of error
         return (
-            "the disk does not take or give data: check its quota, its connection and its health, then run the same"
+            "the disk cannot be read or written: check its quota, its connection and its health, then run the same"
             " command again; what was finished is kept"
         )
     return "check the disk, or rebuild the index with `lorag index DOCS --rebuild`"

@@ -30,7 +30,8 @@ def own_processes():
 
 
 def children():
-    return [child for child in psutil.Process().children() if "reader_process" in " ".join(child.cmdline())]
+    running = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in running if "reader_process" in " ".join(child.cmdline())]
 
 
 def test_the_process_stays_for_the_next_file_and_ends_with_this_one(folder):

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from lorag.llm.engines.scripted import ScriptedModel
@@ -27,6 +28,12 @@ def until(page, *states, run=RUN):
             return found
         time.sleep(0.1)
     raise AssertionError(f"still {found['state']}: {found['lines']}")
+
+
+def job_in(folder):
+    job = job_of(Run(folder))
+    assert job is not None
+    return job
 
 
 @pytest.fixture
@@ -66,6 +73,16 @@ def test_a_comparison_is_started_watched_and_ends_with_a_report(page, started):
     assert page.raw("GET", f"/studio/run/report?run={RUN.replace('/', '%2F')}")[0] == 200
 
 
+def test_a_job_that_has_ended_leaves_no_zombie(page, started):
+    assert started("brief")[0] == 201
+    until(page, "finished", "failed", run=".lorag/runs/brief")
+    ended = job_in(page.place.root / ".lorag/runs/brief").pid
+    ends = time.monotonic() + 10
+    while psutil.pid_exists(ended):
+        assert time.monotonic() < ends, psutil.Process(ended).status()
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def command(page):
     """Starts `lorag studio` in the folder of the page, as a process of its own."""
@@ -86,12 +103,6 @@ def command(page):
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
-
-
-def job_in(folder):
-    job = job_of(Run(folder))
-    assert job is not None
-    return job
 
 
 def test_a_killed_server_leaves_its_comparison_running_and_another_one_stops_and_resumes_it(started, command, page):

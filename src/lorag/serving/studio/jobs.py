@@ -12,10 +12,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,13 +115,11 @@ def last_lines(run: Run, most: int = 40) -> list[str]:
         return []
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Jobs:
     """Starts and stops the jobs of the page that works in ``root``."""
 
     root: Path
-    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    """Kept so that a child that has ended leaves no zombie."""
 
     def start(self, run: Run, arguments: Sequence[str], others: Sequence[Run] = (), store: str | None = None) -> Job:
         """Begins or resumes ``run`` with these arguments of ``lorag``, whose index lies in ``store``.
@@ -129,7 +128,6 @@ class Jobs:
         """
         lock = self.root / ".lorag" / "jobs.lock"
         lock.parent.mkdir(exist_ok=True)
-        self._children = [child for child in self._children if child.poll() is None]
         try:
             with FileLock(lock, timeout=0):
                 if state_of(run) == "running":
@@ -157,7 +155,7 @@ class Jobs:
                 env={**os.environ, **own, **({"LORAG_STORE": store} if store is not None else {})},
                 start_new_session=True,
             )
-        self._children.append(child)
+        threading.Thread(target=child.wait, daemon=True).start()  # leaves no zombie
         job = Job(tuple(arguments), child.pid, psutil.Process(child.pid).create_time())
         write_whole(folder / "job.json", json.dumps(asdict(job)))
         return job

@@ -31,6 +31,16 @@ from typing import Any
 class LoragError(Exception):
     """The root: catch this to catch everything Lorag raises on purpose."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it reaches another process: by its message and what it knows, whatever its constructor takes."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[LoragError], told: tuple[object, ...], known: dict[str, object]) -> LoragError:
+    error = kind.__new__(kind, *told)
+    error.__dict__ |= known
+    return error
+
 
 class InputError(LoragError):
     """Something the caller gave is wrong and can be repaired by the caller."""

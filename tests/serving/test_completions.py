@@ -140,6 +140,7 @@ def test_system_messages_wherever_they_stand_are_one_instruction_and_turns_of_on
 
 def test_models_and_health_are_told(small):
     assert small.send("GET", "/health") == (200, {"status": "ok"})
+    assert small.headers("HEAD", "/health", {})["content-length"] == str(len('{"status":"ok"}'))
     with client(small) as openai_client:
         assert [model.id for model in openai_client.models.list()] == ["scripted"]
         assert openai_client.models.retrieve("scripted").owned_by == "lorag"

@@ -114,6 +114,13 @@ Judge = Annotated[
 Concurrency = Annotated[
     int | None, typer.Option(help="Most questions sent to a server at once (default 8; fewer while it is busy).")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Ask a local model on a Ray cluster: HOST:PORT of its head, auto, or local for this machine's GPUs.",
+    ),
+]
 MaxCostTokens = Annotated[
     int | None,
     typer.Option(help="Most tokens to use on servers; the run stops there, and resumes with a higher limit."),
@@ -152,6 +159,7 @@ def compare(
     max_cost_tokens: MaxCostTokens = None,
     verdict_on: VerdictRest = "right",
     judge: Judge = None,
+    ray: Ray = None,
     sides: Search = None,
     rerank: Rerank = None,
     reranker: RerankerName = None,
@@ -174,9 +182,9 @@ def compare(
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
-        given |= {"against": against, "embedder": embedder, "settings": replace(settings, retrieval=search)}
+        given |= {"against": against, "embedder": embedder, "ray": ray, "settings": replace(settings, retrieval=search)}
         result = run_comparison(documents, asked, **given, show=None if json else _print_first_results)
-    write_options(context, result.folder / "run.toml", leave_out=("out", "verbose", "json"))
+    write_options(context, result.folder / "run.toml", leave_out=("out", "verbose", "json", "ray"))
     print_comparison(result, result.folder, json=json, verbose=verbose)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
 

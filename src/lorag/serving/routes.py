@@ -255,7 +255,7 @@ def application(service: Service) -> FastAPI:
     v1.add_api_route("/embeddings", service.embed, methods=["POST"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.put, methods=["PUT"], response_model=None)
     v1.add_api_route("/documents/{name:path}", service.delete, methods=["DELETE"], response_model=None)
-    app.add_api_route("/health", service.health, response_model=None)
+    app.add_api_route("/health", service.health, methods=["GET", "HEAD"], response_model=None)
     app.add_api_route("/metrics", service.metrics, dependencies=[Depends(service.admit)], response_model=None)
     app.include_router(v1)
     app.add_middleware(Counted, measures=service.measures)

@@ -9,8 +9,10 @@ one there is nothing to train, so finetuning is then not measured, and said not 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,6 +62,7 @@ from lorag.workflows.comparing.long_context import ask_long_context, long_contex
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
 from lorag.workflows.comparing.training_data import TrainingData, own_conversations
 from lorag.workflows.finetuning.brought import Brought, read_brought
+from lorag.workflows.on_ray.answering import Workers, workers
 from lorag.workspace import DEFAULT, Chosen, Run, Workspace
 
 _NOT_TRAINED = (
@@ -112,6 +115,7 @@ def compare(
     against: Path | str | None = None,
     notes: Sequence[str] = (),
     judge: str | None = None,
+    ray: str | None = None,
     progress: Progress = no_progress,
     show: Callable[[Comparison], None] | None = None,
 ) -> Comparison:
@@ -143,6 +147,7 @@ def compare(
         against: The folder of another run; what models were asked there in the same way is taken from it.
         notes: Caveats of your own, printed with the others.
         judge: The name of a model that judges claims of answers beside the rule.
+        ray: The address of a Ray cluster whose machines answer for a local model and its finetunes, or ``local``.
         progress: Called as the work proceeds, with a stage and how much of it is done.
         show: Called with the first results, before the training begins.
 
@@ -165,7 +170,7 @@ def compare(
     given |= {"prices": prices, "against": against, "judge": judge}
     wanted = settings = settings or CompareSettings()
     brought = read_brought(finetuned, adapter)
-    _require_sensible(settings, update, model, judge)
+    _require_sensible(settings, update, model, judge, ray)
     model = brought.base(model) if brought is not None else model
     _require_trainable(model, brought, settings, train is not None or train_update is not None, control is not None)
     if prompt is not None:
@@ -187,8 +192,21 @@ def compare(
         further = _further(run, name, settings.seeds)
         job = _Job(inputs, run, RowLog(run.rows), further, name, embedder, settings, progress)
         if not (run.has_facts and _asked_everything(job, *inputs.phases)):
-            _fill(job, show)
+            here = _printing_here(show) if show is not None and ray is not None else show
+            with nullcontext() if ray is None else workers(ray) as on_cluster:
+                _fill(job, here, on_cluster)
     return _compared(job, judge, priced, notes)
+
+
+def _printing_here(show: Callable[[Comparison], object]) -> Callable[[Comparison], object]:
+    """``show``, which prints where this call does: while a cluster is there, the standard output is Ray's."""
+    here = sys.stdout
+
+    def shown(first: Comparison) -> object:
+        with redirect_stdout(here):
+            return show(first)
+
+    return shown
 
 
 def _write_options(
@@ -264,14 +282,19 @@ def _judge(name: str, job: _Job) -> LanguageModel:
 
 
 def _require_sensible(
-    settings: CompareSettings, update: Path | str | None, model: str | None, judge: str | None
+    settings: CompareSettings, update: Path | str | None, model: str | None, judge: str | None, ray: str | None
 ) -> None:
     """Raises ``InputError`` for a requirement that only an update lets be measured, where there is none.
 
-    And for a limit of what servers are asked, where none is, and for thoughts that are to be shown.
+    And for a limit of what servers are asked, where none is, for thoughts that are to be shown, and for a cluster that
+    nothing is asked on.
     """
     if settings.chat.sampling.thinking == "shown":
         raise InputError("thoughts are never part of an answer that is scored; expected thinking off or hidden")
+    if ray is not None and model is not None and build.is_remote(model):
+        raise InputError(
+            f"a Ray cluster answers for models without a server of their own, and {model} has one; leave out ray"
+        )
     served = any(name is not None and build.is_remote(name) for name in (model, judge))
     if settings.remote.max_cost_tokens is not None and not served:
         raise InputError("max_cost_tokens limits the tokens on servers, and no server is used; leave it out")
@@ -298,7 +321,7 @@ def _require_trainable(
             raise InputError(f"{reason}; leave out {what}")
 
 
-def _fill(job: _Job, show: Callable[[Comparison], None] | None) -> None:
+def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Workers | None) -> None:
     """Indexes, asks and trains until the log holds every row; finished rows are kept.
 
     Base, retrieval and the base with gold passages come first: they need no training, and ``show`` gets what they say.
@@ -307,7 +330,8 @@ def _fill(job: _Job, show: Callable[[Comparison], None] | None) -> None:
     ledger = Ledger(run.asked(), settings.remote.max_cost_tokens, run.asked_earlier())
     engine, elsewhere = _models(job, ledger)
     knowledge = build.knowledge(run.index, job.embedder, settings.chunks, settings.retrieval, progress)
-    scene = Scene(run, job.log, knowledge, settings, progress, None if job.is_remote else ledger, job.further)
+    kept = None if job.is_remote else ledger
+    scene = Scene(run, job.log, knowledge, settings, progress, kept, job.further, on_cluster)
     if not _asked_everything(job, "before"):
         _index(job, knowledge)
     own = own_conversations(inputs.training, inputs.examples, inputs.tested, settings.chat.response_template)
@@ -317,6 +341,8 @@ def _fill(job: _Job, show: Callable[[Comparison], None] | None) -> None:
     reader = trial.reader("retrieval", base, trial.retrieval(base))
     arms = {BASE: Arm(base, base_prompt), RETRIEVAL: reader, EVIDENCE: reader}
     facts = run_facts(inputs, job.model, job.embedder, settings)
+    if on_cluster is not None:
+        facts["answered by"] = f"a Ray cluster; workers: {on_cluster.count}"
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(reader.prompting)}
     recall(arms, scene)
     ask_arms("before", inputs.tested, arms, scene)

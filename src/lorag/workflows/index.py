@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lorag import build
@@ -78,10 +79,11 @@ def index(
     if ray is None:
         loaded, vectors = load_documents(documents, progress=progress), build.embedder(embedder, progress, cache)
         return _indexed(loaded, vectors, place, rebuild, add_only, allow_removals, chunks, progress)
-    from lorag.workflows.indexing.on_ray import ClusterEmbedder, cluster
+    from lorag.workflows.on_ray.cluster import cluster
+    from lorag.workflows.on_ray.indexing import ClusterEmbedder, read_on
 
     with cluster(ray) as on:
-        loaded = load_documents(documents, read=on.read, at_once=on.at_once, progress=progress)
+        loaded = load_documents(documents, read=partial(read_on, on), at_once=on.at_once, progress=progress)
         here = build.embedder(embedder, progress, CacheSettings(max_bytes=0))
         vectors = build.cached(ClusterEmbedder(here, on), cache)
         return _indexed(loaded, vectors, place, rebuild, add_only, allow_removals, chunks, progress, on.at_once)

@@ -26,6 +26,7 @@ from studio_place import HOSTILE, SlowEmbedder, write_adapter, write_run
 def test_the_page_is_small_and_asks_for_nothing_from_another_host(page):
     status, headers, _ = page.raw("GET", "/")
     assert status == 200
+    assert page.raw("HEAD", "/")[::2] == (200, b"")
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"

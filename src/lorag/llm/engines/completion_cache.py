@@ -6,7 +6,7 @@ second generation. Completions are kept for the life of the process, and in a le
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 
 from lorag.files import fingerprint
@@ -14,13 +14,26 @@ from lorag.interfaces import LanguageModel
 from lorag.llm.engines.ledger import Ledger
 from lorag.types import Completion, Prompt, Sampling
 
+Generate = Callable[[Sequence[Prompt], Sampling], list[Completion]]
+"""``LanguageModel.generate`` of one model."""
+
 
 class CachedModel:
     """Wraps a model; repeats a completion where prompt and sampling are the same and the draw is greedy."""
 
-    def __init__(self, model: LanguageModel, ledger: Ledger | None = None, identity: str = "") -> None:
-        """``model`` answers what is not remembered, and not in ``ledger`` under its ``identity``."""
+    def __init__(
+        self,
+        model: LanguageModel,
+        ledger: Ledger | None = None,
+        identity: str = "",
+        generate: Generate | None = None,
+    ) -> None:
+        """``model`` answers what is not remembered, and not in ``ledger`` under its ``identity``.
+
+        Where ``generate`` is given, that answers instead: the same model elsewhere.
+        """
         self.name, self.model = model.name, model
+        self._generate = generate or model.generate
         self._ledger, self._identity = ledger, identity or model.name
         self._known: dict[tuple[Prompt, Sampling], Completion] = {}
 
@@ -31,9 +44,9 @@ class CachedModel:
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
         """One completion for each prompt, in order; only new prompts reach the model, each once."""
         if sampling.temperature > 0:
-            return self.model.generate(prompts, sampling)
+            return self._generate(prompts, sampling)
         new = [prompt for prompt in dict.fromkeys(prompts) if not self._knows(prompt, sampling)]
-        for prompt, completion in zip(new, self.model.generate(new, sampling), strict=True):
+        for prompt, completion in zip(new, self._generate(new, sampling), strict=True):
             self._known[prompt, sampling] = completion
         if self._ledger is not None:
             self._ledger.keep({self._request(prompt, sampling): self._known[prompt, sampling] for prompt in new})

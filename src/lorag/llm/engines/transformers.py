@@ -73,6 +73,8 @@ class TransformersModel:
         self.batch_tokens = batch_tokens
         self.virtual = virtual
         self.probe: LinearProbe | None = None
+        self.adapter_folder: Path | None = None
+        """Where the adapter was read."""
         self._kept = PrefixCache() if virtual is None else None
         self._shared = SharedBatch(batch_tokens, self._kept)
         self._probing: dict[LinearProbe | None, TransformersModel] = {None: self}
@@ -112,6 +114,7 @@ class TransformersModel:
             if virtual is None:
                 self.weights.attach(folder, name)
             adapted = TransformersModel(self.weights, name, self.batch_tokens, virtual)
+            adapted.adapter_folder = folder
             adapted._prove_participation(folder)
         return adapted
 

@@ -38,7 +38,7 @@ def studio_application(place: Workplace, assistants: Assistants) -> FastAPI:
     """The page of ``place`` and everything it asks for, as a server of its own."""
     app = FastAPI(title="Lorag", openapi_url=None)
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     def health() -> dict[str, str]:
         """Whether the server runs."""
         return {"status": "ok"}
@@ -65,7 +65,7 @@ def add_page(app: FastAPI, place: Workplace, assistants: Assistants, service: Se
     app.include_router(routes)
     folder = str(files("lorag.serving.studio") / "static")
 
-    @app.get("/", response_model=None)
+    @app.api_route("/", methods=["GET", "HEAD"], response_model=None)
     def page() -> FileResponse:
         """The page itself."""
         return FileResponse(f"{folder}/index.html")

@@ -13,11 +13,13 @@ from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.ledger import Ledger
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.whole_index import ALL_TOKENS, WholeIndex
 from lorag.settings import CompareSettings
 from lorag.types import Completion, Example, LinearProbe
 from lorag.workflows.comparing.prompt_trials import Prompting
+from lorag.workflows.on_ray.answering import Workers
 from lorag.workspace import Run
 
 
@@ -35,12 +37,17 @@ class Scene:
     """Keeps what models on this machine answer; of servers the engine keeps it."""
     further: Mapping[Run, RowLog] = field(default_factory=dict)
     """The parts of the run for trainings with other seeds, and what has been answered under each."""
+    workers: Workers | None = None
+    """Those of a cluster that answer for the models of this process."""
 
     def cached(self, model: LanguageModel) -> CachedModel:
-        """``model``, asked nothing that is kept."""
+        """``model``, asked nothing that is kept, and on the cluster where there is one."""
         probe: LinearProbe | None = getattr(model, "probe", None)
         read = "" if probe is None else f" {fingerprint(asdict(probe))}"
-        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}{read}")
+        generate = None
+        if self.workers is not None and isinstance(model, TransformersModel):
+            generate = self.workers.generating(model)
+        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}{read}", generate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,8 @@ def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm],
             settings = replace(settings, chat=replace(settings.chat, context_tokens=ALL_TOKENS))
         gated = settings.retrieval.leaves_out and retriever is scene.knowledge
         bot = arm.prompting.bot(arm.model, retriever, settings, gated)
-        ask(name, bot, examples, phase, scene.log, scene.settings.slice_size, scene.progress)
+        at_once = scene.workers.count if scene.workers is not None and name != LONG_CONTEXT else 1
+        ask(name, bot, examples, phase, scene.log, at_once * settings.slice_size, scene.progress)
 
 
 def asked_all(log: RowLog, examples: Sequence[Example], arms: Sequence[str], *phases: Phase) -> bool:

@@ -1,5 +1,6 @@
-"""A Ray cluster of two workers makes the index that one process makes, also where a worker or the driver is killed."""
+"""A Ray cluster of two workers makes the index, and gives the answers, of one process, also where one is killed."""
 
+import io
 import json
 import os
 import re
@@ -9,14 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, redirect_stdout
+from pathlib import Path
 
 import psutil
 import pytest
 from typer.testing import CliRunner
 
+from conftest import TAUGHT
+from lorag import build
 from lorag.cli.commands import app
+from lorag.errors import InputError
 from lorag.retrieval.backends.lance_store import LanceStore
+from lorag.settings import FinetuneSettings
+from lorag.workflows.compare import _printing_here, compare
+from lorag.workflows.finetuning.adapter_training import train_adapter
 
 FILES, ROWS = 12, 200
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
@@ -40,6 +48,18 @@ def head(needs_ray):
     process.terminate()
     process.communicate()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def second(head):
+    """A second machine of the cluster, with one worker more."""
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={head[1]}", "--block", "--num-cpus=1"]
+    process = subprocess.Popen(start, env=os.environ | RAY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    next(line for line in process.stdout if "Ray runtime started" in line)
+    yield process
+    process.terminate()
+    process.communicate()
 
 
 @pytest.fixture
@@ -124,6 +144,11 @@ def rows(store):
     return table.select(["id", "search_text", "vector"]).sort_by("id")
 
 
+def answers_of(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {(row["arm"], row["example_id"]): row["answer"]["text"] for row in rows}
+
+
 def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_path, places, head, started):
     process, address = head
     alone, spread = tmp_path / "alone", tmp_path / "spread"
@@ -137,7 +162,7 @@ def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_p
 
         return find
 
-    for stage in ("_read", "_embed"):
+    for stage in ("read_document_file", "_embed"):
         until(working(stage), run).kill()
     assert report_of(run) == expected
     assert manifest(spread) == manifest(alone)
@@ -180,3 +205,37 @@ def test_without_the_option_ray_is_not_imported(docs, tmp_path, places, started)
     trapped = started(docs, tmp_path / "index", environment, "--ray", "local")
     trapped.communicate()
     assert trapped.returncode == 77
+
+
+def test_its_machines_answer_as_the_models_here_also_where_one_is_killed(head, second, tiny_adapter, case, tmp_path):
+    whole, training = tmp_path / "whole", FinetuneSettings(method="full", learning_rate=1e-2, measure_forgetting=False)
+    train_adapter(build.trainable_model(case.model, training), TAUGHT, whole, training)
+    script = Path(__file__).parent / "answers_on_ray.py"
+    machines = f"{head[0].pid},{second.pid}"
+    command = [sys.executable, script, head[1], machines, case.model, tiny_adapter, whole, case.folder, tmp_path]
+    environment = os.environ | RAY | {"LORAG_NUMBER_FORMAT": "float32"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["workers"] == [2, 2]
+    assert found["there"] == found["here"]
+    assert len({json.dumps(found["here"][name]) for name in ("base", "adapter", "whole", "probed")}) == 4
+    assert found["here"]["probed"] == [""] * 5
+    assert found["was killed"]
+    assert found["again"]
+    here, there = (answers_of(tmp_path / name / "rows.jsonl") for name in ("here", "there"))
+    assert there == here
+
+
+def test_a_served_model_is_not_spread(case):
+    with pytest.raises(InputError, match=r"and openai:m@http://127\.0\.0\.1:1/v1 has one; leave out ray"):
+        compare(case.folder / "docs", case.folder / "qa.jsonl", model="openai:m@http://127.0.0.1:1/v1", ray="local")
+
+
+def test_first_results_go_where_the_call_prints_and_not_where_the_cluster_does():
+    ours, of_ray = io.StringIO(), io.StringIO()
+    with redirect_stdout(ours):
+        shown = _printing_here(lambda first: sys.stdout.write("first results"))
+        with redirect_stdout(of_ray):
+            shown(None)  # type: ignore[arg-type]
+    assert (ours.getvalue(), of_ray.getvalue()) == ("first results", "")

@@ -1,1 +1,0 @@
-"""The steps of indexing that other machines can do."""

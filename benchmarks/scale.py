@@ -28,7 +28,7 @@ from pathlib import Path
 from lorag.models import catalogue
 from search import worker
 
-SIZE, QUESTIONS, DOCUMENTS = 60_000, 200, 4_000
+SIZE, QUESTIONS, DOCUMENTS = 60_000, 200, 16_000
 BAR = {"recall@10": 0.97, "Ray / one process": 1.25}
 
 

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 
 from lorag.errors import InputError, OperationError, StorageError, StoreError
+from lorag.retrieval.backends import postgres_store
+from lorag.retrieval.backends.hits import like_questions
 from lorag.retrieval.backends.lance_store import LanceStore
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.backends.postgres_index import PostgresIndex
@@ -272,3 +274,26 @@ def test_the_searches_that_look_at_all_rows_find_the_same_as_numpy(index):
     expected = np.sort(queries @ HashEmbedder(DIM).embed(texts, "passage").T)[:, ::-1][:, :10]
     scores = [[hit.score for hit in hits] for hits in index.store.search_dense(queries, 10)]
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_the_recall_that_is_told_is_measured_against_exact_search(database_url, monkeypatch):
+    drawn = np.random.default_rng(0)
+    vectors = drawn.normal(size=(40, 1, DIM)) + 0.7 * drawn.normal(size=(40, 50, DIM))
+    vectors = (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).reshape(-1, DIM).astype(np.float32)
+    chunks = [Chunk(str(number), "0" * 16, 0, 4, "text") for number in range(len(vectors))]
+    store = PostgresIndex.open(Database(database_url), {"made": "here"}, DIM, 1000).store
+    store.add(chunks, vectors, ["text"] * len(chunks))
+    questions = like_questions(vectors[:200])
+    nearest = (questions @ vectors.T).argsort(axis=1)[:, :-11:-1]
+
+    def found():
+        every = zip(store.search_dense(questions, 10), nearest.tolist(), strict=True)
+        return sum(len({int(hit.chunk.document_id) for hit in hits} & {*row}) for hits, row in every) / nearest.size
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres_store, "_CANDIDATES", "1")
+        told = store.optimize()
+        assert found() < 0.97
+    assert told is not None
+    assert told < 0.97
+    assert found() > 0.97

@@ -217,6 +217,11 @@ def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings, given: flo
     return min(most, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
 
 
+def fills(seconds_per_pass: float, recipe: RecipeSettings) -> bool:
+    """Whether enough passes over some conversations take all of the time that is not for choosing."""
+    return _WANTED_PASSES * seconds_per_pass > 60 * recipe.minutes * (1 - _CHOICE_SHARE)
+
+
 def schedule(
     seconds_per_update: float,
     updates_per_pass: int,

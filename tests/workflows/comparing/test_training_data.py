@@ -109,9 +109,30 @@ def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
     data = make(examples=bare, tested=bare)
     assert turns(data) == [("In which town was Korrin founded?", "Bergen")]
     assert (
-        "1 conversations were synthesised from 1 passages, 0 by rules and 1 by scripted itself (2 prop" in data.origin
-    )
+        "1 conversations were synthesised from 1 passages, 0 by rules and 1 by scripted itself, which was asked about 1"
+        " passages (2 proposed"
+    ) in data.origin
     assert len(model.prompts) == 5  # to write, to ask twice in other words, to answer twice
+
+
+def test_where_rules_make_enough_the_model_writes_only_about_documents_in_which_they_find_nothing(tmp_path):
+    (tmp_path / "prices.md").write_text("# Prices\n\n- Kiosk: 5 euros\n- Pier: 7 euros\n")
+    (tmp_path / "company.md").write_text("# Company\n\nKorrin was founded by Mara in Bergen.\n")
+    knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(tmp_path).documents)
+    written = "Q: In which town was Korrin founded?\nA: Bergen"
+
+    def made(name, enough):
+        model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "Bergen")
+        run = Run.open(tmp_path / name, {})
+        data = synthesised_conversations(
+            knowledge, model, [], run, CompareSettings(), no_progress, enough=lambda made: enough and len(made) > 1
+        )
+        asked = [prompt[-1].content for prompt in model.prompts if prompt[-1].content.startswith("Passage:")]
+        return {c.evidence for c in data.conversations}, ["euros" in each for each in asked]
+
+    assert made("full", True) == ({("company.md",), ("prices.md",)}, [False])
+    assert made("open", False) == ({("company.md",), ("prices.md",)}, [False, True])
 
 
 def test_a_share_is_trained_again_with_a_passage_that_holds_the_answer(scene):

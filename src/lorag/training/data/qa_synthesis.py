@@ -75,14 +75,18 @@ def synthesize(
     rules: bool = True,
     pairs: int = 3,
     exclude: Iterable[str] = (),
+    writes_about: Sequence[Chunk] | None = None,
     log: LineLog | None = None,
     progress: Progress = no_progress,
 ) -> Synthesis:
     """Pairs about every chunk, by ``rules`` and by ``model``; questions in ``exclude`` are never among them.
 
+    Where ``writes_about`` is given, the model writes about these chunks alone.
+
     ``log`` keeps what the model wrote about each passage, so that the same call resumes after a kill.
     """
-    written = _all_written(chunks, model, ask, pairs, log, progress) if model is not None else {}
+    asked = chunks if writes_about is None else writes_about
+    written = _all_written(asked, model, ask, pairs, log, progress) if model is not None else {}
     seen = {_plain(question) for question in exclude}
     kept: list[Pair] = []
     counts = {"proposed": 0, "unsupported": 0, "unanswerable": 0, "repeated": 0}

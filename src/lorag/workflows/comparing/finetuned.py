@@ -17,7 +17,7 @@ from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.completion_cache import CachedModel
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import CompareSettings, PromptSettings
+from lorag.settings import CompareSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.data.conversations import write_conversations
 from lorag.training.recipe import Recipe
@@ -33,6 +33,7 @@ from lorag.workflows.comparing.training_data import (
     TrainingData,
     affordable_wordings,
     brought,
+    fill_the_budget,
     held_out,
     synthesised_conversations,
     training_data,
@@ -212,7 +213,7 @@ def _adapter(
     if recipe is not None and inputs.update is not None:
         recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
     if not run.training_facts.is_file():
-        own = own or synthesised_conversations(scene.knowledge, engine, inputs.tested, run, settings, progress)
+        own = own or _synthesised(prompt, recipe, inputs, scene, engine)
         write_conversations(run.brought, own.conversations)
         if recipe is not None:
             own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)
@@ -229,6 +230,17 @@ def _adapter(
         return data, read_adapter(run.adapter), None
     given = (run.adapter, settings.finetune, progress, inputs.control)
     return data, train_adapter(engine, data.conversations, *given, prompt=prompt), None
+
+
+def _synthesised(
+    prompt: PromptSettings, recipe: RecipeSettings | None, inputs: Inputs, scene: Scene, engine: TransformersModel
+) -> TrainingData:
+    """Conversations made from the documents, by the model too as far as the budget has room for more."""
+    given = (scene.knowledge, engine, inputs.tested, scene.run, scene.settings, scene.progress)
+    if recipe is None:
+        return synthesised_conversations(*given)
+    enough = partial(fill_the_budget, prompt=prompt, engine=engine, settings=scene.settings, recipe=recipe)
+    return synthesised_conversations(*given, enough=enough)
 
 
 def _probes(trial: Trial, trained: Collection[str], scene: Scene, engine: LanguageModel) -> list[Probe]:

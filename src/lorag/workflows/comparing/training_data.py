@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
@@ -25,7 +25,7 @@ from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.training.data.wordings.augmentation import augment, wordings_per_fact
-from lorag.training.recipe import fitting_wordings
+from lorag.training.recipe import fills, fitting_wordings
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.finetuning.adapter_training import estimate_training
@@ -79,14 +79,20 @@ def synthesised_conversations(
     settings: CompareSettings,
     progress: Progress,
     documents: Collection[str] | None = None,
+    enough: Callable[[Sequence[Conversation]], bool] = lambda made: len(made) >= _MOST_SYNTHESISED,
 ) -> TrainingData:
     """Conversations made from the documents alone, from all or from those named; without a budget only so many.
 
-    Raises ``InputError`` when no passage brings any.
+    Where those that rules make are ``enough``, the model writes only about documents in which rules find nothing: it
+    takes seconds for each passage, for what could not be trained on. Raises ``InputError`` when no passage brings any.
     """
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
-    made = synthesize(chunks, model, ask_from, exclude=exclude, log=log, progress=progress)
+    ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested)
+    found, left = {pair.document_id for pair in ruled.pairs}, chunks
+    if ruled.pairs and enough(ruled.conversations):
+        left = [chunk for chunk in chunks if chunk.document_id not in found]
+    made = synthesize(chunks, model, ask_from, exclude=exclude, writes_about=left, log=log, progress=progress)
     made = apart_from(made, tested).require_pairs()
     by_rules = sum(pair.origin == RULES for pair in made.pairs)
     most = len(made.conversations) if settings.recipe else _MOST_SYNTHESISED
@@ -94,7 +100,8 @@ def synthesised_conversations(
     taken = f"; {most} of them were taken" if most < len(made.conversations) else ""
     origin = (
         f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
-        f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself ({made.proposed} proposed,"
+        f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself, which was asked about"
+        f" {len(left)} passages ({made.proposed} proposed,"
         f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers differently itself,"
         f" {made.repeated} as repeated){taken}. A finetune is only as good as such data; better data may change the"
         " verdict."
@@ -134,10 +141,26 @@ def affordable_wordings(
     recipe: RecipeSettings,
 ) -> int:
     """In how many wordings the budget of ``recipe`` has room for each conversation."""
-    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in data.conversations]
-    once = replace(settings.finetune, epochs=1)
-    seconds = estimate_training(engine, served, once).seconds
+    seconds = _seconds_of_a_pass(data.conversations, prompt, engine, settings)
     return fitting_wordings(seconds, recipe, wordings_per_fact(data.conversations))
+
+
+def fill_the_budget(
+    conversations: Sequence[Conversation],
+    prompt: PromptSettings,
+    engine: TransformersModel,
+    settings: CompareSettings,
+    recipe: RecipeSettings,
+) -> bool:
+    """Whether the budget of ``recipe`` has no room for more than these conversations."""
+    return fills(_seconds_of_a_pass(conversations, prompt, engine, settings), recipe)
+
+
+def _seconds_of_a_pass(
+    conversations: Sequence[Conversation], prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings
+) -> float:
+    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in conversations]
+    return estimate_training(engine, served, replace(settings.finetune, epochs=1)).seconds
 
 
 def held_out(data: TrainingData, probed: Collection[str]) -> TrainingData:

@@ -181,6 +181,12 @@ def test_the_result_holds_every_row_with_its_scores(case, finished):
     assert "What was tried before" in page
 
 
+def test_where_no_prompt_could_be_chosen_a_note_says_so(finished):
+    told = json.loads((finished / "result.json").read_text())
+    assert any(note.startswith("No prompts were chosen: fewer than 6 questions") for note in told["notes"])
+    assert "No prompts were chosen" in (finished / "report.html").read_text()
+
+
 def test_training_never_holds_a_test_question_and_holds_the_served_form(case, finished):
     lines = [json.loads(line) for line in (finished / "train.jsonl").read_text().splitlines()]
     asked = {json.loads(line)["question"] for line in (case.folder / "qa.jsonl").read_text().splitlines()}

@@ -192,8 +192,14 @@ def test_what_a_killed_driver_had_got_back_is_not_embedded_again(docs, tmp_path,
         ("here", "'here' is not the address of a Ray cluster"),
     ],
 )
-def test_an_address_without_a_cluster_is_one_line(docs, address, told):
-    shown = CliRunner().invoke(app, ["index", str(docs), "--ray", address])
+def test_an_address_without_a_cluster_is_one_line(docs, case, address, told):
+    compared = ["compare", "--documents", str(case.folder / "docs"), "--questions", str(case.folder / "qa.jsonl")]
+    for command in (["index", str(docs)], [*compared, "--model", case.model, "--out", str(docs.parent / "run")]):
+        refused_in_one_line([*command, "--ray", address], told)
+
+
+def refused_in_one_line(command, told):
+    shown = CliRunner().invoke(app, command)
     assert (shown.exit_code, shown.stderr.count("\n")) == (2, 1)
     assert told in shown.stderr
 

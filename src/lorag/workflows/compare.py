@@ -351,7 +351,7 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
         told = (settings.verdict, {"run folder": str(run.folder), **facts}, inputs.notes)
         show(compare_rows(first, inputs.tested, inputs.style, *told, own=inputs.metrics))
     tuned = _finetune(own, inputs, elsewhere, reader.prompting, trial, engine)
-    notes = [_NOT_TRAINED.format(job.model)] if tuned is None else tuned.notes
+    notes = [*trial.notes, *([_NOT_TRAINED.format(job.model)] if tuned is None else tuned.notes)]
     if tuned is not None:
         arms |= tuned.arms
         facts |= tuned.facts

@@ -95,3 +95,12 @@ def test_the_room_that_answers_more_is_taken_and_kept(answered_by):
     both = brought_finetune(tuned, model, "base", found, trial).arms["both"]
     assert {each.room for each in both.prompting.choice.tried} == {both.prompting.choice.room} == {2 * room}
     assert long_context_arm(model, found, trial.scene).prompting.choice.room is None  # it has room for everything
+
+
+def test_a_note_says_where_no_prompt_could_be_chosen(answered_by):
+    trial, _ = answered_by(0)
+    assert trial.notes == ()
+    few = replace(trial, questions=trial.questions[:5])
+    assert "fewer than 6 questions" in few.notes[0]
+    by_hand = replace(few.scene, settings=replace(few.scene.settings, prompt_questions=0))
+    assert replace(few, scene=by_hand).notes == ()

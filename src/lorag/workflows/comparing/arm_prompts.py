@@ -43,6 +43,11 @@ _WORTH_PROBING = 0.2
 """How much more often a probe must refuse without the answering passage than with it, as shares of held-out ones."""
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
+_NOT_CHOSEN = (
+    f"No prompts were chosen: fewer than {FEWEST_QUESTIONS} questions or training conversations are not tested. So all"
+    " arms had the default prompt, and those with sources may do better with another: bring more questions than --limit"
+    " asks, or --train."
+)
 _WORTH_TRYING = 2
 """Questions of the trial whose answering passage has to come into the prompt with the first wider room."""
 
@@ -58,6 +63,16 @@ class Trial:
     """What answers should look like, where it was declared."""
     answered: tuple[Example, ...] = ()
     """Conversations that a passage answers, which are not tested; a probe is fitted to some of them."""
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether there are questions enough to choose on."""
+        return len(self.questions) >= FEWEST_QUESTIONS
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The caveat that no prompt was chosen, where one should have been."""
+        return (_NOT_CHOSEN,) if self.scene.settings.prompt_questions and not self.can_choose else ()
 
     def prompting(
         self,
@@ -78,7 +93,7 @@ class Trial:
         settings = self.scene.settings
         given = candidates if settings.prompt_questions else (settings.chat.prompt,)
         at: dict[float, Callable[[], LanguageModel]] = {1.0: lambda: model}
-        if len(self.questions) >= FEWEST_QUESTIONS:
+        if self.can_choose:
             at = {**(weaker or {}), **at}
         gated = settings.retrieval.leaves_out and knowledge is not None
         return chosen_prompt(

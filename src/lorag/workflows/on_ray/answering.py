@@ -87,9 +87,9 @@ def workers(address: str) -> Iterator[Workers]:
 
     Raises ``InputError`` where none starts, or one has another version of Lorag.
     """
-    import ray
-
     with cluster(address) as on:
+        import ray
+
         starting = {actor.lorag_version.remote(): actor for actor in _actors()}
         ready: list[Any] = []
         late = list(starting)

@@ -45,8 +45,9 @@ with translated_errors():
     settings, engine = FinetuneSettings(**json.loads(settings)), load(Path(model), "tiny", "float32")
     train_adapter(engine, read_conversations(data), Path(out), settings, progress)
     weights = list(engine.weights.model.parameters())
-    if settings.method == "lora":  # all weights are trained in a copy
-        print("held", sum(w.to_local().numel() for w in weights), "of", sum(w.numel() for w in weights))
+    if settings.method == "lora" and os.environ["RANK"] == "0":  # all weights are trained in a copy
+        held, whole = sum(w.to_local().numel() for w in weights), sum(w.numel() for w in weights)
+        sys.stdout.write(f"held {held} of {whole}\\n")  # at once: both processes write to one pipe
 """
 
 

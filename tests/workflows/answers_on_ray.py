@@ -23,7 +23,7 @@ from lorag.workflows.compare import compare
 from lorag.workflows.finetuning.strength import weaker
 from lorag.workflows.on_ray.answering import workers
 
-BRIEF, LONGER = Sampling(max_tokens=8), Sampling(max_tokens=600)
+BRIEF, LONGER = Sampling(max_tokens=8), Sampling(max_tokens=300)
 SETTINGS = CompareSettings(prompt_questions=0, chat=ChatSettings(sampling=BRIEF))
 QUESTIONS = ("Who founded Korrin?", "What does Korrin make?", "Where is Halifax?", "Who are you?", "Why?")
 PROMPTS = [(Message("user", question),) for question in QUESTIONS]
@@ -63,7 +63,7 @@ with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as other, work
     patch.setattr(TransformersModel, "generate", never)
     there = {name: texts(generate) for name, generate in generating.items()}
     running, waiting = processes(cluster), other.submit(texts, generating["base"], LONGER)
-    time.sleep(0.2)
+    time.sleep(0.1)
     running[0].kill()
     killed, again = not waiting.done(), waiting.result() == expected
     counted = [on_cluster.count, len(running)]

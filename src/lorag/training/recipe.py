@@ -217,9 +217,13 @@ def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings, given: flo
     return min(most, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
 
 
-def fills(seconds_per_pass: float, recipe: RecipeSettings) -> bool:
-    """Whether enough passes over some conversations take all of the time that is not for choosing."""
-    return _WANTED_PASSES * seconds_per_pass > 60 * recipe.minutes * (1 - _CHOICE_SHARE)
+def fills(seconds_per_pass: float, recipe: RecipeSettings, given: float) -> bool:
+    """Whether to show each fact often enough takes all of the time that is not for choosing.
+
+    It is stated in ``given`` of the conversations, on average.
+    """
+    passes = max(_WANTED_PASSES, _FEWEST_SHOWINGS / given)
+    return passes * seconds_per_pass > 60 * recipe.minutes * (1 - _CHOICE_SHARE)
 
 
 def schedule(

@@ -342,7 +342,7 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
     arms = {BASE: Arm(base, base_prompt), RETRIEVAL: reader, EVIDENCE: reader}
     facts = run_facts(inputs, job.model, job.embedder, settings)
     if on_cluster is not None:
-        facts["answered by"] = f"a Ray cluster; workers: {on_cluster.count}"
+        facts["cluster"] = f"asked by the last call, with {on_cluster.count} workers"
     facts |= {"prompt of base": str(base_prompt.choice), "prompt of retrieval": str(reader.prompting)}
     recall(arms, scene)
     ask_arms("before", inputs.tested, arms, scene)

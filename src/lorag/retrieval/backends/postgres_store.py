@@ -28,8 +28,8 @@ _CHUNK_COLUMNS = "document_id, document_version, start, stop, text, heading, tab
 _INDEXED_DIMENSIONS = 2000
 """The longest vectors that pgvector makes an index for; longer ones are searched exactly, however many."""
 _CANDIDATES = "1000"
-"""How many candidates pgvector keeps in a search, its most: with 100, clusters of 500 vectors hid one hit in eight, and
-the search took half as long (docs/log.md)."""
+"""How many candidates pgvector keeps in a search, its most: with 100, clusters of 500 vectors hid one hit in seven, and
+the search took a third as long (docs/log.md)."""
 _K1, _B = 1.2, 0.75
 """The usual parameters of BM25, and LanceDB's."""
 _QUERY_WORDS = 500

@@ -155,8 +155,8 @@ class Jobs:
                 env={**os.environ, **own, **({"LORAG_STORE": store} if store is not None else {})},
                 start_new_session=True,
             )
-        threading.Thread(target=child.wait, daemon=True).start()  # leaves no zombie
         job = Job(tuple(arguments), child.pid, psutil.Process(child.pid).create_time())
+        threading.Thread(target=child.wait, daemon=True).start()  # leaves no zombie
         write_whole(folder / "job.json", json.dumps(asdict(job)))
         return job
 

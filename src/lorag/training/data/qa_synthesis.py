@@ -142,7 +142,7 @@ def _all_written(
         if log is not None:
             log.append([{"passage": name, **asdict(found)} for name, found in new.items()])
         written |= new
-        progress("writing training questions", len(written), len(chunks))
+        progress("writing training questions", len(chunks) - len(missing) + start + len(part), len(chunks))
     return written
 
 

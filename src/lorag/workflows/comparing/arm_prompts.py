@@ -44,9 +44,9 @@ _WORTH_PROBING = 0.2
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
 _NOT_CHOSEN = (
-    f"No prompts were chosen: fewer than {FEWEST_QUESTIONS} questions or training conversations are not tested. So all"
-    " arms had the default prompt, and those with sources may do better with another: bring more questions than --limit"
-    " asks, or --train."
+    f"No prompts were chosen: fewer than {FEWEST_QUESTIONS} questions that are not tested were left to choose on. So"
+    " each arm was asked with the first of its prompts, and those with sources may do better with another: bring more"
+    " questions than are tested (--limit)."
 )
 _WORTH_TRYING = 2
 """Questions of the trial whose answering passage has to come into the prompt with the first wider room."""
@@ -72,7 +72,8 @@ class Trial:
     @property
     def notes(self) -> tuple[str, ...]:
         """The caveat that no prompt was chosen, where one should have been."""
-        return (_NOT_CHOSEN,) if self.scene.settings.prompt_questions and not self.can_choose else ()
+        wanted = self.scene.settings.prompt_questions >= FEWEST_QUESTIONS
+        return (_NOT_CHOSEN,) if wanted and not self.can_choose else ()
 
     def prompting(
         self,

@@ -79,7 +79,7 @@ def synthesised_conversations(
     settings: CompareSettings,
     progress: Progress,
     documents: Collection[str] | None = None,
-    enough: Callable[[Sequence[Conversation]], bool] = lambda made: len(made) >= _MOST_SYNTHESISED,
+    enough: Callable[[Sequence[Conversation]], bool] | None = None,
 ) -> TrainingData:
     """Conversations made from the documents alone, from all or from those named; without a budget only so many.
 
@@ -89,11 +89,15 @@ def synthesised_conversations(
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
     ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested)
-    found, left = {pair.document_id for pair in ruled.pairs}, chunks
-    if ruled.pairs and enough(ruled.conversations):
-        left = [chunk for chunk in chunks if chunk.document_id not in found]
+    if enough is None:
+        are_enough = settings.recipe is None and len(ruled.pairs) >= _MOST_SYNTHESISED
+    else:
+        are_enough = bool(ruled.pairs) and enough(ruled.conversations)
+    found = {pair.document_id for pair in ruled.pairs} if are_enough else set()
+    left = [chunk for chunk in chunks if chunk.document_id not in found]
     made = synthesize(chunks, model, ask_from, exclude=exclude, writes_about=left, log=log, progress=progress)
     made = apart_from(made, tested).require_pairs()
+    asked = len({row["passage"] for row in log.rows} & {chunk.id for chunk in chunks})
     by_rules = sum(pair.origin == RULES for pair in made.pairs)
     most = len(made.conversations) if settings.recipe else _MOST_SYNTHESISED
     chosen = sorted(made.conversations, key=lambda conversation: draw(conversation.question))[:most]
@@ -101,7 +105,7 @@ def synthesised_conversations(
     origin = (
         f"No training data was given: {len(made.pairs)} conversations were synthesised from {made.passages} passages,"
         f" {by_rules} by rules and {len(made.pairs) - by_rules} by {model.name} itself, which was asked about"
-        f" {len(left)} passages ({made.proposed} proposed,"
+        f" {asked} passages ({made.proposed} proposed,"
         f" {made.unsupported} refused as unsupported, {made.unanswerable} because it answers differently itself,"
         f" {made.repeated} as repeated){taken}. A finetune is only as good as such data; better data may change the"
         " verdict."
@@ -153,7 +157,8 @@ def fill_the_budget(
     recipe: RecipeSettings,
 ) -> bool:
     """Whether the budget of ``recipe`` has no room for more than these conversations."""
-    return fills(_seconds_of_a_pass(conversations, prompt, engine, settings), recipe)
+    seconds = _seconds_of_a_pass(conversations, prompt, engine, settings)
+    return fills(seconds, recipe, wordings_per_fact(conversations))
 
 
 def _seconds_of_a_pass(

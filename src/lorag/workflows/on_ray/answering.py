@@ -193,6 +193,6 @@ def _loaded(folder: Path, source: _Source) -> TransformersModel:
     if model.dtype != source.dtype:
         raise ModelError(
             f"{source.base} is {model.dtype} on {socket.gethostname()}, and {source.dtype} where the command runs; set"
-            " the environment variable LORAG_NUMBER_FORMAT to one dtype on both"
+            " the environment variable LORAG_NUMBER_FORMAT to one dtype for this command and for `ray start` there"
         )
     return model

@@ -6,6 +6,8 @@ with all of its weights trained, a folder of documents and questions, and a fold
 
 import json
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -21,14 +23,14 @@ from lorag.workflows.compare import compare
 from lorag.workflows.finetuning.strength import weaker
 from lorag.workflows.on_ray.answering import workers
 
-BRIEF = Sampling(max_tokens=8)
+BRIEF, LONGER = Sampling(max_tokens=8), Sampling(max_tokens=300)
 SETTINGS = CompareSettings(prompt_questions=0, chat=ChatSettings(sampling=BRIEF))
 QUESTIONS = ("Who founded Korrin?", "What does Korrin make?", "Where is Halifax?", "Who are you?", "Why?")
 PROMPTS = [(Message("user", question),) for question in QUESTIONS]
 
 
-def texts(generate):
-    return [done.text for done in generate(PROMPTS, BRIEF)]
+def texts(generate, sampling=BRIEF):
+    return [done.text for done in generate(PROMPTS, sampling)]
 
 
 def never(*_):
@@ -53,14 +55,19 @@ models = {
 models["probed"] = base.probing(refusing)
 here = {name: texts(each.generate) for name, each in models.items()}
 compare(*paths, model=model, adapter=adapter, out=Path(out) / "here", settings=SETTINGS)
-with pytest.MonkeyPatch.context() as patch, workers(address) as on_cluster:
+expected = texts(base.generate, LONGER)
+with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as other, workers(address) as on_cluster:
     generating = {name: on_cluster.generating(each) for name, each in models.items()}
     with weaker(base, read_adapter(Path(adapter)), 0.5) as half:
         here["half"], generating["half"] = texts(half.generate), on_cluster.generating(half)
     patch.setattr(TransformersModel, "generate", never)
     there = {name: texts(generate) for name, generate in generating.items()}
-    counted = [on_cluster.count, len(processes(cluster))]
+    running, waiting = processes(cluster), other.submit(texts, generating["base"], LONGER)
+    time.sleep(0.1)
+    running[0].kill()
+    killed, again = not waiting.done(), waiting.result() == expected
+    counted = [on_cluster.count, len(running)]
     patch.setattr("lorag.workflows.compare.workers", lambda address: nullcontext(on_cluster))  # they have started
     compare(*paths, model=model, adapter=adapter, out=Path(out) / "there", settings=SETTINGS, ray=address)
-found = {"here": here, "there": there, "workers": counted}
+found = {"here": here, "there": there, "workers": counted, "was killed": killed, "again": again}
 (Path(out) / "found.json").write_text(json.dumps(found))

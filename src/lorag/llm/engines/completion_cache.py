@@ -27,12 +27,13 @@ class CachedModel:
         ledger: Ledger | None = None,
         identity: str = "",
         generate: Generate | None = None,
+        workers: int = 1,
     ) -> None:
         """``model`` answers what is not remembered, and not in ``ledger`` under its ``identity``.
 
-        Where ``generate`` is given, that answers instead: the same model elsewhere.
+        Where ``generate`` is given, that answers instead: the same model elsewhere, on so many ``workers`` at once.
         """
-        self.name, self.model = model.name, model
+        self.name, self.model, self.workers = model.name, model, workers
         self._generate = generate or model.generate
         self._ledger, self._identity = ledger, identity or model.name
         self._known: dict[tuple[Prompt, Sampling], Completion] = {}

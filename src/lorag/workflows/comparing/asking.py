@@ -44,10 +44,10 @@ class Scene:
         """``model``, asked nothing that is kept, and on the cluster where there is one."""
         probe: LinearProbe | None = getattr(model, "probe", None)
         read = "" if probe is None else f" {fingerprint(asdict(probe))}"
-        generate = None
+        identity = f"{model.name} {getattr(model, 'dtype', '')}{read}"
         if self.workers is not None and isinstance(model, TransformersModel):
-            generate = self.workers.generating(model)
-        return CachedModel(model, self.ledger, f"{model.name} {getattr(model, 'dtype', '')}{read}", generate)
+            return CachedModel(model, self.ledger, identity, self.workers.generating(model), self.workers.count)
+        return CachedModel(model, self.ledger, identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,7 @@ def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm],
             settings = replace(settings, chat=replace(settings.chat, context_tokens=ALL_TOKENS))
         gated = settings.retrieval.leaves_out and retriever is scene.knowledge
         bot = arm.prompting.bot(arm.model, retriever, settings, gated)
-        at_once = scene.workers.count if scene.workers is not None and name != LONG_CONTEXT else 1
-        ask(name, bot, examples, phase, scene.log, at_once * settings.slice_size, scene.progress)
+        ask(name, bot, examples, phase, scene.log, arm.model.workers * settings.slice_size, scene.progress)
 
 
 def asked_all(log: RowLog, examples: Sequence[Example], arms: Sequence[str], *phases: Phase) -> bool:

@@ -237,8 +237,6 @@ def _synthesised(
 ) -> TrainingData:
     """Conversations made from the documents, by the model too as far as the budget has room for more."""
     given = (scene.knowledge, engine, inputs.tested, scene.run, scene.settings, scene.progress)
-    if recipe is None:
-        return synthesised_conversations(*given)
     enough = partial(fill_the_budget, prompt=prompt, engine=engine, settings=scene.settings, recipe=recipe)
     return synthesised_conversations(*given, enough=enough)
 

@@ -89,10 +89,7 @@ def synthesised_conversations(
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
     ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested)
-    if enough is None:
-        are_enough = settings.recipe is None and len(ruled.pairs) >= _MOST_SYNTHESISED
-    else:
-        are_enough = bool(ruled.pairs) and enough(ruled.conversations)
+    are_enough = enough is not None and bool(ruled.pairs) and enough(ruled.conversations)
     found = {pair.document_id for pair in ruled.pairs} if are_enough else set()
     left = [chunk for chunk in chunks if chunk.document_id not in found]
     made = synthesize(chunks, model, ask_from, exclude=exclude, writes_about=left, log=log, progress=progress)
@@ -154,9 +151,11 @@ def fill_the_budget(
     prompt: PromptSettings,
     engine: TransformersModel,
     settings: CompareSettings,
-    recipe: RecipeSettings,
+    recipe: RecipeSettings | None,
 ) -> bool:
-    """Whether the budget of ``recipe`` has no room for more than these conversations."""
+    """Whether no more than these conversations are trained on: by the budget of ``recipe``, or without one."""
+    if recipe is None:
+        return len(conversations) >= _MOST_SYNTHESISED
     seconds = _seconds_of_a_pass(conversations, prompt, engine, settings)
     return fills(seconds, recipe, wordings_per_fact(conversations))
 

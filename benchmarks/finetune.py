@@ -39,6 +39,11 @@ from peers.memory import peak_bytes
 TRL = ("trl==1.16.0", "transformers==5.23.0", "peft==0.21.2", "torch==2.13.0")
 BAR = {"default": 4.0, "tuned": 2.2, "held-out loss within": 0.01}
 SEEDS = (0, 1, 2)
+SHAPES: dict[str, dict[str, Any]] = {
+    "1b": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "tie_word_embeddings": True},
+    "7b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "tie_word_embeddings": False},
+}
+"""Llama 3.2 1B, and the layers of Mistral 7B."""
 ROWS_PER_STEP = 8
 
 
@@ -48,7 +53,8 @@ def main() -> int:
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--rows", type=int, default=64, help="conversations to learn; as many again are held out")
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--random-weights", action="store_true", help="1.1 billion of them, the tokenizer of --model")
+    parser.add_argument("--random-weights", choices=SHAPES, help="a model of this size, with the tokenizer of --model")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="trainings of each, one for each seed")
     parser.add_argument("--peer-python", type=Path, help="one that has TRL, where its own cannot be installed")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -64,7 +70,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     python = {"default": peer, "tuned": peer, "lorag": Path(sys.executable)}
     source = naming.resolve(options.model, "llm")
     if options.random_weights:
-        source = random_weights(source, folder / "random")
+        source = random_weights(source, SHAPES[options.random_weights], folder / "random")
     model = build.trainable_model(str(source), FinetuneSettings())
     conversations = [as_served(c, REFUSAL) for c in bundled()]
     learned, held_out = conversations[: options.rows], conversations[options.rows : 2 * options.rows]
@@ -82,7 +88,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     }
     job["warmup_steps"] = min(10, len(batches(rendered, job["batch_tokens"])))
     found: dict[str, list[dict[str, float]]] = {variant: [] for variant in python}
-    for seed in SEEDS:
+    for seed in SEEDS[: options.seeds]:
         for variant, interpreter in python.items():
             measured = run(job | {"seed": seed, "variant": variant}, interpreter, folder / f"{variant}-{seed}")
             measured["tokens_per_second"] = real / measured["seconds"]
@@ -97,8 +103,8 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
     return verdict(options, found)
 
 
-def random_weights(tokenizer: Path, out: Path) -> Path:
-    """A model with the shapes of Llama 3.2 1B that was never trained; its steps take as long as a trained one's."""
+def random_weights(tokenizer: Path, shape: dict[str, Any], out: Path) -> Path:
+    """A model of this shape that was never trained; its steps take as long as a trained one's."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -106,16 +112,16 @@ def random_weights(tokenizer: Path, out: Path) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(words),
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
         num_key_value_heads=8,
-        tie_word_embeddings=True,
+        dtype="bfloat16",
         bos_token_id=words.bos_token_id,
         eos_token_id=words.eos_token_id,
+        **shape,
     )
+    torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        LlamaForCausalLM(config).bfloat16().save_pretrained(out)
+        LlamaForCausalLM(config).save_pretrained(out)
+    torch.set_default_dtype(torch.float32)
     words.save_pretrained(out)
     return out
 
@@ -227,7 +233,7 @@ def verdict(options: argparse.Namespace, found: dict[str, list[dict[str, float]]
     holds = ratios["default"] >= BAR["default"] and ratios["tuned"] >= BAR["tuned"]
     holds = holds and loss <= BAR["held-out loss within"] and memory < 1
     speeds = {v: round(statistics.median(run["tokens_per_second"] for run in runs), 1) for v, runs in found.items()}
-    name = "1.1 billion random weights" if options.random_weights else options.model
+    name = f"random weights ({options.random_weights})" if options.random_weights else options.model
     claim = f"finetuning {name}: real tokens/s against TRL's, at equal held-out loss and less memory"
     line = {
         "claim": claim,

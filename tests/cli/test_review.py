@@ -56,8 +56,10 @@ def test_back_marks_the_answer_before_once_more_and_other_keys_do_nothing(run):
 
 def test_show_prints_agreement_and_the_verdict_by_marks_where_it_is_poor(run):
     assert "No answer of this run is marked yet." in review(run, "--show").output
+    kept = (run / "result.json").read_bytes()
     review(run, "--name", "ann", "--answers", "100", keys="w" * 100)
-    assert "Verdict by marks" in (run / "report.html").read_text()
+    assert "Verdict by the metric: Use retrieval" in (run / "report.html").read_text()
+    assert (run / "result.json").read_bytes() == kept
     shown = review(run, "--show")
     assert shown.exit_code == 0
     assert "agrees poorly with people" in shown.output
@@ -66,6 +68,23 @@ def test_show_prints_agreement_and_the_verdict_by_marks_where_it_is_poor(run):
     assert found["reviewers"] == [{"name": "ann", "marked": 48, "refused": []}]
     assert found["metrics"][0]["kappa"]["mean"] == 0
     assert found["verdict"]["choice"] in ("neither", "undecided")
+    assert found["decided_by"] == "marks"
+    assert json.loads(kept)["verdict"]["choice"] == "retrieval"
+
+
+def test_the_verdict_by_marks_is_the_one_that_a_report_shows(run):
+    review(run, "--answers", "100", keys="w" * 100)
+    by_marks = json.loads(review(run, "--json").stdout)["verdict"]
+    for options in ([], ["--verbose"], ["--markdown"]):
+        shown = " ".join(CliRunner().invoke(app, ["report", str(run), *options]).output.split())
+        assert f"Verdict: {by_marks['choice']}" in shown
+        assert by_marks["sentence"] in shown
+        assert "marks decide" in shown
+        assert "Use it:" not in shown
+    found = json.loads(CliRunner().invoke(app, ["report", str(run), "--json"]).stdout)["verdict"]
+    assert (found["choice"], found["sentence"]) == (by_marks["choice"], by_marks["sentence"])
+    assert found["reasons"][0]["term"] == "Marks"
+    assert f"<strong>{by_marks['choice'].capitalize()}</strong>" in (run / "report.html").read_text()
 
 
 def test_marks_of_other_answers_are_not_counted(run):

@@ -1,19 +1,25 @@
 """Marks by people: which answers are shown, what is kept, how metrics agree, and the verdict by marks."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL
+from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.marks.marking import add_mark, answers_to_mark, marks_path, read_marks
-from lorag.evaluation.marks.prediction_powered import powered, verdict_by_marks
-from lorag.evaluation.marks.rater_agreement import kappa
-from lorag.evaluation.marks.review import review
+from lorag.evaluation.marks.prediction_powered import powered
+from lorag.evaluation.marks.rater_agreement import ac1, kappa
+from lorag.evaluation.marks.review import review, with_marks
+from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.json_record import read_result, result_json
+from lorag.evaluation.report.junit_xml import junit_xml
+from lorag.evaluation.report.markdown_text import table
+from lorag.evaluation.results import Reason
 from lorag.files import LineLog
+from lorag.settings import VerdictSettings
 
 PATTERNS = {
     BASE: lambda i: False,
@@ -128,6 +134,27 @@ def test_kappa_is_cohens():
     assert kappa(first, second, [i // 10 for i in range(50)]).interval.low < found.interval.low
 
 
+def test_ac1_is_gwets_and_does_not_fall_where_nearly_everything_is_right():
+    # Gwet's example of the paradox (2002): 118 both, 5 first only, 2 second only: kappa -0.02, AC1 0.94.
+    first, second = [True] * 123 + [False] * 2, [True] * 118 + [False] * 5 + [True] * 2
+    assert kappa(first, second, range(125)).mean == pytest.approx(-0.0234, abs=1e-4)
+    found = ac1(first, second, range(125))
+    assert found.mean == pytest.approx(0.9408, abs=1e-4)
+    assert 0.85 < found.interval.low < found.mean < found.interval.high < 1
+    assert ac1([True, False] * 15, [False, True] * 15, range(30)).mean == -1
+
+
+def test_a_metric_agrees_with_28_right_and_2_wrong_of_30_that_it_takes_for_right(synthetic, compare, tmp_path):
+    result = compare(synthetic(60), dict.fromkeys(PATTERNS, lambda i: True))
+    wrong = {shown.example.id for shown in answers_to_mark(result, 30)[:2]}
+    mark_all(result, tmp_path, "ann", lambda shown: "wrong" if shown.example.id in wrong else "right")
+    found = review(result, tmp_path)
+    (agreement,) = found.judging
+    assert (agreement.kappa.mean, agreement.kappa.n) == (0, 30)
+    assert not found.marks_decide
+    assert found.sentences[0] == "The metric agrees with people (AC1 0.93, kappa 0.00): the verdict stands on it."
+
+
 def test_a_few_marks_that_all_agree_do_not_prove_perfect_agreement():
     alike = [True, False, True, True, False, True, False, True]
     found = kappa(alike, alike, range(8))
@@ -146,47 +173,125 @@ def test_a_metric_that_agrees_keeps_the_verdict_and_reviewers_are_compared(resul
         ("correct", "bob"): 1,
     }
     assert [(each.first, each.second, each.kappa.mean) for each in found.people] == [("ann", "bob", 1)]
-    assert found.verdict is not None
+    assert found.by_marks is not None
+    assert found.verdict == result.verdict != found.by_marks
     assert found.sentences == (
-        "The metric agrees with people (kappa 1.00, the mean over 2 reviewers): the verdict stands on it.",
+        "The metric agrees with people (AC1 1.00, kappa 1.00, means over 2 reviewers): the verdict stands on it.",
         f"Verdict by the metric: {result.verdict.sentence}",
-        f"Verdict by marks, over marked questions: {found.verdict.sentence}",
+        f"Verdict by marks, over marked questions: {found.by_marks.sentence}",
     )
+    beside = (Reason("Marks", found.sentences[0]), Reason("Marks", found.sentences[2]))
+    assert with_marks(result, tmp_path).verdict == replace(result.verdict, reasons=(*beside, *result.verdict.reasons))
+
+
+def only_finetuned(shown):
+    """People take every answer of the finetuned model for right and of the others for wrong; the metric does not."""
+    return "right" if FINETUNED in {row.arm for row in shown.rows} else "wrong"
 
 
 def test_where_the_metric_agrees_poorly_marks_decide(result, tmp_path):
-    """People take every answer of retrieval for wrong and of the finetuned model for right; the metric does not."""
-
-    def people(shown):
-        return "right" if FINETUNED in {row.arm for row in shown.rows} else "wrong"
-
-    mark_all(result, tmp_path, "ann", people, count=10_000)
+    mark_all(result, tmp_path, "ann", only_finetuned, count=10_000)
     found = review(result, tmp_path)
     assert result.verdict.choice == "undecided"
-    assert found.verdict is not None
+    assert found.verdict == found.by_marks
     assert found.verdict.choice == "finetuning"
     assert "marks decide" in found.sentences[0]
     assert result.verdict.sentence in found.sentences[1]
     assert found.verdict.sentence in found.sentences[2]
-    few = tmp_path / "few"
-    mark_all(result, few, "ann", people, count=24)
-    undecided = review(result, few).verdict
-    assert undecided is not None
-    assert undecided.choice == "undecided"
-    assert "are too few for a verdict" in review(result, few).sentences[2]
+    assert found.to_json()["verdict"]["choice"] == "finetuning"
+    assert found.to_json()["decided_by"] == "marks"
+
+
+def test_marks_decide_where_the_verdict_depends_on_the_scoring(synthetic, tmp_path):
+    world = synthetic(60)
+    asked = [replace(example, answers=("the long pier at Viana do Castelo",)) for example in world.examples()]
+    rows = world.rows("before", BASE, lambda i: False) + [
+        replace(row, answer=replace(row.answer, text="At the long pier of Viana."))
+        for row in world.rows("before", RETRIEVAL, lambda i: True)
+    ]
+    result = compare_rows(rows, asked, settings=VerdictSettings(draws=400))
+    assert result.verdict.depends_on_scoring
+    mark_all(result, tmp_path, "ann", by_metric(result), count=10_000)
+    found = review(result, tmp_path)
+    assert found.sentences[0] == (
+        "The metric agrees with people (AC1 1.00, kappa 1.00), but its verdict depends on the scoring: marks decide."
+    )
+    assert (found.verdict.choice, found.verdict.depends_on_scoring) == ("retrieval", False)
+
+
+def test_the_verdict_by_marks_heads_every_page_with_the_metrics_beside_it(synthetic, tmp_path):
+    world = synthetic(60)
+    made = [replace(example, meta={"made_by": "rules"}) for example in world.examples()]
+    arms = {**PATTERNS, EVIDENCE: lambda i: i % 10 != 9}
+    rows = [row for arm, right in arms.items() for row in world.rows("before", arm, right)]
+    result = compare_rows(rows, made, settings=VerdictSettings(draws=400), notes=["Three documents were cut."])
+    mark_all(result, tmp_path, "ann", only_finetuned, count=10_000)
+    shown = with_marks(result, tmp_path)
+    assert shown.verdict.sentence.startswith("Use finetuning: 100 % of answers are right")
+    agreement, other = shown.verdict.reasons[:2]
+    assert "marks decide" in str(agreement)
+    assert str(other) == f"Marks: Verdict by the metric: {result.verdict.sentence}"
+    texts = [reason.text for reason in shown.verdict.reasons]
+    assert "Three documents were cut." in texts
+    assert sum("questions were made from the documents" in text for text in texts) == 1
+    assert any(text.startswith("base with gold passages: ") for text in texts)
+    page = html(shown)
+    assert "<strong>Finetuning</strong>" in page
+    assert page.index("marks decide") < page.index("<h2>")
+    for text in (table(shown), junit_xml(shown, ())):
+        assert shown.verdict.sentence.removesuffix(".") in text
+    assert "marks decide" in table(shown)
+
+
+def test_with_few_questions_marked_it_is_undecided_with_the_answers_that_are_still_to_be_marked(result, tmp_path):
+    mark_all(result, tmp_path, "ann", only_finetuned)
+    found = with_marks(result, tmp_path).verdict
+    assert (found.choice, found.more_questions) == ("undecided", None)
+    said = re.fullmatch(
+        r"Undecided: (\d+) questions are marked in every arm, and 20 are needed. "
+        r"Mark (\d+) more answers: `lorag review --answers (\d+)`.",
+        found.sentence,
+    )
+    assert said is not None
+    questions, more, count = map(int, said.groups())
+    assert 8 <= questions < 20
+    assert len(found.sentence.split()) <= 25
+    assert more == count - len(answers_to_mark(result, 30))
+    mark_all(result, tmp_path, "ann", only_finetuned, count=count)
+    assert "are needed" not in with_marks(result, tmp_path).verdict.sentence
+
+
+def test_marks_count_by_what_the_verdict_rests_on(synthetic, tmp_path):
+    """Both arms give every answer, the finetuned one always with something unsupported."""
+    world = synthetic(60)
+    rows = [row for arm in (BASE, FINETUNED, BOTH) for row in world.rows("before", arm, lambda i, a=arm: a != BASE)]
+    rows = [replace(row, answer=replace(row.answer, text=f"{row.arm}: {row.answer.text}")) for row in rows]
+    marks = {BASE: "wrong", FINETUNED: "unsupported", BOTH: "right"}
+
+    def marked(verdict_on):
+        settings = VerdictSettings(draws=400, verdict_on=verdict_on)
+        result = compare_rows(rows, world.examples(), settings=settings)
+        mark_all(result, tmp_path / verdict_on, "ann", lambda shown: marks[shown.rows[0].arm], count=10_000)
+        return review(result, tmp_path / verdict_on)
+
+    right, supported = marked("right"), marked("right_and_supported")
+    assert right.by_marks is not None
+    assert right.by_marks.choice == "finetuning"
+    assert [(each.first, each.ac1.mean) for each in right.judging] == [("correct", 1)]
+    assert supported.verdict.choice == "both"
+    assert supported.verdict.sentence.startswith("Use both: 100 % of answers are right and supported")
+    (judging,) = supported.judging
+    assert (judging.first, judging.only_second) == ("right_and_supported", 60)
 
 
 def test_a_handful_of_marks_does_not_judge_the_metric(result, tmp_path):
     mark_all(result, tmp_path, "ann", lambda shown: "wrong", count=5)
     found = review(result, tmp_path)
-    assert found.verdict is None
+    assert (found.by_marks, found.verdict) == (None, result.verdict)
     assert found.sentences == ("Too few answers are marked to judge the metric; 20 are needed.",)
-
-
-def test_one_marked_question_gives_no_verdict(result, tmp_path):
-    marks = mark_all(result, tmp_path, "ann", lambda shown: "partly", count=1)
-    assert verdict_by_marks(result, [marks]) is None
+    assert with_marks(result, tmp_path).verdict.choice == result.verdict.choice
     assert review(result, tmp_path / "nobody").sentences == ()
+    assert with_marks(result, tmp_path / "nobody") == result
 
 
 def test_a_share_by_marks_is_unbiased_however_wrong_the_metric_is():

@@ -14,8 +14,11 @@ from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
 from lorag.evaluation.report.json_record import FORMAT, read_result, result_json
 from lorag.evaluation.report.markdown_text import table
+from lorag.evaluation.report.plot import arms_plot
 from lorag.evaluation.report.result_tables import arms_table, narrow_table, split_table
+from lorag.evaluation.results import Built
 from lorag.evaluation.row_log import Row
+from lorag.evaluation.verdict import deciding_metric
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Message
 
@@ -53,7 +56,7 @@ def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(upda
     assert both.startswith("✓ ")
     share = updated.at("after")[RETRIEVAL].estimates["correct_answerable"]
     assert f" {100 * share.mean:.0f} ({100 * share.interval.low:.0f}-" in retrieval
-    assert "minutes of training" not in rows
+    assert "minutes to build" not in rows
     strength = {"share": 0.5, "probed": {"general_loss": 4.2}}
     recipe = {"before": {"general_loss": 3.7}, "strengths": [strength], "strength": 0.5}
     recipe |= {"final": {"seconds": 90.0}, "rungs": [{"seconds": 30.0}]}
@@ -62,7 +65,8 @@ def test_the_first_table_has_a_row_for_each_factor_and_marks_what_is_behind(upda
     weaker = replace(updated, tried={"recipe": recipe, "reading": {"general_loss": 3.8}})
     weakened = dict((name, cells) for name, *cells in factor_table(weaker).rows)
     assert weakened["forgets nothing"] == ["✓", f"{BEHIND} +0.50 nats", "✓", "✓ +0.10 nats"]
-    assert trained["minutes of training"] == ["0", "2.0", "0", "2.0"]
+    built = dict((name, cells) for name, *cells in factor_table(replace(updated, built=Built(30.0, 120.0))).rows)
+    assert built["minutes to build"] == ["0.0", "2.0", "0.5", "2.5"]
 
 
 def test_the_page_needs_nothing_else(updated):
@@ -82,6 +86,18 @@ def test_every_table_has_headings_and_every_plot_words(updated):
     assert names == list(updated.at("after"))
     assert page.count('class="earlier"') == len(updated.at("before"))
     assert ">base with gold passages</text>" in page
+
+
+@pytest.mark.parametrize(
+    ("verdict_on", "heading"), [("right", "Right answers"), ("right_and_supported", "Right and supported answers")]
+)
+def test_the_plot_shows_what_the_verdict_rests_on(synthetic, compare, verdict_on, heading):
+    result = compare(synthetic(60), PATTERNS, settings=VerdictSettings(draws=100, verdict_on=verdict_on))
+    plot = arms_plot(result, None)
+    assert plot.heading == heading
+    assert f"<h3>{heading}</h3>" in html(result)
+    means = [arm.estimates[deciding_metric(result.arms, result.settings)].mean for arm in result.at("before").values()]
+    assert [mark.label.split(" %")[0] for mark in plot.marks] == [f"{100 * mean:.1f}" for mean in means]
 
 
 def test_what_models_and_files_say_is_escaped():

@@ -1,5 +1,7 @@
 """The answers of a report as people look for them, in Chromium; without a script they stand there all the same."""
 
+import re
+
 import pytest
 
 from chromium import CHROMIUM, needs_chromium, sync_api
@@ -42,6 +44,20 @@ def test_answers_are_filtered_by_arm_mark_and_text(browser, address):
     page.emulate_media(media="print")
     assert not page.locator("#answers").is_visible()
     assert problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_report_fits_its_width_and_its_text_stands_out(browser, address, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    ink, ground = (
+        [int(part) for part in re.findall(r"\d+", page.evaluate(f"getComputedStyle(document.body).{name}"))[:3]]
+        for name in ("color", "backgroundColor")
+    )
+    assert (sum(ink) > sum(ground)) == (scheme == "dark")
+    assert abs(sum(ink) - sum(ground)) > 450
 
 
 def test_without_a_script_all_answers_are_there_and_no_filter(browser, address):

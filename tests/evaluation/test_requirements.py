@@ -62,6 +62,28 @@ def test_fresh_needs_an_update():
     assert str(read_requirements(["fresh"])[0]) == "fresh"
 
 
+def test_of_several_trainings_their_mean_must_meet_a_requirement(synthetic):
+    world = synthetic(100, unanswerable=lambda i: i % 4 == 0)
+    rows = world.rows("before", BASE, lambda i: False)
+
+    def trained(answered):
+        """Right on every question that is answered in the documents; ``answered`` of the 25 others are too."""
+        return world.rows("before", FINETUNED, lambda i: i % 4 != 0 or i >= 4 * answered)
+
+    def reasons(*answered):
+        settings = VerdictSettings(draws=400, require=("hallucination<=0.05",))
+        first, *others = map(trained, answered)
+        found = compare_rows([*rows, *first], world.examples(), settings=settings, trainings=others).verdict
+        return found.choice, [reason.text for reason in found.reasons if reason.term == "Requirements"]
+
+    assert reasons(1)[0] == "finetuning"
+    assert reasons(1, 3, 3) == (
+        "neither",
+        ["hallucination<=0.05: finetuning is out with 9.3 %, the mean over its trainings."],
+    )
+    assert reasons(3, 0, 0)[0] == "finetuning"
+
+
 def test_a_requirement_that_no_arm_meets_is_stated_with_the_nearest_arm(verdict):
     found = verdict("latency_p95<=0.1")
     assert found.choice == "neither"

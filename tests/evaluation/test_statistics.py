@@ -17,8 +17,8 @@ from lorag.evaluation.statistics import (
     questions_needed,
     questions_range,
     tango,
+    trainings_difference,
     wilson,
-    with_spread,
 )
 from lorag.settings import VerdictSettings
 
@@ -237,14 +237,30 @@ def test_the_range_of_questions_needed_closes_in_as_questions_are_asked():
     assert questions_range(observed(0.24, 0.0, n=6000), QUICK)[1] < 1000
 
 
+def first_right(count):
+    return [1.0] * count + [0.0] * (40 - count)
+
+
 def test_several_trainings_widen_a_difference_by_their_spread():
-    result = paired_difference([1.0] * 30 + [0.0] * 10, [1.0] * 20 + [0.0] * 20, list(range(40)), QUICK)
-    assert with_spread(result, [0.25], 0.95) == with_spread(result, [0.25, 0.25, 0.25], 0.95) == result
-    wide = with_spread(result, [0.15, 0.25, 0.35], 0.95)
+    base, documents = [first_right(20)], list(range(40))
+    once = trainings_difference([first_right(30)], base, documents, QUICK)
+    assert once == paired_difference(first_right(30), first_right(20), documents, QUICK)
+    assert trainings_difference([first_right(30)] * 3, base, documents, QUICK) == once
+    wide = trainings_difference([first_right(count) for count in (26, 30, 34)], base, documents, QUICK)
     # Student's interval of the mean of three: 4.303 * 0.1 / sqrt(3) to each side.
     half = 4.3027 * 0.1 / math.sqrt(3)
-    assert wide.mean - wide.interval.low == pytest.approx(math.hypot(half, result.mean - result.interval.low), rel=1e-3)
-    assert (wide.mean, wide.p_value) == (result.mean, result.p_value)
+    assert wide.mean == pytest.approx(once.mean)
+    assert wide.mean - wide.interval.low >= math.hypot(half, 0.9 * (once.mean - once.interval.low))
+    assert wide.interval.high - wide.mean >= math.hypot(half, 0.9 * (once.interval.high - once.mean))
+
+
+def test_several_trainings_do_not_show_more_of_what_never_happened():
+    """Each of three trainings is right on one more of 80 questions, another one each time."""
+    documents = [number // 10 for number in range(80)]
+    base = [float(number % 2) for number in range(80)]
+    tuned = [[1.0 if number == 20 * seed else value for number, value in enumerate(base)] for seed in range(3)]
+    single = [paired_difference(each, base, documents, QUICK).interval.high for each in tuned]
+    assert trainings_difference(tuned, [base], documents, QUICK).interval.high >= sum(single) / 3 > 0.05
 
 
 def test_documents_that_go_together_need_more_questions():

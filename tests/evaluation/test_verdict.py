@@ -324,3 +324,56 @@ def test_the_rule_speaks_with_the_numbers_in_force():
     words = " ".join(rule(VerdictSettings(margin=0.1, ceiling=0.75, confidence=0.9)))
     for part in ("10 points", "75 %", "90 %", "below 0.1", "Fewer than 20"):
         assert part in words
+
+
+def graded(world, arm, texts):
+    """An arm's rows, with the answer of each question from ``texts``."""
+    rows = world.rows("before", arm, lambda i: True)
+    return [replace(row, answer=replace(row.answer, text=texts(i))) for i, row in enumerate(rows)]
+
+
+@pytest.fixture
+def by_scoring(synthetic):
+    """The verdict where retrieval answers what ``texts`` gives, and the base model nothing right."""
+    world = synthetic(200)
+    references = [replace(example, answers=("the long pier at Viana do Castelo",)) for example in world.examples()]
+
+    def under(texts):
+        rows = world.rows("before", BASE, never) + graded(world, RETRIEVAL, texts)
+        return compare_rows(rows, references, settings=VerdictSettings(draws=400)).verdict
+
+    return under
+
+
+def test_where_every_scoring_gives_the_same_choice_it_stands(by_scoring):
+    verdict = by_scoring(lambda i: "It is the long pier at Viana do Castelo.")
+    assert (verdict.choice, verdict.depends_on_scoring) == ("retrieval", False)
+    assert "Certainty: strict and lenient scoring of the same answers give the same verdict." in map(
+        str, verdict.reasons
+    )
+
+
+def test_where_scorings_disagree_the_verdict_is_undecided_and_says_so(by_scoring):
+    """Three of the reference's four new words are right by default, and strictly are not."""
+    verdict = by_scoring(lambda i: "At the long pier of Viana.")
+    assert (verdict.choice, verdict.cheapest, verdict.depends_on_scoring) == ("undecided", "retrieval", True)
+    assert verdict.sentence == (
+        "Undecided, because it depends on how answers are scored: normal scoring gives retrieval, strict neither and "
+        "lenient retrieval."
+    )
+    assert "mark some: `lorag review`" in "\n".join(map(str, verdict.reasons))
+
+
+def test_scorings_disagree_on_supported_answers_too(by_scoring, synthetic):
+    world = synthetic(200)
+    references = [replace(example, answers=("the long pier at Viana do Castelo",)) for example in world.examples()]
+    rows = world.rows("before", BASE, never) + graded(world, RETRIEVAL, lambda i: "At the long pier of Viana.")
+    text = "Ships moor at the long pier at Viana do Castelo."
+    chunk = replace(rows[-1].answer.sources[0].chunk, text=text, end=len(text))
+    rows = [
+        replace(row, answer=replace(row.answer, sources=tuple(replace(hit, chunk=chunk) for hit in row.answer.sources)))
+        for row in rows
+    ]
+    settings = VerdictSettings(draws=400, verdict_on="right_and_supported")
+    verdict = compare_rows(rows, references, settings=settings).verdict
+    assert verdict.sentence.startswith("Undecided, because it depends on how answers are scored: ")

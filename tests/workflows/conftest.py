@@ -67,7 +67,7 @@ def finished(case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "finetuned" not in done.stdout[first:second]
     assert "Verdict: undecided" in done.stdout
     assert "knows the facts" in done.stdout[second:]
-    assert "minutes of training" in done.stdout[second:]
+    assert "minutes to build" in done.stdout[second:]
     shown = CliRunner().invoke(app, ["report", str(out), "--verbose"])
     assert "Following the update" in shown.output
     assert f"Report: {out / 'report.html'}" in done.stdout

@@ -35,7 +35,7 @@ from lorag.settings import (
 from lorag.training.adapter import read_adapter
 from lorag.types import Message, Sampling
 from lorag.workflows.compare import compare
-from lorag.workflows.comparing.inputs import read_inputs
+from lorag.workflows.comparing.inputs import input_notes, read_inputs
 
 
 def rows_of(run):
@@ -411,3 +411,16 @@ def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
     assert guessed.startswith("Of the documents, ")
     assert "b.txt is not UTF-8 and was read as cp1251" in guessed
     assert other == "Files of other kinds were skipped: logo.png."
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(None, 2_000), (2_500, 2_500)])
+def test_of_many_questions_a_sample_is_asked_and_the_run_says_so(tmp_path, limit, asked):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("The pier is 40 metres long.")
+    row = {"question": "How long is the pier?", "answers": ["40 metres"], "doc_ids": ["a.md"]}
+    lines = (json.dumps({"id": f"q{number}", **row, "question": f"{number}: how long?"}) for number in range(50_000))
+    (tmp_path / "qa.jsonl").write_text("\n".join(lines))
+    settings = CompareSettings(limit=limit)
+    inputs = read_inputs(tmp_path / "docs", tmp_path / "qa.jsonl", None, None, None, None, settings)
+    assert (len(inputs.examples), len(inputs.tested)) == (50_000, asked)
+    assert f"{asked} of 50000 questions were asked: a fixed pseudo-random sample" in "\n".join(input_notes(inputs))

@@ -20,7 +20,10 @@ from lorag.cli.commands import app
 from lorag.cli.compare_command import assistant_command
 from lorag.errors import BudgetError, EndpointError, InputError, ModelError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
+from lorag.evaluation.marks.marking import add_mark, answers_to_mark, marks_path
+from lorag.evaluation.report.json_record import read_result
 from lorag.evaluation.row_log import Row
+from lorag.files import LineLog
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
 from lorag.serving.routes import Service, application, by_name
@@ -452,3 +455,15 @@ def test_a_run_against_another_one_asks_only_the_arm_that_changed(paths, endpoin
     changed = {arm for (_, arm, _), prompt in third.items() if prompt not in first.values()}
     new = len({*third.values()} - {*first.values()})
     assert (changed, counts) == ({"retrieval", "both"}, [new, 0, new])
+
+
+def test_marks_in_the_folder_of_a_run_are_in_the_verdict_that_it_gives_and_not_in_its_files(
+    paths, endpoint, bge_folder, tmp_path
+):
+    run = tmp_path / "run"
+    asked = {**paths, "model": endpoint(ScriptedModel(reader, name="m")).name, "settings": BRIEF, "out": run}
+    first = compare(**asked)
+    add_mark(LineLog(marks_path(run, "ann")), answers_to_mark(first, 1)[0], "right")
+    assert compare(**asked).verdict.reasons[0].term == "Marks"
+    assert "Too few answers are marked" in (run / "report.html").read_text()
+    assert read_result(run / "result.json").verdict == first.verdict

@@ -55,7 +55,9 @@ Train = Annotated[
 ]
 Style = Annotated[Path | None, typer.Option(help="A JSON file with style checks.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
-Limit = Annotated[int | None, typer.Option(help="Ask at most this many questions, a fixed random sample.")]
+Limit = Annotated[
+    int | None, typer.Option(help="Ask at most this many questions, a fixed random sample (default 2,000).")
+]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
@@ -178,7 +180,7 @@ def compare(
         settings = _trained(_comparison(*asking), budget, method, epochs, learning_rate)
         search = retrieval_settings(settings.retrieval, sides, rerank, reranker, min_cosine)
         asked = questions or _made_questions(documents, out, json, progress)
-        old = evaluate_command.old_run(against, asked, out)
+        old = evaluate_command.old_run(against, asked, out, settings, updated=update is not None)
         given: dict[str, Any] = {"train": train, "update": update, "train_update": train_update, "style": style}
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
@@ -364,7 +366,8 @@ def report(
         if prices is not None:
             result = replace(result, prices=read_prices(prices, compared(arm.arm for arm in result.arms)))
             write_whole(run / "result.json", result_json(result))
-        write_report(with_marks(result, run), run / "report.html")
+        result = with_marks(result, run)
+        write_report(result, run / "report.html")
     if markdown:
         output.print(table(result), markup=False, soft_wrap=True)
     else:

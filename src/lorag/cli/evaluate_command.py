@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lorag.evaluation.marks.review import Review
     from lorag.evaluation.regression.old_run import OldRun
     from lorag.files import LineLog
+    from lorag.settings import CompareSettings
 
 BROKEN = 3
 """Exit code where a requirement is not met, or an arm is significantly worse than in the old run."""
@@ -78,7 +79,13 @@ def _shown(value: float, error: float | None) -> str:
 def review(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `lorag compare`.")],
     name: Annotated[str, typer.Option(help="Your name: each reviewer has a file of marks.")] = "me",
-    answers: Annotated[int, typer.Option(help="How many answers to mark; a higher number than before adds more.")] = 30,
+    answers: Annotated[
+        int,
+        typer.Option(
+            help="How many answers to mark; a higher number than before adds more. A verdict by marks needs 20"
+            " questions marked in every arm: up to 80 answers of four arms."
+        ),
+    ] = 30,
     seed: Annotated[int, typer.Option(help="Seed for the choice of questions and their order.")] = 0,
     show: Annotated[bool, typer.Option("--show", help="Show the result of the marks so far; mark nothing.")] = False,
     json: Json = False,
@@ -167,26 +174,37 @@ def _print_review(found: Review) -> None:
     if not found.metrics:
         output.print("No answer of this run is marked yet.")
         return
-    headings = ("agreement of", "answers", "kappa (interval)", "right for the first only", "for the second only")
+    headings = (
+        "agreement of",
+        "answers",
+        "AC1 (interval)",
+        "kappa (interval)",
+        "right for the first only",
+        "second only",
+    )
     print_table(headings, agreement_rows([*found.metrics, *found.people]))
     for sentence in found.sentences:
         output.print(sentence, markup=False)
 
 
-def old_run(folder: Path | None, questions: Path, out: Path | None) -> OldRun | None:
+def old_run(
+    folder: Path | None, questions: Path, out: Path | None, settings: CompareSettings, *, updated: bool
+) -> OldRun | None:
     """The run to compare with, before anything is asked; None where none is named.
 
-    Raises ``InputError`` for a run of other questions, and for the run's own folder.
+    ``updated`` is whether questions are asked after an update. Raises ``InputError`` for a run with which too little
+    can be compared, and for the run's own folder.
     """
     from lorag.evaluation.examples import read_examples
     from lorag.evaluation.regression.old_run import common_questions, read_old_run
+    from lorag.workflows.comparing.inputs import asked_of
 
     if folder is None:
         return None
     if out is not None and out.resolve() == folder.resolve():
         raise InputError(f"{str(folder)!r} is the folder of this run; name an earlier one with --against")
     old = read_old_run(folder)
-    common_questions(old, read_examples(questions))
+    common_questions(old, asked_of(read_examples(questions), settings), "after" if updated else "before")
     return old
 
 
@@ -200,7 +218,7 @@ def check_build(result: Comparison, old: OldRun | None, junit: Path | None, mark
 
     with translated_errors():
         changes = changes_since(old, result) if old is not None else ()
-        checked = checks(result, changes, old.in_use if old is not None else None)
+        checked = checks(result, changes, old)
         if junit is not None:
             write_whole(junit, junit_xml(result, checked))
         if markdown is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any, get_args
@@ -39,11 +39,10 @@ from lorag.evaluation.results import (
 from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
-    Difference,
     effective_documents,
     holm,
     paired_difference,
-    with_spread,
+    trainings_difference,
 )
 from lorag.evaluation.verdict import decide, deciding_metric
 from lorag.settings import VerdictSettings
@@ -106,14 +105,22 @@ def compare_rows(
     arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
     deciding = deciding_metric(arms, settings)
     seeds = {metric: _trainings(table, further, metric) for metric in dict.fromkeys(("correct", deciding))}
-    arms = tuple(_with_trainings(arm, seeds[deciding]) for arm in arms)
+    arms = tuple(_with_trainings(arm, seeds[deciding], further, settings) for arm in arms)
     differences = _differences(table, seeds, settings)
     caveats = (*_caveats(arms, examples), *_check_note(rows, examples, readings), *notes)
     chosen_from = tuple(arm for arm in arms if arm.arm not in FOLLOWING)
     return Comparison(
         arms=arms,
         differences=differences,
-        verdict=decide(chosen_from, differences, settings, caveats, _made(examples), clusters(examples)),
+        verdict=decide(
+            chosen_from,
+            differences,
+            settings,
+            caveats,
+            _made(examples),
+            clusters(examples),
+            {grade: _graded(table, further, deciding, grade, settings) for grade in ("strict", "lenient")},
+        ),
         facts={**_facts(examples, settings), **(facts or {})},
         notes=caveats,
         settings=settings,
@@ -260,10 +267,20 @@ def _further(
 
 def _trainings(table: Table, further: Sequence[Table], metric: str) -> Trainings:
     """A metric of every arm under its first training, and of the finetuned ones under the further ones as well."""
-    return {
-        key: [[value or 0.0 for value in each[key].column(metric)] for each in (table, *further) if key in each]
-        for key in table
+    return {key: [each[key].shares(metric) for each in (table, *further) if key in each] for key in table}
+
+
+def _graded(
+    table: Table, further: Sequence[Table], metric: str, grade: str, settings: VerdictSettings
+) -> list[ArmDifference]:
+    """The pairs of the last phase in the deciding metric under another grade of scoring."""
+    last = max((phase for phase, _ in table), key=get_args(Phase).index)
+    columns = {
+        (phase, arm): [each[phase, arm].graded(metric, grade) for each in (table, *further) if (phase, arm) in each]
+        for phase, arm in table
+        if phase == last
     }
+    return _pair_differences(table, columns, last, metric, settings)
 
 
 def _arm(
@@ -284,9 +301,17 @@ def _arm(
     )
 
 
-def _with_trainings(arm: ArmResult, seeds: Trainings) -> ArmResult:
-    columns = seeds[arm.phase, arm.arm]
-    return replace(arm, trainings=tuple(map(fmean, columns)) if len(columns) > 1 else ())
+def _with_trainings(arm: ArmResult, seeds: Trainings, further: Sequence[Table], settings: VerdictSettings) -> ArmResult:
+    """The arm with the share right after each of its trainings, and the mean of each metric over them."""
+    key = arm.phase, arm.arm
+    others = [summarise(each[key], None, settings) for each in further if key in each]
+    if not others:
+        return arm
+    means = {
+        metric: fmean(each.estimates[metric].mean for each in (arm, *others) if metric in each.estimates)
+        for metric in arm.estimates
+    }
+    return replace(arm, trainings=tuple(map(fmean, seeds[key])), over_trainings=means)
 
 
 def _differences(table: Table, seeds: Mapping[str, Trainings], settings: VerdictSettings) -> tuple[ArmDifference, ...]:
@@ -294,31 +319,27 @@ def _differences(table: Table, seeds: Mapping[str, Trainings], settings: Verdict
     found: list[ArmDifference] = []
     phases: tuple[Phase, ...] = get_args(Phase)
     for phase in phases:
-        found_pairs = pairs(arm for when, arm in table if when == phase)
         for metric, columns in seeds.items():
-            results = [
-                _difference(columns[phase, a], columns[phase, b], clusters(table[phase, a].originals), settings)
-                for a, b in found_pairs
-            ]
-            adjusted = holm([result.p_value for result in results])
-            found += [
-                ArmDifference(metric, phase, first, second, result, p)
-                for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
-            ]
+            found += _pair_differences(table, columns, phase, metric, settings)
         if (phase, FINETUNED) in table and (phase, RETRIEVAL) in table:
             found += _style_difference(table[phase, FINETUNED], table[phase, RETRIEVAL], settings)
     return tuple(found)
 
 
-def _difference(
-    a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], documents: Sequence[Hashable], settings: VerdictSettings
-) -> Difference:
-    """The difference of two arms, each a column of values for each of its trainings; seeds are paired in order."""
-    first, second = (np.mean(columns, axis=0).tolist() for columns in (a, b))
-    count = max(len(a), len(b))
-    shares = [[fmean(columns[k % len(columns)]) for k in range(count)] for columns in (a, b)]
-    spread = [one - other for one, other in zip(*shares, strict=True)]
-    return with_spread(paired_difference(first, second, documents, settings), spread, settings.confidence)
+def _pair_differences(
+    table: Table, columns: Trainings, phase: Phase, metric: str, settings: VerdictSettings
+) -> list[ArmDifference]:
+    """The pairs of a phase in one metric, with Holm's p-values."""
+    found_pairs = pairs(arm for when, arm in table if when == phase)
+    results = [
+        trainings_difference(columns[phase, a], columns[phase, b], clusters(table[phase, a].originals), settings)
+        for a, b in found_pairs
+    ]
+    adjusted = holm([result.p_value for result in results])
+    return [
+        ArmDifference(metric, phase, first, second, result, p)
+        for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
+    ]
 
 
 def _style_difference(a: Scored, b: Scored, settings: VerdictSettings) -> list[ArmDifference]:

@@ -34,8 +34,9 @@ def reasons(
     differences: Sequence[ArmDifference],
     choice: Choice,
     settings: VerdictSettings,
+    metric: str,
 ) -> list[Reason]:
-    """Why, in the order of the terms; what was not measured is named as such."""
+    """Why, in the order of the terms; what was not measured is named as such. ``metric`` is the one that decides."""
     present = {arm.arm: arm for arm in arms if arm.phase == phase}
     pairs = [difference for difference in differences if difference.phase == phase]
     found: dict[Term, list[str]] = {
@@ -46,7 +47,7 @@ def reasons(
         "Customisation": [_customisation(present, pairs)],
         "Support": _support(present, settings),
         "Refusals": _refusals(present),
-        "Warning": _warnings(present, pairs, choice, settings),
+        "Warning": _warnings(present, pairs, choice, settings, metric),
     }
     return [Reason(term, text) for term, texts in found.items() for text in texts]
 
@@ -188,9 +189,9 @@ def _hallucinates(arm: ArmResult | None) -> bool:
     return arm is not None and "hallucination" in arm.estimates
 
 
-def _right(pairs: Sequence[ArmDifference], first: str, second: str) -> list[ArmDifference]:
+def _right(pairs: Sequence[ArmDifference], first: str, second: str, metric: str = "correct") -> list[ArmDifference]:
     """The difference of two arms in right answers; empty where one of them was not measured."""
-    return [pair for pair in pairs if (pair.metric, pair.first, pair.second) == ("correct", first, second)]
+    return [pair for pair in pairs if (pair.metric, pair.first, pair.second) == (metric, first, second)]
 
 
 def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[str]:
@@ -218,7 +219,11 @@ def _teaching(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list
 
 
 def _warnings(
-    arms: Mapping[str, ArmResult], pairs: Sequence[ArmDifference], choice: Choice, settings: VerdictSettings
+    arms: Mapping[str, ArmResult],
+    pairs: Sequence[ArmDifference],
+    choice: Choice,
+    settings: VerdictSettings,
+    metric: str,
 ) -> list[str]:
     """What speaks against the verdict all the same."""
     found = []
@@ -237,7 +242,7 @@ def _warnings(
             f"{ARM_NAMES[chosen.arm]} answers {number(chosen.estimates['hallucination'].mean)} % of the "
             "questions that the documents do not answer, instead of refusing; do not let it answer unattended."
         )
-    gains = [pair.difference for pair in _right(pairs, chosen.arm, BASE)]
+    gains = [pair.difference for pair in _right(pairs, chosen.arm, BASE, metric)]
     if gains and gains[0].interval.high < settings.margin:
         found.append(
             f"the gain over the base model, {points(gains[0])}, is real but below the margin of "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.errors import InputError, UnknownNameError
 from lorag.evaluation.labels import METRIC_NAMES, number
 from lorag.evaluation.results import ArmResult
-from lorag.evaluation.statistics import Estimate
+from lorag.evaluation.statistics import Estimate, Interval
 
 _COSTS = {
     "latency_p50": "seconds",
@@ -41,9 +41,12 @@ class Requirement:
         return self.metric in _AFTER_AN_UPDATE
 
     def measured(self, arm: ArmResult) -> Estimate | float | None:
-        """What ``arm`` reached; None where it was not measured."""
+        """What ``arm`` reached; None where it was not measured.
+
+        Of several trainings it is their mean, with the interval of the first around it.
+        """
         if self.metric not in _COSTS:
-            return arm.estimates.get(self.metric)
+            return _over_trainings(arm, self.metric)
         found: float | None = getattr(arm, _COSTS[self.metric])
         return found
 
@@ -68,8 +71,18 @@ class Requirement:
         if found is None:
             return "no measurement"
         if isinstance(found, Estimate):
-            return f"{number(found.mean)} %"
+            several = ", the mean over its trainings" if self.metric in arm.over_trainings else ""
+            return f"{number(found.mean)} %{several}"
         return f"{found:.2f} seconds" if "seconds" in _COSTS[self.metric] else f"{found:.0f} tokens"
+
+
+def _over_trainings(arm: ArmResult, metric: str) -> Estimate | None:
+    found = arm.estimates.get(metric)
+    if found is None or metric not in arm.over_trainings:
+        return found
+    mean = arm.over_trainings[metric]
+    ends = (end + mean - found.mean for end in (found.interval.low, found.interval.high))
+    return replace(found, mean=mean, interval=Interval(*ends))
 
 
 def _value(found: Estimate | float) -> float:

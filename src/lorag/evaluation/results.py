@@ -134,6 +134,8 @@ class ArmResult:
     """The 95th percentile of search and generation for one question, as ``seconds``."""
     trainings: tuple[float, ...] = ()
     """The share right after each training, by the measure that decides, where there are several."""
+    over_trainings: Mapping[str, float] = field(default_factory=dict)
+    """The mean of each estimate over the trainings, where there are several: what requirements look at."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -195,6 +197,8 @@ class Verdict:
     """When undecided: how many more questions would settle it, from and to; None where questions would not help."""
     cheapest: Choice | None = None
     """When undecided between arms: the cheapest one that is clearly better than the base model."""
+    depends_on_scoring: bool = False
+    """Whether it is undecided because strict or lenient scoring would make another choice: marks of people decide."""
     these_documents_only: bool = False
     """Whether there are too few documents to speak of others."""
 
@@ -252,8 +256,8 @@ class Comparison:
 
     @property
     def warnings(self) -> list[Reason]:
-        """The reasons that speak against the verdict, for every page that shows no others."""
-        return [reason for reason in self.verdict.reasons if reason.term == "Warning"]
+        """What speaks against the verdict, and what marks say of it, for every page that shows no other reasons."""
+        return [reason for reason in self.verdict.reasons if reason.term in ("Marks", "Warning")]
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -9,8 +9,10 @@ test come from the same subsets, all of them where there are few, and hold for d
 Flips cannot see what did not happen: 40 right answers out of 40 give an interval of width zero. A score interval can,
 but takes every question as independent. For 0/1 values the wider of the two is taken at each end: Wilson's for a mean,
 Tango's for a paired difference, both at the effective number of questions (Kish 1965): as many independent ones as say
-the same. Graded values (shares between 0 and 1) fall back only where flips give no width: to Wilson's interval at their
-mean, which is safe because no distribution on [0, 1] with this mean spreads more than the 0/1 one.
+the same. For the mean over several trainings it is the mean of their score intervals: each training sees the same
+questions, so more of them do not show more of what did not happen. Graded values (shares between 0 and 1) fall back
+only where flips give no width: to Wilson's interval at their mean, which is safe because no distribution on [0, 1] with
+this mean spreads more than the 0/1 one.
 
 With fewer than 8 effective documents there is too little to flip. Questions are then the units, and everything here
 speaks of other questions about these same documents, not of other documents.
@@ -24,7 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist, stdev
+from statistics import NormalDist, fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,16 +157,34 @@ def paired_difference(
     return Difference(float(d.mean()), interval, flips.p_value, discordant, len(d), error, int(units.max()) + 1)
 
 
-def with_spread(difference: Difference, trainings: Sequence[float], confidence: float) -> Difference:
-    """``difference``, the mean over several trainings, with the spread between them in its interval.
+def trainings_difference(
+    a: Sequence[Sequence[float]],
+    b: Sequence[Sequence[float]],
+    clusters: Sequence[Hashable],
+    settings: VerdictSettings | None = None,
+) -> Difference:
+    """As ``paired_difference``, of the means over several trainings: a column of 0/1 values for each training.
 
-    ``trainings`` are the differences that each training gives on the same questions; Student's interval of their mean
-    is added in quadrature. One training shows no spread and changes nothing.
+    The interval is at least as wide as the mean of the trainings' own, and Student's interval of the spread between
+    them is added in quadrature. The trainings of two arms are paired in order; an arm without a training has one column
+    for all. One training shows no spread.
     """
+    settings = settings or VerdictSettings()
+    count = max(len(a), len(b))
+    single = [paired_difference(a[k % len(a)], b[k % len(b)], clusters, settings) for k in range(count)]
+    if count == 1:
+        return single[0]
+    first, second = (np.mean(columns, axis=0).tolist() for columns in (a, b))
+    mean = paired_difference(first, second, clusters, settings)
+    lows, highs = [each.interval.low for each in single], [each.interval.high for each in single]
+    widest = _wider(mean.interval, Interval(fmean(lows), fmean(highs)))
+    return _with_spread(replace(mean, interval=widest), [each.mean for each in single], settings.confidence)
+
+
+def _with_spread(difference: Difference, trainings: Sequence[float], confidence: float) -> Difference:
+    """``difference``, the mean of ``trainings``, with the spread between them in its interval."""
     from scipy.stats import t
 
-    if len(trainings) < 2:
-        return difference
     half = float(t.ppf((1 + confidence) / 2, len(trainings) - 1)) * stdev(trainings) / math.sqrt(len(trainings))
     low = difference.mean - math.hypot(difference.mean - difference.interval.low, half)
     high = difference.mean + math.hypot(difference.interval.high - difference.mean, half)

@@ -13,7 +13,8 @@
    not known) the first is chosen that has no rival. A rival may be better by more than the margin (upper end of the
    difference), or is a cheaper useful arm that the costlier one does not clearly beat. Where each has one: undecided
    between them, with the cheapest.
-7. A ceiling, what a model answers with gold passages, is low when its interval lies below ``settings.ceiling``. Where
+7. The same rule under strict and under lenient scoring has to make the same choice; else undecided.
+8. A ceiling, what a model answers with gold passages, is low when its interval lies below ``settings.ceiling``. Where
    every one measured is, the bottleneck is the model or the metric. That never voids a gain that is shown.
 
 Ties go to the cheaper arm: a costlier one is chosen only for a gain that is shown, and "not significant" is not equal.
@@ -75,6 +76,7 @@ def rule(settings: VerdictSettings) -> tuple[str, ...]:
         "whose cost is not known), the first without a rival is chosen. A rival "
         f"is an arm that can be more than {margin} better (upper end of the interval), or a cheaper useful arm that "
         "the costlier one does not clearly beat. If every arm has a rival: undecided, with the cheapest.",
+        "Strict and lenient scoring of the same answers have to give the same choice; otherwise undecided.",
         f"A ceiling, what a model answers with gold passages, is low when its interval lies below {ceiling}: the model "
         "or the metric is then the bottleneck. A gain that is shown still stands.",
     )
@@ -146,6 +148,7 @@ class _Finding:
     certainty: tuple[str, ...] = ()
     more_questions: tuple[int, int] | None = None
     cheapest: Choice | None = None
+    depends_on_scoring: bool = False
 
 
 def decide(
@@ -155,11 +158,13 @@ def decide(
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
     documents: Sequence[Hashable] = (),
+    graded: Mapping[str, Sequence[ArmDifference]] | None = None,
 ) -> Verdict:
     """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose in each phase.
 
     ``notes`` and ``warnings`` become reasons as they are. ``documents`` names the document of each question; left out,
-    every question is a document of its own.
+    every question is a document of its own. ``graded`` has, for each other grade of scoring by name, the differences in
+    the deciding metric under it, in the phase that decides; left out, one grade decides.
     """
     phase: Phase = "after" if any(arm.phase == "after" for arm in arms) else "before"
     requirements = read_requirements(settings.require)
@@ -167,10 +172,10 @@ def decide(
     count = len(set(documents))
     scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
     evidence = _at(phase, arms, differences, settings, requirements, scope)
-    finding = _find(evidence, requirements)
+    finding = _under_every_grade(evidence, requirements, graded or {})
     because = [Reason("Certainty", text) for text in finding.certainty]
     because += [Reason("Requirements", text) for text in _kept(evidence, requirements)]
-    because += reasons(phase, arms, differences, finding.choice, settings)
+    because += reasons(phase, arms, differences, finding.choice, settings, evidence.metric)
     if phase == "after" and any(arm.phase == "before" for arm in arms):
         measurable = [requirement for requirement in requirements if not requirement.needs_update]
         before = _at("before", arms, differences, settings, measurable, scope)
@@ -190,6 +195,7 @@ def decide(
         "model or metric" if low_ceilings(evidence.arms, settings) else None,
         finding.more_questions,
         finding.cheapest,
+        finding.depends_on_scoring,
         only_these,
     )
 
@@ -222,6 +228,36 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
         if not evidence.rivals(arm):
             return _Finding(_choice(arm), _use(evidence, arm), _certainty(evidence, arm))
     return _between(evidence)
+
+
+def _under_every_grade(
+    evidence: _Evidence, requirements: Sequence[Requirement], graded: Mapping[str, Sequence[ArmDifference]]
+) -> _Finding:
+    """What the rule finds, if it chooses the same under every grade of scoring; else undecided."""
+    finding = _find(evidence, requirements)
+    if finding.choice == "undecided" or not graded:
+        return finding
+    others = {
+        grade: _find(replace(evidence, pairs={(d.first, d.second): d for d in differences}), requirements)
+        for grade, differences in graded.items()
+    }
+    if all(other.choice == finding.choice for other in others.values()):
+        same = f"{listing(list(others))} scoring of the same answers give the same verdict."
+        return replace(finding, certainty=(*finding.certainty, same))
+    choices = [
+        f"normal scoring gives {finding.choice}",
+        *(f"{grade} {other.choice}" for grade, other in others.items()),
+    ]
+    chosen = [CHOSEN_ARMS.get(each.choice, each.choice) for each in (finding, *others.values())]
+    more = [other.more_questions for other in others.values() if other.more_questions]
+    return _Finding(
+        "undecided",
+        f"Undecided{evidence.scope}, because it depends on how answers are scored: {listing(choices)}.",
+        (*finding.certainty, "read the answers that only one scoring counts as right, or mark some: `lorag review`."),
+        (max(few for few, _ in more), max(many for _, many in more)) if more else None,
+        next((_choice(arm) for arm in evidence.candidates if arm in chosen), None),
+        depends_on_scoring=True,
+    )
 
 
 def _use(evidence: _Evidence, arm: str) -> str:

@@ -152,7 +152,8 @@ def compare(
         show: Called with the first results, before the training begins.
 
     Returns:
-        Scores of every arm with their intervals, the differences between arms, and the verdict.
+        Scores of every arm with their intervals, the differences between arms, and the verdict: where people marked
+        answers of the run and the metric agrees poorly with them, the verdict by marks.
 
     Raises:
         InputError: Anything wrong in what was given, before a model is loaded.
@@ -243,7 +244,7 @@ def _with_pinned_reranker(settings: CompareSettings, progress: Progress) -> Comp
 
 
 def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequence[str]) -> Comparison:
-    """The comparison of everything that the run has recorded, written into it."""
+    """The comparison of everything that the run has recorded, written into it; marks of people may decide it."""
     run, inputs = job.run, job.inputs
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
@@ -260,8 +261,9 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
     comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
     comparison = replace(comparison, built=built(run, inputs), prices=prices)
     write_whole(run.result, result_json(comparison))
-    write_report(with_marks(comparison, run.folder), run.report)
-    return comparison
+    standing = with_marks(comparison, run.folder)
+    write_report(standing, run.report)
+    return standing
 
 
 def _ready_judge(judge: str, settings: CompareSettings, progress: Progress) -> str:

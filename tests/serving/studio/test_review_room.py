@@ -54,6 +54,17 @@ def test_agreement_is_shown_after_twenty_marks_and_goes_into_the_report(page, ru
     assert "agrees with people" in run.report.read_text()
 
 
+def test_where_marks_decide_the_list_of_comparisons_has_their_verdict(page, run):
+    def verdict():
+        return next(each["verdict"] for each in page.get("runs") if each["run"] == RUN)
+
+    items = shown(page, count=200)
+    for number, item in enumerate(items):
+        assert mark(page, number, item, "right" if "Nobody" in item["answer"] else "wrong", count=200)[0] == 200
+    assert "marks decide" in verdict()["reasons"][0]
+    assert verdict()["reasons"][1].startswith("Marks: Verdict by the metric: ")
+
+
 def test_marks_of_an_answer_that_changed_since_are_refused(page, run):
     items = shown(page)
     assert mark(page, 1, items[1], sha="0" * 16)[0] == 409

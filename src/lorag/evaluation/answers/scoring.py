@@ -73,6 +73,17 @@ class Scored:
         """The values of one metric, one for each question."""
         return [scores[metric] for scores in self.scores]
 
+    def shares(self, metric: str) -> list[float]:
+        """The values of one metric, 0 where it does not apply."""
+        return [value or 0.0 for value in self.column(metric)]
+
+    def graded(self, metric: str, grade: str) -> list[float]:
+        """The values of ``correct`` or ``right_and_supported`` where a ``strict`` or ``lenient`` grade scores them."""
+        right = self.shares(f"correct_{grade}")
+        if metric == "correct":
+            return right
+        return [one * (1 - unsupported) for one, unsupported in zip(right, self.shares("unsupported"), strict=True)]
+
 
 def score_rows(
     arm: str,

@@ -26,10 +26,11 @@ from lorag.types import Answer, Example, Hit
 
 Mark = Literal["right", "wrong", "partly", "unsupported"]
 """``partly``: some of what was asked; ``unsupported``: right, beside something that the documents do not say."""
-GIVES_THE_ANSWER: frozenset[Mark] = frozenset({"right", "unsupported"})
-"""Marks of answers that give what was asked for, which is what the metric ``correct`` looks for."""
 ANSWERS = 30
-"""Answers shown unless another number is asked for."""
+"""Answers shown unless another number is asked for: with four arms some eight questions, enough to judge the metric.
+
+A verdict by marks needs those of 20 questions: up to 80.
+"""
 _NAME = re.compile(r"\w[\w.@ -]{0,79}")
 
 
@@ -71,6 +72,11 @@ class Reviewer:
     refused: tuple[str, ...]
 
 
+def right_marks(metric: str) -> frozenset[Mark]:
+    """The marks of answers that are right in the sense of ``metric``."""
+    return frozenset({"right"} if metric == "right_and_supported" else {"right", "unsupported"})
+
+
 def answers_to_mark(comparison: Comparison, count: int = ANSWERS, seed: int = 0) -> list[BlindAnswer]:
     """At least ``count`` answers, if there are as many, in random order: every arm's answers to random questions.
 
@@ -79,6 +85,21 @@ def answers_to_mark(comparison: Comparison, count: int = ANSWERS, seed: int = 0)
     """
     if count < 1:
         raise InputError(f"cannot show {count!r} answers, expected at least 1")
+    shown: list[BlindAnswer] = []
+    for answers in _by_question(comparison, seed):
+        if len(shown) >= count:
+            break
+        shown += answers
+    return sorted(shown, key=lambda each: draw(f"answer {seed} {each.example.id} {each.answer.text}"))
+
+
+def answers_of(comparison: Comparison, questions: int) -> list[BlindAnswer]:
+    """The answers that reviewers are shown first, to as many questions."""
+    return [each for answers in _by_question(comparison, 0)[:questions] for each in answers]
+
+
+def _by_question(comparison: Comparison, seed: int) -> list[list[BlindAnswer]]:
+    """Every arm's answers in the phase that decides, by question, in random order; none where all failed."""
     phase = comparison.phases[-1]
     given: dict[str, dict[str, list[Row]]] = {}
     passages = {
@@ -88,14 +109,13 @@ def answers_to_mark(comparison: Comparison, count: int = ANSWERS, seed: int = 0)
     for row in comparison.rows:
         if row.phase == phase and row.arm in shown_arms and row.answer.error is None:
             given.setdefault(row.example_id, {}).setdefault(row.answer.text, []).append(row)
-    shown: list[BlindAnswer] = []
+    found = []
     for example in sorted(comparison.examples, key=lambda example: draw(f"question {seed} {example.id}")):
-        if len(shown) >= count:
-            break
         current = example.after_update() if phase == "after" else example
-        for alike in given.get(example.id, {}).values():
-            shown.append(BlindAnswer(current, alike[0].answer, passages.get(example.id, ()), tuple(alike)))
-    return sorted(shown, key=lambda each: draw(f"answer {seed} {each.example.id} {each.answer.text}"))
+        held = passages.get(example.id, ())
+        alike = given.get(example.id, {}).values()
+        found.append([BlindAnswer(current, rows[0].answer, held, tuple(rows)) for rows in alike])
+    return [answers for answers in found if answers]
 
 
 def answer_sha(text: str) -> str:

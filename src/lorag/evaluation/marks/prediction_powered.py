@@ -26,9 +26,10 @@ from statistics import fmean
 import numpy as np
 
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.marks.marking import GIVES_THE_ANSWER, Reviewer
-from lorag.evaluation.results import ArmDifference, Comparison, Verdict, compared, pairs
-from lorag.evaluation.row_log import RowKey
+from lorag.evaluation.marks.marking import Reviewer, answers_of, right_marks
+from lorag.evaluation.reasons import reasons
+from lorag.evaluation.results import FOLLOWING, ArmDifference, ArmResult, Comparison, Verdict, compared, pairs
+from lorag.evaluation.row_log import Phase, RowKey
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
     Difference,
@@ -38,7 +39,8 @@ from lorag.evaluation.statistics import (
     effective_documents,
     holm,
 )
-from lorag.evaluation.verdict import decide
+from lorag.evaluation.verdict import FEWEST_QUESTIONS, decide, deciding_metric
+from lorag.settings import VerdictSettings
 
 FEWEST_MARKED = 2
 """Fewer marked questions of an arm give no interval."""
@@ -89,56 +91,116 @@ def powered(metric: Sequence[float], marks: Sequence[float | None]) -> Powered:
     return Powered(float(f.mean() + rectifier), parts, marked)
 
 
-def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> Verdict | None:
-    """The verdict by the rule of the comparison, over shares of right answers that rest on marks.
+def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> Verdict:
+    """The verdict by the rule of the comparison, with shares that rest on marks in place of the metric's.
 
-    Its "questions" are those that are marked in every arm; of several reviewers, the share who take an answer for right
-    counts. None where there are fewer than two such questions.
+    A mark counts by what the verdict rests on: right, or right and supported. Its "questions" are those that are marked
+    in every arm; of several reviewers, the share who take an answer for right counts. With fewer than 20 such questions
+    it is undecided, with the number of answers to mark. Ceilings and other measures stay those of the comparison.
     """
-    phase, confidence = comparison.phases[-1], comparison.settings.confidence
-    arms = {name: comparison.at(phase)[name] for name in compared(comparison.at(phase))}
-    columns = {name: _columns(comparison, name, _marks(reviewers)) for name in arms}
-    everywhere = [None not in marks for marks in zip(*(people for _, people in columns.values()), strict=True)]
-    if sum(everywhere) < FEWEST_MARKED:
-        return None
-    documents = clusters(comparison.examples)
-    shares = {name: powered(ours, people) for name, (ours, people) in columns.items()}
+    if len(comparison.examples) < FEWEST_QUESTIONS:
+        return comparison.verdict
+    phase, settings = comparison.phases[-1], comparison.settings
+    arms, documents = comparison.at(phase), clusters(comparison.examples)
+    metrics = tuple(dict.fromkeys(("correct", deciding_metric(list(arms.values()), settings))))
+    marked = _marked_everywhere(comparison, reviewers)
+    enough = sum(marked) >= FEWEST_QUESTIONS
+    columns = {each: _all_columns(comparison, each, reviewers) for each in metrics} if enough else {}
+    shares = {each: {name: powered(*column) for name, column in found.items()} for each, found in columns.items()}
+    differences = [pair for pair in comparison.differences if pair.phase == phase and pair.metric not in shares]
+    for metric, found in shares.items():
+        arms = {name: _by_marks(arm, metric, found.get(name), documents, settings) for name, arm in arms.items()}
+        differences += _differences(metric, phase, found, documents, settings)
+    judged = [replace(arm, questions=sum(marked)) for arm in arms.values()]
+    asked = [document for document, counts in zip(documents, marked, strict=True) if counts or not enough]
+    verdict = decide(judged, differences, settings, comparison.notes, _given_warnings(comparison), asked)
+    return verdict if enough else _too_few(verdict, comparison, reviewers, sum(marked))
+
+
+def _too_few(verdict: Verdict, comparison: Comparison, reviewers: Sequence[Reviewer], questions: int) -> Verdict:
+    """``verdict``, undecided for want of marks, with how many more answers to mark."""
+    first = answers_of(comparison, FEWEST_QUESTIONS)
+    marks = _marks(reviewers, "correct")
+    more = sum(any(row.key not in marks for row in each.rows) for each in first)
+    sentence = (
+        f"Undecided: {questions} questions are marked in every arm, and {FEWEST_QUESTIONS} are needed. "
+        f"Mark {more} more answers: `lorag review --answers {len(first)}`."
+    )
+    return replace(verdict, sentence=sentence, more_questions=None)
+
+
+def _by_marks(
+    arm: ArmResult, metric: str, share: Powered | None, documents: Sequence[Hashable], settings: VerdictSettings
+) -> ArmResult:
+    """``arm`` with its share in ``metric`` by marks, which are of its first training; a ceiling as it is."""
+    if share is None:
+        return arm
+    found = share.difference(documents, settings.confidence)
+    estimate = Estimate(found.mean, Interval(max(0.0, found.interval.low), found.interval.high), found.n)
+    others = {name: mean for name, mean in arm.over_trainings.items() if name != metric}
+    return replace(arm, estimates={**arm.estimates, metric: estimate}, trainings=(), over_trainings=others)
+
+
+def _differences(
+    metric: str,
+    phase: Phase,
+    shares: Mapping[str, Powered],
+    documents: Sequence[Hashable],
+    settings: VerdictSettings,
+) -> list[ArmDifference]:
+    """The pairs of arms by marks, with Holm's p-values."""
     against = pairs(shares)
-    results = [(shares[first] - shares[second]).difference(documents, confidence) for first, second in against]
+    results = [(shares[first] - shares[second]).difference(documents, settings.confidence) for first, second in against]
     adjusted = holm([result.p_value for result in results])
-    by_marks = []
-    for name, share in shares.items():
-        found = share.difference(documents, confidence)
-        estimate = Estimate(found.mean, Interval(max(0.0, found.interval.low), found.interval.high), found.n)
-        estimates = {**arms[name].estimates, "correct": estimate}
-        by_marks.append(replace(arms[name], questions=sum(everywhere), estimates=estimates, trainings=()))
-    differences = [
-        ArmDifference("correct", phase, first, second, result, p)
+    return [
+        ArmDifference(metric, phase, first, second, result, p)
         for (first, second), result, p in zip(against, results, adjusted, strict=True)
     ]
-    asked = [document for document, marked in zip(documents, everywhere, strict=True) if marked]
-    return decide(by_marks, differences, replace(comparison.settings, verdict_on="right"), documents=asked)
 
 
-def _marks(reviewers: Sequence[Reviewer]) -> dict[RowKey, float]:
-    """The share of reviewers who take each marked answer for right."""
-    said: dict[RowKey, list[bool]] = {}
+def _given_warnings(comparison: Comparison) -> list[str]:
+    """The warnings of the verdict that do not come from its figures, such as that its questions were made."""
+    measured = [arm for arm in comparison.arms if arm.arm not in FOLLOWING]
+    choice, settings = comparison.verdict.choice, comparison.settings
+    metric = deciding_metric(measured, settings)
+    found = reasons(comparison.phases[-1], measured, comparison.differences, choice, settings, metric)
+    return [
+        warning.text for warning in comparison.verdict.reasons if warning.term == "Warning" and warning not in found
+    ]
+
+
+def _marks(reviewers: Sequence[Reviewer], metric: str) -> dict[RowKey, float]:
+    """The share of reviewers who take each marked answer for right in the sense of ``metric``."""
+    right, said = right_marks(metric), dict[RowKey, list[bool]]()
     for reviewer in reviewers:
         for key, marked in reviewer.marks.items():
-            said.setdefault(key, []).append(marked.mark in GIVES_THE_ANSWER)
+            said.setdefault(key, []).append(marked.mark in right)
     return {key: fmean(rights) for key, rights in said.items()}
 
 
-def _columns(comparison: Comparison, arm: str, marks: Mapping[RowKey, float]) -> tuple[list[float], list[float | None]]:
-    """What the metric and people say of an arm's answers, by question.
+_Columns = tuple[list[float], list[float | None]]
+"""What the metric and people say of an arm's answers, by question."""
 
-    Nobody is shown an answer that failed: where other answers to its question are marked, it counts as marked wrong.
-    """
+
+def _all_columns(comparison: Comparison, metric: str, reviewers: Sequence[Reviewer]) -> dict[str, _Columns]:
+    marks = _marks(reviewers, metric)
+    names = compared(comparison.at(comparison.phases[-1]))
+    return {name: _columns(comparison, name, metric, marks) for name in names}
+
+
+def _marked_everywhere(comparison: Comparison, reviewers: Sequence[Reviewer]) -> list[bool]:
+    """Whether each question is marked in every arm."""
+    columns = _all_columns(comparison, "correct", reviewers)
+    return [None not in marks for marks in zip(*(people for _, people in columns.values()), strict=True)]
+
+
+def _columns(comparison: Comparison, arm: str, metric: str, marks: Mapping[RowKey, float]) -> _Columns:
+    """Nobody is shown an answer that failed: where other answers to its question are marked, it counts as wrong."""
     phase = comparison.phases[-1]
     asked = {question for when, _, question in marks if when == phase}
     failed = {row.key: 0.0 for row in comparison.rows if row.answer.error is not None and row.example_id in asked}
     found = {
-        row.example_id: (scores["correct"] or 0.0, failed.get(row.key, marks.get(row.key)))
+        row.example_id: (scores[metric] or 0.0, failed.get(row.key, marks.get(row.key)))
         for row, scores in zip(comparison.rows, comparison.scores, strict=True)
         if (row.phase, row.arm) == (phase, arm)
     }

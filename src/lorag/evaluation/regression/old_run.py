@@ -1,7 +1,7 @@
 """What changed since an earlier run: paired differences of each arm over the questions that both runs asked.
 
-A question is common when id and wording are the same. Old answers are scored again, with today's metric and by today's
-references, so that a difference comes from the answers alone.
+A question is common when id and wording are the same. Answers of both are scored with today's metric, by today's
+references and with the word weights of today's report, so that a difference comes from the answers alone.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.errors import DataError, InputError
-from lorag.evaluation.answers.scoring import clusters, score_rows
+from lorag.evaluation.answers.metrics import Correct, NewContentRecall
+from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.labels import ARM_NAMES, p_value, points
-from lorag.evaluation.report.json_record import examples_of
-from lorag.evaluation.results import ARMS, CHOSEN_ARMS, Comparison
+from lorag.evaluation.marks.review import with_marks
+from lorag.evaluation.report.json_record import examples_of, read_result
+from lorag.evaluation.results import CHOSEN_ARMS, LONG_CONTEXT, NO_ARM, Comparison, compared, own_arms
 from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import Difference, holm, paired_difference
+from lorag.evaluation.verdict import FEWEST_QUESTIONS
 from lorag.files import read_text
 from lorag.types import Example
 
@@ -65,18 +68,34 @@ def read_old_run(folder: Path) -> OldRun:
     try:
         record = json.loads(read_text(path))
         rows = [Row.from_json({key: value for key, value in row.items() if key != "scores"}) for row in record["rows"]]
-        return OldRun(str(folder), tuple(rows), examples_of(record), CHOSEN_ARMS.get(record["verdict"]["choice"]))
+        choice = record["verdict"]["choice"]
+        if any((folder / "marks").glob("*.jsonl")):
+            choice = with_marks(read_result(path), folder).verdict.choice
+        in_use = None if choice in NO_ARM else CHOSEN_ARMS.get(choice, choice)
+        return OldRun(str(folder), tuple(rows), examples_of(record), in_use)
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(path, f"is not the result of a comparison ({type(error).__name__}: {error})") from error
 
 
-def common_questions(old: OldRun, examples: Sequence[Example]) -> list[Example]:
-    """Those of ``examples`` that the old run asked too. Raises ``InputError`` where there are none."""
+def common_questions(old: OldRun, examples: Sequence[Example], phase: Phase) -> list[Example]:
+    """Those of ``examples`` that the old run asked too.
+
+    Raises ``InputError`` where they are fewer than 20, in which only the largest losses could show, and where the old
+    run asked nothing in ``phase``.
+    """
+    if not any(row.phase == phase for row in old.rows):
+        raise InputError(
+            f"the run in {old.folder!r} had no update of the documents, so it has no answers to compare with after one;"
+            " leave out --update, or name a run with an update with --against"
+        )
     asked = {example.id: example.question for example in old.examples}
     common = [example for example in examples if asked.get(example.id) == example.question]
-    if not common:
+    if len(common) < FEWEST_QUESTIONS:
         raise InputError(
-            f"the run in {old.folder!r} asked none of these questions, so nothing can be compared; name a run over the"
+            f"the run in {old.folder!r} asked {len(common) or 'none'} of these {len(examples)} questions (same id and"
+            f" wording); with fewer than {FEWEST_QUESTIONS} hardly any loss can be shown: name a run over more of the"
             " same questions with --against"
         )
     return common
@@ -85,33 +104,39 @@ def common_questions(old: OldRun, examples: Sequence[Example]) -> list[Example]:
 def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
     """What changed in each arm that both runs measured in the phase that decides now, in the order of tables.
 
-    Raises ``InputError`` where no question or no arm is common.
+    Raises ``InputError`` as ``common_questions`` does.
     """
     phase, settings = comparison.phases[-1], comparison.settings
     before, now = _answers(old.rows, phase), _answers(comparison.rows, phase)
-    both = common_questions(old, comparison.examples)
+    both = common_questions(old, comparison.examples, phase)
+    metric = Correct(NewContentRecall.fit(comparison.examples))
     found = []
-    for arm in ARMS:
+    for arm in compared(comparison.at(phase)):
         asked = [e for e in both if (arm, e.id) in before and (arm, e.id) in now]
         if asked:
+            current = [example.after_update() if phase == "after" else example for example in asked]
             new, earlier = (
-                [
-                    s["correct"] or 0.0
-                    for s in score_rows(arm, phase, asked, [rows[arm, e.id] for e in asked], None).scores
-                ]
+                [score.value or 0.0 for score in metric.score(current, [rows[arm, e.id].answer for e in asked])]
                 for rows in (now, before)
             )
             found.append((arm, earlier, new, paired_difference(new, earlier, clusters(asked), settings)))
-    if not found:
-        raise InputError(
-            f"the run in {old.folder!r} and this one have no arm in common {phase} the update; name another run with"
-            " --against"
-        )
     adjusted = holm([difference.p_value for *_, difference in found])
     return tuple(
         Change(arm, phase, sum(earlier) / len(earlier), sum(new) / len(new), difference, p, settings.confidence)
         for (arm, earlier, new, difference), p in zip(found, adjusted, strict=True)
     )
+
+
+def missing_arms(old: OldRun, comparison: Comparison) -> list[str]:
+    """The arms that the old run measured and this one did not, in the order of tables.
+
+    A long context and the user's own arms are measured only where they are asked for: without that they are missed only
+    if the old run chose one.
+    """
+    phase = comparison.phases[-1]
+    measured = compared({row.arm for row in old.rows if row.phase == phase} | ({old.in_use} if old.in_use else set()))
+    on_request = {*own_arms(measured), *(() if LONG_CONTEXT in comparison.facts else (LONG_CONTEXT,))}
+    return [arm for arm in measured if arm not in comparison.at(phase) and (arm not in on_request or arm == old.in_use)]
 
 
 def _answers(rows: Sequence[Row], phase: Phase) -> dict[tuple[str, str], Row]:

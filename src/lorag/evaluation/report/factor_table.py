@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.labels import whole_percent
 from lorag.evaluation.report.result_tables import NOTHING, Table
 from lorag.evaluation.results import BOTH, TRAINED, ArmResult, Comparison, compared
@@ -41,7 +42,7 @@ def factor_table(comparison: Comparison) -> Table:
     last = comparison.at(comparison.phases[-1])
     arms = {name: last[name] for name in compared(last)}
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
-    rows += [row for row in (_forgetting(comparison, arms), _training(comparison, arms)) if row is not None]
+    rows += [row for row in (_forgetting(comparison, arms), _building(comparison)) if row is not None]
     rows.append(("seconds: median, 95 %", *(_latency(arm) for arm in arms.values())))
     return Table(("", *arms), tuple(rows))
 
@@ -82,13 +83,12 @@ def _forgetting(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str
     return ("forgets nothing", *map(changed, arms))
 
 
-def _training(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str, ...] | None:
-    """Minutes of all trainings; None where they are not known."""
-    recipe = comparison.tried.get("recipe")
-    if not recipe:
+def _building(comparison: Comparison) -> tuple[str, ...] | None:
+    """Minutes of indexing and of all trainings; None where they are not known of any arm."""
+    seconds = [costs.build_seconds for costs in arm_costs(comparison)]
+    if not any(seconds):
         return None
-    seconds = recipe["final"]["seconds"] + sum(rung["seconds"] for rung in recipe["rungs"])
-    return ("minutes of training", *(f"{seconds / 60:.1f}" if name in TRAINED else "0" for name in arms))
+    return ("minutes to build", *(NOTHING if each is None else f"{each / 60:.1f}" for each in seconds))
 
 
 def _latency(arm: ArmResult) -> str:

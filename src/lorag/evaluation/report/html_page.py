@@ -17,7 +17,7 @@ from lorag.evaluation.labels import PHASE_NAMES, phase_heading
 from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.cost_tables import cost_tables
 from lorag.evaluation.report.factor_table import LEGEND, factor_table
-from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, accuracy_plot
+from lorag.evaluation.report.plot import LEFT, RIGHT, WIDTH, arms_plot
 from lorag.evaluation.report.result_tables import (
     Table,
     arms_table,
@@ -75,12 +75,13 @@ def html(comparison: Comparison) -> str:
         "template.html.j2",
         comparison=comparison,
         verdict=comparison.verdict,
-        plot=accuracy_plot(comparison, chosen),
+        plot=arms_plot(comparison, chosen),
         factors=factor_table(comparison),
         legend=LEGEND,
         sections=[_section(comparison, phase) for phase in reversed(comparison.phases)],
         update=update_table(comparison) if comparison.updated else None,
         costs=cost_tables(comparison),
+        marks=terms.pop("Marks", []),
         warnings=terms.pop("Warning", []),
         terms=terms,
         prompts=prompts_table(comparison.tried),

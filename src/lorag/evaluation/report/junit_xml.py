@@ -26,7 +26,7 @@ def junit_xml(comparison: Comparison, checked: Sequence[Check]) -> str:
 def _case(check: Check) -> str:
     opened = f'<testcase classname="lorag.compare" name={_clean(quoteattr(check.name))}'
     if check.holds:
-        return f"{opened}/>"
+        return f"{opened}><system-out>{_clean(escape(check.measured))}</system-out></testcase>"
     return f"{opened}><failure message={_clean(quoteattr(check.measured))}/></testcase>"
 
 

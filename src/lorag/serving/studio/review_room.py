@@ -31,7 +31,14 @@ from lorag.serving.http_errors import HttpError
 from lorag.serving.studio.workplace import Workplace, json_body, text_of
 from lorag.workspace import Run
 
-_HEADINGS = ("Agreement of", "Answers", "Kappa (interval)", "Right for the first only", "For the second only")
+_HEADINGS = (
+    "Agreement of",
+    "Answers",
+    "AC1 (interval)",
+    "Kappa (interval)",
+    "Right for the first only",
+    "For the second only",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from lorag.workflows.finetune import control_questions
 from lorag.workflows.finetuning.brought import Brought
 from lorag.workflows.questions.apart import made_notes
 
+MOST_QUESTIONS = 2_000
+"""Questions that are asked unless a limit is given: their intervals are about 2 points to each side."""
 _LONGEST_NAME = 40
 """Characters of an own arm's name: it stands at the head of a column."""
 
@@ -87,7 +89,7 @@ def read_inputs(
     examples = read_examples(Path(questions))
     read = [now] if later is None else [now, later]
     check_evidence(examples, [document.id for each in read for document in each.documents], Path(questions))
-    tested = sample(examples, settings.limit, settings.seed)
+    tested = asked_of(examples, settings)
     if prompt is not None:
         _require_fair(prompt, tested)
     require_measuring(metrics or {}, tested[0])
@@ -106,6 +108,11 @@ def read_inputs(
         own=own,
         metrics=metrics or {},
     )
+
+
+def asked_of(examples: Sequence[Example], settings: CompareSettings) -> list[Example]:
+    """The questions that a comparison asks of a file of them."""
+    return sample(examples, MOST_QUESTIONS if settings.limit is None else settings.limit, settings.seed)
 
 
 def _own_responders(arms: Mapping[str, Answering | Responder], response_template: str) -> dict[str, Responder]:
@@ -193,8 +200,8 @@ def input_notes(inputs: Inputs) -> list[str]:
     notes = list(inputs.notes)
     if len(inputs.tested) < len(inputs.examples):
         notes.append(
-            f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample"
-            " (--limit); more questions give narrower intervals."
+            f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample; more"
+            " questions (--limit) give narrower intervals."
         )
     notes += made_notes(inputs.tested)
     if inputs.own and inputs.update is not None:

@@ -51,17 +51,19 @@ def _environment(name: str, usual: float) -> float:
 class LoadSettings:
     """Which files are read as documents."""
 
-    max_file_bytes: int = 100_000_000
-    """Larger files are refused: a text of this size is some fifty thousand pages, and no longer one document."""
-    max_unpacked_bytes: int = 300_000_000
-    """Upper size of what a docx, pptx or xlsx file holds once it is unpacked; a few kilobytes can claim terabytes."""
+    max_file_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_FILE_BYTES", 100_000_000)))
+    """Larger files are refused: the environment's ``LORAG_MAX_FILE_BYTES``, else 100 MB, some fifty thousand pages."""
+    max_unpacked_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_UNPACKED_BYTES", 300_000_000)))
+    """Upper size of what an office file or a book unpacks to, as a few kilobytes can claim terabytes: the environment's
+    ``LORAG_MAX_UNPACKED_BYTES``, else 300 MB."""
     max_seconds: float = field(default_factory=lambda: float(_environment("LORAG_MAX_SECONDS", 60)))
     """Longest time to read one file, ten times as long for a PDF with pages that are pictures; the environment's
     ``LORAG_MAX_SECONDS``, else 60, in which any file that people write is read many times over."""
     max_memory_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)))
     """Most memory that reading one file may take, on Linux: the environment's ``LORAG_MAX_MEMORY_BYTES``, else 2 GB."""
-    max_characters: int = 100_000_000
-    """Most text that one file may give, in characters; a few kilobytes can hold very much of it."""
+    max_characters: int = field(default_factory=lambda: int(_environment("LORAG_MAX_CHARACTERS", 100_000_000)))
+    """Most text that one file may give, in characters, as a few kilobytes can hold very much of it: the environment's
+    ``LORAG_MAX_CHARACTERS``, else 100 million."""
 
     def __post_init__(self) -> None:
         """Refuses limits under which nothing is read."""
@@ -462,7 +464,7 @@ class CompareSettings:
     """One comparison: how many questions, and the settings of everything in it."""
 
     limit: int | None = None
-    """Most questions asked: a fixed pseudo-random sample; None asks all."""
+    """Most questions asked: a fixed pseudo-random sample; None asks up to 2,000."""
     seed: int = 0
     """Seed of that sample."""
     seeds: int = 1

@@ -254,9 +254,36 @@ def test_a_heading_stays_with_what_it_heads():
     chunks = split(Document("d", text, ""), 40, words)
     assert_covered(text, chunks)
     assert all(words(chunk.text) <= 40 for chunk in chunks)
-    for chunk in chunks[:-1]:
+    for chunk in chunks:
         assert "cover" in chunk.text, chunk
     assert chunks[0].text.startswith("# Pump\n\n## Warranty\n\nThe cover")
+
+
+@pytest.mark.parametrize(
+    ("above", "end"),
+    [
+        ("The cover lasts. " * 12, "The cover lasts. \n\n## Last\n\n### Of all"),
+        ("It lasts.\n" * 12, "It lasts.\n\n\n## Last\n\n### Of all"),
+        ("The cover lasts " * 12, "lasts The cover lasts \n\n## Last\n\n### Of all"),
+        (grid(12) + "\n", "| cell11 | cell11 |\n\n\n## Last\n\n### Of all"),
+        (grid(9, 1, "One. Two") + "\n", "| One. Two8 |\n\n\n## Last\n\n### Of all"),
+        ("```\n" + "open valve\n" * 12 + "```", "open valve\n```\n\n## Last\n\n### Of all"),
+    ],
+)
+def test_a_heading_at_the_end_takes_the_end_of_what_is_above_it(above, end):
+    text = f"# Pump\n\n{above}\n\n## Last\n\n### Of all"
+    chunks = split(Document("d", text, ""), 20, words)
+    assert_covered(text, chunks)
+    assert all(words(chunk.text) <= 20 for chunk in chunks)
+    assert chunks[-1].text.endswith(end)
+    assert chunks[-1].table_header == ("| head | er |" if "|" in above else "")
+
+
+def test_a_heading_at_the_end_joins_a_table_that_leaves_it_room():
+    text = f"# Pump\n\n{'The cover lasts long. ' * 9}\n\n{grid(1)}\n\n## Last"
+    chunks = split(Document("d", text, ""), 26, words)
+    assert_covered(text, chunks)
+    assert chunks[-1].text == f"{grid(1)}\n\n## Last"
 
 
 @pytest.mark.parametrize("rows", [3, 5, 20])

@@ -126,7 +126,10 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "x.txt"
     with path.open("wb") as file:
         file.truncate(200_000_000)  # takes no room on the disk
-    assert "holds 200 MB, expected at most 100 MB; split it, or raise LoadSettings.max_file_bytes" in refused(path)
+    assert refused(path).endswith(
+        "holds 200 MB, expected at most 100 MB; split it, or raise LoadSettings.max_file_bytes or the environment"
+        " variable LORAG_MAX_FILE_BYTES"
+    )
     assert one(write(path, "x" * 20)).text == "x" * 20
     assert "at most 0 MB" in refused(path, LoadSettings(max_file_bytes=19))
 
@@ -171,14 +174,22 @@ def test_a_parser_that_fails_is_one_bad_file(tmp_path):
 def test_odd_files_of_a_folder_are_passed_over_with_a_note(tmp_path):
     write(tmp_path / "a.md", "fine")
     odd = {"~$report.docx": "lock", "blank.md": " \n", "empty.csv": "", "package.json": '{"name": "x", "version": "1"}'}
+    odd |= {"list.json": "[]", "numbers.json": "[1]", "tsconfig.json": '{"content": ["./src/**"]}', "no.jsonl": "\n"}
     for name, content in (odd | {"page.html": "<p></p>"}).items():
         write(tmp_path / name, content)
     loaded = load_documents(tmp_path)
     assert [document.id for document in loaded.documents] == ["a.md"]
     assert loaded.refused == ()
     assert set(loaded.passed_over) == {*odd, "page.html"}
-    assert len(loaded.notes) == 5
+    assert len(loaded.notes) == 9
+    loaded.require_all()
     assert any("package.json was skipped" in note and "found name, version" in note for note in loaded.notes)
+
+
+def test_rows_that_do_not_fit_are_an_error_where_they_are_meant(tmp_path):
+    path = write(tmp_path / "x.jsonl", '{"content": ["./src/**"]}')
+    assert refused(path).endswith("x.jsonl:1: content holds list, expected text")
+    assert "x.json: row 1: content holds list, expected text" in refused(write(tmp_path / "x.json", path.read_bytes()))
 
 
 @pytest.mark.parametrize("name", ["x.markdown", "x.mdx", "x.MD"])

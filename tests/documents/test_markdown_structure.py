@@ -121,3 +121,13 @@ def test_escaped_text_has_no_headings_or_fences():
 
 def test_a_long_line_of_bars_takes_no_time():
     assert tables("|" * 100_000 + "\n" + "|-" * 50_000 + " x") == []
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r\n", " \n\t\n ", "\v", "\f", "\u2028", "\u2029"])
+def test_a_cell_stands_on_one_line(break_):
+    assert table([[f" a{break_}b ", "c"]]).startswith("| a b | c |\n")
+
+
+def test_a_long_row_of_spaces_in_a_cell_takes_no_time():
+    cell = "a" + " " * 200_000 + "b"
+    assert table([[cell, f"{cell}\n"]]) == f"| {cell} | {cell} |\n| --- | --- |"

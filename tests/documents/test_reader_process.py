@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -80,7 +81,10 @@ def test_a_file_that_takes_too_much_memory_is_refused_and_the_others_are_read(fo
 def test_a_file_that_gives_too_much_text_is_refused(folder):
     loaded = load_documents(folder, LoadSettings(max_characters=11))
     assert [document.id for document in loaded.documents] == ["a.txt"]
-    assert "b.md: holds 12 characters of text, expected at most 11; split it, or raise" in loaded.refused[0].reason
+    assert loaded.refused[0].reason.endswith(
+        "b.md: holds 12 characters of text, expected at most 11; split it, or raise LoadSettings.max_characters or the"
+        " environment variable LORAG_MAX_CHARACTERS"
+    )
 
 
 def test_a_file_that_ends_the_process_is_refused(folder):
@@ -102,9 +106,11 @@ def test_the_line_of_an_error_is_kept(folder):
 
 
 def test_limits_come_from_the_environment_unless_they_are_given(monkeypatch):
-    monkeypatch.setenv("LORAG_MAX_SECONDS", "5")
-    monkeypatch.setenv("LORAG_MAX_MEMORY_BYTES", "1e9")
-    assert (LoadSettings().max_seconds, LoadSettings().max_memory_bytes) == (5.0, 1_000_000_000)
+    limits = {"max_seconds": 5, "max_memory_bytes": 1_000_000_000, "max_characters": 6, "max_file_bytes": 7}
+    limits |= {"max_unpacked_bytes": 8}
+    for name, limit in limits.items():
+        monkeypatch.setenv(f"LORAG_{name.upper()}", f"{limit:.0e}")
+    assert asdict(LoadSettings()) == limits
     assert LoadSettings(max_seconds=7).max_seconds == 7
     monkeypatch.setenv("LORAG_MAX_SECONDS", "soon")
     with pytest.raises(InputError, match="LORAG_MAX_SECONDS is 'soon'; expected a number, or nothing"):
@@ -113,3 +119,19 @@ def test_limits_come_from_the_environment_unless_they_are_given(monkeypatch):
         monkeypatch.delenv("LORAG_MAX_SECONDS", raising=False)
         with pytest.raises(InputError, match=f"{next(iter(wrong))} 0 is "):
             LoadSettings(**wrong)
+
+
+def test_mails_deep_inside_each_other_are_read_or_refused_within_the_limits(folder):
+    def nested(depth, kind):
+        return "".join(f"Subject: s{each}\nContent-Type: {kind(each)}" for each in range(depth)) + "Subject: x\n\nEnd."
+
+    kinds = [lambda _: "message/rfc822\n\n", lambda each: f'multipart/mixed; boundary="b{each}"\n\n--b{each}\n']
+    for number, kind in enumerate(kinds):
+        (folder / f"deep{number}.eml").write_text(nested(400, kind))
+        (folder / f"deeper{number}.eml").write_text(nested(2000, kind))
+    loaded = load_documents(folder)
+    texts = {document.id: document.text for document in loaded.documents}
+    assert {"a.txt", "b.md", "deep0.eml", "deep1.eml"} <= set(texts)
+    assert "s5\n\nAttachments: message/rfc822" in texts["deep0.eml"]
+    assert texts["deep1.eml"].endswith("End.")
+    assert all("is damaged or not a .eml file" in file.reason for file in loaded.refused)

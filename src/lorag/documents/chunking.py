@@ -21,6 +21,7 @@ from lorag.types import Chunk, Document, Place
 
 _SEPARATOR = " > "
 _SENTENCE_END = re.compile(r"[.!?。！？]+[\"')\]]*\s+|\n+|[。！？]")
+_WORD = re.compile(r"\w")
 _WORD_END = re.compile(r"\s+|[\u3040-\u9fff]")
 
 CountTokens = Callable[[str], int]
@@ -73,15 +74,15 @@ def split(document: Document, max_tokens: int, count_tokens: CountTokens, limit:
         longest = max(count_tokens(_SEPARATOR.join(path)) for path in paths)
         size = max(1, min(max_tokens, limit - min(longest, limit // 2)))
     chunks = []
-    for piece in _pieces(text, starts, size, count_tokens):
+    pieces = [piece for piece in _pieces(text, starts, size, count_tokens) if text[piece.start : piece.end].strip()]
+    for piece in _with_last_heading(text, pieces, size, count_tokens):
         passage = text[piece.start : piece.end]
-        if passage.strip():
-            first, last = piece.end - len(passage.lstrip()), piece.start + len(passage.rstrip())
-            path = paths[bisect_right(starts, first)]
-            where = _place(document.places, first, last)
-            heading = _SEPARATOR.join(path)
-            chunk = Chunk(document.id, version, piece.start, piece.end, passage, heading, piece.table_header, where)
-            chunks.append(chunk if limit is None else _fitting(chunk, path, limit, count_tokens))
+        first, last = piece.end - len(passage.lstrip()), piece.start + len(passage.rstrip())
+        path = paths[bisect_right(starts, first)]
+        where = _place(document.places, first, last)
+        heading = _SEPARATOR.join(path)
+        chunk = Chunk(document.id, version, piece.start, piece.end, passage, heading, piece.table_header, where)
+        chunks.append(chunk if limit is None else _fitting(chunk, path, limit, count_tokens))
     return chunks
 
 
@@ -219,6 +220,48 @@ def _with_words(text: str, start: int, end: int, most: int, size: int, count_tok
     ends = [match.end() for match in _WORD_END.finditer(text, end, most)]
     fitting = bisect_right(ends, size, key=lambda at: count_tokens(text[start:at]))
     return ends[fitting - 1] if fitting else end
+
+
+def _with_last_heading(text: str, pieces: Sequence[_Piece], size: int, count_tokens: CountTokens) -> Sequence[_Piece]:
+    """``pieces`` whose last one, if it heads nothing, begins with as little of the end of the one before it as fits.
+
+    If all of that one fits, both are one.
+    """
+    if len(pieces) < 2 or not _only_headings(text[pieces[-1].start : pieces[-1].end]):
+        return pieces
+    *rest, before, last = pieces
+    for start, header in _ends(text, before):
+        header_tokens = count_tokens(f"{header}\n") if header else 0
+        if header_tokens + count_tokens(text[start : last.end]) <= size:
+            kept = [replace(before, end=start)] if start > before.start else []
+            return [*rest, *kept, _Piece(start, last.end, header)]
+    return pieces
+
+
+def _ends(text: str, piece: _Piece) -> Iterator[tuple[int, str]]:
+    """Where the end of a piece may begin, with the header of the table that continues there: at its own beginning, at
+    its last sentence or row, and between the words of the second half of that sentence.
+    """
+    yield piece.start, piece.table_header
+    inside = [table for table in tables(text[piece.start : piece.end]) if table.rows]
+    sentence = piece.start
+    for match in reversed([*_SENTENCE_END.finditer(text, piece.start, piece.end)]):
+        at = match.end() - piece.start
+        table = next((table for table in inside if table.start < at < table.end), None)
+        is_whole = at in table.rows if table else not piece.table_header or match[0].endswith("\n")
+        if is_whole and _has_word(text[match.end() : piece.end]) and _has_word(text[piece.start : match.end()]):
+            yield match.end(), piece.table_header or (table.header.strip() if table else "")
+            sentence = match.end()
+            break
+    if not inside and not piece.table_header:
+        for match in _WORD_END.finditer(text, (sentence + piece.end) // 2, piece.end):
+            if _has_word(text[match.end() : piece.end]) and _has_word(text[piece.start : match.end()]):
+                yield match.end(), ""
+
+
+def _has_word(text: str) -> bool:
+    """Whether a text holds a word beside its headings."""
+    return bool(_WORD.search(text)) and not _only_headings(text)
 
 
 def _only_headings(text: str) -> bool:

@@ -26,7 +26,7 @@ from lorag.documents.parsers.markup.notebook import parse_notebook
 from lorag.documents.parsers.markup.open_document import parse_open_document
 from lorag.documents.parsers.markup.restructured_text import parse_restructured
 from lorag.documents.parsers.markup.rich_text import parse_rich_text
-from lorag.documents.parsers.parsed import NoTextError, Parsed
+from lorag.documents.parsers.parsed import NoTextError, Parsed, raising
 from lorag.documents.parsers.pdf import parse_pdf
 from lorag.documents.parsers.sheets import parse_sheets
 from lorag.documents.parsers.slides import parse_slides
@@ -292,6 +292,6 @@ def _require_size(path: Path, max_bytes: int) -> None:
     if size > max_bytes:
         raise DataError(
             path,
-            f"holds {size / 1e6:.0f} MB, expected at most {max_bytes / 1e6:.0f} MB; split it, or raise"
-            " LoadSettings.max_file_bytes",
+            f"holds {size / 1e6:.0f} MB, expected at most {max_bytes / 1e6:.0f} MB; split it, or"
+            f" {raising('max_file_bytes')}",
         )

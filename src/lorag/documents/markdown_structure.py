@@ -20,7 +20,7 @@ _MARKS = re.compile(r"^( {0,3})(?=#{1,6}(?:[ \t]|$)|`{3}|~{3})", re.MULTILINE)
 _UNDERLINE = re.compile(r" {0,3}(?:=+|-+)$")
 _NO_PARAGRAPH = re.compile(r" {4}|\t| {0,3}(?:[-*+>|<]|\d+[.)][ \t]|[-*_ ]+$)")
 """What begins a list, a quotation, a table, HTML or a rule."""
-_LINE_BREAK = re.compile(r"\s*[\r\n\v\f\u2028\u2029]\s*")
+_LINE_BREAKS = re.compile(r"[\r\n\v\f\u2028\u2029]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 
     Rows and columns without a word are left out; line breaks in a cell become blanks.
     """
-    filled = [[_LINE_BREAK.sub(" ", cell.strip()).replace("|", "\\|") for cell in row] for row in rows]
+    filled = [[_on_a_line(cell).replace("|", "\\|") for cell in row] for row in rows]
     filled = [row for row in filled if any(row)]
     width = max(map(len, filled), default=0)
     used = [column for column in range(width) if any(len(row) > column and row[column] for row in filled)]
@@ -112,6 +112,10 @@ def table(rows: Iterable[Sequence[str]]) -> str:
         return escaped(shown[0][0].replace("\\|", "|"))
     lines = [f"| {' | '.join(row)} |" for row in shown]
     return "\n".join([*lines[:1], "|" + " --- |" * len(used), *lines[1:]]) if lines else ""
+
+
+def _on_a_line(cell: str) -> str:
+    return " ".join(filter(None, (line.strip() for line in _LINE_BREAKS.split(cell))))
 
 
 def escaped(text: str) -> str:

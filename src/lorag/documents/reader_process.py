@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lorag.documents.parsers.parsed import raising
 from lorag.errors import DataError, OperationError
 from lorag.settings import LoadSettings
 from lorag.types import Document, Place
@@ -111,7 +112,7 @@ class _Process:
         if in_time and self._process.wait() == -getattr(signal, "SIGALRM", 0):
             in_time, longest = False, seconds  # the process saw to it itself
         reason = "ended the program that read it" if in_time else f"was not read within {longest:g} seconds"
-        todo = "remove it, save it again" + ("" if in_time else f", or raise {_raised('max_seconds')}")
+        todo = "remove it, save it again" + ("" if in_time else f", or {raising('max_seconds')}")
         return {"problem": f"{reason}; {todo}", "line": None}
 
     def runs(self) -> bool:
@@ -211,20 +212,16 @@ def _read(read: Read, path: Path, source: str, settings: LoadSettings) -> dict[s
     characters = sum(len(document.text) for document in documents)
     if characters > settings.max_characters:
         problem = (
-            f"holds {characters:,} characters of text, expected at most {settings.max_characters:,}; split it, or raise"
-            " LoadSettings.max_characters"
+            f"holds {characters:,} characters of text, expected at most {settings.max_characters:,}; split it, or"
+            f" {raising('max_characters')}"
         )
         return {"problem": problem, "line": None}
     return {"documents": [asdict(document) for document in documents], "notes": notes}
 
 
 def _out_of_memory() -> dict[str, Any]:
-    problem = f"takes too much memory to read; split it, or raise {_raised('max_memory_bytes')}"
+    problem = f"takes too much memory to read; split it, or {raising('max_memory_bytes')}"
     return {"problem": problem, "line": None, "spent": True}
-
-
-def _raised(name: str) -> str:
-    return f"LoadSettings.{name} or the environment variable LORAG_{name.upper()}"
 
 
 def _limit_memory(most: int) -> None:

@@ -22,18 +22,16 @@ def _objects(pages, outline, title, locked, drawn):
             yield _stream(page.encode("cp1252"))
             yield b"null"
         elif isinstance(page, str):
-            lines = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in page.split("\n")]
-            words = "BT /F 12 Tf 14 TL 72 720 Td " + " T* ".join(f"({line}) Tj" for line in lines) + " ET"
-            yield _stream(words.encode("cp1252") if page else b"")
+            yield _stream(_words(page))
             yield b"null"
+        elif isinstance(page, tuple):
+            words, picture, place = page
+            yield _stream(f"q {place} cm /I Do Q ".encode() + _words(words))
+            yield _image(picture)
         else:
             height, width, _ = page.shape
             yield _stream(f"{width * 0.48} 0 0 {height * 0.48} 20 500 cm /I Do".encode())
-            yield _stream(
-                page.tobytes(),
-                f"/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceRGB"
-                " /BitsPerComponent 8",
-            )
+            yield _image(page)
     if outline:
         last = after + len(outline)
         yield f"<< /First {after + 1} 0 R /Last {last} 0 R /Count {len(outline)} >>".encode()
@@ -45,14 +43,26 @@ def _objects(pages, outline, title, locked, drawn):
         yield f"<< /Filter /Standard /V 1 /R 2 /O <{'41' * 32}> /U <{'42' * 32}> /P -4 >>".encode()
 
 
+def _words(page):
+    lines = [line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)") for line in page.split("\n")]
+    words = "BT /F 12 Tf 14 TL 72 720 Td " + " T* ".join(f"({line}) Tj" for line in lines) + " ET"
+    return words.encode("cp1252") if page else b""
+
+
+def _image(picture):
+    height, width, _ = picture.shape
+    keys = f"/Width {width} /Height {height} /ColorSpace /DeviceRGB /BitsPerComponent 8"
+    return _stream(picture.tobytes(), f"/Type /XObject /Subtype /Image {keys}")
+
+
 def _stream(data, keys=""):
     packed = zlib.compress(data)
     return f"<< {keys} /Length {len(packed)} /Filter /FlateDecode >>\nstream\n".encode() + packed + b"\nendstream"
 
 
 def _write(pages, outline=(), title="", locked=False, drawn=False):
-    """A PDF: pages are strings of lines, or arrays ``(height, width, 3)``, or, when ``drawn``, what draws them; the
-    outline is of (title, page index)."""
+    """A PDF: pages are strings of lines, or arrays ``(height, width, 3)``, or both with the place of the picture, or,
+    when ``drawn``, what draws them; the outline is of (title, page index)."""
     data, starts = b"%PDF-1.7\n", []
     for number, value in enumerate(_objects(pages, outline, title, locked, drawn), start=1):
         starts.append(len(data))

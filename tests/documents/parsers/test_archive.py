@@ -40,7 +40,15 @@ def test_what_office_programs_save_is_sound(tmp_path):
 def test_a_bomb_is_refused_by_the_size_that_it_declares(tmp_path):
     data = archive({f"word/{n}.xml": bytes(5_000_001) for n in range(2)})
     assert len(data) < 20_000
-    assert "unpacks to 10 MB, expected at most 10 MB; split it, or raise LoadSettings" in refused(tmp_path, data)
+    assert refused(tmp_path, data).endswith(
+        "unpacks to 10 MB, expected at most 10 MB; split it, or raise LoadSettings.max_unpacked_bytes or the"
+        " environment variable LORAG_MAX_UNPACKED_BYTES"
+    )
+
+
+def test_an_archive_of_very_many_entries_is_refused_before_they_are_read(tmp_path):
+    data = archive({f"word/{n}.xml": "" for n in range(10_001)}, zipfile.ZIP_STORED)
+    assert refused(tmp_path, data).endswith("holds 10,001 parts, expected at most 10,000; split it")
 
 
 @pytest.mark.parametrize("false", [10, 10_000_000])

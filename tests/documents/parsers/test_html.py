@@ -106,6 +106,58 @@ def test_pictures_are_counted(tmp_path):
     assert parse(tmp_path, page + "<img src=d.png>").notes[0].startswith("has 2 pictures, of which")
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (
+            "<table><tr><th>Limit<td>5 bar<br>max<tr><th>Test<td>7 bar</table>",
+            "| Limit | 5 bar max |\n| --- | --- |\n| Test | 7 bar |",
+        ),
+        ("<h2>Pump<br/>and valve</h2>", "## Pump and valve"),
+        ("<pre>open<br>close</pre>", "```\nopen\nclose\n```"),
+        ("<p>open<br>close</p>", "open\nclose"),
+    ],
+)
+def test_a_line_break_divides_words(tmp_path, page, text):
+    assert parse(tmp_path, page).text == text
+
+
+def test_powers_and_fractions_keep_their_value(tmp_path):
+    page = """<p>10<sup>2.5</sup> Pa, 10<sup>3</sup> m<sup>2</sup>, 1<sup>st</sup>, CO<sub>2</sub>, T<sub>max</sub>,
+    <math><msup><mn>10</mn><mi>e</mi></msup><mo>+</mo><mfrac><mn>1</mn><mn>2</mn></mfrac><mo>-</mo><msubsup><mi>x</mi>
+    <mn>1</mn><mn>2</mn></msubsup><annotation>\\frac</annotation></math></p>"""
+    assert parse(tmp_path, page).text == "10^2.5 Pa, 10³ m², 1st, CO₂, Tmax, 10^e+1/2-x₁²"
+
+
+@pytest.mark.parametrize("kind", ["time", "url", "month", "search", "text", "week", "datetime-local", "submit"])
+def test_what_stands_in_a_field_is_read(tmp_path, kind):
+    assert parse(tmp_path, f'<p>Opens <input type="{kind}" value="07:30"></p>').text == "Opens 07:30"
+
+
+@pytest.mark.parametrize("kind", ["hidden", "password", "file"])
+def test_what_no_reader_sees_in_a_field_is_not_read(tmp_path, kind):
+    assert parse(tmp_path, f'<p>Opens <input type="{kind}" value="07:30"></p>').text == "Opens"
+
+
+def test_menus_and_drawings_show_what_a_reader_sees_and_the_rest_is_noted(tmp_path):
+    page = """<p>Bore <select><optgroup label="small"><option>DN25<option>DN32</optgroup><option selected>DN50</select>
+    of <select><option>steel<option>brass</select></p><svg><title>Flow</title><defs><text>unused</text></defs><style>a{}
+    </style><g><text>12 l<tspan x="0" dy="1em">per minute</tspan></text></g></svg>"""
+    parsed = parse(tmp_path, page)
+    assert parsed.text == "Bore DN50 of steel\n\nFlow 12 l per minute"
+    assert parsed.notes == ("has 3 options in menus that were not chosen and not read",)
+    assert parsed.title == ""
+
+
+def test_what_is_embedded_or_for_other_browsers_is_noted(tmp_path):
+    page = """<p>Plan</p><iframe src="a.html"></iframe><object data="b.pdf">No PDF here</object>
+    <div style="display:none"><iframe src="c.html"></iframe></div>"""
+    parsed = parse(tmp_path, page)
+    assert (parsed.text, parsed.notes) == ("Plan", ("has 2 embedded objects, which were not read",))
+    parsed = parse(tmp_path, "<p>Plan</p><noscript>Turn scripts on.</noscript>")
+    assert (parsed.text, parsed.notes) == ("Plan", ("has hidden text, which was not read",))
+
+
 TAGS = """div p span b sup del h2 h5 ul ol li dl dt dd table tr td th pre code aside figure figcaption header label
 details summary blockquote section article form button a"""
 NODES = st.recursive(

@@ -144,8 +144,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
         ('[{"doc_id": "a", "doc": "x"}, 3]', ": row 2: expected an object like"),
         ('[{"doc_id": "a", "doc": "x"}, {"doc_id": "a", "doc": "y"}]', ": row 2: doc_id 'a' is already used in row 1"),
         ('[\n{"doc_id": "a",}]', ":2: broken JSON at column"),
-        ('{"name": "package"}', ": row 1: expected the text under doc, content, text, page_content, body; found name"),
-        ("[]", ": no documents; expected rows like"),
+        ('[{"doc_id": "a", "doc": "x"}, {"doc_id": "b", "doc": ["y"]}]', ": row 2: doc holds list, expected text"),
     ],
 )
 def test_a_wrong_json_file_says_where(tmp_path, value, said):
@@ -155,6 +154,22 @@ def test_a_wrong_json_file_says_where(tmp_path, value, said):
     assert str(caught.value).startswith(str(path) + said)
 
 
-def test_a_jsonl_file_without_rows_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no documents; expected rows like"):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[]", "no documents; expected rows like"),
+        ("[1]", "row 1: expected an object like .*, found int"),
+        ("true", "row 1: expected an object like .*, found bool"),
+        ('{"content": ["./src/**"]}', "row 1: content holds list, expected text"),
+        ('[{"name": "x"}, {"body": {"a": 1}}]', "row 2: body holds dict, expected text"),
+        ('{"name": "package"}', "row 1: expected the text under doc, content, text, page_content, body; found name"),
+    ],
+)
+def test_a_json_file_of_something_else_is_passed_over(tmp_path, value, said):
+    with pytest.raises(NoTextError, match=said):
+        parse_rows(write(tmp_path / "x.json", value), "x.json")
+
+
+def test_a_jsonl_file_without_rows_is_passed_over(tmp_path):
+    with pytest.raises(NoTextError, match="no documents; expected rows like"):
         parse_rows(write(tmp_path / "docs.jsonl", "\n\n"), "docs.jsonl")

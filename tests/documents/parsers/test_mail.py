@@ -28,12 +28,11 @@ def test_headers_and_body_are_read(tmp_path):
 def test_plain_text_is_preferred_and_attachments_are_named(tmp_path):
     mail = message()
     mail.set_content("plain words")
-    mail.add_alternative("<p>html words</p>", subtype="html")
+    mail.add_alternative("<h2>plain words</h2>", subtype="html")
     mail.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="plan.pdf")
     mail.add_attachment(message("inner"))
     parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
-    assert "plain words" in parsed.text
-    assert "html words" not in parsed.text
+    assert "\n\nplain words\n\n" in parsed.text
     assert "Attachments: plan.pdf\n" in parsed.text
     assert "## inner" in parsed.text
     assert parsed.notes == ("has attachments that were not read: plan.pdf; save them as files beside it",)
@@ -71,11 +70,87 @@ def test_long_headers_are_read_as_they_stand(tmp_path):
 
 
 def test_the_html_is_read_where_the_plain_text_only_points_to_it(tmp_path):
-    for plain in ("", "Your program shows no pages."):
+    for plain in ("", "Your program shows no pages. Please open this message in another mail program."):
         mail = message()
         mail.set_content(plain)
         mail.add_alternative("<p>The slipway closes at 19:40.</p>", subtype="html")
-        assert parse_mail(tmp_path / "x.eml", mail.as_bytes()).text.endswith("The slipway closes at 19:40.")
+        assert parse_mail(tmp_path / "x.eml", mail.as_bytes()).text.endswith("\n\nThe slipway closes at 19:40.")
+        assert "program" not in parse_mail(tmp_path / "x.eml", mail.as_bytes()).text
+
+
+def test_of_two_long_forms_the_richer_is_read(tmp_path):
+    letters = [f"{letter}{other}" for letter in "abcdefgh" for other in "klmnopqr"]
+    for plain, page in ((letters[:40], letters[:60]), (letters[:60], letters[20:40]), (letters[:60], letters[50:])):
+        mail = message()
+        mail.set_content(" ".join(plain))
+        mail.add_alternative(f"<p>{' '.join(page)}</p>", subtype="html")
+        parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+        missed = len(set(page) - set(plain)) if len(plain) > len(page) else 0
+        assert parsed.text.split("\n\n")[-1].split() == (plain if len(plain) > len(page) else page)
+        notes = (f"has {missed} words in another form of its text that were not read",) if missed else ()
+        assert parsed.notes == notes
+
+
+def test_of_two_short_forms_both_are_read_if_they_differ(tmp_path):
+    mail = message()
+    mail.set_content("We meet at the quay.")
+    mail.add_alternative("<p>Open this in the browser.</p>", subtype="html")
+    text = parse_mail(tmp_path / "x.eml", mail.as_bytes()).text
+    assert text.endswith("\n\nWe meet at the quay.\n\nOpen this in the browser.")
+
+
+TABLE = "<p>Prices of the quay.</p><table><tr><th>Berth<th>Rate<tr><td>North<td>15.30</table>"
+
+
+def test_what_only_the_html_holds_is_not_lost(tmp_path):
+    mail = message()
+    mail.set_content("Prices of the quay. See https://korrin.example/a/b/c/d/e/f/g/h/i below: Berth, Rate, North.")
+    mail.add_alternative(TABLE, subtype="html")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("\n\nPrices of the quay.\n\n| Berth | Rate |\n| --- | --- |\n| North | 15.30 |")
+    assert parsed.notes == ("has 2 words in another form of its text that were not read",)
+
+
+def test_the_plain_text_is_read_where_the_html_is_a_picture(tmp_path):
+    mail = message()
+    mail.set_content("The slipway closes at 19:40 from May on.")
+    mail.add_alternative('<img src="cid:a" alt=""><p>In the browser</p>', subtype="html")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("The slipway closes at 19:40 from May on.")
+    assert parsed.notes == ("has 2 words in another form of its text that were not read",)
+
+
+@pytest.mark.parametrize("texts", [("plain", "html"), ("plain",), ("html",)])
+def test_an_appointment_does_not_replace_the_text(tmp_path, texts):
+    mail = message()
+    given = {"plain": "Meet at dock B at 9:30.", "html": "<p>Meet at dock <b>B</b> at 9:30.</p>"}
+    mail.set_content(given[texts[0]], subtype=texts[0])
+    for kind in texts[1:]:
+        mail.add_alternative(given[kind], subtype=kind)
+    mail.add_alternative("BEGIN:VCALENDAR\nSUMMARY:Meet\nDESCRIPTION:Meet at dock B, 9:30 or later", subtype="calendar")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("Attachments: text/calendar\n\nMeet at dock B at 9:30.")
+    assert "VCALENDAR" not in parsed.text
+    assert parsed.notes == ("has attachments that were not read: text/calendar; save them as files beside it",)
+
+
+@pytest.mark.parametrize("disposition", ["attachment", "attachment; filename=a.txt", "inline; filename=a.txt"])
+def test_an_attached_text_needs_no_name(tmp_path, disposition):
+    parts = [("text/plain", "inline", "See attachment."), ("text/plain", disposition, "Depth at dock B is 6 m.")]
+    head = 'Subject: x\nContent-Type: multipart/mixed; boundary="b"\n\n'
+    body = "".join(f"--b\nContent-Type: {kind}\nContent-Disposition: {how}\n\n{text}\n" for kind, how, text in parts)
+    for given in (body, body.partition("See attachment.\n")[2]):
+        text = parse_mail(tmp_path / "x.eml", f"{head}{given}--b--\n".encode()).text
+        title = "a.txt" if "a.txt" in disposition else "Attachment"
+        assert text.endswith(f"## {title}\n\nDepth at dock B is 6 m.")
+
+
+def test_a_mail_that_is_nothing_but_an_attachment_names_it(tmp_path):
+    mail = message()
+    mail.set_content(b"%PDF", maintype="application", subtype="pdf", filename="plan.pdf")
+    parsed = parse_mail(tmp_path / "x.eml", mail.as_bytes())
+    assert parsed.text.endswith("Attachments: plan.pdf")
+    assert len(parsed.notes) == 1
 
 
 def test_a_page_that_was_saved_with_its_pictures_is_read_as_a_page(tmp_path):

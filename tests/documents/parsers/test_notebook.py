@@ -50,6 +50,26 @@ def test_markdown_of_cells_and_results_is_read_as_in_files(tmp_path):
     assert parsed.notes == ("holds pictures as data in its text, of which only the alternative text was read",)
 
 
+def test_results_that_only_another_form_shows_are_read(tmp_path):
+    table = "<table><tr><th>Dock<th>Depth<tr><td>A<td>4 m</table><p hidden>draft</p>"
+    results: list[dict[str, object]] = [
+        {"text/plain": ["<IPython.core.display.HTML object>"], "text/html": [table]},
+        {"text/plain": "<pandas.io.formats.style.Styler at 0x7f2Ab0>", "text/html": "<p>Styled\0</p>"},
+        {"text/html": "<b>only</b>"},
+        {"text/plain": "<IPython.core.display.Latex object>", "text/latex": ["$\\frac{1}{2}$"]},
+        {"text/plain": "x**2", "text/latex": "$x^2$"},
+        {"text/plain": "<Quay object>"},
+        {"application/json": {"a": 1}},
+    ]
+    cell = {"cell_type": "code", "source": "", "outputs": [{"output_type": "x", "data": data} for data in results]}
+    parsed = parse(tmp_path, {"cells": [cell]})
+    assert parsed.text == (
+        "| Dock | Depth |\n| --- | --- |\n| A | 4 m |\n\nStyled\n\nonly\n\n$\\frac{1}{2}$\n\n```\nx**2\n```\n\n"
+        "```\n<Quay object>\n```"
+    )
+    assert parsed.notes == ("has 1 result without a text, which was not read", "has hidden text, which was not read")
+
+
 def test_what_is_no_notebook_of_format_4_is_refused(tmp_path):
     others: tuple[object, ...] = ({"worksheets": []}, [1], {"cells": None})
     for other in others:

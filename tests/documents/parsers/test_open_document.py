@@ -195,3 +195,56 @@ def test_slides_have_titles_text_and_notes(tmp_path):
 def test_an_encrypted_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="is encrypted with a password; save a copy without it"):
         parse(tmp_path, "text", "", **{"META-INF__manifest": "<m><encryption-data/></m>"})
+
+
+def test_of_pictures_on_slides_the_alternative_text_is_read(tmp_path):
+    said = "<svg:title>Lead</svg:title><svg:desc># a red lamp</svg:desc>"
+    content = f"""<draw:page><draw:frame><draw:image/>{said}</draw:frame><draw:g><draw:custom-shape><svg:desc>an arrow
+    </svg:desc><text:p>flow</text:p></draw:custom-shape></draw:g></draw:page>"""
+    parsed = parse(tmp_path, "presentation", content)
+    assert parsed.text.split("\n\n") == ["Lead", "\\# a red lamp", "an arrow", "flow"]
+    assert parsed.notes == ("has pictures, of which only the alternative text was read",)
+    inline = f"<text:p>See<draw:frame><draw:image/>{said}</draw:frame>first.</text:p>"
+    assert parse(tmp_path, "text", inline).text.split() == ["See", "Lead", "#", "a", "red", "lamp", "first."]
+
+
+def style(name, looks, parent=""):
+    return (
+        f'<style:style style:name="{name}" style:parent-style-name="{parent}"><style:text-properties {looks}/>'
+        "</style:style>"
+    )
+
+
+def test_powers_and_indices_keep_their_value_and_hidden_text_is_noted(tmp_path):
+    named = style("Up", 'style:text-position="33% 58%"')
+    named = f"<office:styles {SPACES}>{named}</office:styles>"
+    automatic = (
+        style("T1", 'style:text-position="super 58%"')
+        + style("T2", "", "Up")
+        + style("T3", 'style:text-position="sub 58%"')
+        + style("T4", 'text:display="none"')
+        + style("T5", 'style:text-position="0% 100%"', "Up")
+        + style("P1", "", "P2")
+        + style("P2", "", "P1")
+    )
+    span = '<text:span text:style-name="{}">{}</text:span>'.format
+    words = f"10{span('T1', 2)}{span('T2', '.5')} of CO{span('T3', 2)}, 12 m{span('T2', 3)}{span('T1', NOTE)}, "
+    words += f"{span('T4', 'secret')}the 1{span('T1', 'st')}{span('T5', 2)}"
+    content = f'<text:p text:style-name="P1">{words}</text:p><text:p text:style-name="T4">internal</text:p>'
+    parsed = parse(tmp_path, "text", content, f"<office:styles>{automatic}</office:styles>", styles=named)
+    assert parsed.text == "10^2.5 of CO₂, 12 m³[^ftn1], the 1st2\n\n[^ftn1]: At low water."
+    assert parsed.notes == ("has hidden text, which was not read",)
+
+
+def test_what_stands_around_the_text_or_is_embedded_is_noted(tmp_path):
+    around = "<style:header><text:p>Port</text:p></style:header><style:footer><text:p/></style:footer>"
+    around += "<style:footer-left><text:p>Page <text:page-number>2</text:page-number></text:p></style:footer-left>"
+    styles = f"<office:styles {SPACES}><style:master-page>{around}</style:master-page></office:styles>"
+    content = "<text:p>The mole.</text:p><draw:frame><draw:object/></draw:frame>"
+    parsed = parse(tmp_path, "text", content, styles=styles)
+    assert parsed.text == "The mole."
+    assert parsed.notes == (
+        "has embedded objects, which were not read",
+        "has 1 header, which was not read",
+        "has 1 footer, which was not read",
+    )

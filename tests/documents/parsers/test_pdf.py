@@ -72,6 +72,55 @@ def test_pictures_are_read_by_ocr(tmp_path, write_pdf):
     )
 
 
+WHOLE, QUARTER = "612 0 0 792 0 0", "306 0 0 396 200 100"
+"""Where a picture stands on a page: on all of it, on a quarter."""
+
+
+def test_a_scan_with_a_stamp_is_a_picture_and_a_page_with_a_picture_is_none(tmp_path, write_pdf, without_ocr):
+    story = "The mole is long and wide.\n" * 20
+    pages = [("Page 1", PICTURE, WHOLE), (story, PICTURE, WHOLE), ("The lead", PICTURE, QUARTER), "words"]
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(pages))
+    assert parsed.text.startswith("Page 1\n\nThe mole")
+    assert parsed.notes == (
+        "has pages that are pictures (1), which were not read; to read them: pip install 'lorag[ocr]'",
+        "has pictures, which were not read",
+    )
+    assert parse_pdf(tmp_path / "x.pdf", write_pdf(["words", ("", PICTURE, "3 0 0 700 9 9")])).notes[1:] == ()
+
+
+def test_a_scan_may_be_cut_into_strips(tmp_path, write_pdf, without_ocr):
+    strips = " ".join(f"q 612 0 0 8 0 {8 * number} cm /I Do Q" for number in range(60))
+    data = write_pdf([("Page 1", PICTURE, f"612 0 0 8 0 480 cm /I Do Q {strips} q 1 0 0 1 0 -9")])
+    assert parse_pdf(tmp_path / "x.pdf", data).notes == (
+        "has pages that are pictures (1), which were not read; to read them: pip install 'lorag[ocr]'",
+    )
+
+
+def test_a_picture_within_a_form_is_noted(tmp_path, write_pdf):
+    data = write_pdf([("The mole is long.", PICTURE, QUARTER)])
+    form = b"90 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 612 792] /Resources << /XObject << /I 7 0 R >> >>"
+    form += b" /Length 27 >>\nstream\n0.5 0 0 0.5 0 0 cm /I Do   \nendstream\nendobj\n"
+    moved = data.replace(b"/XObject << /I 7 0 R >> >> /Contents", b"/XObject << /I 90 0 R >> >> /Contents")
+    assert moved != data
+    parsed = parse_pdf(tmp_path / "x.pdf", moved.replace(b"xref\n", form + b"xref\n", 1))
+    assert (parsed.text, parsed.notes) == ("The mole is long.", ("has pictures, which were not read",))
+
+
+def test_of_a_scan_with_a_stamp_both_are_read(tmp_path, write_pdf):
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("RGB", (1224, 1584), "white")
+    drawing, font = ImageDraw.Draw(image), ImageFont.load_default(48)
+    drawing.text((150, 500), "The warranty lasts 28 months.", "black", font)
+    drawing.text((150, 700), "5 May", "black", font)
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf([("Received 5 May", np.asarray(image), WHOLE)]))
+    assert parsed.text == "Received 5 May\n\nThe warranty lasts 28 months.\n5 May"
+    assert parsed.notes == (
+        "has pages that are pictures (1), which were read by OCR: Latin, Greek, Chinese and Japanese letters only",
+    )
+
+
 def test_only_pages_that_are_pictures_have_ten_times_as_long(tmp_path, write_pdf):
     pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
     (tmp_path / "long.pdf").write_bytes(write_pdf(["The mole is long.\n" * 50] * 8000))
@@ -79,6 +128,14 @@ def test_only_pages_that_are_pictures_have_ten_times_as_long(tmp_path, write_pdf
         load_documents(tmp_path / "long.pdf", LoadSettings(max_seconds=1))
     (tmp_path / "scan.pdf").write_bytes(write_pdf(["words", PICTURE]))
     assert load_documents(tmp_path / "scan.pdf", LoadSettings(max_seconds=6)).documents[0].text == "words"
+
+
+def test_a_small_file_that_is_slow_to_read_is_refused_at_the_limit(tmp_path, write_pdf):
+    letters = "BT /F 12 Tf 72 720 Td 0 -14 Td (The mole is long and wide) Tj ET "
+    (tmp_path / "slow.pdf").write_bytes(write_pdf([letters * 100_000], drawn=True))
+    assert (tmp_path / "slow.pdf").stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"slow\.pdf: was not read within"):
+        load_documents(tmp_path / "slow.pdf", LoadSettings(max_seconds=1))
 
 
 def test_a_locked_file_is_refused(tmp_path, write_pdf):

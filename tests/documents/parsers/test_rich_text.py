@@ -56,6 +56,55 @@ def test_double_byte_code_pages(tmp_path):
     assert read(tmp_path, r"{\f5 \'91\'71\'8c\'c9}", r"{\rtf1\ansi{\fonttbl{\f5\fcharset128 x;}}").text == "倉庫"
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (r"\'83e\'83X\'83g", "テスト"),
+        (r"\'83\\\'83t\'83g x", "ソフト x"),
+        (r"\'83e\'83X\'83g\'83\{ \'83\} {\b \'83e}nd", "テストボ マ テnd"),
+        (r"\u12486?\'83X", "テス"),
+        (r"\'83 x", "\ufffd x"),
+    ],
+)
+def test_the_second_byte_of_a_letter_may_stand_as_it_is(tmp_path, body, text):
+    assert read(tmp_path, rf"{{\f5 {body}}}", r"{\rtf1\ansi{\fonttbl{\f5\fcharset128 x;}}").text == text
+
+
+def test_a_long_text_in_a_double_byte_code_page_is_read_quickly(tmp_path):
+    body = r"\'83e" * 100_000
+    text = read(tmp_path, rf"{{\f5 {body}}}", r"{\rtf1\ansi{\fonttbl{\f5\fcharset128 x;}}").text
+    assert text == "テ" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (r"10{\super 2.5} Pa, 12 m\super 3\nosupersub , CO{\sub 2}", "10^2.5 Pa, 12 m³, CO₂"),
+        (r"10{\super 2}{\super\b .5} or 10{\super -}{\super 6}", "10^2.5 or 10⁻⁶"),
+        (r"the 1{\super st}, x{\super 2\plain y}", "the 1st, x²y"),
+        (r"a{\super\chftn{\footnote\pard Since 2.}}", "a[^1]\n\n[^1]: Since 2."),
+        (r"x{\sub 1}{\super 2}", "x₁²"),
+        (r"{\super cut", "^cut"),
+    ],
+)
+def test_powers_and_indices_keep_their_value(tmp_path, body, text):
+    assert read(tmp_path, body).text == text
+
+
+def test_headers_footers_comments_and_objects_are_counted(tmp_path):
+    body = r"{\header\pard Port {\b authority}\par}{\headerf\pard\par}{\footer Page {\field{\fldrslt 1}}}"
+    body += r"The mole{\*\atnid KB}{\*\atnauthor Kim}\chatn{\*\annotation\pard why?}{\*\annotation because} is long."
+    body += r"{\object\objemb{\*\objdata 00ff}{\result{\pict 00}}}{\*\unknown words}{\*\template a.dot}"
+    parsed = read(tmp_path, body)
+    assert parsed.text == "The mole is long."
+    assert parsed.notes == (
+        "has 1 header, which was not read",
+        "has 1 footer, which was not read",
+        "has 2 comments, which were not read",
+        "has 1 embedded object, which was not read",
+    )
+
+
 def test_lists_keep_their_numbers(tmp_path):
     items = r"{\listtext 3.2.\tab}Payment\par{\listtext\f2\'b7\tab}Scope\par\pard Then.\par"
     assert read(tmp_path, items).text == "3.2. Payment\n- Scope\n\nThen."

@@ -118,3 +118,51 @@ def test_charts_comments_and_pictures_are_counted(tmp_path, book):
         "has 2 comments, which were not read",
         "has 1 picture, which was not read",
     )
+
+
+def test_powers_in_a_cell_keep_their_value(tmp_path, book):
+    parts = [("10", ""), ("2", "superscript"), (".5", "superscript"), (" of CO", "baseline"), ("2", "subscript")]
+    runs = "".join(f'<r><rPr><vertAlign val="{where or "baseline"}"/></rPr><t>{text}</t></r>' for text, where in parts)
+    book.active["A1"], book.active["B1"] = "first", "12"
+    file, written = BytesIO(), BytesIO()
+    book.save(file)
+    shared = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+    changes = {  # as Excel writes it, whose texts all stand in one part
+        "<Default ": f'<Override PartName="/xl/sharedStrings.xml" ContentType="{shared}"/><Default ',
+        't="inlineStr"><is><t>first</t></is>': 't="s"><v>0</v>',
+    }
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(written, "w") as new:
+        for name in old.namelist():
+            part = old.read(name).decode()
+            for before, after in changes.items():
+                part = part.replace(before, after, 1)
+            new.writestr(name, part)
+        space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+        new.writestr("xl/sharedStrings.xml", f'<sst xmlns="{space}"><si>{runs}</si></sst>')
+    assert "| 10^2.5 of CO₂ | 12 |" in parse_sheets(tmp_path / "x.xlsx", written.getvalue()).text
+
+
+DRAWING = """<xdr:wsDr xmlns:xdr="x" xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"
+xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"><xdr:grpSp><xdr:sp><xdr:txBody><a:p><a:r><a:t>Only
+ at</a:t></a:r><a:br/><a:r><a:t>low water: 10</a:t></a:r><a:r><a:rPr baseline="30000"/><a:t>3</a:t></a:r></a:p><a:p/>
+</xdr:txBody></xdr:sp></xdr:grpSp><mc:AlternateContent><mc:Choice><xdr:sp><xdr:txBody><a:p><a:r><a:t># new</a:t></a:r>
+</a:p></xdr:txBody></xdr:sp></mc:Choice><mc:Fallback><xdr:sp><xdr:txBody><a:p><a:r><a:t>old</a:t></a:r></a:p>
+</xdr:txBody></xdr:sp></mc:Fallback></mc:AlternateContent></xdr:wsDr>"""
+
+
+@pytest.mark.parametrize("target", ["/xl/drawings/drawing9.xml", "../drawings/drawing9.xml"])
+def test_text_boxes_follow_the_tables_of_their_sheet(tmp_path, book, target):
+    book.active["A1"] = "Depth"
+    book.create_sheet("Notes")
+    file = BytesIO()
+    book.save(file)
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/drawing"
+    relations = f'<Relationships xmlns="r"><Relationship Type="{kind}" Target="{target}"/></Relationships>'
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("xl/drawings/drawing9.xml", DRAWING)
+        archive.writestr("xl/worksheets/_rels/sheet2.xml.rels", relations)
+    parsed = parse_sheets(tmp_path / "x.xlsx", file.getvalue())
+    assert parsed.text.replace("\n at", " at") == (
+        "## Sheet\n\nDepth\n\n## Notes\n\nOnly at\nlow water: 10³\n\n\\# new"
+    )
+    assert [place.name for place in parsed.places] == ["sheet Sheet", "sheet Notes"]

@@ -2,6 +2,7 @@ import base64
 from io import BytesIO
 
 import pptx
+from lxml import etree  # type: ignore[import-untyped]
 from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.opc.constants import RELATIONSHIP_TYPE
@@ -97,3 +98,59 @@ def test_comments_and_diagrams_are_counted(tmp_path):
     parsed = parse(tmp_path, deck)
     assert parsed.text == "## The mole"
     assert parsed.notes == ("has 2 comments, which were not read", "has 1 diagram, which was not read")
+
+
+SPACES = """xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main"
+xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"
+xmlns:a14="http://schemas.microsoft.com/office/drawing/2010/main"
+xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"
+xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006\""""
+
+
+def shape(words):
+    properties = '<p:nvSpPr><p:cNvPr id="7" name="x"/><p:cNvSpPr/><p:nvPr/></p:nvSpPr><p:spPr/>'
+    return f"<p:sp>{properties}<p:txBody><a:bodyPr/><a:p>{words}</a:p></p:txBody></p:sp>"
+
+
+def run(words):
+    return f"<a:r><a:t>{words}</a:t></a:r>"
+
+
+def test_a_shape_with_a_form_for_older_programs_is_read_once(tmp_path):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    part = "<m:{0}><m:r><m:t>{1}</m:t></m:r></m:{0}>".format
+    formula = f"<a14:m><m:oMath><m:sSup>{part('e', 10)}{part('sup', '2.5')}</m:sSup></m:oMath>"
+    frame = '<p:graphicFrame><a:graphic><a:graphicData uri="{}"/></a:graphic></p:graphicFrame>'.format
+    forms = [
+        (shape(run("It needs ") + formula + "</a14:m>" + run(" Pa.")), shape(run("no picture"))),
+        (f"<p:grpSp><p:nvGrpSpPr/><p:grpSpPr/>{shape(run('grouped'))}</p:grpSp>", ""),
+        (frame("http://schemas.microsoft.com/office/drawing/2014/chartex"), shape(run("This chart is newer."))),
+        (frame("http://schemas.openxmlformats.org/presentationml/2006/ole"), ""),
+    ]
+    for newer, older in forms:
+        both = f"<mc:Choice>{newer}</mc:Choice><mc:Fallback>{older}</mc:Fallback>"
+        words = f"<mc:AlternateContent {SPACES}>{both}</mc:AlternateContent>"
+        slide.shapes._spTree.append(etree.fromstring(words))
+    parsed = parse(tmp_path, deck)
+    assert parsed.text == "It needs 10^2.5 Pa.\n\ngrouped"
+    assert parsed.notes == ("has 1 chart, which was not read", "has 1 embedded object, which was not read")
+
+
+def test_powers_and_indices_keep_their_value(tmp_path):
+    deck = pptx.Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "12 m"
+    cell = slide.shapes.add_table(1, 1, 0, 0, 10, 10).table.cell(0, 0)
+    cell.text = "CO"
+    for frame, words, baseline in (
+        (slide.shapes.title.text_frame, "3", "30000"),
+        (cell.text_frame, "2", "-25000"),
+        (cell.text_frame, " at 10", "0"),
+        (cell.text_frame, "2", "30%"),
+        (cell.text_frame, ".5", "30000"),
+    ):
+        added = frame.paragraphs[0].add_run()
+        added.text = words
+        added._r.get_or_add_rPr().set("baseline", baseline)
+    assert parse(tmp_path, deck).text == "## 12 m³\n\nCO₂ at 10^2.5"

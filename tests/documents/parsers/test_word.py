@@ -1,4 +1,5 @@
 import base64
+from email.message import EmailMessage
 from io import BytesIO
 
 import docx
@@ -179,7 +180,9 @@ def test_of_a_picture_the_alternative_text_is_read_and_it_is_noted(tmp_path, doc
     paragraph.add_run().add_picture(BytesIO(PIXEL))
     paragraph._p.xpath(".//wp:docPr")[0].set("descr", "the red lead")
     paragraph.add_run("first.")
-    document.add_comment(paragraph.runs, "why?", "Kim")
+    comment = document.add_comment(paragraph.runs, "", "Kim")
+    assert parse(tmp_path, document).notes == ("has pictures, of which only the alternative text was read",)
+    comment.add_paragraph("why?")
     parsed = parse(tmp_path, document)
     assert parsed.text == "See the red lead first."
     assert parsed.notes == (
@@ -217,3 +220,84 @@ def test_what_stands_around_the_text_or_is_embedded_is_counted(tmp_path, documen
         "has 1 diagram, which was not read",
         "has 2 embedded objects, which were not read",
     }
+
+
+def shifted(paragraph, words, where="superscript", style=None):
+    run = paragraph.add_run(words, style)
+    if where:
+        setattr(run.font, where, True)
+
+
+def test_powers_and_indices_keep_their_value(tmp_path, document):
+    paragraph = document.add_paragraph("10")
+    for words in ("2", ".5"):
+        shifted(paragraph, words)
+    paragraph.add_run(" Pa, 12 m")
+    shifted(paragraph, "3")
+    paragraph.add_run(" CO")
+    shifted(paragraph, "2", "subscript")
+    paragraph.add_run(", the 1")
+    shifted(paragraph, "st")
+    style = document.styles.add_style("Raised", 2)
+    style.font.superscript = True
+    paragraph.add_run(", 10")
+    shifted(paragraph, "-6", None, style)
+    assert parse(tmp_path, document).text == "10^2.5 Pa, 12 m³ CO₂, the 1st, 10⁻⁶"
+
+
+def test_formulas_keep_their_value(tmp_path, document):
+    def part(name, words):
+        return f"<m:{name}><m:r><m:t>{words}</m:t></m:r></m:{name}>"
+
+    formula = f"""<m:oMath xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math">
+    <m:sSup>{part("e", 10)}{part("sup", "2.5")}</m:sSup><m:f>{part("num", 1)}{part("den", 2)}</m:f>
+    <m:sSubSup>{part("e", "x")}{part("sub", 1)}{part("sup", 2)}</m:sSubSup><m:sSup>{part("e", "y")}</m:sSup>
+    </m:oMath>"""
+    append(document, f"<w:p {nsdecls('w')}>{formula}</w:p>")
+    assert parse(tmp_path, document).text == "10^2.51/2x₁²y"
+
+
+def test_text_that_a_style_hides_or_strikes_is_as_if_it_were_formatted_itself(tmp_path, document):
+    hidden, based = document.styles.add_style("Internal", 1), document.styles.add_style("Internal 2", 1)
+    hidden.font.hidden, based.base_style = True, hidden
+    mark = document.styles.add_style("Secret", 2)
+    mark.font.hidden = True
+    struck = document.styles.add_style("Gone", 2)
+    struck.font.strike = True
+    document.add_paragraph("margin 30 %", based)
+    paragraph = document.add_paragraph("The price is ")
+    for words, style in (("internal ", mark), ("12", struck), (" 14 EUR.", None)):
+        paragraph.add_run(words, style)
+    shown = document.add_paragraph("", hidden).add_run("Shown.")
+    shown.font.hidden = False
+    parsed = parse(tmp_path, document)
+    assert parsed.text == "The price is ~~12~~ 14 EUR.\n\nShown."
+    assert parsed.notes == ("has hidden text, which was not read",)
+
+
+def test_styles_that_are_based_on_each_other_end(tmp_path, document):
+    one, other = document.styles.add_style("One", 1), document.styles.add_style("Other", 1)
+    one.base_style, other.base_style = other, one
+    document.add_paragraph("words", one)
+    assert parse(tmp_path, document).text == "words"
+
+
+def test_documents_of_other_formats_within_it_are_read_in_place(tmp_path, document):
+    page = EmailMessage()
+    page.set_content("<h2>Care</h2><p>Weekly.</p><p hidden>draft</p>", subtype="html")
+    given = {"html": b"<h1>Pump</h1>", "mht": page.as_bytes(), "rtf": rb"{\rtf1 Oil.}", "txt": b"End.", "xml": b"<a/>"}
+    for number, (suffix, data) in enumerate(given.items()):
+        part = Part(PackURI(f"/word/chunk{number}.{suffix}"), "application/x", data, document.part.package)
+        name = document.part.relate_to(part, RELATIONSHIP_TYPE.A_F_CHUNK)
+        place = f'<w:altChunk {nsdecls("w", "r")} r:id="{name}"/>'
+        append(document, place if suffix != "txt" else f"<w:p {nsdecls('w')}>{place}</w:p>")
+        document.add_paragraph(f"after {suffix}")
+    parsed = parse(tmp_path, document)
+    assert parsed.title == "Pump"
+    assert parsed.text.replace("\n\n", "; ") == (
+        "# Pump; after html; ## Care; Weekly.; after mht; Oil.; after rtf; after txt; after xml; End."
+    )
+    assert parsed.notes == (
+        "has hidden text, which was not read",
+        "has 1 document of another format in it, which was not read",
+    )

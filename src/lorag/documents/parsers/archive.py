@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from lorag.documents.parsers.parsed import raising
 from lorag.errors import DataError
 
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -20,7 +21,8 @@ _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _RELATIONS = "_rels/.rels"
 """The part that says where the document is, and in which form."""
-_PIECE_BYTES = 1 << 16
+_PIECE_BYTES, _MOST_ENTRIES = 1 << 16, 10_000
+"""Readers of Office files need seconds for so many entries, and for more of them much longer."""
 
 
 def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> None:
@@ -35,6 +37,8 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             entries = archive.infolist()
+            if len(entries) > _MOST_ENTRIES:
+                raise DataError(path, f"holds {len(entries):,} parts, expected at most {_MOST_ENTRIES:,}; split it")
             declared = sum(entry.file_size for entry in entries)
             if declared > max_unpacked_bytes:
                 raise DataError(path, _too_large(declared, max_unpacked_bytes))
@@ -95,6 +99,6 @@ def _unpacked_bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
 
 def _too_large(size: int, limit: int) -> str:
     return (
-        f"unpacks to {size / 1e6:.0f} MB, expected at most {limit / 1e6:.0f} MB; split it, or raise"
-        " LoadSettings.max_unpacked_bytes"
+        f"unpacks to {size / 1e6:.0f} MB, expected at most {limit / 1e6:.0f} MB; split it, or"
+        f" {raising('max_unpacked_bytes')}"
     )

@@ -9,7 +9,14 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from lorag.documents.parsers.markup.page_markdown import count_pictures, heading_above, holds_hidden_text, markdown
+from lorag.documents.parsers.markup.page_markdown import (
+    count_embedded,
+    count_options,
+    count_pictures,
+    heading_above,
+    holds_hidden_text,
+    markdown,
+)
 from lorag.documents.parsers.parsed import NoTextError, Parsed, blocks, counted
 from lorag.documents.parsers.text import decode
 
@@ -24,6 +31,8 @@ _WORD = re.compile(r"\w+")
 _HIDDEN_NOTE = "has hidden text, which was not read"
 _OUTSIDE_NOTE = "word{s} outside its main element, which {were} not read"
 _PICTURES_NOTE = "picture{s}, of which only the alternative text was read"
+_EMBEDDED_NOTE = "embedded object{s}, which {were} not read"
+_OPTIONS_NOTE = "option{s} in menus that {were} not chosen and not read"
 
 
 def parse_html(path: Path, data: bytes) -> Parsed:
@@ -49,13 +58,15 @@ def read_page(path: Path, data: bytes) -> tuple[Parsed, Counter[str]]:
     text, title, counts = "", "", Counter[str]()
     with suppress(etree.ParserError):  # raised for a page without any element
         tree = html.document_fromstring(page.encode(), parser=html.HTMLParser(encoding="utf-8", huge_tree=True))
-        title = " ".join((tree.findtext(".//title") or "").split())
+        title = " ".join(tree.xpath("string(//title[not(ancestor::svg)])").split())
         mains, body = tree.findall(".//main"), tree.find("body")
         content = mains[0] if len(mains) == 1 else body
         if content is not None:
             text = markdown(content)
             notes = (*notes, _HIDDEN_NOTE) if holds_hidden_text(content) else notes
             counts[_PICTURES_NOTE] = count_pictures(content)
+            counts[_EMBEDDED_NOTE] = count_embedded(content)
+            counts[_OPTIONS_NOTE] = count_options(content)
         if content is not body and body is not None and text:
             text = blocks([heading_above(content), text])
             counts[_OUTSIDE_NOTE] = max(0, _count_words(markdown(body)) - _count_words(text))

@@ -36,14 +36,17 @@ def parse_rows(path: Path, source: str) -> tuple[list[Document], tuple[str, ...]
     The text is under the first of ``_TEXT_KEYS`` that holds one in a row; rows without a text are noted. The id is
     ``doc_id`` or ``link``, or, without either, ``source`` and the row's number; a ``doc_id`` that is a number stands
     behind ``source`` too. The title is ``title``, or empty where that is blank; what else a row holds becomes its
-    ``meta``. Rows with the same ``link`` are parts of one document. Raises ``NoTextError`` where no row has a text, and
-    ``DataError``, with the line for JSONL, for a broken row and for a ``doc_id`` that is used twice.
+    ``meta``. Rows with the same ``link`` are parts of one document. Raises ``NoTextError`` where no row has a text, or
+    the value of a JSON file is none of this, and ``DataError``, with the line for JSONL, for a broken row and for a
+    ``doc_id`` that is used twice.
     """
     rows = list(read_jsonl(path) if path.suffix.lower() == ".jsonl" else _read_list(path))
+    if not rows:
+        raise NoTextError(path, f"no documents; expected rows like {_EXAMPLE}")
     found: dict[str, _Found] = {}
     missing = pictures = 0
     for number, row in rows:
-        key = next((key for key in _TEXT_KEYS if not _is_blank(row.get(key))), "")
+        key = _text_key(row)
         whole = _string(path, number, row, key).replace("\r\n", "\n") if key else ""
         text = without_data(whole)
         pictures += text != whole
@@ -58,11 +61,9 @@ def parse_rows(path: Path, source: str) -> tuple[list[Document], tuple[str, ...]
         first.title = first.title or title
         first.texts.append(text)
         first.meta += attributes_of(row, {*_TEXT_KEYS[: _TEXT_KEYS.index(key) + 1], "doc_id", "title"})
-    if rows and not found:
+    if not found:
         number, row = rows[0]
         raise NoTextError(path, f"{_place(path, number)}: {_no_text(row)}")
-    if not found:
-        raise DataError(path, f"no documents; expected rows like {_EXAMPLE}")
     documents = [
         Document(name, "\n\n".join(each.texts), source, each.title, meta=tuple(dict.fromkeys(each.meta)))
         for name, each in found.items()
@@ -90,15 +91,31 @@ def _name(path: Path, number: int, row: dict[str, Any], source: str) -> str:
 
 
 def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON list with their numbers from 1; an object by itself is a list of one."""
+    """The objects of a JSON list with their numbers from 1; an object by itself is a list of one.
+
+    Raises ``NoTextError`` where none has a text, as in files of settings, and ``DataError`` where only some do not fit.
+    """
     try:
         value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
-    for number, row in enumerate(value if isinstance(value, list) else [value], start=1):
+    rows = list(enumerate(value if isinstance(value, list) else [value], start=1))
+    kind = DataError if any(_has_text(row) for _, row in rows) else NoTextError
+    for number, row in rows:
         if not isinstance(row, dict):
-            raise _error(path, number, f"expected an object like {_EXAMPLE}, found {type(row).__name__}")
+            raise kind(path, f"row {number}: expected an object like {_EXAMPLE}, found {type(row).__name__}")
+        if kind is NoTextError and (key := _text_key(row)):
+            raise kind(path, f"row {number}: {key} holds {type(row[key]).__name__}, expected text")
         yield number, row
+
+
+def _has_text(row: object) -> bool:
+    return isinstance(row, dict) and isinstance(row.get(_text_key(row)), str)
+
+
+def _text_key(row: dict[str, Any]) -> str:
+    """The key under which the text of a row stands; empty where there is none."""
+    return next((key for key in _TEXT_KEYS if not _is_blank(row.get(key))), "")
 
 
 def _string(path: Path, number: int, row: dict[str, Any], key: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
@@ -26,9 +26,13 @@ _LONGEST, _LONGEST_OF_PART = 10_000, 2000
 one that is damaged."""
 _DEEPEST = 6
 """Mails inside each other; what is attached to the last is named."""
-_STUB = 2
-"""A text that holds less than one in so many words of the last alternative only points to it."""
-_WORDS = re.compile(r"\w+")
+_ENOUGH = 0.98
+"""Share of the words of an alternative, and all that have digits, by which another one holds what it does."""
+_SHORT = 30
+"""Different words in what may be no more than a hint, such as to open the message in another program."""
+_WORDS, _ADDRESSES = re.compile(r"[^\W_]+"), re.compile(r"https?://\S+|mailto:\S+")
+_APPOINTMENT = "text/calendar"
+_UNREAD_FORM = "word{s} in another form of its text that {were} not read"
 _TEXTS = ("text/plain", "text/html", "text/markdown", "text/csv")
 """What is read where it is attached."""
 
@@ -58,7 +62,7 @@ def parse_message(path: Path, message: EmailMessage) -> Parsed:
     """The subject as a heading, sender, receivers and date, then the body: its plain text, or its HTML where the
     plain text does not hold the same. Mails and texts that are attached follow in the same form.
 
-    Other attachments are named, in the text and in a note, and not read.
+    Other attachments, appointments among them, are named, in the text and in a note, and not read.
     """
     text, notes = _read(path, message, 1)
     return Parsed(text, _subject(message), notes=notes)
@@ -105,16 +109,25 @@ def _read(path: Path, message: EmailMessage, depth: int) -> tuple[str, tuple[str
 
 def _attached(message: MIMEPart) -> Iterator[MIMEPart]:
     """What is attached, also to a part of the message; a message of nothing but another one has that."""
-    if message.get_content_type() == "message/rfc822":
-        yield message
-    elif message.is_multipart():
-        body = {id(part) for part in (message.get_body((kind,)) for kind in ("plain", "html")) if part is not None}
+    if _is_leaf(message):
+        if message.get_content_maintype() != "text":
+            yield message
+    else:
         for part in message.iter_parts():
-            if part.get_content_type() == "message/rfc822" or not part.is_multipart():
-                if id(part) not in body and (part.get_content_maintype() != "text" or part.get_filename()):
-                    yield part
-            else:
+            if not _is_leaf(part):
                 yield from _attached(part)
+            elif not _is_body(part):
+                yield part
+
+
+def _is_leaf(part: MIMEPart) -> bool:
+    return not part.is_multipart() or part.get_content_maintype() == "message"
+
+
+def _is_body(part: MIMEPart) -> bool:
+    """Whether a part that holds no others is a text for the reader; what has a name or is an appointment is not."""
+    is_named = part.is_attachment() or part.get_filename()
+    return part.get_content_maintype() == "text" and not is_named and part.get_content_type() != _APPOINTMENT
 
 
 def _attached_text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
@@ -124,21 +137,47 @@ def _attached_text(path: Path, part: MIMEPart) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _body(path: Path, message: EmailMessage) -> tuple[str, tuple[str, ...]]:
-    """Every text of the message in order; of alternatives the first that holds what the last does."""
-    if message.get_content_type() == "message/rfc822":
-        return "", ()
-    if not message.is_multipart():
+def _body(path: Path, message: MIMEPart) -> tuple[str, tuple[str, ...]]:
+    """Every text of the message in order; of alternatives the best."""
+    if _is_leaf(message):
         return _text(path, message) if message.get_content_maintype() == "text" else ("", ())
-    parts = [part for part in message.iter_parts() if not part.is_attachment() and not part.get_filename()]
-    read = [_body(path, cast("EmailMessage", part)) for part in parts if part.get_content_type() != "message/rfc822"]
+    read = [_body(path, part) for part in message.iter_parts() if not _is_leaf(part) or _is_body(part)]
     if message.get_content_type() == "multipart/alternative":
-        said = [each for each in read if each[0].strip()] or [("", ())]
-        all_words = [set(_WORDS.findall(text.casefold())) for text, _ in said]
-        richest = all_words[-1]  # as whoever writes a mail orders them
-        fits = [_STUB * len(words & richest) >= len(richest) for words in all_words]
-        return said[fits.index(True)]
+        return _best([each for each in read if each[0].strip()] or [("", ())])
+    return _together(read)
+
+
+def _together(read: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
     return blocks(text for text, _ in read), tuple(note for _, notes in read for note in notes)
+
+
+def _best(read: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
+    """The first of several forms of a text that holds all others; else the richest, with a note on what others hold.
+
+    A short one without a figure of its own may only point to another: it is not chosen, unless all are short.
+    """
+    words = [set(_WORDS.findall(_ADDRESSES.sub(" ", text).casefold())) for text, _ in read]
+    counts = Counter(word for each in words for word in each)
+    whole = next((at for at, each in enumerate(words) if _holds(each, counts.keys())), None)
+    if whole is not None:
+        return read[whole]
+    full = [
+        at for at, each in enumerate(words) if len(each) > _SHORT or any(_is_figure(w) and counts[w] == 1 for w in each)
+    ]
+    if not full:
+        return _together(read)
+    chosen = max(reversed(full), key=lambda at: len(words[at]))
+    text, notes = read[chosen]
+    return text, (*notes, *counted({_UNREAD_FORM: len(counts.keys() - words[chosen])}))
+
+
+def _holds(words: set[str], others: Set[str]) -> bool:
+    missing = others - words
+    return not any(map(_is_figure, missing)) and len(missing) <= (1 - _ENOUGH) * len(others)
+
+
+def _is_figure(word: str) -> bool:
+    return any(map(str.isdigit, word))
 
 
 def _page(path: Path, part: MIMEPart) -> tuple[Parsed, Counter[str]]:

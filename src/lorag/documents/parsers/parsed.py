@@ -33,6 +33,11 @@ class NoTextError(DataError):
     """A file that can be read and holds nothing that a document is made of."""
 
 
+def raising(limit: str) -> str:
+    """What to raise for a file that exceeds a limit of ``LoadSettings``, for messages."""
+    return f"raise LoadSettings.{limit} or the environment variable LORAG_{limit.upper()}"
+
+
 def counted(notes: Mapping[str, int]) -> tuple[str, ...]:
     """The notes with the numbers of what each is about, which ``{s}`` and ``{were}`` in it follow; none for 0."""
     words = {True: {"s": "", "were": "was"}, False: {"s": "s", "were": "were"}}

@@ -1,8 +1,8 @@
 """PDF files: the text of every page in the order in which it reads, and headings where the file's outline has them.
 
 Columns of running text stand one after the other; tables are grids. What is filled into a form stands with the words
-beside it below the text of their page. A page that is a picture is read by OCR when ``lorag[ocr]`` is installed;
-annotations are not read, which is noted.
+beside it below the text of their page. A page that is a picture, or has little text beside one, is read by OCR when
+``lorag[ocr]`` is installed; annotations and other pictures are not read, which is noted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
-from math import pi
+from math import pi, prod
 from pathlib import Path
 from statistics import median, mode
 from typing import Any
@@ -43,8 +43,12 @@ _ANGLES = 100
 """Letters that are asked for their angle."""
 _MOST_SEGMENTS, _MOST_RULINGS = 2000, 20_000
 """More of them, in one path and on one page, are a drawing."""
+_LITTLE, _MOST = 200, 0.5
+"""Characters below which a page is a scan with a stamp or a number, if pictures cover at least this share of it."""
+_SMALL = 12.0
+"""Points below which a picture is a line or a dot."""
 _DEEPEST, _LISTED = 6, 10
-_ANNOTATIONS_NOTE = "annotation{s}, which {were} not read"
+_ANNOTATIONS_NOTE, _PICTURES_NOTE = "annotation{s}, which {were} not read", "has pictures, which were not read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +77,28 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
         title = "" if title.casefold() in _NO_TITLES else title
         pdf.init_forms()
         outline = _outline(pdf)
-        texts, pictures, annotations = [], [], 0
+        texts, scans, annotations, has_pictures = [], [], 0, False
         for number, page in enumerate(pdf):
             texts.append("\n\n".join(filter(None, (_text(page), _form(pdf, page)))))
             annotations += _count_annotations(page)
-            if not texts[number] and _holds_something(page):
-                pictures.append(number)
+            boxes = list(_picture_boxes(page))
+            if _is_scan(page, texts[number], boxes):
+                scans.append(number)
+            else:
+                has_pictures |= any(min(_sides(box)) >= _SMALL for box in boxes)
         can_read = find_spec("rapidocr") is not None
-        if pictures and can_read:
+        if scans and can_read:
             take_longer()
             read = reader()
-            for number in pictures:
-                texts[number] = escaped(read(_picture(pdf[number])))
+            for number in scans:
+                texts[number] = _with_scanned(texts[number], escaped(read(_picture(pdf[number]))))
     pages = [_with_headings(text, outline.get(number, {})) for number, text in enumerate(texts)]
     text, places = in_places((f"page {number}", page) for number, page in enumerate(pages, start=1))
-    note = _said_of([number + 1 for number in pictures], can_read)
+    note = _said_of([number + 1 for number in scans], can_read)
     if note and not text:
         raise DataError(path, note)
-    return Parsed(text, title, places, (*([note] if note else []), *counted({_ANNOTATIONS_NOTE: annotations})))
+    notes = filter(None, (note, _PICTURES_NOTE if has_pictures else ""))
+    return Parsed(text, title, places, (*notes, *counted({_ANNOTATIONS_NOTE: annotations})))
 
 
 def _text(page: Any) -> str:
@@ -172,15 +180,21 @@ def _rulings(page: Any) -> list[Box]:
 
     rulings: list[Box] = []
     for item in page.get_objects([raw.FPDF_PAGEOBJ_PATH]):
-        matrix, within = item.get_matrix(), item.container
-        while within is not None:
-            matrix, within = matrix.multiply(within.get_matrix()), within.container
+        matrix = _matrix(item)
         count = raw.FPDFPath_CountSegments(item)
         if count <= _MOST_SEGMENTS:
             rulings += _thin(list(_outlines(item, count, matrix)), _is_stroked(item))
         if len(rulings) > _MOST_RULINGS:
             return []
     return rulings
+
+
+def _matrix(item: Any) -> Any:
+    """How the places within an object become those on its page."""
+    matrix, within = item.get_matrix(), item.container
+    while within is not None:
+        matrix, within = matrix.multiply(within.get_matrix()), within.container
+    return matrix
 
 
 def _is_stroked(item: Any) -> bool:
@@ -311,8 +325,41 @@ def _field(get: Callable[..., int], form: Any, note: Any) -> str:
     return buffer.raw.decode("utf-16-le", errors="replace").rstrip("\0").strip()
 
 
-def _holds_something(page: Any) -> bool:
-    return next(page.get_objects(max_depth=1), None) is not None
+def _picture_boxes(page: Any) -> Iterator[Box]:
+    """The part of the page that each of its pictures covers."""
+    from pypdfium2 import raw
+
+    left, bottom, right, top = page.get_bbox()
+    for item in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE]):
+        box = _matrix(item).on_rect(0, 0, 1, 1)
+        shown = max(box[0], left), max(box[1], bottom), min(box[2], right), min(box[3], top)
+        if min(_sides(shown)) > 0:
+            yield shown
+
+
+def _is_scan(page: Any, text: str, boxes: Sequence[Box]) -> bool:
+    """Whether a page has no text and something else, or little text and pictures on most of it."""
+    if not text:
+        return next(page.get_objects(max_depth=1), None) is not None
+    covered = sum(prod(_sides(box)) for box in boxes)
+    return len("".join(text.split())) < _LITTLE and covered >= _MOST * prod(_sides(page.get_bbox()))
+
+
+def _sides(box: Box) -> tuple[float, float]:
+    return box[2] - box[0], box[3] - box[1]
+
+
+def _with_scanned(text: str, scanned: str) -> str:
+    """``text`` of a page and, below it, the lines that OCR found besides; each place of ``text`` is found once."""
+    known, lines = "".join(text.casefold().split()), scanned.split("\n")
+    again = set[int]()
+    for number in sorted(range(len(lines)), key=lambda at: -len(lines[at])):
+        bare = "".join(lines[number].casefold().split())
+        if bare and bare in known:
+            known = known.replace(bare, "\0", 1)
+            again.add(number)
+    found = "\n".join(line for number, line in enumerate(lines) if number not in again)
+    return "\n\n".join(filter(None, (text, found)))
 
 
 def _picture(page: Any) -> Any:

@@ -1,24 +1,29 @@
 """Workbooks (xlsx): a section for each sheet, with a table for each stretch of rows between blank ones.
 
 Values are read as they were last computed and stored, and written as the sheet shows them; a formula that was never
-computed is read as it is written. What a merged cell says stands in every row and column of it. Charts,
-comments and pictures are not read, which is noted.
+computed is read as it is written. What a merged cell says stands in every row and column of it. Text boxes follow the
+tables of their sheet. Charts, comments and pictures are not read, which is noted.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from lorag.documents.cell_format import shown
 from lorag.documents.grid import stretches
-from lorag.documents.markdown_structure import table
-from lorag.documents.parsers.archive import opened
+from lorag.documents.markdown_structure import escaped, table
+from lorag.documents.office_text import drawn_line
+from lorag.documents.parsers.archive import opened, xml_part
 from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, counted, in_places
+from lorag.documents.superscripts import lowered, raised
 
 _MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*?\bref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
 _UNREAD = {
@@ -30,6 +35,9 @@ _UNREAD = {
 _MOST_MERGED = 100_000
 """Places that a merged cell fills; one of more is a mistake of the file, and stays where it begins."""
 
+_SHIFTED: Mapping[str, Callable[[str], str]] = {"superscript": raised, "subscript": lowered}
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+
 Merged = Mapping[int, Mapping[int, tuple[int, int]]]
 """For a row and a column, both from 1, the place of the merged cell that covers them."""
 
@@ -38,15 +46,16 @@ def parse_sheets(path: Path, data: bytes) -> Parsed:
     """Every sheet under its name as a heading; sheets without a value are left out, hidden ones are noted."""
     import openpyxl  # type: ignore[import-untyped]
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), opened(data) as archive:
         warnings.simplefilter("ignore")  # of styles and extensions, which hold no text
         values, formulas = (
-            openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=computed) for computed in (True, False)
+            openpyxl.load_workbook(BytesIO(data), read_only=True, data_only=computed, rich_text=True)
+            for computed in (True, False)
         )
         parts, hidden, unknown = [], [], []
         for computed, written in zip(values.worksheets, formulas.worksheets, strict=True):
             filled = list(stretches(_rows(computed, written)))
-            tables = [table(rows) for rows in filled]
+            tables = [*map(table, filled), *_boxes(archive, computed._worksheet_path)]
             parts.append((f"sheet {computed.title}", blocks([f"## {computed.title}", *tables]) if tables else ""))
             if tables and computed.sheet_state != "visible":
                 hidden.append(computed.title)
@@ -68,6 +77,19 @@ def _unread(data: bytes) -> dict[str, int]:
             note: sum(len(mark.findall(archive.read(name))) for name in archive.namelist() if part.match(name))
             for note, (part, mark) in _UNREAD.items()
         }
+
+
+def _boxes(archive: ZipFile, sheet: str) -> Iterator[str]:
+    """The text of the boxes and shapes on a sheet, which is given by the name of its part."""
+    folder, name = posixpath.split(sheet)
+    relations = f"{folder}/_rels/{name}.rels"
+    for relation in xml_part(archive, relations) if relations in archive.namelist() else ():
+        drawing = posixpath.normpath(posixpath.join("/", folder, relation.get("Target") or ""))[1:]
+        if (relation.get("Type") or "").endswith("/drawing") and drawing in archive.namelist():
+            for body in xml_part(archive, drawing).iter("{*}txBody"):
+                if next(body.iterancestors(_FALLBACK), None) is None:
+                    text = "\n".join(map(drawn_line, body.iterchildren("{*}p"))).replace("\v", "\n").strip()
+                    yield from [escaped(text)] if text else []
 
 
 def _rows(computed: Any, written: Any) -> Iterator[list[str]]:
@@ -107,5 +129,19 @@ def _merged(sheet: Any) -> Merged:
 def _text(cell: Any, formula: Any) -> str:
     """A cell's value as it is shown, or else its formula as it is written."""
     if cell.value is None:
-        return shown(formula.value, "")
-    return shown(cell.value, cell.number_format or "")
+        return shown(_plain(formula.value), "")
+    return shown(_plain(cell.value), cell.number_format or "")
+
+
+def _plain(value: Any) -> Any:
+    """``value``; if it is text with formats, the text, with the value that signs above and below the line give it."""
+    if not isinstance(value, list):
+        return value
+    parts = groupby(value, _shift)
+    return "".join(shift("".join(map(str, texts))) for shift, texts in parts)
+
+
+def _shift(part: Any) -> Callable[[str], str]:
+    """What the text of a part becomes by its place above, below or on the line."""
+    font = getattr(part, "font", None)
+    return _SHIFTED.get(font.vertAlign, str) if font is not None else str

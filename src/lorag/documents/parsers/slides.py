@@ -1,7 +1,8 @@
 """Presentations (pptx): a section for each slide, with its tables and its speaker's notes.
 
-Shapes come in the order in which a screen reader reads them. The values of a chart are a table, of a picture there is
-its alternative text; diagrams and comments are not read, which is noted.
+Shapes come in the order in which a screen reader reads them; of a shape with a form for older programs the newer one is
+read. The values of a chart are a table, of a picture there is its alternative text; diagrams, charts of newer kinds,
+embedded objects and comments are not read, which is noted.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from typing import Any
 from lorag.documents.cell_format import shown
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, table
+from lorag.documents.office_text import drawn_line
 from lorag.documents.parsers.parsed import Parsed, blocks, counted, in_places
 
 _COMMENTS_NOTE = "comment{s}, which {were} not read"
-_DIAGRAMS_NOTE = "diagram{s}, which {were} not read"
+_FRAMES = {
+    "/diagram": "diagram{s}, which {were} not read",
+    "/chartex": "chart{s}, which {were} not read",
+    "/ole": "embedded object{s}, which {were} not read",
+}
+"""Notes on what stands in a frame, by how its kind ends."""
+_COMPATIBLE = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 
 
 def parse_slides(path: Path, data: bytes) -> Parsed:
@@ -27,6 +35,8 @@ def parse_slides(path: Path, data: bytes) -> Parsed:
     import pptx
 
     slides = list(pptx.Presentation(BytesIO(data)).slides)
+    for slide in slides:
+        _take_newer(slide.shapes._spTree)
     titles = [_title(slide) for slide in slides]
     parts = (
         (f"slide {number}", blocks([f"## {title}" if title else "", *_shapes(slide), _notes(slide)]))
@@ -38,6 +48,14 @@ def parse_slides(path: Path, data: bytes) -> Parsed:
     return Parsed(text, next(filter(None, titles), ""), places, (*notes, *counted(_unread(slides))))
 
 
+def _take_newer(shapes: Any) -> None:
+    """Leaves, of what has a form for programs of today and one for older ones, the first."""
+    for both in list(shapes.iter(f"{_COMPATIBLE}AlternateContent")):
+        newer = both.find(f"{_COMPATIBLE}Choice")
+        around = both.getparent()
+        around[around.index(both) : around.index(both) + 1] = [] if newer is None else list(newer)
+
+
 def _unread(slides: Iterable[Any]) -> Counter[str]:
     """The notes that count what was left out of slides."""
     from pptx.oxml import parse_xml
@@ -47,14 +65,15 @@ def _unread(slides: Iterable[Any]) -> Counter[str]:
         for relation in slide.part.rels.values():
             if relation.reltype.endswith("/comments"):
                 counts[_COMMENTS_NOTE] += sum(1 for _ in parse_xml(relation.target_part.blob).iter("{*}cm"))
-        kinds = (each.get("uri", "") for each in slide._element.iter("{*}graphicData"))
-        counts[_DIAGRAMS_NOTE] += sum(kind.endswith("/diagram") for kind in kinds)
+        for frame in slide._element.iter("{*}graphicData"):
+            kind = frame.get("uri", "")
+            counts.update(note for end, note in _FRAMES.items() if kind.endswith(end))
     return counts
 
 
 def _title(slide: Any) -> str:
     shape = slide.shapes.title
-    return "" if shape is None else " ".join(shape.text_frame.text.split())
+    return "" if shape is None else " ".join(_text(shape.text_frame).split())
 
 
 def _shapes(slide: Any) -> Iterator[str]:
@@ -91,7 +110,7 @@ def _chart(chart: Any) -> Iterator[str]:
 
 def _cells(row: Any) -> list[Cell]:
     shown = (cell for cell in row.cells if not cell.is_spanned)
-    return [Cell(cell.text_frame.text, cell.span_width, cell.span_height) for cell in shown]
+    return [Cell(_text(cell.text_frame), cell.span_width, cell.span_height) for cell in shown]
 
 
 def _single(shapes: Iterable[Any]) -> Iterator[Any]:
@@ -103,9 +122,13 @@ def _single(shapes: Iterable[Any]) -> Iterator[Any]:
             yield shape
 
 
+def _text(frame: Any) -> str:
+    return "\n".join(drawn_line(each._p) for each in frame.paragraphs)
+
+
 def _frame(frame: Any) -> str:
     """A text frame: one paragraph as it is, several as a list."""
-    lines = [(each.level, each.text.replace("\v", " ").strip()) for each in frame.paragraphs]
+    lines = [(each.level, drawn_line(each._p).replace("\v", " ").strip()) for each in frame.paragraphs]
     lines = [(level, line) for level, line in lines if line]
     if len(lines) == 1:
         return escaped(lines[0][1])
@@ -114,5 +137,5 @@ def _frame(frame: Any) -> str:
 
 def _notes(slide: Any) -> str:
     frame = slide.notes_slide.notes_text_frame if slide.has_notes_slide else None
-    words = frame.text.replace("\v", "\n").strip() if frame is not None else ""
+    words = _text(frame).replace("\v", "\n").strip() if frame is not None else ""
     return f"Notes: {words}" if words else ""

@@ -1,7 +1,8 @@
 """Word documents (docx): headings, paragraphs, lists and tables in reading order, and the notes at its feet.
 
 Text that was inserted with changes tracked counts, deleted text does not, nor does hidden text, which is noted; struck
-text is marked as such; text boxes stand where they are anchored. Headings and items have the numbers that Word shows.
+text is marked as such; text boxes and documents in another format stand where they are. Headings and items have the
+numbers that Word shows.
 Headers, footers, comments, charts, diagrams and embedded objects are not read, nor are pictures but for their
 alternative text; each is noted.
 """
@@ -9,24 +10,35 @@ alternative text; each is noted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from io import BytesIO
-from itertools import takewhile
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
 from lorag.documents.grid import Cell, filled
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
+from lorag.documents.office_text import FORMULA, formula
+from lorag.documents.parsers.html import parse_html
+from lorag.documents.parsers.mail import parse_web_archive
+from lorag.documents.parsers.markup.rich_text import parse_rich_text
 from lorag.documents.parsers.parsed import Parsed, blocks, counted
+from lorag.documents.parsers.text import parse_plain
+from lorag.documents.superscripts import lowered, raised
 from lorag.documents.symbol_fonts import readable, sign
+from lorag.errors import DataError
 
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _PARAGRAPH, _TABLE, _ROW, _CELL, _TEXT = (f"{_W}{name}" for name in ("p", "tbl", "tr", "tc", "t"))
 _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphen": "-"}
-_SYMBOL, _RUN, _BOX = f"{_W}sym", f"{_W}r", f"{_W}checkBox"
+_SYMBOL, _RUN, _BOX, _CHUNK = (f"{_W}{name}" for name in ("sym", "r", "checkBox", "altChunk"))
+_OF_RUNS = [f"{_W}{name}" for name in ("vanish", "strike", "dstrike", "vertAlign")]
+"""What a style says of its runs that changes what is read."""
+_SHIFTED: dict[str, Callable[[str], str]] = {"superscript": raised, "subscript": lowered}
 _REFERENCES = {f"{_W}footnoteReference": "", f"{_W}endnoteReference": "e"}
 _UNREAD = {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",  # says again what stands beside it
@@ -43,6 +55,13 @@ _LEFT_OUT = {
     **dict.fromkeys(("oleObject", "package"), "embedded object{s}, which {were} not read"),
 }
 """Notes on what belongs to a document, by how its kind of relation ends."""
+_CHUNKS: dict[str, Callable[[Path, bytes], Parsed]] = {
+    **dict.fromkeys((".htm", ".html", ".xhtml"), parse_html),
+    **dict.fromkeys((".mht", ".mhtml"), parse_web_archive),
+    **{".rtf": parse_rich_text, ".txt": parse_plain},
+}
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_CHUNK_NOTE = "document{s} of another format in it, which {were} not read"
 _LIST_STYLES = ("ListBullet", "ListNumber")
 _PICTURE = "{http://schemas.openxmlformats.org/drawingml/2006/picture}pic"
 _SHAPE = "{http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing}docPr"
@@ -54,11 +73,57 @@ def parse_word(path: Path, data: bytes) -> Parsed:
     import docx
 
     document = docx.Document(BytesIO(data))
-    levels = _heading_levels(document)
-    body = document.element.body
-    text = blocks([*_body(body, levels, _Lists(document)), *_notes(document)])
-    title = first_title(text)
-    return Parsed(text, title or document.core_properties.title, notes=tuple(_unread(document)))
+    body, looks = document.element.body, dict(_looks(document))
+    _dress(body, looks)
+    chunks = dict(_chunks(path, document))
+    texts = {name: chunk.text for name, chunk in chunks.items() if chunk is not None}
+    parts = [*_body(body, _heading_levels(document), _Lists(document), texts), *_notes(document, looks)]
+    text = blocks([*parts, *texts.values()])
+    said = dict.fromkeys(note for chunk in chunks.values() if chunk is not None for note in chunk.notes)
+    missing = counted({_CHUNK_NOTE: sum(chunk is None for chunk in chunks.values())})
+    title = first_title(text) or document.core_properties.title
+    return Parsed(text, title, notes=(*_unread(document), *said, *missing))
+
+
+def _lineage(style: Any) -> Iterator[Any]:
+    """A style and those that it is based on."""
+    seen = set[str]()
+    while style is not None and style.style_id not in seen:
+        seen.add(style.style_id)
+        yield style
+        style = getattr(style, "base_style", None)
+
+
+def _looks(document: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """For the styles that hide, strike or shift their runs what they say of them, by its tag."""
+    for style in document.styles:
+        found: dict[str, Any] = {}
+        for source in _lineage(style):
+            found = {each.tag: each for each in source.element.iterfind(f"{_W}rPr/*") if each.tag in _OF_RUNS} | found
+        if found:
+            yield style.style_id, found
+
+
+def _dress(element: Any, looks: dict[str, dict[str, Any]]) -> None:
+    """Gives the runs in an element what their own style says of them, and then that of their paragraph."""
+    for run in element.iter(_RUN) if looks else ():
+        paragraph = next(run.iterancestors(_PARAGRAPH), None)
+        styles = [*_values(run, "rPr", "rStyle"), "" if paragraph is None else _style(paragraph)]
+        for look in (looks[style] for style in styles if style in looks):
+            own = run.get_or_add_rPr()
+            own.extend(copy(each) for tag, each in look.items() if own.find(tag) is None)
+
+
+def _chunks(path: Path, document: Any) -> Iterator[tuple[str, Parsed | None]]:
+    """The documents of other formats that stand in this one, by their relations; None for one that cannot be read."""
+    for name, relation in document.part.rels.items():
+        if relation.reltype.endswith("/aFChunk") and not relation.is_external:
+            part = relation.target_part
+            read = _CHUNKS.get(Path(part.partname).suffix.lower())
+            parsed = None
+            with suppress(DataError):
+                parsed = read(path, part.blob) if read else None
+            yield name, parsed
 
 
 def _unread(document: Any) -> Iterator[str]:
@@ -71,7 +136,8 @@ def _unread(document: Any) -> Iterator[str]:
         yield "has hidden text, which was not read"
     if next(body.iter(_PICTURE), None) is not None:
         yield "has pictures, of which only the alternative text was read"
-    if any(relation.reltype == RELATIONSHIP_TYPE.COMMENTS for relation in relations):
+    comments = (each.target_part.blob for each in relations if each.reltype == RELATIONSHIP_TYPE.COMMENTS)
+    if any("".join(_words(parse_xml(part))).strip() for part in comments):
         yield "has comments, which were not read"
     counts = Counter[str]()
     for relation in relations:
@@ -82,8 +148,8 @@ def _unread(document: Any) -> Iterator[str]:
     yield from counted(counts)
 
 
-def _body(element: Any, levels: dict[str, int], lists: _Lists) -> Iterator[str]:
-    """The blocks of a body, list items together as one block."""
+def _body(element: Any, levels: dict[str, int], lists: _Lists, chunks: dict[str, str]) -> Iterator[str]:
+    """The blocks of a body, list items together as one block; of ``chunks``, those that stand in it are taken out."""
     items: list[str] = []
     for child in _blocks(element):
         words = "".join(_words(child)).strip()
@@ -94,6 +160,8 @@ def _body(element: Any, levels: dict[str, int], lists: _Lists) -> Iterator[str]:
             items = []
         if child.tag == _TABLE:
             yield table(filled(_rows(child)))
+        elif child.tag == _CHUNK:
+            yield chunks.pop(child.get(_RELATION), "")
         elif level:
             number = place[1] if place is not None else ""
             yield f"{'#' * min(level, _DEEPEST)} {' '.join([*number.split(), *words.split()])}" if words else ""
@@ -105,9 +173,9 @@ def _body(element: Any, levels: dict[str, int], lists: _Lists) -> Iterator[str]:
 
 
 def _blocks(element: Any) -> Iterator[Any]:
-    """Paragraphs and tables in order, also those inside content controls and inserted by tracked changes."""
+    """Paragraphs, tables and chunks in order, also those inside content controls and inserted by tracked changes."""
     for child in element:
-        if child.tag in (_PARAGRAPH, _TABLE):
+        if child.tag in (_PARAGRAPH, _TABLE, _CHUNK):
             yield child
         elif child.tag not in _UNREAD:
             yield from _blocks(child)
@@ -162,32 +230,48 @@ def _is_on(run: Any, name: str) -> bool:
 
 
 def _words(element: Any) -> Iterator[str]:
-    """The text of an element and of all in it, a line for each paragraph."""
-    for child in element:
-        if child.tag in (_TEXT, _MATH_TEXT):
-            yield child.text or ""
-        elif child.tag in _SIGNS:
-            yield _SIGNS[child.tag]
-        elif child.tag == _SYMBOL:
-            code = child.get(f"{_W}char") or ""
-            yield sign(child.get(f"{_W}font") or "", int(code, 16) if code else 0)
-        elif child.tag == _SHAPE:
-            yield f" {description} " if (description := child.get("descr") or "") else ""
-        elif child.tag == _BOX:
-            yield "☒" if child.xpath("./w:checked[not(@w:val) or @w:val='1' or @w:val='true']") else "☐"
-        elif child.tag == _RUN:
-            yield from _run(child)
-        elif child.tag == _TABLE and next(child.iterancestors(_CELL), None) is not None:
-            yield "; ".join(", ".join(" ".join(cell.text.split()) for cell in row) for row in _rows(child)) + "\n"
-        elif child.tag in _REFERENCES:
-            yield f"[^{_REFERENCES[child.tag]}{child.get(f'{_W}id')}]"
-        elif child.tag not in _UNREAD:
-            yield from _words(child)
-            if child.tag in (_PARAGRAPH, _CELL):
-                yield "\n"
+    """The text of an element and of all in it, a line for each paragraph; runs above or below the line are one."""
+    for shift, children in groupby(element, _shift):
+        words = (words for child in children for words in _word(child))
+        yield from [_SHIFTED[shift]("".join(words))] if shift else words
 
 
-def _notes(document: Any) -> Iterator[str]:
+def _shift(element: Any) -> str:
+    """Where a run stands, above or below the line; empty for one on it, and for what is no run."""
+    if element.tag != _RUN or any(child.tag in _REFERENCES for child in element):
+        return ""
+    found = _values(element, "rPr", "vertAlign")
+    return found[0] if found and found[0] in _SHIFTED else ""
+
+
+def _word(element: Any) -> Iterator[str]:
+    """The text of an element."""
+    tag = element.tag
+    if tag == _TEXT:
+        yield element.text or ""
+    elif tag in _SIGNS:
+        yield _SIGNS[tag]
+    elif tag == _SYMBOL:
+        code = element.get(f"{_W}char") or ""
+        yield sign(element.get(f"{_W}font") or "", int(code, 16) if code else 0)
+    elif tag == _SHAPE:
+        yield f" {description} " if (description := element.get("descr") or "") else ""
+    elif tag == _BOX:
+        yield "☒" if element.xpath("./w:checked[not(@w:val) or @w:val='1' or @w:val='true']") else "☐"
+    elif tag == _RUN:
+        yield from _run(element)
+    elif tag == _TABLE and next(element.iterancestors(_CELL), None) is not None:
+        yield "; ".join(", ".join(" ".join(cell.text.split()) for cell in row) for row in _rows(element)) + "\n"
+    elif tag in _REFERENCES:
+        yield f"[^{_REFERENCES[tag]}{element.get(f'{_W}id')}]"
+    elif tag == FORMULA:
+        yield formula(element)
+    elif tag not in _UNREAD:
+        yield from _words(element)
+        yield "\n" if tag in (_PARAGRAPH, _CELL) else ""
+
+
+def _notes(document: Any, looks: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Footnotes and endnotes with the marks that refer to them."""
     from docx.opc.constants import RELATIONSHIP_TYPE
     from docx.oxml import parse_xml
@@ -195,7 +279,9 @@ def _notes(document: Any) -> Iterator[str]:
     marks = {RELATIONSHIP_TYPE.FOOTNOTES: "", RELATIONSHIP_TYPE.ENDNOTES: "e"}
     for relation in document.part.rels.values():
         if relation.reltype in marks:
-            for note in parse_xml(relation.target_part.blob):
+            notes = parse_xml(relation.target_part.blob)
+            _dress(notes, looks)
+            for note in notes:
                 words = "".join(_words(note)).strip()
                 if words:
                     yield f"[^{marks[relation.reltype]}{note.get(f'{_W}id')}]: {words}"
@@ -205,11 +291,8 @@ def _heading_levels(document: Any) -> dict[str, int]:
     """Style ids of headings with their levels from 1: those with an outline level of their own or from their base."""
     levels = {}
     for style in document.styles:
-        source: Any = style
-        outline: list[str] = []
-        while source is not None and not outline:
-            outline = source.element.xpath("./w:pPr/w:outlineLvl/@w:val")
-            source = getattr(source, "base_style", None)
+        outlines = (_values(each.element, "pPr", "outlineLvl") for each in _lineage(style))
+        outline = next(filter(None, outlines), [])
         if outline and int(outline[0]) < 9:  # 9 is the level of running text
             levels[style.style_id] = int(outline[0]) + 1
         elif style.name == "Title":
@@ -252,13 +335,10 @@ class _Lists:
 def _list_styles(document: Any) -> Iterator[tuple[str, tuple[str, int]]]:
     """For the styles of paragraphs in lists the number of the list and how deep they stand in it."""
     for style in document.styles:
-        source: Any = style
-        found: list[str] = []
-        while source is not None and not found:
-            found = _values(source.element, "pPr", "numPr", "numId")
-            deep = _values(source.element, "pPr", "numPr", "ilvl")
-            source = getattr(source, "base_style", None)
+        sources = ((each.element, _values(each.element, "pPr", "numPr", "numId")) for each in _lineage(style))
+        element, found = next((pair for pair in sources if pair[1]), (None, []))
         if found:
+            deep = _values(element, "pPr", "numPr", "ilvl")
             yield style.style_id, (found[0], int(deep[0]) if deep else 0)
 
 

@@ -1,14 +1,15 @@
 """OpenDocument files (odt, ods, odp): a text, a section for each sheet, or a section for each slide.
 
 Values of sheets are read as they are shown. What a merged cell says stands in every row and column of it. Headings and
-items have the numbers that are shown. Comments, text that was deleted while changes were tracked, headers, footers and
-tables of contents are not read, nor are pictures but for their alternative text.
+items have the numbers that are shown. Text that was deleted while changes were tracked and tables of contents are not
+read, nor are hidden text, comments, headers, footers, embedded objects, and pictures but for their alternative text,
+which are noted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -20,11 +21,15 @@ from lorag.documents.grid import Cell, filled, stretches
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.archive import opened, xml_part
-from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, in_places
+from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, counted, in_places
+from lorag.documents.superscripts import lowered, raised
 from lorag.errors import DataError
 
 _NAME = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}{}".format
 _PARAGRAPH, _HEADING, _LIST, _NOTE, _BLANKS = (_NAME("text", tag) for tag in ("p", "h", "list", "note", "s"))
+_SPAN, _STYLE = _NAME("text", "span"), _NAME("text", "style-name")
+_SAID_OF = (_NAME("svg-compatible", "title"), _NAME("svg-compatible", "desc"))
+"""The alternative text of a picture or a shape."""
 _ITEM, _LEVEL, _FIRST = (_NAME("text", name) for name in ("list-item", "level", "start-value"))
 _TABLE, _ROW, _CELL = (_NAME("table", tag) for tag in ("table", "table-row", "table-cell"))
 _SIGNS = {_NAME("text", "tab"): "\t", _NAME("text", "line-break"): "\n"}
@@ -39,11 +44,14 @@ _UNREAD = {
 _NOTED = {
     _NAME("drawing", "image"): "has pictures, of which only the alternative text was read",
     _NAME("office", "annotation"): "has comments, which were not read",
+    _NAME("drawing", "object"): "has embedded objects, which were not read",
 }
+_HIDDEN_NOTE = "has hidden text, which was not read"
+_AROUND = {side: f"{side}{{s}}, which {{were}} not read" for side in ("header", "footer")}
 _KINDS = {"1": "decimal", "a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 _OUTLINE = "headings"
 _DURATION = re.compile(r"PT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
-_MANIFEST, _DEEPEST, _MOST_REPEATED = "META-INF/manifest.xml", 6, 1000
+_MANIFEST, _DEEPEST, _MOST_REPEATED, _MOST_STYLES = "META-INF/manifest.xml", 6, 1000, 10
 
 
 def parse_open_document(path: Path, data: bytes) -> Parsed:
@@ -59,7 +67,8 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
             xml_part(archive, name) if name in archive.namelist() else None for name in ("meta.xml", "styles.xml")
         )
     body = content.find(_NAME("office", "body"))
-    lists = _Lists([part for part in (styles, content) if part is not None])
+    parts = [part for part in (styles, content) if part is not None]
+    lists, has_hidden = _Lists(parts), _as_shown(body, parts)
     slides = partial(_slides, lists=lists)
     kinds: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
         _NAME("office", "spreadsheet"): _sheets,
@@ -67,15 +76,78 @@ def parse_open_document(path: Path, data: bytes) -> Parsed:
         _NAME("office", "drawing"): slides,
     }
     found = next((child for child in body if child.tag in (*kinds, _NAME("office", "text"))), body)
+    around: tuple[str, ...] = ()
     if found.tag in kinds:
         text, places = in_places(kinds[found.tag](found))
     else:
         text, places = blocks([*_blocks(found, lists), *_notes(found)]), ()
+        around = counted({} if styles is None else dict(_around(styles)))
     named = None if properties is None else properties.findtext(".//{http://purl.org/dc/elements/1.1/}title")
-    notes = [note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None]
+    notes = [_HIDDEN_NOTE] if has_hidden else []
+    notes += [note for tag, note in _NOTED.items() if next(found.iter(tag), None) is not None]
     if hidden := [name for name in _hidden_sheets(content) if any(place.name == f"sheet {name}" for place in places)]:
         notes.append(f"{HIDDEN_SHEETS}: {', '.join(hidden)}")
-    return Parsed(text, first_title(text) or named or "", places, tuple(notes))
+    return Parsed(text, first_title(text) or named or "", places, (*notes, *around))
+
+
+def _around(styles: Any) -> Iterator[tuple[str, int]]:
+    """The notes that count the headers and footers of pages that have words."""
+    for side, note in _AROUND.items():
+        tags = [_NAME("style", f"{side}{which}") for which in ("", "-left", "-first")]
+        yield note, sum(bool(_words(each).strip()) for each in styles.iter(*tags))
+
+
+def _as_shown(body: Any, parts: Sequence[Any]) -> bool:
+    """Takes hidden words out of ``body``, and writes those above or below the line by their signs; whether words were
+    hidden.
+    """
+    looks = dict(_looks(parts))
+    hidden = [each for each in body.iter(_SPAN, _PARAGRAPH, _HEADING) if looks.get(each.get(_STYLE, "")) is _hide]
+    has_hidden = any(_words(each).strip() for each in hidden)
+    for each in hidden:
+        each.clear(keep_tail=True)
+    runs = list[tuple[Callable[[str], str], list[Any]]]()
+    for span in body.iter(_SPAN):
+        shift, before = looks.get(span.get(_STYLE, "")), span.getprevious()
+        if shift is not None and next(span.iter(_NOTE), None) is None:
+            follows = runs and runs[-1][0] is shift and runs[-1][1][-1] is before and not before.tail
+            if follows:
+                runs[-1][1].append(span)
+            else:
+                runs.append((shift, [span]))
+    for shift, spans in runs:
+        words = shift("".join(map(_words, spans)))
+        for span in spans:
+            span.clear(keep_tail=True)
+        spans[0].text = words
+    return has_hidden
+
+
+def _hide(_: str) -> str:
+    return ""
+
+
+def _looks(parts: Sequence[Any]) -> Iterator[tuple[str, Callable[[str], str]]]:
+    """For the styles whose text is hidden, above or below the line, what becomes of it."""
+    styles = {each.get(_NAME("style", "name")): each for part in parts for each in part.iter(_NAME("style", "style"))}
+    for name in styles:
+        if look := _look(styles, name):
+            yield name, look
+
+
+def _look(styles: Mapping[str, Any], name: str) -> Callable[[str], str] | None:
+    """What a style says of its text, or else the style that it is made from."""
+    for _ in range(_MOST_STYLES):
+        style = styles.get(name)
+        if style is None:
+            return None
+        look = style.find(_NAME("style", "text-properties"))
+        if look is not None and look.get(_NAME("text", "display")) == "none":
+            return _hide
+        if look is not None and (place := look.get(_NAME("style", "text-position"))):
+            return lowered if place.startswith(("sub", "-")) else None if place.startswith("0%") else raised
+        name = style.get(_NAME("style", "parent-style-name"), "")
+    return None
 
 
 def _hidden_sheets(content: Any) -> Iterator[str]:
@@ -164,6 +236,8 @@ def _blocks(element: Any, lists: _Lists) -> Iterator[str]:
             yield from _list_blocks(_items(child, 0, style, lists.name(child, style), lists))
         elif child.tag == _TABLE:
             yield table(filled(_rows(child)))
+        elif child.tag in _SAID_OF:
+            yield escaped(_words(child).strip())
         elif isinstance(child.tag, str) and child.tag not in _UNREAD:
             yield from _blocks(child, lists)
 
@@ -243,6 +317,8 @@ def _words(element: Any) -> str:
         elif child.tag == _TABLE:
             rows = filled(_rows(child))
             parts.append("\n" + "; ".join(", ".join(" ".join(cell.split()) for cell in row) for row in rows) + "\n")
+        elif child.tag in _SAID_OF:
+            parts.append(f" {_words(child).strip()} ")
         elif isinstance(child.tag, str) and child.tag not in _UNREAD:
             parts.append(f"\n{_words(child)}" if child.tag == _PARAGRAPH else _words(child))
         parts.append(child.tail or "")

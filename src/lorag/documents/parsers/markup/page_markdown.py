@@ -8,20 +8,28 @@ from typing import Any
 
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, fenced, table
+from lorag.documents.superscripts import fraction, lowered, power, raised
 
-_UNREAD = {"script", "style", "template", "noscript", "nav", "head", "svg", "iframe", "object", "select"}
+_EMBEDDED = ("object", "embed", "iframe")
+_UNREAD = {"script", "style", "template", "noscript", "nav", "head", "annotation", "annotation-xml", *_EMBEDDED}
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = {
     *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details", "dialog", "div", "dl"),
     *("dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hgroup", "html", "legend", "li", "main"),
-    *("menu", "ol", "optgroup", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead"),
-    *("tr", "ul", "hr", *_HEADINGS),
+    *("menu", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul", "hr"),
+    *_HEADINGS,
 }
 _LISTS = {"ul", "ol", "menu"}
 _OF_TABLES = {"table": ("thead", "tbody", "tfoot", "tr"), "thead": ("tr",), "tbody": ("tr",), "tfoot": ("tr",)}
 """The parts of a table that are made of rows, by where they stand."""
 _MARKS = {"del": "~~", "s": "~~", "strike": "~~"}
+_SHIFTED = {"sup": raised, "sub": lowered}
+_FORMULAS = ("msup", "msub", "msubsup", "mfrac")
+_DRAWN = ("text", "title", "desc", "foreignobject")
+"""The parts of a drawing (SVG) that hold its words; a title and a description are its alternative text."""
+_NOT_WRITTEN = ("hidden", "password", "file", "color", "range")
+"""Kinds of input whose value is no text that a reader sees."""
 _BLANKS = re.compile(r"[ \t\n\r\f]+")
 _DEEPEST = 200
 """Elements inside each other; below, the words are read without their structure."""
@@ -34,7 +42,8 @@ def markdown(element: Any) -> str:
 
 def holds_hidden_text(element: Any) -> bool:
     """Whether an lxml element has words in it that a reader does not see and ``markdown`` leaves out."""
-    return any(_is_hidden(each) and "".join(each.itertext()).strip() for each in element.iter("*"))
+    hidden = (each for each in element.iter("*") if each.tag == "noscript" or _is_hidden(each))
+    return any("".join(each.itertext()).strip() for each in hidden)
 
 
 def heading_above(element: Any) -> str:
@@ -48,6 +57,17 @@ def heading_above(element: Any) -> str:
 def count_pictures(element: Any) -> int:
     """How many pictures in an lxml element a reader sees, but for those that an empty text marks as decoration."""
     return sum(each.get("alt") != "" and _is_shown(each) for each in element.iter("img"))
+
+
+def count_embedded(element: Any) -> int:
+    """How many other pages and objects in an lxml element a reader sees."""
+    return sum(not _is_hidden(each) and _is_shown(each.getparent()) for each in element.iter(*_EMBEDDED))
+
+
+def count_options(element: Any) -> int:
+    """How many options of the menus in an lxml element a reader sees only after a click."""
+    menus = (menu for menu in element.iter("select") if _is_shown(menu))
+    return sum(sum(1 for _ in menu.iter("option")) - len(_chosen(menu)) for menu in menus)
 
 
 def _blocks(element: Any, depth: int) -> Iterator[str]:
@@ -76,7 +96,8 @@ def _block(element: Any, depth: int) -> Iterator[str]:
         title = _line(element)
         yield from [f"{'#' * _HEADINGS[tag]} {title}"] if title else []
     elif tag == "pre":
-        yield from filter(None, [fenced("".join(element.itertext()))])
+        parts = element.xpath(".//text() | .//br")
+        yield from filter(None, [fenced("".join(part if isinstance(part, str) else "\n" for part in parts))])
     elif tag == "table" and element.get("role") != "presentation":
         yield from _table(element, depth)
     elif tag in _LISTS:
@@ -151,50 +172,85 @@ def _count(value: str | None) -> int:
 
 def _line(element: Any) -> str:
     """All words of an element in one line."""
-    return " ".join(_words(element, 0).split())
+    return " ".join(_words(element, 0).replace("\x00", " ").split())
 
 
 def _words(element: Any, depth: int) -> str:
     """The words of an element and of all in it: blocks apart, rows and cells of inner tables by their marks."""
     tag = element.tag
-    if tag == "br":
-        return "\x00"
-    if tag == "img":
-        return f" {element.get('alt') or ''} "
-    if tag == "input":
-        return _input(element)
+    if (shown := _shown_instead(element)) is not None:
+        return shown
     if depth >= _DEEPEST:
         return "".join(element.itertext())
+    if tag in _FORMULAS:
+        return _formula(tag, [_words(child, depth + 1).strip() for child in element if _is_read(child)])
     parts = [element.text or ""]
     for child in element:
         if _is_read(child):
             parts.append(_words(child, depth + 1))
         parts.append(child.tail or "")
     words = "".join(parts)
-    if tag in ("sup", "sub"):
-        return _raised(words, tag)
+    if tag in _SHIFTED:
+        return _SHIFTED[tag](words)
     if tag in _MARKS and words.strip():
         return f"{_MARKS[tag]}{words.strip()}{_MARKS[tag]}"
     if depth and tag in ("td", "th"):
         return f" {words.strip()}, " if element.getnext() is not None else f" {words.strip()} "
     if depth and tag in ("tr", "li", "p", "dd", "div"):
         return f" {words.strip()}; " if tag in ("tr", "li") and element.getnext() is not None else f" {words} "
-    return f" {words} " if tag in _BLOCKS else words
+    is_line = tag == "tspan" and (element.get("x") or element.get("dy"))
+    return f" {words} " if tag in _BLOCKS or is_line else words
 
 
-def _raised(words: str, tag: str) -> str:
-    """``m<sup>2</sup>`` as ``m²`` where such characters exist, else as ``m^x``."""
-    normal, above, below = "0123456789+-−()n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁽⁾ⁿ", "₀₁₂₃₄₅₆₇₈₉₊₋₋₍₎ₙ"
-    if words and all(sign in normal for sign in words):
-        return words.translate(str.maketrans(normal, above if tag == "sup" else below))
-    return words
+def _shown_instead(element: Any) -> str | None:
+    """What a reader sees of an element that does not show all its words; None for every other one."""
+    match element.tag:
+        case "br":
+            return "\x00"
+        case "img":
+            return f" {element.get('alt') or ''} "
+        case "input":
+            return _input(element)
+        case "select":
+            return f" {', '.join(_line(option) for option in _chosen(element))} "
+        case "svg":
+            parts = (part for part in element.iter(*_DRAWN) if _is_drawn(part))
+            return f" {' '.join(map(_line, parts))} "
+    return None
+
+
+def _formula(tag: str, parts: list[str]) -> str:
+    """An exponent, an index or a fraction of MathML; the words of one that lacks a part."""
+    match tag, parts:
+        case "msup", [base, above]:
+            return base + power(above)
+        case "msub", [base, below]:
+            return base + lowered(below)
+        case "msubsup", [base, below, above]:
+            return base + lowered(below) + power(above)
+        case "mfrac", [above, below]:
+            return fraction(above, below)
+    return " ".join(parts)
 
 
 def _input(element: Any) -> str:
     kind = (element.get("type") or "text").lower()
     if kind in ("checkbox", "radio"):
         return "☒ " if element.get("checked") is not None else "☐ "
-    return f" {element.get('value') or ''} " if kind in ("text", "number", "date", "email", "tel") else ""
+    return "" if kind in _NOT_WRITTEN else f" {element.get('alt' if kind == 'image' else 'value') or ''} "
+
+
+def _chosen(menu: Any) -> list[Any]:
+    """The options that a closed menu shows: those that are selected, or else the first one."""
+    options = list(menu.iter("option"))
+    selected = [option for option in options if option.get("selected") is not None]
+    return selected or ([] if menu.get("multiple") is not None else options[:1])
+
+
+def _is_drawn(part: Any) -> bool:
+    """Whether a part of a drawing is shown, and not within another one."""
+    above = {each.tag for each in part.iterancestors()}
+    return _is_shown(part) and above.isdisjoint(("defs", "symbol", *_DRAWN))
 
 
 def _tidy(words: str) -> str:
@@ -205,6 +261,8 @@ def _tidy(words: str) -> str:
 
 def _is_block(element: Any) -> bool:
     """Whether an element stands by itself, or something in it does."""
+    if element.tag in ("svg", "select"):
+        return False
     return element.tag in _BLOCKS or any(child.tag in _BLOCKS for child in element.iterdescendants() if _is_read(child))
 
 

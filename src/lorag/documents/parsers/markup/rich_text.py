@@ -1,12 +1,15 @@
 """Rich text (rtf): headings, paragraphs, lists with their numbers, tables, text boxes, and footnotes at the end.
 
 Text that was deleted while changes were tracked is not read, nor is hidden text, which is noted; struck text is marked
-as such. Pictures, headers, footers and comments are not read. Control words: Microsoft's specification, version 1.9.1.
+as such. Pictures, embedded objects, headers, footers and comments are not read, which is noted too. Control words:
+Microsoft's specification, version 1.9.1.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -14,7 +17,8 @@ from pathlib import Path
 
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, first_title, table
-from lorag.documents.parsers.parsed import Parsed, blocks
+from lorag.documents.parsers.parsed import Parsed, blocks, counted
+from lorag.documents.superscripts import lowered, raised
 from lorag.documents.symbol_fonts import readable, sign
 from lorag.errors import DataError
 
@@ -33,6 +37,13 @@ _UNREAD = {
     *("pntxta", "filetbl", "revtbl", "upr", "rxe", "objdata", "template"),
 }
 """Groups that hold no text of the document."""
+_LEFT_OUT = {
+    **{f"header{pages}": "header{s}, which {were} not read" for pages in ("", "l", "r", "f")},
+    **{f"footer{pages}": "footer{s}, which {were} not read" for pages in ("", "l", "r", "f")},
+    "annotation": "comment{s}, which {were} not read",
+    "object": "embedded object{s}, which {were} not read",
+}
+"""Notes on those of them that a reader sees; on an object also if it has no words."""
 _READ = {"shpinst", "ud", "pn", "result"}
 """Groups that do, though they are marked as ones that a reader may pass over."""
 _NAMED = {"fonttbl", "stylesheet", "info", "title", "listtext", "pntext", "footnote", "nesttableprops"}
@@ -42,6 +53,10 @@ _CHARSETS = {
     **{163: "cp1258", 177: "cp1255", 178: "cp1256", 186: "cp1257", 204: "cp1251", 222: "cp874", 238: "cp1250"},
 }
 _SWITCHES = {"v": "is_hidden", "deleted": "is_deleted", "strike": "is_struck", "striked": "is_struck"}
+_SHIFTS = {"super": "\x01", "sub": "\x02", "nosupersub": ""}
+_SHIFTED = re.compile("(?:\x01[^\x01-\x03]*\x03)+|(?:\x02[^\x01-\x03]*\x03)+")
+"""Words above or below the line, between the marks that the reader puts around them."""
+_SHIFT_MARKS = str.maketrans("", "", "\x01\x02\x03")
 _SYMBOL_FONT, _MOST_REPEATED = 2, 20
 _DEEPEST, _LEAST_COLUMN, _MOST_COLUMNS = 6, 60, 200
 _HIDDEN_NOTE, _PICTURES_NOTE = "has hidden text, which was not read", "has pictures that were not read"
@@ -56,7 +71,8 @@ def parse_rich_text(path: Path, data: bytes) -> Parsed:
     reader.read(data.decode("latin-1"))
     text = blocks([*reader.blocks, *(f"[^{n}]: {words}" for n, words in enumerate(reader.notes, 1))])
     said = ((reader.has_hidden, _HIDDEN_NOTE), (reader.has_pictures, _PICTURES_NOTE))
-    return Parsed(text, first_title(text) or reader.title, notes=tuple(note for is_so, note in said if is_so))
+    notes = (*(note for is_so, note in said if is_so), *counted(reader.left_out))
+    return Parsed(text, first_title(text) or reader.title, notes=notes)
 
 
 @dataclass(slots=True)
@@ -65,13 +81,15 @@ class _State:
 
     place: str = ""
     """The named group that its text belongs to; empty for the body."""
-    is_skipped: bool = False
+    skipped: str = ""
+    """The word for which its text is not read; empty where it is."""
     fallback: int = 1
     """How many characters follow one that is given by its number, for readers that do not know it."""
     font: int = -1
     is_hidden: bool = False
     is_deleted: bool = False
     is_struck: bool = False
+    shift: str = ""
 
 
 @dataclass(slots=True)
@@ -93,7 +111,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self.blocks, self.notes, self.title = list[str](), list[str](), ""
-        self.has_hidden = self.has_pictures = False
+        self.has_hidden = self.has_pictures = self._has_left_out = False
+        self.left_out = Counter[str]()
         self._state, self._outer = _State(), list[_State]()
         self._texts: dict[str, list[str]] = {"": []}
         self._code_page, self._fonts, self._levels = "cp1252", dict[int, int](), dict[int, int]()
@@ -113,6 +132,7 @@ class _Reader:
             if code and not self._passed_over(1):
                 self._bytes.append(int(code, 16))
             elif not code:
+                plain, sign = self._second_half(plain or "", sign or "")
                 self._say(self._decoded())
             if word == "bin":
                 at += max(int(number or 0), 0)
@@ -138,16 +158,29 @@ class _Reader:
         self._to_skip -= passed
         return passed
 
+    def _second_half(self, plain: str, sign: str) -> tuple[str, str]:
+        """What is left of the characters behind the last bytes where the first of them completes a letter."""
+        half = plain[:1] or (sign if sign in "\\{}" else "")
+        if half and self._bytes and not self._to_skip:
+            decoder = codecs.getincrementaldecoder(self._codec())("replace")
+            decoder.decode(bytes(self._bytes))
+            if decoder.getstate()[0]:
+                self._bytes += half.encode("latin-1")
+                return plain[1:], ""
+        return plain, sign
+
+    def _codec(self) -> str:
+        return _CHARSETS.get(self._fonts.get(self._state.font, 0), self._code_page)
+
     def _decoded(self) -> str:
         """What the last bytes say in the code page of their font."""
         if not self._bytes:
             return ""
         data = bytes(self._bytes)
         self._bytes.clear()
-        charset = self._fonts.get(self._state.font, 0)
-        if charset == _SYMBOL_FONT:
+        if self._fonts.get(self._state.font, 0) == _SYMBOL_FONT:
             return "".join(sign(self._names.get(self._state.font, ""), byte) for byte in data)
-        return data.decode(_CHARSETS.get(charset, self._code_page), "replace")
+        return data.decode(self._codec(), "replace")
 
     def _open(self) -> None:
         self._outer.append(replace(self._state))
@@ -158,8 +191,12 @@ class _Reader:
         if not self._outer:
             return
         closed, self._state = self._state, self._outer.pop()
-        if closed.place != self._state.place and not closed.is_skipped:
+        if closed.place != self._state.place and not closed.skipped:
             self._end_named(closed.place)
+        if closed.skipped and not self._state.skipped:
+            if closed.skipped in _LEFT_OUT and (self._has_left_out or closed.skipped == "object"):
+                self.left_out[_LEFT_OUT[closed.skipped]] += 1
+            self._has_left_out = False
 
     def _end_named(self, place: str) -> None:
         words = _joined(self._texts.pop(place, []))
@@ -182,9 +219,10 @@ class _Reader:
             self._say(_SIGNS.get(sign, ""))
 
     def _say(self, words: str) -> None:
-        if not words or self._state.is_skipped:
-            return
         state = self._state
+        if not words or state.skipped:
+            self._has_left_out |= bool(words.strip())
+            return
         if state.place == "info":
             return
         if state.place == "fonttbl":
@@ -197,6 +235,7 @@ class _Reader:
         else:
             bare = words.strip()
             words = words.replace(bare, f"~~{bare}~~") if state.is_struck and bare else words
+            words = f"{state.shift}{words}\x03" if state.shift else words
             self._texts.setdefault(state.place, []).append(words)
 
     def _control(self, word: str, number: int | None) -> None:
@@ -207,13 +246,13 @@ class _Reader:
         elif word in _SIGNS:
             self._say(_SIGNS[word])
         elif word in _NAMED:
-            self._state.place = word
+            self._state.place, self._state.shift = word, ""
         elif word in _UNREAD or (may_skip and word not in _READ):
-            self.has_pictures |= word in ("pict", "shppict") and not self._state.is_skipped
-            self._state.is_skipped = True
+            self.has_pictures |= word in ("pict", "shppict") and not self._state.skipped
+            self._state.skipped = self._state.skipped or word
         elif word == "ud":
-            self._state.is_skipped = bool(len(self._outer) > 1 and self._outer[-2].is_skipped)
-        elif not self._state.is_skipped:
+            self._state.skipped = self._outer[-2].skipped if len(self._outer) > 1 else ""
+        elif not self._state.skipped:
             self._format(word, number)
 
     def _format(self, word: str, number: int | None) -> None:
@@ -221,8 +260,11 @@ class _Reader:
         state = self._state
         if word in _SWITCHES:
             setattr(state, _SWITCHES[word], number != 0)
+        elif word in _SHIFTS:
+            state.shift = "" if number == 0 else _SHIFTS[word]
         elif word == "plain":
             state.is_hidden = state.is_struck = state.is_deleted = False
+            state.shift = ""
         elif word == "ansicpg":
             self._code_page = _known(f"cp{number}")
         elif word == "uc":
@@ -355,15 +397,20 @@ def _merged_below(rows: Sequence[Sequence[_Placed]], column: int) -> int:
 
 
 def _joined(words: list[str]) -> str:
-    """The words as one text; halves of surrogate pairs that follow each other are one character."""
-    text = "".join(words).replace("~~~~", "")
+    """The words as one text; halves of surrogate pairs that follow each other are one character, and what follows each
+    other above or below the line is one there.
+    """
+    text = _SHIFTED.sub(_shifted, "".join(words).replace("~~~~", ""))
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "")
+
+
+def _shifted(found: re.Match[str]) -> str:
+    words = found[0].translate(_SHIFT_MARKS)
+    return raised(words) if found[0][0] == _SHIFTS["super"] else lowered(words)
 
 
 def _known(codec: str) -> str:
     """The codec where Python has it, else the usual one."""
-    import codecs
-
     try:
         return codecs.lookup("utf-8" if codec == "cp65001" else codec).name
     except LookupError:

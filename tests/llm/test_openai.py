@@ -5,11 +5,12 @@ import socket
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
 from lorag.errors import EndpointError, InputError
-from lorag.llm.engines.openai import Address, RemoteModel
+from lorag.llm.engines.openai import Address, RemoteModel, require_named
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.settings import RemoteSettings
 from lorag.types import Message, Sampling, ThinkingSampling
@@ -193,6 +194,14 @@ def test_nothing_is_said_where_nothing_goes_beyond_the_protocol(endpoint):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RemoteModel(endpoint(ECHO).name).generate([PROMPT], Sampling())
+
+
+def test_a_deployment_of_azure_answers_by_the_name_of_its_model():
+    answer = SimpleNamespace(model="gpt-5-mini-2025-08-07")
+    require_named(Address("ours", "https://team.openai.azure.com/openai/v1"), answer)
+    for url in ("https://team.openai.azure.com.example.org/v1", "https://example.org/openai.azure.com/v1"):
+        with pytest.raises(EndpointError, match="was asked for 'ours' but answered as 'gpt-5-mini-2025-08-07'"):
+            require_named(Address("ours", url), answer)
 
 
 def test_an_answer_by_another_model_is_refused_and_a_dated_release_is_the_same(endpoint):

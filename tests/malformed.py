@@ -77,7 +77,7 @@ def odd_name(draw: Draw) -> str:
 
 
 def odd_query(draw: Draw, fields: Sequence[str]) -> str:
-    """A query in which some of the ``fields`` are missing, repeated, or hold something else."""
+    """A query in which some of the ``fields`` are missing, repeated, or hold a small number or something else."""
     given = [field for field in fields if draw.random() < 0.8]
     given += [draw.choice(fields) for _ in range(draw.randrange(2))]
-    return "&".join(f"{field}={odd_name(draw)}" for field in given)
+    return "&".join(f"{field}={draw.randrange(9) if draw.random() < 0.2 else odd_name(draw)}" for field in given)

@@ -1,6 +1,7 @@
 """The container runs as nobody in particular, writes into its volumes alone, and copies what is there.
 
-No container is built here: the file is read as its builder reads it, and its health check and command are run.
+No container is built here: the file is read as its builder reads it, and its health check and command are run. On
+request, its steps are done in a folder: what it copies is installed, indexes documents, and serves.
 """
 
 import json
@@ -8,17 +9,21 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import tomllib
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path, PurePosixPath
 
 import pytest
 from typer.testing import CliRunner
 
+from listening import wait_for
 from lorag.cli.commands import app
+from lorag.models import catalogue
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "Containerfile").read_text()
@@ -128,6 +133,62 @@ def test_its_health_check_succeeds_where_the_server_is_well_and_fails_elsewhere(
         done = subprocess.run([sys.executable, *here], capture_output=True, check=False)
         server.shutdown()
     assert (asked, done.returncode == 0) == (["/health"], status == 200)
+
+
+def copied(into):
+    """Copies what the first stage copies; ``into`` stands for its root."""
+    for name, rest in ALL[: len(ALL) - len(LAST)]:
+        *given, target = rest.split() if name == "COPY" else [""]
+        for path in given:
+            place = into / target.lstrip("/")
+            if (ROOT / path).is_dir():
+                shutil.copytree(ROOT / path, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                place.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / path, place)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.mark.skipif(
+    "LORAG_CONTAINER" not in os.environ,
+    reason="installs PyTorch and the other packages, which takes minutes and 2 GB: set LORAG_CONTAINER to the index"
+    " that TORCH_INDEX names when the image is built; what the file says is tested anyway",
+)
+def test_its_steps_make_a_server_that_its_health_check_finds_well(tmp_path):
+    """Neither the root that is only read nor the user is tried: for these a container has to be built."""
+    copied(tmp_path)
+    (install,) = [rest for name, rest in ALL if name == "RUN" and "pip install" in rest]
+    below = re.compile(r"(?<![\w/])/(?=opt/lorag|source|cache|workspace)")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("LORAG_", "PYTHON"))}
+    path = f"{Path(sys.executable).parent}:{outside['PATH']}"
+    subprocess.run(
+        ["sh", "-c", below.sub(f"{tmp_path}/", install)],
+        env=outside | {"PATH": path, "TORCH_INDEX": os.environ["LORAG_CONTAINER"]},
+        check=True,
+    )
+    for volume in VOLUMES:
+        (tmp_path / volume.name).mkdir()
+    inside = outside | {name: below.sub(f"{tmp_path}/", value) for name, value in ENVIRONMENT.items()}
+    inside |= {"PATH": inside["PATH"].replace("$PATH", outside["PATH"]), "LORAG_API_KEY": "a secret"}
+    Path(inside["LORAG_CACHE"]).symlink_to(catalogue.cache_folder())  # whose models are not fetched again
+    begin = partial(subprocess.Popen, env=inside, cwd=below.sub(f"{tmp_path}/", only("WORKDIR")))
+    entry, exposed, port = json.loads(only("ENTRYPOINT")), only("EXPOSE"), str(free_port())
+    assert begin([*entry, "index", str(tmp_path / "source" / "src" / "lorag" / "corpus" / "docs")]).wait() == 0
+    command = [port if each == exposed else each for each in json.loads(only("CMD"))]
+    health = json.loads(only("HEALTHCHECK").split(" CMD ", 1)[1].replace(f":{exposed}/", f":{port}/"))
+    with begin([*entry, *command]) as server:
+        try:
+            wait_for(lambda: server.poll() is not None or begin(health, stderr=subprocess.DEVNULL).wait() == 0, 600)
+            assert server.poll() is None
+            server.terminate()
+            assert server.wait(60) == 0
+        finally:
+            server.kill()
+    shutil.rmtree(tmp_path / "opt")
 
 
 def test_its_command_is_one_of_ours_and_wants_a_key_before_others_can_reach_it(tmp_path, monkeypatch):

@@ -86,6 +86,39 @@ def test_a_name_with_quotes_and_line_breaks_breaks_no_line():
     assert parsed(measures.text({}))["lorag_seconds_total", r"a \"b\"\\\nc", "wait"] == 1
 
 
+class Paused(ScriptedModel):
+    """Says a whole answer, and of each later one two words before it waits."""
+
+    def __init__(self):
+        super().__init__(lambda prompt: "It lasts 28 months.")
+        self.gate = threading.Event()
+
+    def stream(self, prompt, sampling):
+        pieces = super().stream(prompt, sampling)
+        yield from (next(pieces) for _ in range(2))
+        if len(self.prompts) > 1:
+            self.gate.wait(30)
+        return (yield from pieces)
+
+
+def test_answers_that_end_early_are_counted_as_far_as_they_came(serve):
+    model = Paused()
+    running = serve(Service(by_name(ChatBot(model)), settings=ServeSettings(max_seconds=1)))
+    status, _ = running.ask(n=2, temperature=0.5)
+    assert status == 504
+    wait_for(lambda: read(running)["lorag_answers_total", "scripted", "unfinished"] == 1)
+    values = read(running)
+    assert values["lorag_answers_total", "scripted", "stop"] == 1
+    assert values["lorag_tokens_total", "scripted", "completion"] == 4 + 2
+    asked = {"model": "scripted", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+    with running.streaming("/v1/chat/completions", asked) as answer:
+        while b"lasts" not in answer.readline():
+            pass
+    wait_for(lambda: read(running)["lorag_answers_total", "scripted", "unfinished"] == 2)
+    assert read(running)["lorag_tokens_total", "scripted", "completion"] == 4 + 2 + 2
+    model.gate.set()
+
+
 class Held(ScriptedModel):
     """Answers when it is let."""
 

@@ -1,7 +1,10 @@
 """A few answers are made at once, a few requests wait, the rest get status 429; each answer has a time limit."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 
 import pytest
 
@@ -75,6 +78,28 @@ def test_who_waits_too_long_is_given_up(serve):
         assert [status for status, _ in pool.map(lambda _: running.ask(), range(2))] == [504, 504]
     model.gate.set()
     wait_for(lambda: running.ask()[0] == 200)
+
+
+def test_who_leaves_while_waiting_leaves_the_queue(serve):
+    model = Gated()
+    running = serve(Service(by_name(ChatBot(model)), settings=ServeSettings(max_answers=1, max_waiting=1)))
+
+    def are_waiting(number):
+        return f"\nlorag_requests_waiting {number}\n" in running.send("GET", "/metrics")[1]
+
+    asked = json.dumps({"model": model.name, "messages": [{"role": "user", "content": "Hello?"}]})
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(running.ask)
+        wait_for(lambda: model.working == 1)
+        with closing(HTTPConnection("127.0.0.1", running.port)) as leaving:
+            leaving.request("POST", "/v1/chat/completions", asked, {"Content-Type": "application/json"})
+            wait_for(lambda: are_waiting(1))
+        wait_for(lambda: are_waiting(0))
+        third = pool.submit(running.ask)
+        wait_for(lambda: third.done() or are_waiting(1))
+        model.gate.set()
+        assert [first.result()[0], third.result()[0]] == [200, 200]
+    assert len(model.prompts) == 2
 
 
 @pytest.mark.parametrize("wrong", [{"max_answers": 0}, {"max_waiting": -1}, {"max_seconds": 0.0}])

@@ -1,10 +1,16 @@
 """An upload is found, and gone, at once; a name that is not plain or a file that cannot be read changes nothing."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from lorag.chat.bot import ChatBot
 from lorag.documents.load import load_documents
+from lorag.files import files_below
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.retrieval.backends.folder_index import only_writer
+from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.routes import Service, by_name
 from lorag.serving.uploads import Uploads
@@ -34,6 +40,11 @@ def running(serve, folder, knowledge):
     )
 
 
+def names(folder):
+    """The files that a reader of the folder finds."""
+    return [file.name for file in files_below(folder)]
+
+
 def sources(running, question="How long is the warranty?"):
     return running.ask(question)[1]["choices"][0]["message"]["sources"]
 
@@ -51,7 +62,7 @@ def test_a_document_is_added_replaced_and_removed_in_folder_and_index(running, f
     assert running.send("DELETE", path)[0] == 200
     assert {source["document_id"] for source in sources(running)} == {"office.md"}
     assert running.send("DELETE", path)[0] == 404
-    assert [file.name for file in folder.iterdir()] == ["office.md"]
+    assert names(folder) == ["office.md"]
     assert knowledge.holds(load_documents(folder).documents)
 
 
@@ -73,7 +84,7 @@ def test_a_name_that_is_not_plain_is_refused_before_anything_is_written(running,
 
 def test_a_name_of_two_lines_leads_nowhere(running, folder):
     assert running.send("PUT", "/v1/documents/a%0A.md", b"# Evil")[0] == 404
-    assert [file.name for file in folder.iterdir()] == ["office.md"]
+    assert names(folder) == ["office.md"]
 
 
 def test_a_file_that_cannot_be_read_is_not_kept(running, folder, knowledge):
@@ -83,8 +94,65 @@ def test_a_file_that_cannot_be_read_is_not_kept(running, folder, knowledge):
         assert body["error"]["message"].startswith(name)
         assert str(folder) not in body["error"]["message"]
     assert running.send("PUT", "/v1/documents/long.md", b"x" * 6000)[0] == 413
-    assert [file.name for file in folder.iterdir()] == ["office.md"]
+    assert names(folder) == ["office.md"]
     assert knowledge.documents() == ["office.md"]
+
+
+def test_a_name_that_a_folder_has_is_refused(running, folder, knowledge):
+    (folder / "inner.md").mkdir()
+    assert running.send("PUT", "/v1/documents/inner.md", b"The lamp is red.")[0] == 409
+    assert running.send("DELETE", "/v1/documents/inner.md")[0] == 404
+    assert knowledge.documents() == ["office.md"]
+    (folder / "inner.md").rmdir()
+
+
+def opened(place, kind=Knowledge):
+    return kind.open(place, HashEmbedder(), ChunkSettings(), RetrievalSettings())
+
+
+def test_a_change_that_the_index_refuses_leaves_the_file_and_is_done_when_sent_again(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr("lorag.retrieval.backends.folder_index._WAIT_SECONDS", 0.05)
+    docs, index = tmp_path / "docs", tmp_path / "index"
+    docs.mkdir()
+    knowledge = opened(index)
+    running = serve(Service(by_name(ChatBot(ScriptedModel(str), knowledge)), uploads=Uploads(docs, knowledge)))
+    lamp, path = docs / "lamp.md", "/v1/documents/lamp.md"
+    with only_writer(index):
+        assert running.send("PUT", path, b"The lamp is red.")[0] == 500
+        assert not lamp.exists()
+    assert running.send("PUT", path, b"The lamp is red.")[0] == 201
+    with only_writer(index):
+        assert running.send("PUT", path, b"The lamp is blue.")[0] == 500
+        assert running.send("DELETE", path)[0] == 500
+        assert lamp.read_text() == "The lamp is red."
+    assert knowledge.holds(load_documents(docs).documents)
+    assert running.send("DELETE", path)[0] == 200
+    assert (knowledge.documents(), names(docs)) == ([], [])
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_two_servers_of_one_folder_change_it_one_after_the_other(tmp_path, moment):
+    held_up, go = threading.Event(), threading.Event()
+
+    class Held(Knowledge):
+        """Stops before or after the change of the index, as long as another change may take."""
+
+        def sync(self, *given, **options):
+            report = super().sync(*given, **options) if moment == "after" else None
+            held_up.set()
+            go.wait(2)
+            return report or super().sync(*given, **options)
+
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    held, knowledge = opened(tmp_path / "index", Held), opened(tmp_path / "index")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(Uploads(docs, held).put, "lamp.md", b"The lamp is red.")
+        assert held_up.wait(30)
+        Uploads(docs, knowledge).put("lamp.md", b"The lamp is blue.")
+        go.set()
+        assert first.result()["result"] == "added"
+    assert knowledge.holds(load_documents(docs).documents)
 
 
 def test_a_server_without_a_folder_for_uploads_takes_none(serve):

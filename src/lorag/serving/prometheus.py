@@ -55,6 +55,11 @@ class Measures:
         ):
             self._add("lorag_seconds_total", seconds, model=model, part=part)
 
+    def unfinished(self, model: str, tokens: int) -> None:
+        """Counts an answer that ended early, after so many ``tokens``; those of its prompt are not known."""
+        self._add("lorag_answers_total", 1, model=model, ended="unfinished")
+        self.tokens(model, "completion", tokens)
+
     def tokens(self, model: str, kind: Literal["prompt", "completion"], count: int) -> None:
         """Counts tokens that were read or written."""
         self._add("lorag_tokens_total", count, model=model, kind=kind)

@@ -7,11 +7,10 @@ is asked or said is logged, but what a failing part says of its failure.
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +26,7 @@ from starlette.requests import ClientDisconnect
 
 from lorag.chat.bot import ChatBot, Reply
 from lorag.errors import InputError, LoragError, ModelError
-from lorag.interfaces import Embedder
+from lorag.interfaces import Embedder, LanguageModel
 from lorag.serving.admission import require_admitted, require_json
 from lorag.serving.http_errors import HttpError, envelope
 from lorag.serving.keys import THIS_MACHINE, Access, Permitted, permitted
@@ -93,12 +92,6 @@ class Service:
         self._accesses = {**self.keys, **({self.key: Access("key")} if self.key is not None else {})}
         self._permitted = permitted(next(filter(None, (bot.retriever for bot in self.bots.values())), None), self.keys)
 
-    def over(self, bots: Mapping[str, ChatBot]) -> Service:
-        """A service of other ``bots`` that has the limits, the queue, the measures and the lock of this one."""
-        other = copy.copy(self)
-        other.bots = bots
-        return other
-
     async def admit(self, request: Request) -> None:
         """Refuses whoever is not let in; notes what the others may see."""
         key = require_admitted(request.headers, self._accesses, self.origins)
@@ -126,25 +119,33 @@ class Service:
 
     async def complete(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
         """The answers to a conversation, whole or as a stream."""
-        return await self._completed(request, ending, read_asked, Completing)
+        return await self.completed(request, ending, self._usual(), self.bots.__getitem__)
 
     async def complete_text(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
         """The answers to a text, as the older protocol has them."""
-        return await self._completed(request, ending, read_text_asked, TextCompleting)
+        own = (self._usual(), self.bots.__getitem__)
+        return await self.completed(request, ending, *own, read_text_asked, TextCompleting)
 
-    async def _completed(
+    async def completed(
         self,
         request: Request,
         ending: AsyncExitStack,
-        read: Callable[[bytes, Mapping[str, Sampling]], Asked],
-        objects: type[Completing],
+        usual: Mapping[str, Sampling],
+        bot_of: Callable[[str], ChatBot],
+        read: Callable[[bytes, Mapping[str, Sampling]], Asked] = read_asked,
+        objects: type[Completing] = Completing,
     ) -> Response:
+        """The answers of one of the models in ``usual``, which has how each of them draws by default.
+
+        ``bot_of`` gives the chatbot of a model. It is called in the request's turn: it may load the model.
+        """
         require_json(request.headers)
         body = await read_body(request, self.settings.max_request_bytes)
-        usual = {name: bot.settings.sampling for name, bot in self.bots.items()}
         asked = await run_in_threadpool(read, body, usual)
-        turn = await self._turn(asked.model, ending)
-        replies = await turn.do(partial(self._prepared, partial(self._replies, asked, request.state.access)))
+        turn = await self._turn(asked.model, request, ending)
+        bot = await turn.do(partial(bot_of, asked.model))
+        ending.push_async_callback(self._count_rest, asked.model, bot.model, turn)
+        replies = await turn.do(partial(self._prepared, partial(self._replies, bot, asked, request.state.access)))
         answering = objects(asked.model)
         headers = {"Lorag-Ignored": ", ".join(asked.ignored)} if asked.ignored else {}
         if asked.stream:
@@ -154,7 +155,7 @@ class Service:
             async for _ in turn.pieces(reply):
                 if await request.is_disconnected():
                     return Response(status_code=_GONE)
-        return JSONResponse(answering.whole(self._answers(asked.model, replies)), 200, headers)
+        return JSONResponse(answering.whole(self._answers(asked.model, turn, replies)), 200, headers)
 
     async def embed(self, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)]) -> Response:
         """The vectors of texts, by the embedder of the index."""
@@ -163,7 +164,7 @@ class Service:
             raise HttpError(404, "no index is served, and so no embedder; start without --no-sources")
         embedder, body = self.embedder, await read_body(request, self.settings.max_request_bytes)
         asked = await run_in_threadpool(self._prepared, partial(read_embedding, body, embedder))
-        turn = await self._turn(embedder.name, ending)
+        turn = await self._turn(embedder.name, request, ending)
         parts = [asked.texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(asked.texts), _TEXTS_AT_ONCE)]
         works = [partial(embedder.embed, part, asked.kind) for part in parts]
         vectors = [await turn.do(partial(self._prepared, work)) for work in works]
@@ -182,17 +183,24 @@ class Service:
         """Removes an uploaded document."""
         return await run_in_threadpool(self._uploads(request.state.access).delete, name)
 
-    async def _turn(self, model: str, ending: AsyncExitStack) -> Turn:
-        """A place for an answer of ``model``, which is free again with the ``ending`` of the request."""
+    async def _turn(self, model: str, request: Request, ending: AsyncExitStack) -> Turn:
+        """A place for an answer of ``model``, which is free again with the ``ending`` of the request.
+
+        Raises ``ClientDisconnect`` where the client goes away while it waits.
+        """
         start = time.perf_counter()
-        turn = await self._turns.take()
-        ending.callback(turn.end)
+
+        async def take() -> Turn:
+            turn = await self._turns.take()
+            ending.callback(turn.end)
+            return turn
+
+        turn = await _while_connected(request, take())
         self.measures.waited(model, time.perf_counter() - start)
         return turn
 
-    def _replies(self, asked: Asked, access: Access) -> list[Reply]:
+    def _replies(self, bot: ChatBot, asked: Asked, access: Access) -> list[Reply]:
         """As many replies as are wanted, none of them begun."""
-        bot = self.bots[asked.model]
         if access.where is not None:
             bot = bot.searching(self._permitted[access.name] if bot.retriever is not None else None)
         bots = [bot.drawing(sampling) for sampling in asked.samplings]
@@ -201,12 +209,22 @@ class Service:
         except ModelError as error:  # its chat template does not take these turns
             raise HttpError(400, str(error), "messages") from error
 
-    def _answers(self, model: str, replies: Sequence[Reply]) -> list[Answer]:
-        """What became of replies that came to their end."""
+    def _answers(self, model: str, turn: Turn, replies: Sequence[Reply]) -> list[Answer]:
+        """What became of replies that came to their end; they are counted."""
         answers = [reply.answer for reply in replies if reply.answer is not None]
         for answer in answers:
             self.measures.answer(model, answer)
+        turn.said.clear()
         return answers
+
+    async def _count_rest(self, name: str, model: LanguageModel, turn: Turn) -> None:
+        """Counts the replies that were begun in ``turn`` and are not counted yet, as far as they came."""
+        for reply, pieces in turn.said.items():
+            if reply.answer is not None:
+                self.measures.answer(name, reply.answer)
+                continue
+            count = partial(model.count_tokens, "".join(pieces))
+            self.measures.unfinished(name, await run_in_threadpool(self._prepared, count))
 
     async def _events(
         self, turn: Turn, replies: Sequence[Reply], answering: Completing, include_usage: bool
@@ -219,7 +237,7 @@ class Service:
                     yield answering.chunk(number, {"content": piece})
                 assert reply.answer is not None
                 yield answering.ended(number, reply.answer)
-            yield answering.last(self._answers(answering.model, replies), include_usage)
+            yield answering.last(self._answers(answering.model, turn, replies), include_usage)
         except HttpError as error:
             yield event(envelope(error.status, error.message, error.param, error.code))
         except InputError as error:
@@ -232,6 +250,9 @@ class Service:
         """What ``work`` gives, while no other thread uses a tokenizer."""
         with self._preparing:
             return work()
+
+    def _usual(self) -> dict[str, Sampling]:
+        return {name: bot.settings.sampling for name, bot in self.bots.items()}
 
     def _names(self) -> list[str]:
         return [*self.bots, *([self.embedder.name] if self.embedder is not None else [])]
@@ -287,6 +308,24 @@ async def _failed(request: Request, error: Exception) -> Response:
                 _LOG.error("%s %s failed: %s", request.method, request.scope["route"].path, error)
             status, body = 500, envelope(500, _FAILED)
     return JSONResponse(body, status, _HEADERS.get(status))
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` gives. Ends it and raises ``ClientDisconnect`` where the client goes away before."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -65,7 +65,7 @@ class Turns:
     def too_late(self) -> HttpError:
         """What a client is told whose time is up."""
         seconds = f"{self.settings.max_seconds:g} seconds"
-        return HttpError(504, f"the answer took longer than {seconds}; lower max_tokens", code="timeout")
+        return HttpError(504, f"no complete answer within {seconds}; ask again, or lower max_tokens", code="timeout")
 
 
 class Turn:
@@ -77,6 +77,8 @@ class Turn:
         self._loop = asyncio.get_running_loop()
         self._working: asyncio.Future[Any] | None = None
         self._close: Callable[[], None] = lambda: None
+        self.said: dict[Reply, list[str]] = {}
+        """The pieces so far of every reply that was begun."""
 
     async def do(self, work: Callable[[], T]) -> T:
         """What ``work`` gives, done by a thread. Raises ``HttpError`` when the time is up; the thread works on."""
@@ -91,7 +93,9 @@ class Turn:
         """The pieces of ``reply`` as they come."""
         pieces = iter(reply)
         self._close = pieces.close
+        said = self.said.setdefault(reply, [])
         while (piece := await self.do(lambda: next(pieces, None))) is not None:
+            said.append(piece)
             yield piece
 
     def end(self) -> None:

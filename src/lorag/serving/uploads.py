@@ -1,22 +1,22 @@
 """Uploads: one document into the folder and the index, or out of both.
 
 The folder is the one that the index was made of: so a later `lorag index FOLDER` finds the same files. A file is
-written under a hidden name, read as a document, and only then takes its place; then the index follows in one commit.
+written under a hidden name and read as a document; the index changes in one commit, and the folder follows. So a change
+that the index refuses can be repeated. A lock file keeps folder and index in step for all servers of the folder.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 from lorag.documents.load import SUFFIXES, load_documents
 from lorag.errors import DataError, InputError
-from lorag.files import storage_errors, write_whole
+from lorag.files import locked, storage_errors, write_whole
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.http_errors import HttpError
 
@@ -27,6 +27,7 @@ _PLAIN = re.compile(r"\w[\w .,()+=@-]*")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 """Names that are devices on Windows, whatever their suffix."""
 _MAX_NAME_BYTES = 200
+_LOCK = ".lorag.lock"
 
 
 def plain_name(name: str, accepted: Sequence[str] = _ACCEPTED) -> str:
@@ -49,7 +50,6 @@ class Uploads:
 
     folder: Path
     knowledge: Knowledge
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         """Refuses a folder that is none."""
@@ -59,7 +59,8 @@ class Uploads:
     def put(self, name: str, content: bytes) -> dict[str, Any]:
         """Stores a document, over an older one of the name, and says what became of it.
 
-        Raises ``HttpError`` for a name that is not plain, and for a content that cannot be read; nothing is kept then.
+        Raises ``HttpError`` for a name that is not plain or that a folder has, and for a content that cannot be read;
+        ``StoreError`` where the index cannot be changed. Nothing is kept then.
         """
         target = self.folder / plain_name(name)
         with storage_errors(self.folder), tempfile.TemporaryDirectory(prefix=".upload-", dir=self.folder) as hidden:
@@ -69,20 +70,25 @@ class Uploads:
                 loaded = load_documents(part)
             except DataError as error:
                 raise HttpError(422, str(error).replace(str(part), name)) from error
-            with self._turn:
-                part.replace(target)
+            with locked(self.folder / _LOCK):
+                if target.is_dir():
+                    raise HttpError(409, f"{name!r} is a folder among the documents; rename one of them", "name")
                 report = self.knowledge.sync(loaded.documents, add_only=True)
+                part.replace(target)
         (document,) = loaded.documents
         became = "added" if report.added else "updated" if report.updated else "unchanged"
         notes = [note.replace(str(part), name) for note in loaded.notes]
         return {"id": name, "object": "document", "version": document.version, "result": became, "notes": notes}
 
     def delete(self, name: str) -> dict[str, Any]:
-        """Removes a document from the index and its file from the folder. Raises ``HttpError`` where there is none."""
+        """Removes a document from the index and its file from the folder.
+
+        Raises ``HttpError`` where there is none, and ``StoreError`` where the index cannot be changed; the file stays.
+        """
         target = self.folder / plain_name(name)
-        with self._turn, storage_errors(target):
+        with storage_errors(target), locked(self.folder / _LOCK):
             if not target.is_file():
                 raise HttpError(404, f"there is no document {name!r} in the folder of uploads", "name")
-            target.unlink()
             self.knowledge.remove([name])
+            target.unlink()
         return {"id": name, "object": "document", "deleted": True}

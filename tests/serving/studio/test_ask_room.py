@@ -3,26 +3,30 @@
 import gc
 import json
 import shutil
+import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from listening import listening, wait_for
 from lorag import build
 from lorag.chat.kept_prompt import KeptPrompt
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
+from lorag.serving.routes import Service, answer_failures
 from lorag.serving.studio.assistants import COLUMNS, Assistants
-from lorag.serving.studio.studio_app import studio_application
+from lorag.serving.studio.studio_app import add_page, studio_application
 from lorag.serving.studio.workplace import Workplace
-from lorag.settings import ChunkSettings, RetrievalSettings
+from lorag.settings import ChunkSettings, RetrievalSettings, ServeSettings
 from lorag.types import Document, LinearProbe
-from studio_place import write_adapter
+from studio_place import Page, SlowEmbedder, write_adapter
 
 
 def asked(page, column, adapter=""):
@@ -52,6 +56,27 @@ def test_a_model_is_freed_when_another_adapter_is_asked(place):
         gc.collect()
         assert opened["one"]() is None
         assert opened["two"]() is not None
+
+
+def test_a_model_is_loaded_in_the_turn_of_those_who_ask_for_it(place):
+    loaded = threading.Event()
+
+    def model_of(name, adapter):
+        assert loaded.wait(30)
+        return ScriptedModel(lambda prompt: "yes")
+
+    settings = ServeSettings(max_answers=2, max_waiting=1, max_seconds=1)
+    application = FastAPI()
+    answer_failures(application)
+    add_page(application, place, Assistants(place.workspace, model_of=model_of), Service({}, settings=settings))
+    with listening(application) as port, ThreadPoolExecutor() as pool:
+        page = Page(port, place, SlowEmbedder())
+        body = {"model": "base", "messages": [{"role": "user", "content": "How long?"}]}
+        asking = [pool.submit(page.send, "POST", "ask/base", body) for _ in range(4)]
+        wait_for(lambda: all(each.done() for each in asking))
+        assert sorted(each.result()[0] for each in asking) == [429, 504, 504, 504]
+        loaded.set()
+        wait_for(lambda: page.send("POST", "ask/base", body)[0] == 200)
 
 
 def test_tokenizers_of_two_columns_are_used_one_at_a_time(place):

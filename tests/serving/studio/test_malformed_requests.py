@@ -34,6 +34,7 @@ def warm(page):
     """What is loaded once is loaded before memory is measured."""
     assert page.upload("warm.md", b"# Warranty\n\nIt lasts 28 months.\n")[0] == 201
     assert page.send("POST", "search", {"query": "warranty"})[0] == 200
+    page.get("data/tokens", file="train.jsonl", row=0)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -231,6 +232,24 @@ def test_a_file_of_rows_is_added_once_and_stays_in_its_folder(page):
     assert sorted(path.name for path in put.parent.iterdir()) == ["more.jsonl"]
 
 
+def test_of_two_files_of_one_name_that_are_added_at_once_one_is_kept(page):
+    both_begun = threading.Barrier(2)
+
+    def slowly(content):
+        yield content[:1]
+        both_begun.wait(30)
+        yield content[1:]
+
+    contents = [b'{"text": "One."}', b'{"text": "Two."}']
+    with ThreadPoolExecutor() as pool:
+        sent = [pool.submit(page.send, "PUT", "data/files/twice.jsonl", slowly(content)) for content in contents]
+        statuses = [each.result()[0] for each in sent]
+    assert sorted(statuses) == [201, 409]
+    kept = page.place.root / "data" / "twice.jsonl"
+    assert kept.read_bytes() == contents[statuses.index(201)]
+    kept.unlink()
+
+
 @pytest.mark.parametrize("name", ["../secret.jsonl", "/etc/passwd", "", "gone.jsonl", "a\0b"])
 def test_no_file_outside_of_the_folder_can_be_named(page, name):
     status, _ = page.send("GET", "data/rows?file=" + name.replace("\0", "%00"))
@@ -269,6 +288,8 @@ def test_answers_come_from_the_row_log_as_they_are_written_and_a_torn_line_waits
     assert (len(found["rows"]), found["next"]) == (1, len(rows[0]))
     (run.folder / "rows.jsonl").write_bytes(rows[0] + rows[1])
     assert len(page.get("run/rows", run=name, after=found["next"])["rows"]) == 1
+    assert page.send("GET", f"run/rows?run={name}&after=1")[0] == 400
+    assert page.get("run/rows", run=name, after=10**30)["rows"] == []
     assert page.get("run", run=name)["state"] == "unfinished"
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from lorag.chat.bot import ChatBot
 from lorag.errors import DataError
 from lorag.serving.http_errors import HttpError
 from lorag.serving.keys import THIS_MACHINE
 from lorag.serving.routes import Service, ending
-from lorag.serving.studio.assistants import COLUMNS, Assistants
+from lorag.serving.studio.assistants import COLUMNS, SAMPLING, Assistants
 from lorag.serving.studio.workplace import Workplace
 from lorag.training.adapter import Adapter, read_adapter
 
@@ -51,22 +52,21 @@ class AskRoom:
         self, column: str, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)], adapter: str = ""
     ) -> Response:
         """The answer of one column to a request for a chat completion, in which the column is the model."""
-        service = await run_in_threadpool(self._service, column, adapter)
         request.state.access = THIS_MACHINE
-        return await service.complete(request, ending)
+        return await self.service.completed(request, ending, {column: SAMPLING}, partial(self._bot, adapter))
 
-    def _service(self, column: str, adapter: str) -> Service:
-        """The service of a column for one request: nothing else here keeps a model."""
+    def _bot(self, adapter: str, column: str) -> ChatBot:
+        """The chatbot of a column for one request: nothing else here keeps a model."""
         found = self._adapters().get(adapter)
         if adapter and found is None:
             raise HttpError(404, f"there is no adapter {adapter[:80]!r} in this folder; reload the page", "adapter")
         path = Path(found.folder).resolve() if found is not None else None
-        return self.service.over({column: self.assistants.bot(column, path)})
+        return self.assistants.bot(column, path)
 
     def _adapters(self) -> dict[str, Adapter]:
         """The adapters that this version reads, by the names that the page has for them."""
         found = {}
         for path in self.place.adapters():
-            with suppress(DataError):
+            with suppress(DataError, OSError):
                 found[self.place.named(path)] = read_adapter(path)
         return found

@@ -26,7 +26,7 @@ from lorag.types import Sampling
 from lorag.workspace import Run, Workspace
 
 COLUMNS = ("base", "finetuned", "retrieval", "both")
-_SAMPLING = Sampling(max_tokens=256)
+SAMPLING = Sampling(max_tokens=256)
 
 
 class ModelOf(Protocol):
@@ -111,9 +111,9 @@ class Assistants:
         prompt = prompt or self._tuned_prompt(model)
         retrieval = self.workspace.chosen().retrieval
         return ChatBot(
-            prompt.over(model, searched, _SAMPLING),
+            prompt.over(model, searched, SAMPLING),
             self.knowledge() if searched else None,
-            prompt.applied(ChatSettings(sampling=_SAMPLING)),
+            prompt.applied(ChatSettings(sampling=SAMPLING)),
             retrieval.k,
             gated=retrieval.leaves_out,
             examples=prompt.examples,

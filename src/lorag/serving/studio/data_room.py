@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 
 from lorag.build import is_remote
 from lorag.errors import InputError
-from lorag.files import write_whole
+from lorag.files import storage_errors, write_whole
 from lorag.serving.http_errors import HttpError
 from lorag.serving.routes import read_body
 from lorag.serving.studio.workplace import ROWS, Workplace, require_binary
@@ -56,9 +56,9 @@ class DataRoom:
         require_binary(request)
         target = self.place.root / _FOLDER / plain_name(name, ROWS)
         if target.exists():
-            raise HttpError(409, f"the file {name!r} exists in {_FOLDER}/; rename one of them", "name")
+            raise _exists(name)
         content = await read_body(request, ServeSettings().max_upload_bytes)
-        await run_in_threadpool(write_whole, target, content)
+        await run_in_threadpool(_store, target, content)
         return JSONResponse({"file": self.place.named(target)}, 201)
 
     def rows(self, file: str, start: int = 0, refused: bool = False) -> dict[str, Any]:
@@ -116,6 +116,25 @@ class DataRoom:
             reason = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
             raise HttpError(422, reason.replace(str(path), path.name) or "the training could not be estimated")
         return {"takes": " ".join(done.stdout.split())}
+
+
+def _exists(name: str) -> HttpError:
+    return HttpError(409, f"the file {name!r} exists in {_FOLDER}/; rename one of them", "name")
+
+
+def _store(target: Path, content: bytes) -> None:
+    """Writes a file that is not there yet: whoever makes it, empty, may fill it. Raises ``HttpError`` for another."""
+    with storage_errors(target):
+        target.parent.mkdir(exist_ok=True)
+        try:
+            target.open("xb").close()
+        except FileExistsError as error:
+            raise _exists(target.name) from error
+    try:
+        write_whole(target, content)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _outcomes(path: Path) -> list[Outcome]:

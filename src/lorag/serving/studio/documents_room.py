@@ -54,11 +54,14 @@ class DocumentsRoom:
     def documents(self) -> dict[str, Any]:
         """Every document of the index, and every file of the folder that is not in it, with its state.
 
-        A refused file of which the index holds an older version is among both.
+        Of either, the first 2,000 are listed, refused files before others. A refused file of which the index holds an
+        older version is among both.
         """
         reading, refused = self._reading(), self._refused()  # before the entries: what has ended is among them
         entries = self._entries()
         known = {entry.source for entry in entries} - refused.keys()
+        unread = [name for name in self._names() if name not in known]
+        unread.sort(key=lambda name: name not in refused)
         shown = [
             {"id": entry.id, "title": dict(entry.attributes).get("title", ""), "passages": entry.chunks}
             for entry in entries[:_MOST_SHOWN]
@@ -70,9 +73,9 @@ class DocumentsRoom:
             "passages": sum(entry.chunks for entry in entries),
             "unread": [
                 {"name": name, "reason": refused.get(name, ""), "is_read": name <= reading["latest"]}
-                for name in self._names()
-                if name not in known
+                for name in unread[:_MOST_SHOWN]
             ],
+            "unread_total": len(unread),
             "reading": reading,
             "limits": {"bytes": self.settings.max_upload_bytes, "documents": MOST_DOCUMENTS, "suffixes": SUFFIXES},
         }

@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse
 
 from lorag.errors import InputError
 from lorag.evaluation.examples import read_examples
+from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import report_policy
 from lorag.evaluation.report.json_record import read_result
 from lorag.evaluation.results import Comparison
@@ -76,7 +77,10 @@ class RunsRoom:
         return {**_summary(self.place, found), **watched, "can_resume": job is not None}
 
     def rows(self, run: str, after: int = 0) -> dict[str, Any]:
-        """The answers that were recorded from the byte ``after`` on, and the byte to ask from next."""
+        """The answers that were recorded from the byte ``after`` on, and the byte to ask from next.
+
+        Raises ``HttpError`` for a byte at which no answer begins.
+        """
         found = self.place.run(run)
         lines, end = _recorded(found.rows, after)
         asked = _questions(self.place, found) if lines else {}
@@ -171,15 +175,16 @@ def _summary(place: Workplace, run: Run) -> dict[str, Any]:
     if state != "finished":
         return summary
     try:
-        return summary | _found(run.result, run.result.stat().st_mtime_ns)
-    except InputError as error:
+        read = (run.result, *(run.folder / "marks").glob("*.jsonl"))
+        return summary | _found(run, tuple(sorted((path.name, path.stat().st_mtime_ns) for path in read)))
+    except (InputError, OSError) as error:
         return summary | {"state": "failed", "reason": str(error)}
 
 
 @lru_cache(64)
-def _found(path: Path, changed: int) -> dict[str, Any]:
-    """The verdict and the arms of a result, read once for each time that it ``changed``."""
-    result = read_result(path)
+def _found(run: Run, changed: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    """The verdict and the arms of a result with its marks, read once for each time that a file ``changed``."""
+    result = with_marks(read_result(run.result), run.folder)
     arms = [{"arm": arm.arm, "phase": arm.phase, "correct": asdict(arm.accuracy)} for arm in result.arms]
     verdict = {"choice": result.verdict.choice, "sentence": result.verdict.sentence}
     reasons = list(map(str, result.verdict.reasons))
@@ -190,14 +195,17 @@ def _recorded(path: Path, after: int) -> tuple[list[bytes], int]:
     """Whole lines of a file that is being written, from a byte on, and where they end."""
     if not path.is_file():
         return [], 0
+    start = min(max(0, after), path.stat().st_size)
     with path.open("rb") as file:
-        file.seek(max(0, after))
+        file.seek(max(0, start - 1))
+        if start and file.read(1) != b"\n":
+            raise HttpError(400, f"no row begins at byte {start}; reload the page", "after")
         lines: list[bytes] = []
         for line in file:
             if not line.endswith(b"\n") or len(lines) == _MOST_ROWS:
                 break
             lines.append(line)
-    return lines, max(0, after) + sum(map(len, lines))
+    return lines, start + sum(map(len, lines))
 
 
 def _questions(place: Workplace, run: Run) -> dict[str, str]:

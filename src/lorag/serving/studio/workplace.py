@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,15 @@ class Workplace:
 
     def inside(self, given: str, what: str) -> Path:
         """The path below ``root`` that ``given`` names. Raises ``HttpError`` for one outside, and for none."""
-        path = (self.root / given.replace("\0", "")).resolve()
+        missing = HttpError(400, f"{what} {given[:80]!r} does not exist; reload the page", what)
+        try:
+            path = (self.root / given.replace("\0", "")).resolve()
+        except RuntimeError as error:  # a link that leads to itself
+            raise missing from error
         if not given or "\0" in given or not path.is_relative_to(self.root):
             raise HttpError(400, f"{what} {given[:80]!r} is outside the folder of this page; choose a file in it", what)
-        if not _exists(path):
-            raise HttpError(400, f"{what} {given[:80]!r} does not exist; reload the page", what)
+        if not _holds(Path.exists, path):
+            raise missing
         return path
 
     def named(self, path: Path) -> str:
@@ -94,8 +98,12 @@ class Workplace:
     def runs(self) -> list[Run]:
         """The folders of comparisons: in the workspace, and in ``root`` itself."""
         places = (self.workspace.runs, self.workspace.root, self.root)
-        found = [folder for place in places if place.is_dir() for folder in sorted(place.iterdir())]
-        return [Run(folder) for folder in found if (folder / "run.json").is_file() or (folder / "job").is_dir()]
+        found = [folder for place in places for folder in _listed(place)]
+        return [
+            Run(folder)
+            for folder in found
+            if _holds(Path.is_file, folder / "run.json") or _holds(Path.is_dir, folder / "job")
+        ]
 
     @property
     def reading(self) -> Run:
@@ -104,16 +112,24 @@ class Workplace:
 
     def adapters(self) -> list[Path]:
         """The folders of adapters: of ``lorag finetune``, and of the runs."""
-        own = sorted(self.workspace.adapters.iterdir()) if self.workspace.adapters.is_dir() else []
-        return [path for path in (*own, *(run.adapter for run in self.runs())) if (path / "lorag.json").is_file()]
+        found = (*_listed(self.workspace.adapters), *(run.adapter for run in self.runs()))
+        return [path for path in found if _holds(Path.is_file, path / "lorag.json")]
 
 
-def _exists(path: Path) -> bool:
-    """Whether there is such a file or folder; a name that is too long is of none."""
+def _holds(look: Callable[[Path], bool], path: Path) -> bool:
+    """Whether ``look`` holds of ``path``; False where nobody may look, or where the name is too long."""
     try:
-        return path.exists()
+        return look(path)
     except OSError:
         return False
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What lies in ``folder``, sorted; nothing where there is no such folder, or where it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -122,7 +138,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
         here = Path(parent)
         deep = len(here.relative_to(root).parts) >= _DEPTH
         kept = [] if deep else [name for name in folders if not name.startswith(".") and name not in _PASSED_OVER]
-        folders[:] = sorted(name for name in kept if not (here / name / "run.json").is_file())
+        folders[:] = sorted(name for name in kept if not _holds(Path.is_file, here / name / "run.json"))
         yield here, sorted(name for name in names if not name.startswith("."))
 
 

@@ -47,7 +47,21 @@ export async function post(path, body = {}) {
 /** Stores a file under its name, among the documents or the files of rows ("data/files"). */
 export async function upload(file, place = "documents") {
   const options = { method: "PUT", body: file, headers: { "Content-Type": "application/octet-stream" } };
-  return answer(await send(address(`${place}/${encodeURIComponent(file.name)}`), options));
+  const path = address(`${place}/${encodeURIComponent(file.name)}`);
+  const response = await send(path, options).catch(async (error) => {
+    await requireReadable(file);
+    throw error;
+  });
+  return answer(response);
+}
+
+/** A browser that cannot read a file fails as if there were no server. */
+async function requireReadable(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    throw new Error("This is a folder, or a file that changed after you chose it. Choose the files again.");
+  }
 }
 
 export async function remove(name) {

@@ -9,7 +9,8 @@ const NAMES = { base: "Base", finetuned: "Finetuned", retrieval: "Retrieval", bo
 
 export async function showAsk(room, given, ending) {
   const known = await get("assistants");
-  const histories = new Map();
+  let histories = new Map();
+  let running = null;
   const turns = h("div", { "aria-live": "off" });
   const adapter = select(
     "adapter",
@@ -36,7 +37,8 @@ export async function showAsk(room, given, ending) {
   adapter.addEventListener("change", () => {
     settle();
     for (const box of boxes) if (needs(box.value).tuned) box.checked = !box.disabled;
-    histories.clear();
+    running?.abort();
+    histories = new Map();
   });
   const question = h("textarea", {
     name: "question",
@@ -45,8 +47,6 @@ export async function showAsk(room, given, ending) {
     "aria-label": "Question",
   });
   const button = h("button", { class: "primary" }, "Ask");
-  let running = null;
-
   const form = h("form", { class: "composer", onsubmit: submit }, question, button);
   question.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {

@@ -194,7 +194,7 @@ function hit(found) {
 /** The files of the folder that are not in the index, each with its state. */
 function drawnUnread(found) {
   const waits = found.reading.state === "running" ? "Waiting" : "Not read yet; choose “Read the folder”.";
-  return found.unread.map(({ name, reason, is_read: isRead }) =>
+  const rows = found.unread.map(({ name, reason, is_read: isRead }) =>
     h(
       "tr",
       null,
@@ -204,6 +204,10 @@ function drawnUnread(found) {
         : h("td", { class: "soft", colspan: "3" }, isRead ? "Read; searchable when all are read" : waits),
     ),
   );
+  const rest = found.unread_total - found.unread.length;
+  if (rest === 0) return rows;
+  const said = `${count(rest, "more file")} not listed.`;
+  return [...rows, h("tr", null, h("td", { class: "soft", colspan: "4" }, said))];
 }
 
 function drawList(list, found, loads, refresh) {

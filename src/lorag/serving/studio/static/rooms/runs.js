@@ -231,6 +231,7 @@ async function showUnfinished(top, body, first, ending) {
   let run = first;
   let next = 0;
   let shown = null;
+  let drawing = Promise.resolve();
   const problem = h("div", { class: "alerts" });
   const lost = h("div", { class: "alerts" });
   const stages = h("ul", { class: "stages" });
@@ -248,7 +249,12 @@ async function showUnfinished(top, body, first, ending) {
     }
     await draw();
   };
-  const draw = async () => {
+  // One at a time: two would ask for the same rows.
+  const draw = () => {
+    drawing = drawing.then(drawNow, drawNow);
+    return drawing;
+  };
+  const drawNow = async () => {
     run = await get("run", { run: first.run });
     if (ending.aborted) return;
     if (run.state !== shown) {

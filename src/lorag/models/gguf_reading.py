@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lorag.errors import ModelError
+from lorag.errors import LoragError, ModelError
 from lorag.files import folder_whole, locked, storage_errors
 from lorag.interfaces import Progress, no_progress
 from lorag.machine import free_bytes, gigabytes
@@ -31,7 +31,10 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, struct.error)
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a file holds of its model's shape; ``cache_bytes`` are those of a token's keys and values in 16 bits."""
+    """What a file holds of its model's shape; ``cache_bytes`` are those of a token's keys and values in 16 bits.
+
+    They are 0 for a model without attention.
+    """
 
     architecture: str
     context_tokens: int
@@ -51,7 +54,7 @@ def read_header(gguf: Path) -> GgufHeader:
             return int(max(value) if isinstance(value, list) else value)
 
         heads = number("attention.head_count")
-        head = number("embedding_length") // heads
+        head = number("embedding_length") // heads if heads else 0  # Mamba and RWKV keep no keys and values
         width = number("attention.key_length", head) + number("attention.value_length", head)
         keys = number("block_count") * number("attention.head_count_kv", heads)
         header = GgufHeader(kind, number("context_length"), keys * width * 2)
@@ -83,7 +86,7 @@ def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
             found: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(
                 gguf.parent, gguf_file=gguf.name, local_files_only=True
             )
-    except _DAMAGE as error:
+    except Exception as error:  # the library for tokenizers has no errors of its own
         raise ModelError(f"the tokenizer in {str(gguf)!r} cannot be read: {error}") from error
     return found
 
@@ -105,7 +108,9 @@ def converted(gguf: Path, kept: Path, progress: Progress = no_progress) -> Path:
             _require_memory(gguf)
             with folder_whole(folder) as temporary:
                 convert(gguf, temporary, None)
-        except _DAMAGE as error:
+        except LoragError:
+            raise
+        except Exception as error:
             raise ModelError(
                 f"{str(gguf)!r} of the architecture {kind} cannot be converted ({error}): it answers through llama.cpp,"
                 " after pip install 'lorag[fast]'; to train it, use its safetensors from a hub"
@@ -137,6 +142,15 @@ def gguf_fingerprint(gguf: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def _ends(gguf: Path) -> list[int]:
+    """The tokens that end an answer, as a file names them."""
+    from transformers.integrations.gguf.reader import read_gguf_metadata
+
+    found, _ = read_gguf_metadata(str(gguf))
+    ends = (found.get(f"tokenizer.ggml.{role}_token_id") for role in ("eos", "eot", "eom"))
+    return sorted({int(token) for token in ends if token is not None})
+
+
 def convert(gguf: Path, folder: Path, pad_token: str | None) -> None:
     """Writes the model and tokenizer of a GGUF file into ``folder`` as transformers saves them.
 
@@ -158,7 +172,7 @@ def convert(gguf: Path, folder: Path, pad_token: str | None) -> None:
         tokenizer.model_max_length = model.config.max_position_embeddings
         model.config.pad_token_id = tokenizer.pad_token_id
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
+        model.generation_config.eos_token_id = _ends(gguf) or tokenizer.eos_token_id
         with storage_errors(folder):
             model.half().save_pretrained(folder)
             tokenizer.save_pretrained(folder)

@@ -42,8 +42,10 @@ _QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _LLAMA3 = _QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
-_SPLITS = {_QWEN2: "qwen2", _LLAMA3: "llama-bpe"}
-"""How llama.cpp names the ways to cut a text before its tokens are merged."""
+_SPLITS = {(_QWEN2, False): "qwen2", (_LLAMA3, True): "llama-bpe", (_LLAMA3, False): "dbrx"}
+"""llama.cpp's names by how a text is cut, and whether a piece that is a token is taken without merging."""
+_ENDS = ("eos", "eot", "eom")
+"""The roles in which a file names tokens that end an answer."""
 _SPACE = "\u2581"
 """How vocabularies of SentencePiece write a space."""
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
@@ -75,6 +77,7 @@ def write_gguf(
         _add_shape(writer, config, name, precision)
         _add_own(writer, config, _ARCHITECTURES[kind])
         _add_tokenizer(writer, tokenizer, config.vocab_size)
+        _add_ends(writer, model, tokenizer.eos_token_id)
         names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
         quantised = gguf.GGMLQuantizationType[precision.upper()]
         for tensor, values in _tensors(model):
@@ -162,16 +165,23 @@ def _add_shape(writer: Any, config: Any, name: str, precision: Precision) -> Non
 
 
 def _add_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -> None:
-    """The vocabulary in the order of ids, up to ``size`` rows of the embedding, and what begins and ends a text."""
+    """The vocabulary in the order of ids, one for each of the ``size`` rows of the embedding, and what begins a text.
+
+    Added tokens beyond them, which the model cannot read, are left out.
+    """
     import gguf
 
     backend: Any = tokenizer
     made = json.loads(backend.backend_tokenizer.to_str())
     if made["model"]["type"] != "BPE":
         raise _no_form(f"is of the kind {made['model']['type']}, not BPE,")
+    vocabulary = made["model"]["vocab"]
+    if max(vocabulary.values(), default=0) >= size:
+        raise _no_form(f"has more tokens than the model, which has {size},")
+    made["added_tokens"] = [added for added in made["added_tokens"] if added["id"] < size]
     tokens = [f"[PAD{i}]" for i in range(size)]
     types = [gguf.TokenType.UNUSED] * size
-    for token, place in made["model"]["vocab"].items():
+    for token, place in vocabulary.items():
         tokens[place], types[place] = token, gguf.TokenType.NORMAL
     for added in made["added_tokens"]:
         special = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
@@ -181,18 +191,35 @@ def _add_tokenizer(writer: Any, tokenizer: PreTrainedTokenizerBase, size: int) -
     else:
         merges = made["model"]["merges"]
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre(_pre_tokenizer(made["pre_tokenizer"]))
+        writer.add_tokenizer_pre(_pre_tokenizer(made))
         writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in merges])
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    for role in ("bos", "eos", "pad"):
-        if (token_id := getattr(tokenizer, f"{role}_token_id")) is not None:
+    for role in ("bos", "pad"):
+        token_id = getattr(tokenizer, f"{role}_token_id")
+        if token_id is not None and token_id < size:
             getattr(writer, f"add_{role}_token_id")(token_id)
     ids = tokenizer("a")["input_ids"]
     writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
     writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
     if tokenizer.chat_template:
         writer.add_chat_template(str(tokenizer.chat_template))
+
+
+def _add_ends(writer: Any, model: PreTrainedModel, own: int | None) -> None:
+    """The tokens after which an answer is over: the tokenizer's ``own``, and those that the model names.
+
+    Raises ``ModelError`` for more than a file has roles for.
+    """
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    ends = dict.fromkeys((own, *(named if isinstance(named, list) else [named])))
+    ids = [token for token in ends if isinstance(token, int) and token < model.config.vocab_size]
+    if len(ids) > len(_ENDS):
+        raise ModelError(
+            f"{len(ids)} tokens end the model's answers, and a GGUF file names {len(_ENDS)}; export it as merged"
+        )
+    for role, token in zip(_ENDS, ids, strict=False):
+        getattr(writer, f"add_{role}_token_id")(token)
 
 
 def _no_form(reason: str) -> ModelError:
@@ -286,18 +313,17 @@ def _cut(tokenizer: PreTrainedTokenizerBase, made: dict[str, Any], text: str, sp
 
 
 def _pre_tokenizer(made: dict[str, Any]) -> str:
-    """llama.cpp's name for the way the tokenizer cuts a text. Raises ``ModelError`` for one it has no name for."""
-    steps = made.get("pretokenizers", [made])
-    kinds = [step["type"] for step in steps]
-    if kinds == ["ByteLevel"] and steps[0]["use_regex"]:
+    """llama.cpp's name for the way the tokenizer cuts a text. Raises ``ModelError`` where it has no equal one."""
+    all_steps = made["pre_tokenizer"] or {"type": "none"}
+    steps = all_steps.get("pretokenizers", [all_steps])
+    kinds, whole = [step["type"] for step in steps], bool(made["model"].get("ignore_merges"))
+    if kinds == ["ByteLevel"] and steps[0]["use_regex"] and not whole:
         return "gpt-2"
-    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and steps[1]["use_regex"]:
+    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"] and steps[1]["use_regex"] and not whole:
         return "smollm"
-    if kinds == ["Split", "ByteLevel"] and (found := _SPLITS.get(steps[0]["pattern"].get("Regex", ""))):
+    if kinds == ["Split", "ByteLevel"] and (found := _SPLITS.get((steps[0]["pattern"].get("Regex", ""), whole))):
         return found
-    raise ModelError(
-        f"the tokenizer splits text in a way that has no name in GGUF: {kinds}; export the model as merged"
-    )
+    raise _no_form(f"cuts text by rules ({', '.join(kinds)}) that llama.cpp does not have")
 
 
 def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from lorag.errors import FetchError, InputError
 from lorag.interfaces import Progress, no_progress
+from lorag.models.footprint import indexed_files
 
 Kind = Literal["llm", "embedder", "reranker"]
 NAME_FORM = "OWNER/NAME[@REVISION]"
@@ -77,15 +78,21 @@ def snapshot(
         files = [file.path for file in get_cached_repo_tree(name.repository, revision=folder.name)]
     except CachedRepoTreeNotFoundError:  # fetched by another version of the library
         files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    weights = wanted_weights(name, files, kind, trainable=trainable)
+    weights = wanted_weights(name, files, kind, trainable=trainable, indexed=indexed_files(folder))
     _download(name, folder.name, [escape(file) for file in weights], progress)
     is_gguf = weights[0].endswith(".gguf")
     return Snapshot(folder / weights[0] if is_gguf else folder, pinned)
 
 
-def wanted_weights(name: HubName, files: Sequence[str], kind: Kind, *, trainable: bool) -> list[str]:
-    """The files of weights to take. Raises ``InputError`` where there are none that are loaded here."""
-    whole = [file for file in files if _WHOLE.fullmatch(file)]
+def wanted_weights(
+    name: HubName, files: Sequence[str], kind: Kind, *, trainable: bool, indexed: Sequence[str] = ()
+) -> list[str]:
+    """The files of weights to take; those that an index names (``indexed``) may be called anything.
+
+    Raises ``InputError`` where there are none that are loaded here.
+    """
+    shards = {file for file in indexed if file.endswith(".safetensors")}
+    whole = [file for file in files if file in shards or _WHOLE.fullmatch(file)]
     modules = [file for file in files if re.fullmatch(r"\d+_\w+/model\.safetensors", file)]
     if kind != "llm":
         onnx = next((file for file in ONNX_FILES if file in files), None)

@@ -139,7 +139,10 @@ def learner(
         return
     config = _config(settings, model) if start is None else PeftConfig.from_pretrained(str(start))
     config.inference_mode = False
-    adapted = PeftModel(model, config)
+    try:
+        adapted = PeftModel(model, config)
+    except ValueError as error:  # PEFT knows parts of some models that its layers do not fit
+        raise ModelError(f"{type(model).__name__} cannot be trained by {settings.method}: {error}") from error
     try:
         if start is not None:
             _begin_as_saved(adapted, start)
@@ -179,6 +182,8 @@ def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:
         return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
     if settings.method == "prefix":
         return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    if model.config.get_text_config() is not model.config:
+        raise ModelError(f"{type(model).__name__} reads more than text and cannot be trained; choose a model of text")
     layers = model.config.num_hidden_layers
     first = layers - max(1, round(settings.trained_layers * layers))
     times = settings.spec.kept_rank

@@ -45,7 +45,7 @@ from lorag.files import fingerprint, full_disk_errors, write_whole
 from lorag.interfaces import LanguageModel, Progress, Responder, no_progress
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.openai import RemoteModel
-from lorag.models import naming
+from lorag.models import catalogue, naming
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     DEFAULT_EMBEDDER,
@@ -181,6 +181,7 @@ def compare(
     )
     priced = read_prices(Path(prices), compared((*ARMS, *inputs.own))) if prices is not None else None
     name = build.model_name(model, progress)
+    embedder = catalogue.available_embedder(embedder, {}, progress)
     if brought is not None:
         brought.require_base(name, progress)
     judge = _ready_judge(judge, settings, progress) if judge is not None else None

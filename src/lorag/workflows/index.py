@@ -10,7 +10,8 @@ from lorag import build
 from lorag.documents.load import Loaded, load_documents
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
-from lorag.retrieval.backends.location import IndexLocation, replacing
+from lorag.models import catalogue
+from lorag.retrieval.backends.location import IndexLocation, made_with, replacing
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import SyncReport
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncSettings
@@ -76,6 +77,7 @@ def index(
     """
     if rebuild and add_only:
         raise InputError("--rebuild makes an index of the folder alone, and --add-only keeps the rest; choose one")
+    embedder = catalogue.available_embedder(embedder, {} if rebuild else made_with(place), progress)
     if ray is None:
         loaded, vectors = load_documents(documents, progress=progress), build.embedder(embedder, progress, cache)
         return _indexed(loaded, vectors, place, rebuild, add_only, allow_removals, chunks, progress)

@@ -23,6 +23,7 @@ from lorag.evaluation.search.ranking_scores import answering, documents_of, rank
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, paired_difference
 from lorag.files import dump, fingerprint, write_whole
 from lorag.interfaces import Embedder, Progress, Reranker, no_progress
+from lorag.models import catalogue
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import (
@@ -136,6 +137,7 @@ def tune(
             f" {FEWEST_QUESTIONS}: one half to choose on, the other to measure"
         )
     name = build.model_name(model, progress) if model is not None else None
+    embedder = catalogue.available_embedder(embedder, {}, progress)
     by = build.embedder(embedder, progress)
     sweep = _Sweep(examples, by, context_tokens)
     for number, size in enumerate(SIZES):

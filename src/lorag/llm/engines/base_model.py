@@ -7,6 +7,7 @@ it was; ``merged`` adds one into a copy. An adapter is proven to take part where
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import os
 import threading
@@ -63,7 +64,7 @@ class Weights:
     @property
     def context_tokens(self) -> int:
         """The longest sequence the model was built for."""
-        return int(self.model.config.max_position_embeddings)
+        return int(self.model.config.get_text_config().max_position_embeddings)
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -161,9 +162,9 @@ def read_weights(folder: Path, name: str, dtype: Dtype = "auto", off_device: boo
     not depend on its batch in float32; in bf16, two tokens that are almost equally likely may change places. ``nf4``
     keeps the linear layers in 4 bits and computes as ``auto`` does.
 
-    Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small; both before
-    memory is taken. Raises ``MissingExtraError`` where ``nf4`` is not installed, and ``InputError`` for a value of the
-    environment variable that is not a dtype.
+    Raises ``ModelError`` for a folder whose files are missing or damaged, and when memory is too small, both before
+    memory is taken, and for a kind of model that takes no positions. Raises ``MissingExtraError`` where ``nf4`` is not
+    installed, and ``InputError`` for a value of the environment variable that is not a dtype.
     """
     import torch
     from safetensors import SafetensorError
@@ -196,6 +197,12 @@ def read_weights(folder: Path, name: str, dtype: Dtype = "auto", off_device: boo
     if missing := sorted(found["missing_keys"]):
         raise ModelError(
             f"the model in {str(folder)!r} lacks {len(missing)} weights, the first {missing[0]!r}; copy the model again"
+        )
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        raise ModelError(
+            f"the model in {str(folder)!r} is not supported: {type(model).__name__} takes no positions of tokens, like"
+            " other models of the kinds Mamba, RWKV and BLOOM; choose another one, or a GGUF file of it, which answers"
+            " through llama.cpp"
         )
     if chosen == "nf4":
         _keep_trainable(model)

@@ -64,7 +64,7 @@ class LlamaCppModel:
         """
         require("xllamacpp", EXTRA, "a GGUF file")
         header, size, free = read_header(file), file.stat().st_size, free_bytes("cpu")
-        room = (free - size) // 2 // header.cache_bytes
+        room = (free - size) // 2 // max(header.cache_bytes, 1)
         if room < min(_SMALLEST_CONTEXT, header.context_tokens):
             needed = size + 2 * _SMALLEST_CONTEXT * header.cache_bytes
             raise ModelError(

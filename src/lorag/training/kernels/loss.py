@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lorag.llm.prefix_tree import pass_over
+from lorag.llm.prefix_tree import pass_over, takes_trees
 from lorag.llm.rendering import Rendered
 from lorag.training.kernels.cuda_graphs import Replayed
 from lorag.training.kernels.frozen_layers import FrozenBelow
@@ -64,10 +64,10 @@ def token_losses(
 ) -> list[list[float]]:
     """The cross entropy of every supervised token of every row, in nats, by the library's forward on their tree.
 
-    ``before`` are virtual tokens for one row: the rows of a tree share them. Rows that are longer than a layer sees are
-    computed one by one.
+    ``before`` are virtual tokens for one row: the rows of a tree share them. Rows that are longer than a layer sees,
+    and those of a model that takes no trees, are computed one by one.
     """
-    if len(rows) > 1 and max(len(row.ids) for row in rows) > _narrowest(model):
+    if len(rows) > 1 and (not takes_trees(model) or max(len(row.ids) for row in rows) > _narrowest(model)):
         return [token_losses(model, [row], copy.deepcopy(before))[0] for row in rows]
     made = supervised_tree(rows)
     with torch.no_grad():  # tensors of inference mode could not be gathered again for training

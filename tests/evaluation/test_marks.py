@@ -11,7 +11,7 @@ from lorag.errors import DataError, InputError
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.marks.marking import add_mark, answers_to_mark, marks_path, read_marks
 from lorag.evaluation.marks.prediction_powered import powered
-from lorag.evaluation.marks.rater_agreement import ac1, kappa
+from lorag.evaluation.marks.rater_agreement import POOR, ac1, kappa
 from lorag.evaluation.marks.review import review, with_marks
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.json_record import read_result, result_json
@@ -217,6 +217,51 @@ def test_marks_decide_where_the_verdict_depends_on_the_scoring(synthetic, tmp_pa
         "The metric agrees with people (AC1 1.00, kappa 1.00), but its verdict depends on the scoring: marks decide."
     )
     assert (found.verdict.choice, found.verdict.depends_on_scoring) == ("retrieval", False)
+
+
+def test_a_metric_that_fails_in_one_arm_does_not_decide_against_enough_marks(synthetic, tmp_path):
+    """It takes every answer for right; people take those of the base model for wrong."""
+    world = synthetic(60)
+    rows = [
+        replace(row, answer=replace(row.answer, text=f"{row.answer.text} So says {arm}."))
+        for arm in PATTERNS
+        for row in world.rows("before", arm, lambda i: True)
+    ]
+    result = compare_rows(rows, world.examples(), settings=VerdictSettings(draws=400))
+    mark_all(result, tmp_path, "ann", lambda shown: "wrong" if shown.rows[0].arm == BASE else "right", count=10_000)
+    found = review(result, tmp_path)
+    assert found.judging[0].ac1.mean > POOR
+    assert "enough marks give another verdict: marks decide" in found.sentences[0]
+    assert (result.verdict.choice, found.verdict.choice) == ("undecided", "retrieval")
+    shown = with_marks(result, tmp_path)
+    assert shown.at("before")[BASE].accuracy.mean == 0
+    (gain,) = [each for each in shown.differences if (each.first, each.second) == (RETRIEVAL, BASE)]
+    assert gain.difference.mean == 1
+
+
+def test_answers_of_a_ceiling_do_not_speak_for_an_arm_that_gave_the_same(synthetic, compare, tmp_path):
+    rows, world = [], synthetic(60)
+    for arm in (BASE, RETRIEVAL, EVIDENCE):
+        rows += world.rows("before", arm, lambda i, arm=arm: arm != BASE)
+    other = [
+        replace(hit, chunk=replace(hit.chunk, text="passage two"))
+        for hit in rows[60].answer.sources  # retrieval's passages do not support what its answers say
+    ]
+    rows = [
+        replace(row, answer=replace(row.answer, sources=tuple(other))) if row.arm == RETRIEVAL else row for row in rows
+    ]
+    result = compare_rows(rows, world.examples(), settings=VerdictSettings(draws=400))
+    mark_all(result, tmp_path, "ann", lambda shown: "right", count=10_000)
+    scored = [s["unsupported"] for row, s in zip(result.rows, result.scores, strict=True) if row.arm == RETRIEVAL]
+    (supported,) = [each for each in review(result, tmp_path).metrics if each.first == "right_and_supported"]
+    assert supported.only_second == 60 + sum(map(bool, scored))
+
+
+def test_no_share_by_marks_is_above_all_answers():
+    found = powered([0.0] * 6 + [1.0] * 54, [1.0] * 25 + [None] * 35)
+    assert found.value > 1
+    difference = found.difference(range(60), 0.95)
+    assert difference.mean == difference.interval.high == 1
 
 
 def test_the_verdict_by_marks_heads_every_page_with_the_metrics_beside_it(synthetic, tmp_path):

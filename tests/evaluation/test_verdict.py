@@ -377,3 +377,17 @@ def test_scorings_disagree_on_supported_answers_too(by_scoring, synthetic):
     settings = VerdictSettings(draws=400, verdict_on="right_and_supported")
     verdict = compare_rows(rows, references, settings=settings).verdict
     assert verdict.sentence.startswith("Undecided, because it depends on how answers are scored: ")
+    unsupported = [
+        replace(row, answer=replace(row.answer, text=f"{row.answer.text} It has 99 lamps.")) for row in rows[200:]
+    ]
+    assert compare_rows([*rows[:200], *unsupported], references, settings=settings).verdict.choice == "neither"
+
+
+def test_an_update_that_changes_nothing_is_not_named_as_a_reason(synthetic):
+    world = synthetic(200)
+    references = [replace(example, answers=("the long pier at Viana do Castelo",)) for example in world.examples()]
+    rows = world.rows("before", BASE, never) + graded(world, RETRIEVAL, lambda i: "At the long pier of Viana.")
+    rows += [replace(row, phase="after") for row in rows]
+    verdict = compare_rows(rows, references, settings=VerdictSettings(draws=400)).verdict
+    assert verdict.depends_on_scoring
+    assert not any("before the update the verdict would" in reason.text for reason in verdict.reasons)

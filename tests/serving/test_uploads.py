@@ -98,6 +98,14 @@ def test_a_file_that_cannot_be_read_is_not_kept(running, folder, knowledge):
     assert knowledge.documents() == ["office.md"]
 
 
+def test_a_document_whose_file_is_gone_can_be_removed_from_the_index(running, folder, knowledge):
+    assert running.send("PUT", "/v1/documents/gone.md", b"The slipway is closed.")[0] == 201
+    (folder / "gone.md").unlink()
+    assert running.send("DELETE", "/v1/documents/gone.md")[0] == 200
+    assert knowledge.documents() == ["office.md"]
+    assert running.send("DELETE", "/v1/documents/gone.md")[0] == 404
+
+
 def test_a_name_that_a_folder_has_is_refused(running, folder, knowledge):
     (folder / "inner.md").mkdir()
     assert running.send("PUT", "/v1/documents/inner.md", b"The lamp is red.")[0] == 409

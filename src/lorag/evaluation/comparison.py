@@ -117,7 +117,7 @@ def compare_rows(
             differences,
             settings,
             caveats,
-            _made(examples),
+            made_warnings(examples),
             clusters(examples),
             {grade: _graded(table, further, deciding, grade, settings) for grade in ("strict", "lenient")},
         ),
@@ -157,7 +157,7 @@ def _contrasts(rows: Sequence[Row], examples: Sequence[Example]) -> list[Contras
     return contrasts(current, {row.example_id: [hit.chunk for hit in row.answer.sources] for row in ceiling})
 
 
-def _made(examples: Sequence[Example]) -> list[str]:
+def made_warnings(examples: Sequence[Example]) -> list[str]:
     """What a verdict over made questions does not know; nothing where people brought some of them."""
     made_by = makers(examples)
     if not made_by:

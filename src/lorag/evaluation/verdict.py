@@ -172,7 +172,8 @@ def decide(
     count = len(set(documents))
     scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
     evidence = _at(phase, arms, differences, settings, requirements, scope)
-    finding = _under_every_grade(evidence, requirements, graded or {})
+    ungraded = _find(evidence, requirements)
+    finding = _under_every_grade(ungraded, evidence, requirements, graded or {})
     because = [Reason("Certainty", text) for text in finding.certainty]
     because += [Reason("Requirements", text) for text in _kept(evidence, requirements)]
     because += reasons(phase, arms, differences, finding.choice, settings, evidence.metric)
@@ -180,10 +181,10 @@ def decide(
         measurable = [requirement for requirement in requirements if not requirement.needs_update]
         before = _at("before", arms, differences, settings, measurable, scope)
         earlier = _find(before, measurable).choice
-        if earlier != finding.choice:
+        if earlier != ungraded.choice:
             changed = (
                 f"before the update the verdict would have been {earlier!r}; results after it count, and give "
-                f"{finding.choice!r}."
+                f"{ungraded.choice!r}."
             )
             because.append(Reason("Dynamic data", changed))
     because += [Reason("Warning", warning) for warning in warnings]
@@ -231,10 +232,15 @@ def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
 
 
 def _under_every_grade(
-    evidence: _Evidence, requirements: Sequence[Requirement], graded: Mapping[str, Sequence[ArmDifference]]
+    finding: _Finding,
+    evidence: _Evidence,
+    requirements: Sequence[Requirement],
+    graded: Mapping[str, Sequence[ArmDifference]],
 ) -> _Finding:
-    """What the rule finds, if it chooses the same under every grade of scoring; else undecided."""
-    finding = _find(evidence, requirements)
+    """``finding``, if the rule chooses the same under every grade of scoring; else undecided.
+
+    Requirements are checked by the normal grade.
+    """
     if finding.choice == "undecided" or not graded:
         return finding
     others = {
@@ -248,13 +254,14 @@ def _under_every_grade(
         f"normal scoring gives {finding.choice}",
         *(f"{grade} {other.choice}" for grade, other in others.items()),
     ]
-    chosen = [CHOSEN_ARMS.get(each.choice, each.choice) for each in (finding, *others.values())]
+    chosen = {CHOSEN_ARMS.get(each.choice, each.choice) for each in (finding, *others.values())}
     more = [other.more_questions for other in others.values() if other.more_questions]
+    could_settle = more and len(chosen - {"undecided"}) == 1
     return _Finding(
         "undecided",
         f"Undecided{evidence.scope}, because it depends on how answers are scored: {listing(choices)}.",
         (*finding.certainty, "read the answers that only one scoring counts as right, or mark some: `lorag review`."),
-        (max(few for few, _ in more), max(many for _, many in more)) if more else None,
+        (max(few for few, _ in more), max(many for _, many in more)) if could_settle else None,
         next((_choice(arm) for arm in evidence.candidates if arm in chosen), None),
         depends_on_scoring=True,
     )

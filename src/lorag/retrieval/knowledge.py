@@ -200,11 +200,14 @@ class Knowledge:
             unchanged, chunks = len(by_id) - added - updated, self._manifest.count_chunks()
             return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
-    def remove(self, document_ids: Collection[str]) -> None:
+    def remove(self, document_ids: Collection[str]) -> int:
         """Takes these documents out of the index in one commit.
 
         Args:
             document_ids: Ids of documents; one that the index does not hold is passed over.
+
+        Returns:
+            How many of them the index held.
 
         Raises:
             StoreError: Another process is writing.
@@ -216,6 +219,7 @@ class Knowledge:
                 self._manifest.commit([], removed)
                 self._store.remove(sorted(_versions(removed)))
                 self._store.optimize()
+            return len(removed)
 
     def retrieve(
         self, queries: Sequence[str], k: int, where: Mapping[str, str | Sequence[str]] | None = None

@@ -83,12 +83,11 @@ class Uploads:
     def delete(self, name: str) -> dict[str, Any]:
         """Removes a document from the index and its file from the folder.
 
-        Raises ``HttpError`` where there is none, and ``StoreError`` where the index cannot be changed; the file stays.
+        Raises ``HttpError`` where neither has it, and ``StoreError`` where the index cannot be changed; the file stays.
         """
         target = self.folder / plain_name(name)
         with storage_errors(target), locked(self.folder / _LOCK):
-            if not target.is_file():
-                raise HttpError(404, f"there is no document {name!r} in the folder of uploads", "name")
-            self.knowledge.remove([name])
-            target.unlink()
+            if not self.knowledge.remove([name]) and not target.is_file():
+                raise HttpError(404, f"there is no document {name!r}", "name")
+            target.unlink(missing_ok=True)
         return {"id": name, "object": "document", "deleted": True}

@@ -153,7 +153,7 @@ def compare(
 
     Returns:
         Scores of every arm with their intervals, the differences between arms, and the verdict: where people marked
-        answers of the run and the metric agrees poorly with them, the verdict by marks.
+        answers of the run and the metric cannot be relied on, the one by marks.
 
     Raises:
         InputError: Anything wrong in what was given, before a model is loaded.
@@ -250,8 +250,9 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
     made = run.read_facts()
     facts = {"run folder": str(run.folder), **made["facts"]}
     caveats = [*made["notes"], *input_notes(inputs), *notes]
-    further = [list(log.rows.values()) for log in job.further.values()]
-    rows = list(job.log.rows.values())
+    tested = {example.id for example in inputs.tested}  # of many questions, earlier versions asked all
+    further = [[row for row in log.rows.values() if row.example_id in tested] for log in job.further.values()]
+    rows = [row for row in job.log.rows.values() if row.example_id in tested]
     readings = None
     if judge is not None:
         asked = claims_to_judge([*rows, *(row for part in further for row in part)], inputs.tested)

@@ -28,7 +28,7 @@ SETTINGS = CompareSettings(
 """Fewer questions and shorter contexts than the defaults."""
 _NOTE = (
     "This demo is trimmed to end within half an hour on two cores: {limit} of its 128 questions, {context} tokens of"
-    " context, at most {answer} tokens an answer. `lorag compare` on your own files asks all questions by default."
+    " context, at most {answer} tokens an answer. `lorag compare` on your own files asks up to 2,000 by default."
 )
 
 

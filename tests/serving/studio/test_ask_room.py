@@ -58,6 +58,13 @@ def test_a_model_is_freed_when_another_adapter_is_asked(place):
         assert opened["two"]() is not None
 
 
+def test_an_unknown_column_is_refused_and_counted_nowhere(place):
+    application = studio_application(place, Assistants(place.workspace))
+    with TestClient(application, base_url="http://127.0.0.1") as page:
+        assert asked(page, "x123") == 404
+        assert "x123" not in page.get("/metrics").text
+
+
 def test_a_model_is_loaded_in_the_turn_of_those_who_ask_for_it(place):
     loaded = threading.Event()
 

@@ -65,6 +65,18 @@ def test_where_marks_decide_the_list_of_comparisons_has_their_verdict(page, run)
     assert verdict()["reasons"][1].startswith("Marks: Verdict by the metric: ")
 
 
+def test_marks_that_cannot_be_read_are_named_and_the_verdict_by_the_metric_stands(page, run):
+    (run.folder / "marks").mkdir(exist_ok=True)
+    path = run.folder / "marks" / "ann.jsonl"
+    path.write_text("no marks\n")
+    found = next(each for each in page.get("runs") if each["run"] == RUN)
+    path.unlink()
+    by_metric = json.loads(run.result.read_text())["verdict"]["sentence"]
+    assert (found["state"], found["verdict"]["sentence"]) == ("finished", by_metric)
+    assert found["verdict"]["reasons"][0].startswith("Marks: not counted, because ")
+    assert "ann.jsonl:1" in found["verdict"]["reasons"][0]
+
+
 def test_marks_of_an_answer_that_changed_since_are_refused(page, run):
     items = shown(page)
     assert mark(page, 1, items[1], sha="0" * 16)[0] == 409

@@ -26,9 +26,9 @@ from statistics import fmean
 import numpy as np
 
 from lorag.evaluation.answers.scoring import clusters
+from lorag.evaluation.comparison import made_warnings
 from lorag.evaluation.marks.marking import Reviewer, answers_of, right_marks
-from lorag.evaluation.reasons import reasons
-from lorag.evaluation.results import FOLLOWING, ArmDifference, ArmResult, Comparison, Verdict, compared, pairs
+from lorag.evaluation.results import ArmDifference, ArmResult, Comparison, Reason, Verdict, compared, pairs
 from lorag.evaluation.row_log import Phase, RowKey
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
@@ -72,8 +72,9 @@ class Powered:
         freedom = max(len(np.unique(numbers[self.marked > 0])) - 1, 1)
         half = float(t.ppf((1 + confidence) / 2, freedom)) * error
         p_value = 2 * float(t.sf(abs(self.value) / error, freedom))
-        interval = Interval(max(-1.0, self.value - half), min(1.0, self.value + half))
-        return Difference(self.value, interval, p_value, n, n, error, freedom + 1)
+        value, *ends = (min(1.0, max(-1.0, each)) for each in (self.value, self.value - half, self.value + half))
+        interval = Interval(*ends)
+        return Difference(value, interval, p_value, n, n, error, freedom + 1)
 
 
 def powered(metric: Sequence[float], marks: Sequence[float | None]) -> Powered:
@@ -91,15 +92,15 @@ def powered(metric: Sequence[float], marks: Sequence[float | None]) -> Powered:
     return Powered(float(f.mean() + rectifier), parts, marked)
 
 
-def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> Verdict:
-    """The verdict by the rule of the comparison, with shares that rest on marks in place of the metric's.
+def judged_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> Comparison:
+    """The comparison by the same rule, with shares and differences that rest on marks instead of the metric.
 
-    A mark counts by what the verdict rests on: right, or right and supported. Its "questions" are those that are marked
-    in every arm; of several reviewers, the share who take an answer for right counts. With fewer than 20 such questions
-    it is undecided, with the number of answers to mark. Ceilings and other measures stay those of the comparison.
+    A mark counts by what the verdict rests on: right, or right and supported. The "questions" of the verdict are those
+    that are marked in every arm; of several reviewers, the share who take an answer for right counts. With fewer than
+    20 such questions it is undecided, with the number of answers to mark. Ceilings and other measures stay as they are.
     """
     if len(comparison.examples) < FEWEST_QUESTIONS:
-        return comparison.verdict
+        return comparison
     phase, settings = comparison.phases[-1], comparison.settings
     arms, documents = comparison.at(phase), clusters(comparison.examples)
     metrics = tuple(dict.fromkeys(("correct", deciding_metric(list(arms.values()), settings))))
@@ -107,14 +108,33 @@ def verdict_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> V
     enough = sum(marked) >= FEWEST_QUESTIONS
     columns = {each: _all_columns(comparison, each, reviewers) for each in metrics} if enough else {}
     shares = {each: {name: powered(*column) for name, column in found.items()} for each, found in columns.items()}
-    differences = [pair for pair in comparison.differences if pair.phase == phase and pair.metric not in shares]
+    differences = [pair for pair in comparison.differences if pair.phase != phase or pair.metric not in shares]
     for metric, found in shares.items():
         arms = {name: _by_marks(arm, metric, found.get(name), documents, settings) for name, arm in arms.items()}
         differences += _differences(metric, phase, found, documents, settings)
     judged = [replace(arm, questions=sum(marked)) for arm in arms.values()]
     asked = [document for document, counts in zip(documents, marked, strict=True) if counts or not enough]
-    verdict = decide(judged, differences, settings, comparison.notes, _given_warnings(comparison), asked)
-    return verdict if enough else _too_few(verdict, comparison, reviewers, sum(marked))
+    warnings = made_warnings(comparison.examples)
+    verdict = decide(judged, differences, settings, comparison.notes, warnings, asked)
+    if not enough:
+        return replace(comparison, verdict=_too_few(verdict, comparison, reviewers, sum(marked)))
+    standing = {(phase, name): arm for name, arm in arms.items()}
+    return replace(
+        comparison,
+        arms=tuple(standing.get((arm.phase, arm.arm), arm) for arm in comparison.arms),
+        differences=tuple(differences),
+        verdict=_of_the_first_training(verdict, comparison),
+    )
+
+
+def _of_the_first_training(verdict: Verdict, comparison: Comparison) -> Verdict:
+    """``verdict`` with the number of trainings that nobody saw answers of."""
+    count = max(len(arm.trainings) for arm in comparison.arms)
+    if count < 2:
+        return verdict
+    text = f"people marked answers of the first of {count} trainings; how far the others differ is not counted."
+    found = [Reason(each.term, text) if each.term == "Trainings" else each for each in verdict.reasons]
+    return replace(verdict, reasons=tuple(found))
 
 
 def _too_few(verdict: Verdict, comparison: Comparison, reviewers: Sequence[Reviewer], questions: int) -> Verdict:
@@ -122,10 +142,10 @@ def _too_few(verdict: Verdict, comparison: Comparison, reviewers: Sequence[Revie
     first = answers_of(comparison, FEWEST_QUESTIONS)
     marks = _marks(reviewers, "correct")
     more = sum(any(row.key not in marks for row in each.rows) for each in first)
-    sentence = (
-        f"Undecided: {questions} questions are marked in every arm, and {FEWEST_QUESTIONS} are needed. "
-        f"Mark {more} more answers: `lorag review --answers {len(first)}`."
+    mark = (
+        f"Mark {more} more answers: `lorag review --answers {len(first)}`." if more else "No arm answered the others."
     )
+    sentence = f"Undecided: {questions} questions are marked in every arm, and {FEWEST_QUESTIONS} are needed. {mark}"
     return replace(verdict, sentence=sentence, more_questions=None)
 
 
@@ -136,7 +156,8 @@ def _by_marks(
     if share is None:
         return arm
     found = share.difference(documents, settings.confidence)
-    estimate = Estimate(found.mean, Interval(max(0.0, found.interval.low), found.interval.high), found.n)
+    ends = (min(1.0, max(0.0, end)) for end in (found.interval.low, found.interval.high))
+    estimate = Estimate(min(1.0, max(0.0, found.mean)), Interval(*ends), found.n)
     others = {name: mean for name, mean in arm.over_trainings.items() if name != metric}
     return replace(arm, estimates={**arm.estimates, metric: estimate}, trainings=(), over_trainings=others)
 
@@ -155,17 +176,6 @@ def _differences(
     return [
         ArmDifference(metric, phase, first, second, result, p)
         for (first, second), result, p in zip(against, results, adjusted, strict=True)
-    ]
-
-
-def _given_warnings(comparison: Comparison) -> list[str]:
-    """The warnings of the verdict that do not come from its figures, such as that its questions were made."""
-    measured = [arm for arm in comparison.arms if arm.arm not in FOLLOWING]
-    choice, settings = comparison.verdict.choice, comparison.settings
-    metric = deciding_metric(measured, settings)
-    found = reasons(comparison.phases[-1], measured, comparison.differences, choice, settings, metric)
-    return [
-        warning.text for warning in comparison.verdict.reasons if warning.term == "Warning" and warning not in found
     ]
 
 

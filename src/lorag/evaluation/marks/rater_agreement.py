@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 
 from lorag.evaluation.marks.marking import Reviewer, answer_sha, right_marks
-from lorag.evaluation.results import Comparison
+from lorag.evaluation.results import Comparison, compared
 from lorag.evaluation.statistics import Estimate, Floats, Interval, bootstrap, mean_interval
 from lorag.settings import VerdictSettings
 
@@ -113,21 +113,22 @@ def metric_agreements(comparison: Comparison, reviewers: Sequence[Reviewer]) -> 
 
     Of equal answers with other passages, one that is supported counts.
     """
-    found = []
+    found, phase = [], comparison.phases[-1]
+    shown = compared(comparison.at(phase))
     for metric in METRICS:
         ours: dict[tuple[str, str], bool] = {}
         for row, scores in zip(comparison.rows, comparison.scores, strict=True):
-            if row.phase == comparison.phases[-1] and scores.get(metric) is not None:
+            if row.phase == phase and row.arm in shown and scores.get(metric) is not None:
                 answer = row.example_id, answer_sha(row.answer.text)
                 ours[answer] = ours.get(answer, False) or bool(scores[metric])
         found += [_agreement(metric, ours, each.name, _judged(each, metric), comparison.settings) for each in reviewers]
     return [agreement for agreement in found if agreement is not None]
 
 
-def reviewer_agreements(comparison: Comparison, reviewers: Sequence[Reviewer]) -> list[Agreement]:
-    """How every two reviewers agree on what both marked."""
+def reviewer_agreements(comparison: Comparison, reviewers: Sequence[Reviewer], metric: str) -> list[Agreement]:
+    """How every two reviewers agree on what both marked, in the sense of ``metric``."""
     found = [
-        _agreement(one.name, _judged(one, METRICS[0]), other.name, _judged(other, METRICS[0]), comparison.settings)
+        _agreement(one.name, _judged(one, metric), other.name, _judged(other, metric), comparison.settings)
         for one, other in combinations(reviewers, 2)
     ]
     return [agreement for agreement in found if agreement is not None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lorag.evaluation.labels import METRIC_NAMES
 from lorag.evaluation.marks.marking import Reviewer, read_reviewers
-from lorag.evaluation.marks.prediction_powered import verdict_by_marks
+from lorag.evaluation.marks.prediction_powered import judged_by_marks
 from lorag.evaluation.marks.rater_agreement import (
     POOR,
     Agreement,
@@ -38,13 +38,24 @@ class Review:
     """Those of ``metrics`` by which the metric of the verdict is judged: of reviewers who marked enough answers."""
     by_metric: Verdict
     """The verdict of the comparison."""
-    by_marks: Verdict | None
-    """The verdict by marks, once the metric can be judged by them; its questions are those that were marked."""
+    marked: Comparison | None
+    """The comparison by marks, once the metric can be judged by them; its questions are those that were marked."""
+
+    @property
+    def by_marks(self) -> Verdict | None:
+        """The verdict by marks."""
+        return self.marked.verdict if self.marked is not None else None
 
     @property
     def marks_decide(self) -> bool:
-        """Whether the metric agrees poorly with people, or its verdict depends on how strictly it scores."""
-        return bool(self.judging) and (self._agrees_poorly or self.by_metric.depends_on_scoring)
+        """Whether marks are enough for another choice, or the metric cannot be relied on for its own.
+
+        It cannot where it agrees poorly with people, and where the choice depends on how strictly it scores.
+        """
+        if self.by_marks is None:
+            return False
+        is_other = self.by_marks.choice not in ("undecided", self.by_metric.choice)
+        return is_other or self._agrees_poorly or self.by_metric.depends_on_scoring
 
     @property
     def _agrees_poorly(self) -> bool:
@@ -77,8 +88,10 @@ class Review:
         found = f"AC1 {ac1:.2f}, kappa {kappa:.2f}{several}"
         if self._agrees_poorly:
             return f"The metric agrees poorly with people ({found}; AC1 below {POOR}): marks decide."
-        if self.marks_decide:
+        if self.by_metric.depends_on_scoring:
             return f"The metric agrees with people ({found}), but its verdict depends on the scoring: marks decide."
+        if self.marks_decide:
+            return f"The metric agrees with people ({found}), but enough marks give another verdict: marks decide."
         return f"The metric agrees with people ({found}): the verdict stands on it."
 
     @property
@@ -117,21 +130,22 @@ def review(comparison: Comparison, run: Path) -> Review:
     return Review(
         reviewers,
         metrics,
-        tuple(reviewer_agreements(comparison, reviewers)),
+        tuple(reviewer_agreements(comparison, reviewers, decides)),
         judging,
         comparison.verdict,
-        verdict_by_marks(comparison, reviewers) if judging else None,
+        judged_by_marks(comparison, reviewers) if judging else None,
     )
 
 
 def with_marks(comparison: Comparison, run: Path) -> Comparison:
-    """The comparison with the verdict that stands by the marks in its folder, for a report.
+    """The comparison that stands by the marks in its folder, for a report.
 
-    Its first reasons name the agreement of metric and people, and the verdict that does not stand.
+    The first reasons of its verdict name the agreement of metric and people, and the verdict that does not stand.
     """
     found = review(comparison, run)
     marks = tuple(Reason("Marks", sentence) for sentence in found.beside)
-    return replace(comparison, verdict=replace(found.verdict, reasons=(*marks, *found.verdict.reasons)))
+    standing = found.marked if found.marks_decide and found.marked is not None else comparison
+    return replace(standing, verdict=replace(standing.verdict, reasons=(*marks, *standing.verdict.reasons)))
 
 
 def agreement_rows(agreements: Sequence[Agreement]) -> list[tuple[str, ...]]:

@@ -52,6 +52,8 @@ class AskRoom:
         self, column: str, request: Request, ending: Annotated[AsyncExitStack, Depends(ending)], adapter: str = ""
     ) -> Response:
         """The answer of one column to a request for a chat completion, in which the column is the model."""
+        if column not in COLUMNS:
+            raise HttpError(404, f"there is no column {column[:40]!r}; expected one of {', '.join(COLUMNS)}")
         request.state.access = THIS_MACHINE
         return await self.service.completed(request, ending, {column: SAMPLING}, partial(self._bot, adapter))
 

@@ -96,9 +96,7 @@ class Assistants:
         self._shared[base, adapter.resolve() if adapter is not None else None] = model
 
     def bot(self, column: str, adapter: Path | None) -> ChatBot:
-        """The chatbot of a column. Raises ``HttpError`` for a column without what it needs."""
-        if column not in COLUMNS:
-            raise HttpError(404, f"there is no column {column[:40]!r}; expected one of {', '.join(COLUMNS)}")
+        """The chatbot of one of ``COLUMNS``. Raises ``HttpError`` for one without what it needs."""
         tuned, searched = column in ("finetuned", "both"), column in ("retrieval", "both")
         if tuned and adapter is None:
             raise HttpError(409, f"{column} needs an adapter; train one with `lorag finetune` or a comparison")

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from lorag.errors import InputError
+from lorag.errors import DataError, InputError
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import report_policy
@@ -184,10 +184,15 @@ def _summary(place: Workplace, run: Run) -> dict[str, Any]:
 @lru_cache(64)
 def _found(run: Run, changed: tuple[tuple[str, int], ...]) -> dict[str, Any]:
     """The verdict and the arms of a result with its marks, read once for each time that a file ``changed``."""
-    result = with_marks(read_result(run.result), run.folder)
+    result = read_result(run.result)
+    unread = []
+    try:
+        result = with_marks(result, run.folder)
+    except DataError as error:
+        unread = [f"Marks: not counted, because {error}"]
     arms = [{"arm": arm.arm, "phase": arm.phase, "correct": asdict(arm.accuracy)} for arm in result.arms]
     verdict = {"choice": result.verdict.choice, "sentence": result.verdict.sentence}
-    reasons = list(map(str, result.verdict.reasons))
+    reasons = [*unread, *map(str, result.verdict.reasons)]
     return {"verdict": {**verdict, "reasons": reasons}, "arms": arms, "questions": len(result.examples)}
 
 

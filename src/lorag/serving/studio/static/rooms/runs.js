@@ -351,7 +351,7 @@ export async function showNew(room) {
       ),
       field(
         "Questions to ask",
-        h("input", { name: "limit", type: "number", min: "1", placeholder: "all" }),
+        h("input", { name: "limit", type: "number", min: "1", placeholder: "2000" }),
         "A fixed sample of that many.",
       ),
       field(

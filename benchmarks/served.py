@@ -23,7 +23,14 @@ from lorag import build
 from lorag.errors import require
 from lorag.llm.engines.llamacpp import signals_kept
 from lorag.models.gguf_writing import write_gguf
-from lorag.settings import ChatSettings, ChunkSettings, CompareSettings, FinetuneSettings, RemoteSettings
+from lorag.settings import (
+    ChatSettings,
+    ChunkSettings,
+    CompareSettings,
+    FinetuneSettings,
+    RemoteSettings,
+    RetrievalSettings,
+)
 from lorag.types import Sampling
 from lorag.workflows.compare import compare
 from lorag.workflows.export import export
@@ -80,6 +87,7 @@ def main() -> int:
         limit=options.questions,
         prompt_questions=0,
         chunks=ChunkSettings(max_tokens=128),
+        retrieval=RetrievalSettings(k=5),  # all fit, by the estimate for servers as well
         chat=ChatSettings(context_tokens=1000, sampling=Sampling(max_tokens=40)),
         remote=RemoteSettings(concurrency=1),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from lorag.documents.superscripts import fraction, lowered, power, raised
+from lorag.documents.superscripts import Shift, fraction, in_line, joined, lowered, on_line, power, raised
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 FORMULA = f"{_MATH}oMath"
@@ -26,14 +26,14 @@ def formula(element: Any) -> str:
         return element.text or ""
     if element.tag in _PARTS:
         shown, names = _PARTS[element.tag]
-        return shown(*("".join(map(formula, element.iterchildren(f"{_MATH}{name}"))) for name in names))
-    return "".join(map(formula, element.iterchildren("{*}*")))
+        return shown(*(joined([*map(formula, element.iterchildren(f"{_MATH}{name}"))]) for name in names))
+    return joined([*map(formula, element.iterchildren("{*}*"))])
 
 
 def drawn_line(paragraph: Any) -> str:
     """The words of a paragraph of a shape, from its element; a line break in it is a vertical tab."""
     parts = groupby(paragraph.iterchildren("{*}*"), _shift)
-    return "".join(shift("".join(map(_said, children))) for shift, children in parts)
+    return in_line((shift, "".join(map(_said, children))) for shift, children in parts)
 
 
 def _said(element: Any) -> str:
@@ -44,8 +44,8 @@ def _said(element: Any) -> str:
     return "".join(formula(each) for each in element.iter(FORMULA))
 
 
-def _shift(element: Any) -> Callable[[str], str]:
+def _shift(element: Any) -> Shift:
     """What the words of a run become by their place above, below or on the line."""
     look = element.find(f"{_DRAWING}rPr")
     baseline = "" if look is None else look.get("baseline", "").strip("0%")
-    return str if not baseline else lowered if baseline.startswith("-") else raised
+    return on_line if not baseline else lowered if baseline.startswith("-") else raised

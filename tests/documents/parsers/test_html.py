@@ -129,6 +129,17 @@ def test_powers_and_fractions_keep_their_value(tmp_path):
     assert parse(tmp_path, page).text == "10^2.5 Pa, 10³ m², 1st, CO₂, Tmax, 10^e+1/2-x₁²"
 
 
+def test_a_formula_and_footnote_marks_keep_other_numbers_as_they_are(tmp_path):
+    page = """<p>3 <math><mn>3</mn><mfrac><mn>1</mn><mn>2</mn></mfrac></math>, 10<sup>2.5</sup>3, mole<sup>1,2</sup>,
+    quay<sup>1–3</sup>, 10<sup>1,2</sup></p>"""
+    assert parse(tmp_path, page).text == "3 3 1/2, 10^2.5 3, mole1,2, quay1–3, 10^1,2"
+
+
+def test_of_a_switch_in_a_drawing_only_the_first_child_is_read(tmp_path):
+    switch = "<switch><!-- a --><foreignObject><div>Feed pump</div></foreignObject><text>Feed pump</text></switch>"
+    assert parse(tmp_path, f"<p>Plan</p><svg><g>{switch}</g><text>valve</text></svg>").text == "Plan\n\nFeed pump valve"
+
+
 @pytest.mark.parametrize("kind", ["time", "url", "month", "search", "text", "week", "datetime-local", "submit"])
 def test_what_stands_in_a_field_is_read(tmp_path, kind):
     assert parse(tmp_path, f'<p>Opens <input type="{kind}" value="07:30"></p>').text == "Opens 07:30"

@@ -108,6 +108,12 @@ def test_rows_without_text_are_noted_and_the_others_are_read(tmp_path):
         parse_rows(write(tmp_path / "docs.json", '[{"doc_id": "a", "body": " "}, {"doc_id": "b"}]'), "docs.json")
 
 
+def test_a_text_may_stand_behind_a_key_that_holds_something_else(tmp_path):
+    path = write(tmp_path / "docs.json", '[{"text": ["t"], "body": "real text"}]')
+    (document,), _ = parse_rows(path, "docs.json")
+    assert (document.text, document.meta) == ("real text", (("text", "t"),))
+
+
 def test_a_picture_as_data_is_no_text(tmp_path):
     data = "data:image/png;base64," + "iVBORw0KGgo" * 300
     rows = [{"text": f"Before ![the red buoy]({data}) after."}, {"text": data}]
@@ -143,6 +149,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, said):
     [
         ('[{"doc_id": "a", "doc": "x"}, 3]', ": row 2: expected an object like"),
         ('[{"doc_id": "a", "doc": "x"}, {"doc_id": "a", "doc": "y"}]', ": row 2: doc_id 'a' is already used in row 1"),
+        ('[{"doc_id": "1", "doc": ["a", "b"]}]', ": row 1: doc holds list, expected text"),
         ('[\n{"doc_id": "a",}]', ":2: broken JSON at column"),
         ('[{"doc_id": "a", "doc": "x"}, {"doc_id": "b", "doc": ["y"]}]', ": row 2: doc holds list, expected text"),
     ],

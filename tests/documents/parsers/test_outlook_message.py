@@ -28,7 +28,7 @@ def test_headers_and_text_are_read(tmp_path):
 def test_a_web_page_is_read_where_the_text_does_not_hold_the_same(tmp_path):
     page = "<p>Гарантия 28 месяцев</p>".encode("cp1251")
     text = read(tmp_path, {0x0037: "x", 0x1000: "See below.", 0x1013: page}, fixed=CYRILLIC).text
-    assert text == "# x\n\nГарантия 28 месяцев"
+    assert text == "# x\n\nSee below.\n\nГарантия 28 месяцев"
 
 
 def test_compressed_rich_text_is_read_where_there_is_nothing_else(tmp_path):

@@ -74,6 +74,7 @@ def test_pictures_are_read_by_ocr(tmp_path, write_pdf):
 
 WHOLE, QUARTER = "612 0 0 792 0 0", "306 0 0 396 200 100"
 """Where a picture stands on a page: on all of it, on a quarter."""
+LITTLE = "has pages with little text that are mostly pictures (1), whose pictures were {}"
 
 
 def test_a_scan_with_a_stamp_is_a_picture_and_a_page_with_a_picture_is_none(tmp_path, write_pdf, without_ocr):
@@ -82,17 +83,45 @@ def test_a_scan_with_a_stamp_is_a_picture_and_a_page_with_a_picture_is_none(tmp_
     parsed = parse_pdf(tmp_path / "x.pdf", write_pdf(pages))
     assert parsed.text.startswith("Page 1\n\nThe mole")
     assert parsed.notes == (
-        "has pages that are pictures (1), which were not read; to read them: pip install 'lorag[ocr]'",
+        LITTLE.format("not read; to read them: pip install 'lorag[ocr]'"),
         "has pictures, which were not read",
     )
     assert parse_pdf(tmp_path / "x.pdf", write_pdf(["words", ("", PICTURE, "3 0 0 700 9 9")])).notes[1:] == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["one\ntwo\nthree", "The feed pump stands behind the boiler, and the valve is in front of it, at eye level."],
+)
+def test_a_slide_with_a_background_is_no_scan(tmp_path, write_pdf, without_ocr, words):
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf([(words, PICTURE, WHOLE)]))
+    assert parsed.notes == ("has pictures, which were not read",)
+
+
+def test_pictures_on_each_other_cover_a_page_once(tmp_path, write_pdf, without_ocr):
+    place = f"q {QUARTER} cm /I Do Q " * 3 + QUARTER
+    assert parse_pdf(tmp_path / "x.pdf", write_pdf([("Page 1", PICTURE, place)])).notes == (
+        "has pictures, which were not read",
+    )
+
+
+def test_what_ocr_reads_with_other_signs_is_read_once(tmp_path, write_pdf):
+    pytest.importorskip("rapidocr", reason="the extra `ocr` is not installed")
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("RGB", (1224, 1584), "white")
+    drawing, font = ImageDraw.Draw(image), ImageFont.load_default(48)
+    drawing.text((150, 700), "It lasts 28 months.", "black", font)
+    words = "The pump’s valve – open"
+    parsed = parse_pdf(tmp_path / "x.pdf", write_pdf([(words, np.asarray(image), WHOLE)]))
+    assert parsed.text == f"{words}\n\nIt lasts 28 months."
 
 
 def test_a_scan_may_be_cut_into_strips(tmp_path, write_pdf, without_ocr):
     strips = " ".join(f"q 612 0 0 8 0 {8 * number} cm /I Do Q" for number in range(60))
     data = write_pdf([("Page 1", PICTURE, f"612 0 0 8 0 480 cm /I Do Q {strips} q 1 0 0 1 0 -9")])
     assert parse_pdf(tmp_path / "x.pdf", data).notes == (
-        "has pages that are pictures (1), which were not read; to read them: pip install 'lorag[ocr]'",
+        LITTLE.format("not read; to read them: pip install 'lorag[ocr]'"),
     )
 
 
@@ -116,9 +145,7 @@ def test_of_a_scan_with_a_stamp_both_are_read(tmp_path, write_pdf):
     drawing.text((150, 700), "5 May", "black", font)
     parsed = parse_pdf(tmp_path / "x.pdf", write_pdf([("Received 5 May", np.asarray(image), WHOLE)]))
     assert parsed.text == "Received 5 May\n\nThe warranty lasts 28 months.\n5 May"
-    assert parsed.notes == (
-        "has pages that are pictures (1), which were read by OCR: Latin, Greek, Chinese and Japanese letters only",
-    )
+    assert parsed.notes == (LITTLE.format("read by OCR: Latin, Greek, Chinese and Japanese letters only"),)
 
 
 def test_only_pages_that_are_pictures_have_ten_times_as_long(tmp_path, write_pdf):
@@ -132,7 +159,7 @@ def test_only_pages_that_are_pictures_have_ten_times_as_long(tmp_path, write_pdf
 
 def test_a_small_file_that_is_slow_to_read_is_refused_at_the_limit(tmp_path, write_pdf):
     letters = "BT /F 12 Tf 72 720 Td 0 -14 Td (The mole is long and wide) Tj ET "
-    (tmp_path / "slow.pdf").write_bytes(write_pdf([letters * 100_000], drawn=True))
+    (tmp_path / "slow.pdf").write_bytes(write_pdf([letters * 300_000], drawn=True))
     assert (tmp_path / "slow.pdf").stat().st_size < 100_000
     with pytest.raises(DataError, match=r"slow\.pdf: was not read within"):
         load_documents(tmp_path / "slow.pdf", LoadSettings(max_seconds=1))

@@ -84,7 +84,9 @@ def test_a_long_text_in_a_double_byte_code_page_is_read_quickly(tmp_path):
         (r"the 1{\super st}, x{\super 2\plain y}", "the 1st, x²y"),
         (r"a{\super\chftn{\footnote\pard Since 2.}}", "a[^1]\n\n[^1]: Since 2."),
         (r"x{\sub 1}{\super 2}", "x₁²"),
-        (r"{\super cut", "^cut"),
+        (r"mole{\super 1,\chftn{\footnote\pard Since 2.}}, 10{\super 2.5}3", "mole1,[^1], 10^2.5 3\n\n[^1]: Since 2."),
+        (r"mole{\super 1,2}, 10{\super 1,2}", "mole1,2, 10^1,2"),
+        (r"{\super cut", "cut"),
     ],
 )
 def test_powers_and_indices_keep_their_value(tmp_path, body, text):

@@ -60,7 +60,8 @@ def parse_rows(path: Path, source: str) -> tuple[list[Document], tuple[str, ...]
             raise _error(path, number, f"doc_id {name!r} is already used in {_place(path, first.row)}")
         first.title = first.title or title
         first.texts.append(text)
-        first.meta += attributes_of(row, {*_TEXT_KEYS[: _TEXT_KEYS.index(key) + 1], "doc_id", "title"})
+        blank = (other for other in _TEXT_KEYS if _is_blank(row.get(other)))
+        first.meta += attributes_of(row, {key, "doc_id", "title", *blank})
     if not found:
         number, row = rows[0]
         raise NoTextError(path, f"{_place(path, number)}: {_no_text(row)}")
@@ -93,14 +94,15 @@ def _name(path: Path, number: int, row: dict[str, Any], source: str) -> str:
 def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     """The objects of a JSON list with their numbers from 1; an object by itself is a list of one.
 
-    Raises ``NoTextError`` where none has a text, as in files of settings, and ``DataError`` where only some do not fit.
+    Raises ``NoTextError`` where none is meant as a document, as in files of settings, and ``DataError`` where only some
+    do not fit.
     """
     try:
         value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
     rows = list(enumerate(value if isinstance(value, list) else [value], start=1))
-    kind = DataError if any(_has_text(row) for _, row in rows) else NoTextError
+    kind = DataError if any(_is_meant(row) for _, row in rows) else NoTextError
     for number, row in rows:
         if not isinstance(row, dict):
             raise kind(path, f"row {number}: expected an object like {_EXAMPLE}, found {type(row).__name__}")
@@ -109,13 +111,15 @@ def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _has_text(row: object) -> bool:
-    return isinstance(row, dict) and isinstance(row.get(_text_key(row)), str)
+def _is_meant(row: object) -> bool:
+    """Whether a row is a document, or is written as one: it has a text, or the keys of our own format."""
+    return isinstance(row, dict) and ("doc_id" in row or "doc" in row or isinstance(row.get(_text_key(row)), str))
 
 
 def _text_key(row: dict[str, Any]) -> str:
-    """The key under which the text of a row stands; empty where there is none."""
-    return next((key for key in _TEXT_KEYS if not _is_blank(row.get(key))), "")
+    """The key under which the text of a row stands, or else something that is none; empty where all are blank."""
+    keys = [key for key in _TEXT_KEYS if not _is_blank(row.get(key))]
+    return next((key for key in keys if isinstance(row[key], str)), keys[0] if keys else "")
 
 
 def _string(path: Path, number: int, row: dict[str, Any], key: str) -> str:

@@ -141,10 +141,12 @@ def _body(path: Path, message: MIMEPart) -> tuple[str, tuple[str, ...]]:
     """Every text of the message in order; of alternatives the best."""
     if _is_leaf(message):
         return _text(path, message) if message.get_content_maintype() == "text" else ("", ())
-    read = [_body(path, part) for part in message.iter_parts() if not _is_leaf(part) or _is_body(part)]
-    if message.get_content_type() == "multipart/alternative":
-        return _best([each for each in read if each[0].strip()] or [("", ())])
-    return _together(read)
+    parts = [part for part in message.iter_parts() if not _is_leaf(part) or _is_body(part)]
+    if message.get_content_type() != "multipart/alternative":
+        return _together([_body(path, part) for part in parts])
+    known = [part for part in parts if not _is_leaf(part) or part.get_content_type() in _TEXTS]
+    read = [_body(path, part) for part in known or parts]
+    return _best([each for each in read if each[0].strip()] or [("", ())])
 
 
 def _together(read: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
@@ -154,21 +156,18 @@ def _together(read: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[s
 def _best(read: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
     """The first of several forms of a text that holds all others; else the richest, with a note on what others hold.
 
-    A short one without a figure of its own may only point to another: it is not chosen, unless all are short.
+    Where that one is short too, all are read: each may say something, or only point to another.
     """
     words = [set(_WORDS.findall(_ADDRESSES.sub(" ", text).casefold())) for text, _ in read]
-    counts = Counter(word for each in words for word in each)
-    whole = next((at for at, each in enumerate(words) if _holds(each, counts.keys())), None)
+    everything = set[str]().union(*words)
+    whole = next((at for at, each in enumerate(words) if _holds(each, everything)), None)
     if whole is not None:
         return read[whole]
-    full = [
-        at for at, each in enumerate(words) if len(each) > _SHORT or any(_is_figure(w) and counts[w] == 1 for w in each)
-    ]
-    if not full:
+    chosen = max(reversed(range(len(read))), key=lambda at: len(words[at]))
+    if len(words[chosen]) <= _SHORT:
         return _together(read)
-    chosen = max(reversed(full), key=lambda at: len(words[at]))
     text, notes = read[chosen]
-    return text, (*notes, *counted({_UNREAD_FORM: len(counts.keys() - words[chosen])}))
+    return text, (*notes, *counted({_UNREAD_FORM: len(everything - words[chosen])}))
 
 
 def _holds(words: set[str], others: Set[str]) -> bool:

@@ -1,18 +1,18 @@
 """PDF files: the text of every page in the order in which it reads, and headings where the file's outline has them.
 
 Columns of running text stand one after the other; tables are grids. What is filled into a form stands with the words
-beside it below the text of their page. A page that is a picture, or has little text beside one, is read by OCR when
+beside it below the text of their page. A page that is a picture, or one with a stamp, is read by OCR when
 ``lorag[ocr]`` is installed; annotations and other pictures are not read, which is noted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
-from math import pi, prod
+from math import ceil, floor, pi
 from pathlib import Path
 from statistics import median, mode
 from typing import Any
@@ -43,8 +43,9 @@ _ANGLES = 100
 """Letters that are asked for their angle."""
 _MOST_SEGMENTS, _MOST_RULINGS = 2000, 20_000
 """More of them, in one path and on one page, are a drawing."""
-_LITTLE, _MOST = 200, 0.5
-"""Characters below which a page is a scan with a stamp or a number, if pictures cover at least this share of it."""
+_STAMP_LINES, _STAMP_LETTERS, _MOST, _SQUARES = 2, 60, 0.5, 100
+"""What a stamp or a page number has at most, the share of a page that a scan covers at least, and the squares in which
+it is measured, across and up: scans may be cut into strips, and pictures may lie on each other."""
 _SMALL = 12.0
 """Points below which a picture is a line or a dot."""
 _DEEPEST, _LISTED = 6, 10
@@ -87,6 +88,7 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
             else:
                 has_pictures |= any(min(_sides(box)) >= _SMALL for box in boxes)
         can_read = find_spec("rapidocr") is not None
+        stamped = {number for number in scans if texts[number]}
         if scans and can_read:
             take_longer()
             read = reader()
@@ -94,10 +96,10 @@ def parse_pdf(path: Path, data: bytes) -> Parsed:
                 texts[number] = _with_scanned(texts[number], escaped(read(_picture(pdf[number]))))
     pages = [_with_headings(text, outline.get(number, {})) for number, text in enumerate(texts)]
     text, places = in_places((f"page {number}", page) for number, page in enumerate(pages, start=1))
-    note = _said_of([number + 1 for number in scans], can_read)
-    if note and not text:
-        raise DataError(path, note)
-    notes = filter(None, (note, _PICTURES_NOTE if has_pictures else ""))
+    said = list(_said_of(scans, stamped, can_read))
+    if said and not text:
+        raise DataError(path, "; ".join(said))
+    notes = (*said, *([_PICTURES_NOTE] if has_pictures else []))
     return Parsed(text, title, places, (*notes, *counted({_ANNOTATIONS_NOTE: annotations})))
 
 
@@ -338,11 +340,25 @@ def _picture_boxes(page: Any) -> Iterator[Box]:
 
 
 def _is_scan(page: Any, text: str, boxes: Sequence[Box]) -> bool:
-    """Whether a page has no text and something else, or little text and pictures on most of it."""
+    """Whether a page has no text and something else, or no more than a stamp and pictures on most of it."""
     if not text:
         return next(page.get_objects(max_depth=1), None) is not None
-    covered = sum(prod(_sides(box)) for box in boxes)
-    return len("".join(text.split())) < _LITTLE and covered >= _MOST * prod(_sides(page.get_bbox()))
+    lines = [line for line in text.split("\n") if line.strip()]
+    is_stamp = len(lines) <= _STAMP_LINES and len("".join(text.split())) <= _STAMP_LETTERS
+    return is_stamp and bool(boxes) and _covered(page.get_bbox(), boxes) >= _MOST
+
+
+def _covered(page: Box, boxes: Iterable[Box]) -> float:
+    """The share of a page that boxes in it cover together."""
+    import numpy as np
+
+    left, bottom, _, _ = page
+    across, up = (_SQUARES / side for side in _sides(page))
+    squares = np.zeros((_SQUARES, _SQUARES), dtype=bool)
+    for box in boxes:
+        columns = slice(floor((box[0] - left) * across), ceil((box[2] - left) * across))
+        squares[floor((box[1] - bottom) * up) : ceil((box[3] - bottom) * up), columns] = True
+    return float(squares.mean())
 
 
 def _sides(box: Box) -> tuple[float, float]:
@@ -351,15 +367,20 @@ def _sides(box: Box) -> tuple[float, float]:
 
 def _with_scanned(text: str, scanned: str) -> str:
     """``text`` of a page and, below it, the lines that OCR found besides; each place of ``text`` is found once."""
-    known, lines = "".join(text.casefold().split()), scanned.split("\n")
+    known, lines = _signs(text), scanned.split("\n")
     again = set[int]()
     for number in sorted(range(len(lines)), key=lambda at: -len(lines[at])):
-        bare = "".join(lines[number].casefold().split())
+        bare = _signs(lines[number])
         if bare and bare in known:
             known = known.replace(bare, "\0", 1)
             again.add(number)
     found = "\n".join(line for number, line in enumerate(lines) if number not in again)
     return "\n\n".join(filter(None, (text, found)))
+
+
+def _signs(text: str) -> str:
+    """The letters and digits alone: OCR reads quotes and dashes as others."""
+    return "".join(filter(str.isalnum, text.casefold()))
 
 
 def _picture(page: Any) -> Any:
@@ -393,15 +414,14 @@ def _bare(title: str) -> str:
     return _NUMBER.sub("", " ".join(title.split())).casefold()
 
 
-def _said_of(pictures: Sequence[int], were_read: bool) -> str:
-    """The note on the pages that are pictures; empty when there are none."""
-    if not pictures:
-        return ""
-    shown = ", ".join(map(str, pictures[:_LISTED]))
-    more = f" and {len(pictures) - _LISTED} more" if len(pictures) > _LISTED else ""
-    said = (
-        "were read by OCR: Latin, Greek, Chinese and Japanese letters only"
-        if were_read
-        else f"were not read; to read them: {install_line('ocr')}"
-    )
-    return f"has pages that are pictures ({shown}{more}), which {said}"
+def _said_of(scans: Sequence[int], stamped: Set[int], were_read: bool) -> Iterator[str]:
+    """The notes on pages without text, and on those that have no more than a stamp beside their pictures."""
+    how = "were read by OCR: Latin, Greek, Chinese and Japanese letters only"
+    how = how if were_read else f"were not read; to read them: {install_line('ocr')}"
+    whole = [number + 1 for number in scans if number not in stamped]
+    kinds = {"that are pictures ({}), which": whole}
+    kinds["with little text that are mostly pictures ({}), whose pictures"] = [number + 1 for number in sorted(stamped)]
+    for kind, pages in kinds.items():
+        more = f" and {len(pages) - _LISTED} more" if len(pages) > _LISTED else ""
+        if pages:
+            yield f"has pages {kind.format(', '.join(map(str, pages[:_LISTED])) + more)} {how}"

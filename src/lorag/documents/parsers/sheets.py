@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,7 @@ from lorag.documents.markdown_structure import escaped, table
 from lorag.documents.office_text import drawn_line
 from lorag.documents.parsers.archive import opened, xml_part
 from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, counted, in_places
-from lorag.documents.superscripts import lowered, raised
+from lorag.documents.superscripts import Shift, in_line, lowered, on_line, raised
 
 _MERGED = re.compile(rb"""<(?:\w+:)?mergeCell\b[^>]*?\bref=["']([A-Z]+\d+:[A-Z]+\d+)["']""")
 _UNREAD = {
@@ -35,7 +35,7 @@ _UNREAD = {
 _MOST_MERGED = 100_000
 """Places that a merged cell fills; one of more is a mistake of the file, and stays where it begins."""
 
-_SHIFTED: Mapping[str, Callable[[str], str]] = {"superscript": raised, "subscript": lowered}
+_SHIFTED: Mapping[str, Shift] = {"superscript": raised, "subscript": lowered}
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
 
 Merged = Mapping[int, Mapping[int, tuple[int, int]]]
@@ -138,10 +138,10 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     parts = groupby(value, _shift)
-    return "".join(shift("".join(map(str, texts))) for shift, texts in parts)
+    return in_line((shift, "".join(map(str, texts))) for shift, texts in parts)
 
 
-def _shift(part: Any) -> Callable[[str], str]:
+def _shift(part: Any) -> Shift:
     """What the text of a part becomes by its place above, below or on the line."""
     font = getattr(part, "font", None)
-    return _SHIFTED.get(font.vertAlign, str) if font is not None else str
+    return _SHIFTED.get(font.vertAlign, on_line) if font is not None else on_line

@@ -28,7 +28,7 @@ from lorag.documents.parsers.mail import parse_web_archive
 from lorag.documents.parsers.markup.rich_text import parse_rich_text
 from lorag.documents.parsers.parsed import Parsed, blocks, counted
 from lorag.documents.parsers.text import parse_plain
-from lorag.documents.superscripts import lowered, raised
+from lorag.documents.superscripts import Shift, in_line, lowered, on_line, raised
 from lorag.documents.symbol_fonts import readable, sign
 from lorag.errors import DataError
 
@@ -38,7 +38,7 @@ _SIGNS = {f"{_W}tab": "\t", f"{_W}br": "\n", f"{_W}cr": "\n", f"{_W}noBreakHyphe
 _SYMBOL, _RUN, _BOX, _CHUNK = (f"{_W}{name}" for name in ("sym", "r", "checkBox", "altChunk"))
 _OF_RUNS = [f"{_W}{name}" for name in ("vanish", "strike", "dstrike", "vertAlign")]
 """What a style says of its runs that changes what is read."""
-_SHIFTED: dict[str, Callable[[str], str]] = {"superscript": raised, "subscript": lowered}
+_SHIFTED: dict[str, Shift] = {"superscript": raised, "subscript": lowered}
 _REFERENCES = {f"{_W}footnoteReference": "", f"{_W}endnoteReference": "e"}
 _UNREAD = {
     "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback",  # says again what stands beside it
@@ -231,17 +231,16 @@ def _is_on(run: Any, name: str) -> bool:
 
 def _words(element: Any) -> Iterator[str]:
     """The text of an element and of all in it, a line for each paragraph; runs above or below the line are one."""
-    for shift, children in groupby(element, _shift):
-        words = (words for child in children for words in _word(child))
-        yield from [_SHIFTED[shift]("".join(words))] if shift else words
+    runs = groupby(element, _shift)
+    yield in_line((shift, "".join(words for child in children for words in _word(child))) for shift, children in runs)
 
 
-def _shift(element: Any) -> str:
-    """Where a run stands, above or below the line; empty for one on it, and for what is no run."""
+def _shift(element: Any) -> Shift:
+    """What the words of a run become by its place; what is no run stands on the line."""
     if element.tag != _RUN or any(child.tag in _REFERENCES for child in element):
-        return ""
+        return on_line
     found = _values(element, "rPr", "vertAlign")
-    return found[0] if found and found[0] in _SHIFTED else ""
+    return _SHIFTED.get(found[0], on_line) if found else on_line
 
 
 def _word(element: Any) -> Iterator[str]:

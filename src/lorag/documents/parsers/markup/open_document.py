@@ -22,7 +22,7 @@ from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.archive import opened, xml_part
 from lorag.documents.parsers.parsed import HIDDEN_SHEETS, Parsed, blocks, counted, in_places
-from lorag.documents.superscripts import lowered, raised
+from lorag.documents.superscripts import Shift, lowered, raised
 from lorag.errors import DataError
 
 _NAME = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}{}".format
@@ -106,7 +106,7 @@ def _as_shown(body: Any, parts: Sequence[Any]) -> bool:
     has_hidden = any(_words(each).strip() for each in hidden)
     for each in hidden:
         each.clear(keep_tail=True)
-    runs = list[tuple[Callable[[str], str], list[Any]]]()
+    runs = list[tuple[Shift, list[Any]]]()
     for span in body.iter(_SPAN):
         shift, before = looks.get(span.get(_STYLE, "")), span.getprevious()
         if shift is not None and next(span.iter(_NOTE), None) is None:
@@ -116,18 +116,20 @@ def _as_shown(body: Any, parts: Sequence[Any]) -> bool:
             else:
                 runs.append((shift, [span]))
     for shift, spans in runs:
-        words = shift("".join(map(_words, spans)))
+        previous, above = spans[0].getprevious(), spans[0].getparent()
+        before = above.text if previous is None else previous.tail
+        words = shift("".join(map(_words, spans)), before or "", spans[-1].tail or "")
         for span in spans:
             span.clear(keep_tail=True)
         spans[0].text = words
     return has_hidden
 
 
-def _hide(_: str) -> str:
+def _hide(words: str, before: str, after: str) -> str:
     return ""
 
 
-def _looks(parts: Sequence[Any]) -> Iterator[tuple[str, Callable[[str], str]]]:
+def _looks(parts: Sequence[Any]) -> Iterator[tuple[str, Shift]]:
     """For the styles whose text is hidden, above or below the line, what becomes of it."""
     styles = {each.get(_NAME("style", "name")): each for part in parts for each in part.iter(_NAME("style", "style"))}
     for name in styles:
@@ -135,7 +137,7 @@ def _looks(parts: Sequence[Any]) -> Iterator[tuple[str, Callable[[str], str]]]:
             yield name, look
 
 
-def _look(styles: Mapping[str, Any], name: str) -> Callable[[str], str] | None:
+def _look(styles: Mapping[str, Any], name: str) -> Shift | None:
     """What a style says of its text, or else the style that it is made from."""
     for _ in range(_MOST_STYLES):
         style = styles.get(name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from lorag.documents.grid import Cell, filled
 from lorag.documents.markdown_structure import escaped, fenced, table
-from lorag.documents.superscripts import fraction, lowered, power, raised
+from lorag.documents.superscripts import fraction, joined, lowered, power, raised
 
 _EMBEDDED = ("object", "embed", "iframe")
 _UNREAD = {"script", "style", "template", "noscript", "nav", "head", "annotation", "annotation-xml", *_EMBEDDED}
@@ -189,9 +190,11 @@ def _words(element: Any, depth: int) -> str:
         if _is_read(child):
             parts.append(_words(child, depth + 1))
         parts.append(child.tail or "")
-    words = "".join(parts)
+    words = joined(parts) if next(element.iter(*_FORMULAS), None) is not None else "".join(parts)
     if tag in _SHIFTED:
-        return _SHIFTED[tag](words)
+        previous, above = element.getprevious(), element.getparent()
+        before = previous.tail if previous is not None else above.text if above is not None else ""
+        return _SHIFTED[tag](words, before or "", element.tail or "")
     if tag in _MARKS and words.strip():
         return f"{_MARKS[tag]}{words.strip()}{_MARKS[tag]}"
     if depth and tag in ("td", "th"):
@@ -248,9 +251,13 @@ def _chosen(menu: Any) -> list[Any]:
 
 
 def _is_drawn(part: Any) -> bool:
-    """Whether a part of a drawing is shown, and not within another one."""
-    above = {each.tag for each in part.iterancestors()}
-    return _is_shown(part) and above.isdisjoint(("defs", "symbol", *_DRAWN))
+    """Whether a part of a drawing is shown, and not within another one; of a switch only the first child is."""
+    above = list(part.iterancestors())
+    is_other = any(
+        outer.tag == "switch" and next(inner.itersiblings("*", preceding=True), None) is not None
+        for inner, outer in pairwise((part, *above))
+    )
+    return not is_other and _is_shown(part) and {each.tag for each in above}.isdisjoint(("defs", "symbol", *_DRAWN))
 
 
 def _tidy(words: str) -> str:

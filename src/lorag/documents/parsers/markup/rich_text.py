@@ -56,7 +56,8 @@ _SWITCHES = {"v": "is_hidden", "deleted": "is_deleted", "strike": "is_struck", "
 _SHIFTS = {"super": "\x01", "sub": "\x02", "nosupersub": ""}
 _SHIFTED = re.compile("(?:\x01[^\x01-\x03]*\x03)+|(?:\x02[^\x01-\x03]*\x03)+")
 """Words above or below the line, between the marks that the reader puts around them."""
-_SHIFT_MARKS = str.maketrans("", "", "\x01\x02\x03")
+_SHIFT_MARKS, _NEAR = str.maketrans("", "", "\x01\x02\x03"), 20
+"""The marks, and how many characters on each side decide what the words become."""
 _SYMBOL_FONT, _MOST_REPEATED = 2, 20
 _DEEPEST, _LEAST_COLUMN, _MOST_COLUMNS = 6, 60, 200
 _HIDDEN_NOTE, _PICTURES_NOTE = "has hidden text, which was not read", "has pictures that were not read"
@@ -405,8 +406,10 @@ def _joined(words: list[str]) -> str:
 
 
 def _shifted(found: re.Match[str]) -> str:
-    words = found[0].translate(_SHIFT_MARKS)
-    return raised(words) if found[0][0] == _SHIFTS["super"] else lowered(words)
+    text, first, last = found.string, found.start(), found.end()
+    parts = (text[max(first - _NEAR, 0) : first], found[0], text[last : last + _NEAR])
+    before, words, after = (part.translate(_SHIFT_MARKS) for part in parts)
+    return (raised if found[0][0] == _SHIFTS["super"] else lowered)(words, before, after)
 
 
 def _known(codec: str) -> str:

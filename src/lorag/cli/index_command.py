@@ -117,7 +117,7 @@ def index(
         known = f", {done.from_cache} vectors known from earlier runs" if done.from_cache else ""
         output.print(
             f"{report.added} added, {report.updated} updated, {report.removed} removed, {report.unchanged} unchanged;"
-            f" {report.chunks} passage{'s' * (report.chunks != 1)} in {location_name(place)}{known}"
+            f" {report.chunks} passages in {location_name(place)}{known}"
         )
         if report.removed:
             one = f"1 document that is not in {documents} was"

@@ -228,16 +228,11 @@ def model_name(name: str | None, progress: Progress = no_progress) -> str:
     Raises ``UnknownNameError`` with the nearest names, and for a hub's model what ``lorag.models.hub.snapshot`` does.
     """
     if name is None:
-        return available_default(progress)
+        return catalogue.available_model(progress)
     if is_remote(name):
         Address.parse(name)
         return name
     return naming.pinned(name, "llm", progress)
-
-
-def available_default(progress: Progress = no_progress) -> str:
-    """The default model's name once it is here; the fallback's, with a warning, when it cannot be fetched."""
-    return catalogue.available_model(progress)
 
 
 def embedder(

@@ -515,7 +515,6 @@ def test_a_mistake_is_one_line_and_exit_code_2(here, arguments, message):
 
 
 def test_without_the_default_model_the_fallback_is_taken_with_a_warning(tmp_path, monkeypatch, smollm_folder):
-    from lorag import build
     from lorag.errors import FetchError
     from lorag.models import catalogue
 
@@ -528,7 +527,7 @@ def test_without_the_default_model_the_fallback_is_taken_with_a_warning(tmp_path
 
     monkeypatch.setattr(catalogue, "fetch", fetch)
     with pytest.warns(UserWarning, match="cannot download it; falling back to smollm2-135m, which reads poorly"):
-        assert build.available_default() == "smollm2-135m"
+        assert catalogue.available_model() == "smollm2-135m"
 
 
 def test_the_command_is_installed():

@@ -115,7 +115,7 @@ def test_every_token_that_the_model_names_as_an_end_ends_its_answers(tiny, tmp_p
     words = weights.tokenizer(said.text, add_special_tokens=False)["input_ids"]
     for place, name in ((4, "<jupyter_start>"), (2, "<jupyter_code>")):
         end = weights.tokenizer.convert_tokens_to_ids(name)
-        vectors[end] = 1.1 * vectors[words[place]]  # said in the place of that word
+        vectors[end] = 1.1 * vectors[words[place]]  # the model says it instead of that word
         named = weights.model.generation_config.eos_token_id
         weights.model.generation_config.eos_token_id = [*(named if isinstance(named, list) else [named]), end]
         weights.__dict__.pop("ends", None)  # is kept once it was asked for

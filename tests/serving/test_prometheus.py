@@ -13,6 +13,7 @@ from lorag.serving.prometheus import CONTENT_TYPE, Measures
 from lorag.serving.routes import Service, by_name
 from lorag.settings import ServeSettings
 from lorag.types import Answer, Usage
+from paused import Paused
 
 ASKED = {"messages": [{"role": "user", "content": "How long?"}]}
 
@@ -86,23 +87,8 @@ def test_a_name_with_quotes_and_line_breaks_breaks_no_line():
     assert parsed(measures.text({}))["lorag_seconds_total", r"a \"b\"\\\nc", "wait"] == 1
 
 
-class Paused(ScriptedModel):
-    """Says a whole answer, and of each later one two words before it waits."""
-
-    def __init__(self):
-        super().__init__(lambda prompt: "It lasts 28 months.")
-        self.gate = threading.Event()
-
-    def stream(self, prompt, sampling):
-        pieces = super().stream(prompt, sampling)
-        yield from (next(pieces) for _ in range(2))
-        if len(self.prompts) > 1:
-            self.gate.wait(30)
-        return (yield from pieces)
-
-
 def test_answers_that_end_early_are_counted_as_far_as_they_came(serve):
-    model = Paused()
+    model = Paused(words=2, whole=1)
     running = serve(Service(by_name(ChatBot(model)), settings=ServeSettings(max_seconds=1)))
     status, _ = running.ask(n=2, temperature=0.5)
     assert status == 504

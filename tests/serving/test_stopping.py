@@ -4,28 +4,13 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
 
-from lorag.llm.engines.scripted import ScriptedModel
-
-
-class Paused(ScriptedModel):
-    """Says one word, and the others when it is let."""
-
-    def __init__(self):
-        super().__init__(lambda prompt: "It lasts 28 months.", "paused")
-        self.gate = threading.Event()
-
-    def stream(self, prompt, sampling):
-        pieces = super().stream(prompt, sampling)
-        yield next(pieces)
-        self.gate.wait(30)
-        return (yield from pieces)
+from paused import Paused
 
 
 def is_healthy(address):
@@ -41,7 +26,7 @@ def is_healthy(address):
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_an_answer_on_its_way_ends_and_the_server_with_it(endpoint, tmp_path, told):
-    model = Paused()
+    model = Paused("paused")
     name = endpoint(model).name
     command = [sys.executable, "-m", "lorag", "serve", "--port", "0", "--no-sources", "--model", name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as server:

@@ -276,9 +276,9 @@ def test_a_folder_of_another_run_is_refused(case, finished):
 
 
 def test_wrong_input_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):
-    from lorag import build
+    from lorag.models import catalogue
 
-    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    monkeypatch.setattr(catalogue, "available_model", lambda *_: pytest.fail("a model was fetched"))
     bad = tmp_path / "qa.jsonl"
     bad.write_text('{"id": "a", "question": "?", "answers": ["x"], "doc_ids": ["harbor.md"]}\n')
     with pytest.raises(DataError, match=r"'harbor\.md'.*harbour\.md"):
@@ -320,7 +320,7 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
     told = WorkedExample("How far is the pier?", (text_source("The pier is 5 km away."),), "5 km.")
     prompt = KeptPrompt(PromptSettings(question_first=True, offer_refusal=False, examples=1), (told,), 300)
     chat = ChatSettings(sampling=Sampling(max_tokens=4))
-    settings = CompareSettings(limit=1, chat=chat, recipe=RecipeSettings(minutes=0.05))
+    settings = CompareSettings(limit=1, chat=chat, recipe=RecipeSettings(minutes=0.5, passes=4))
     paths = (case.folder / "docs", case.folder / "qa.jsonl")
     result = compare(*paths, model=case.model, out=tmp_path / "run", settings=settings, prompt=prompt)
     answers = [row["answer"]["prompt"] for row in rows_of(tmp_path / "run")]
@@ -342,7 +342,10 @@ def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp
 
 def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case, tmp_path):
     settings = CompareSettings(
-        limit=2, prompt_questions=0, chat=ChatSettings(sampling=Sampling(max_tokens=4)), recipe=RecipeSettings(0.05)
+        limit=2,
+        prompt_questions=0,
+        chat=ChatSettings(sampling=Sampling(max_tokens=4)),
+        recipe=RecipeSettings(0.5, passes=4),
     )
     paths = {
         "documents": case.folder / "docs",
@@ -371,9 +374,9 @@ def test_a_run_is_resumed_with_further_seeds_whose_spread_is_in_the_result(case,
 
 
 def test_a_prompt_that_tells_what_is_tested_is_refused_before_a_model_is_loaded(case, tmp_path, monkeypatch):
-    from lorag import build
+    from lorag.models import catalogue
 
-    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    monkeypatch.setattr(catalogue, "available_model", lambda *_: pytest.fail("a model was fetched"))
     told = WorkedExample("Which city?", (text_source("The Korrin office is in Halifax."),), "Halifax.")
     with pytest.raises(InputError, match=r"worked example 'Which city\?' states an answer to a tested question"):
         compare(

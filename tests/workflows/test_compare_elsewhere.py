@@ -331,9 +331,9 @@ REMOTE = "openai:m@http://127.0.0.1:9/v1"
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_a_model_is_loaded(paths, tmp_path, monkeypatch, given, message):
-    from lorag import build
+    from lorag.models import catalogue
 
-    monkeypatch.setattr(build, "available_default", lambda *_: pytest.fail("a model was fetched"))
+    monkeypatch.setattr(catalogue, "available_model", lambda *_: pytest.fail("a model was fetched"))
     folders = {
         "PEFT": write_adapter(tmp_path / "peft", [(0, "A", (4, 576))]),
         "EMPTY": tmp_path,

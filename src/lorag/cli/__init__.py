@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 _INTERRUPTED = 130
-"""What shells take an end by Ctrl-C for: 128 and the number of the signal."""
+"""The exit code of shells after Ctrl-C: 128 plus the number of the signal."""
 
 
 def main() -> None:
-    """The ``lorag`` command. Interrupted before or after what it does, it ends with the code 130."""
+    """The ``lorag`` command. If interrupted while it starts or ends, its exit code is 130."""
     _open_streams()
     try:
         from lorag.cli.commands import run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import Any, get_args
 
@@ -39,6 +40,7 @@ from lorag.evaluation.results import (
 from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.statistics import (
     FEWEST_CLUSTERS,
+    Difference,
     effective_documents,
     holm,
     paired_difference,
@@ -119,7 +121,7 @@ def compare_rows(
             caveats,
             made_warnings(examples),
             clusters(examples),
-            {grade: _graded(table, further, deciding, grade, settings) for grade in ("strict", "lenient")},
+            partial(_graded, table, further, deciding, settings),
         ),
         facts={**_facts(examples, settings), **(facts or {})},
         notes=caveats,
@@ -271,7 +273,7 @@ def _trainings(table: Table, further: Sequence[Table], metric: str) -> Trainings
 
 
 def _graded(
-    table: Table, further: Sequence[Table], metric: str, grade: str, settings: VerdictSettings
+    table: Table, further: Sequence[Table], metric: str, settings: VerdictSettings, grade: str
 ) -> list[ArmDifference]:
     """The pairs of the last phase in the deciding metric under another grade of scoring."""
     last = max((phase for phase, _ in table), key=get_args(Phase).index)
@@ -335,10 +337,17 @@ def _pair_differences(
         trainings_difference(columns[phase, a], columns[phase, b], clusters(table[phase, a].originals), settings)
         for a, b in found_pairs
     ]
-    adjusted = holm([result.p_value for result in results])
+    return adjusted(metric, phase, found_pairs, results)
+
+
+def adjusted(
+    metric: str, phase: Phase, against: Sequence[tuple[str, str]], results: Sequence[Difference]
+) -> list[ArmDifference]:
+    """The differences of pairs of arms in one metric, with Holm's p-values over these pairs."""
+    p_values = holm([result.p_value for result in results])
     return [
         ArmDifference(metric, phase, first, second, result, p)
-        for (first, second), result, p in zip(found_pairs, results, adjusted, strict=True)
+        for (first, second), result, p in zip(against, results, p_values, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ Arms that were not measured are named, not imagined. Style, speed and tokens ent
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -48,6 +48,10 @@ from lorag.settings import VerdictOn, VerdictSettings
 
 FEWEST_QUESTIONS = 20
 """Below this number no verdict is given."""
+GRADES = ("strict", "lenient")
+"""Other grades of scoring, under which the rule has to make the same choice."""
+Graded = Callable[[str], Sequence[ArmDifference]]
+"""The differences between arms by a grade of scoring."""
 _CHOICES = {arm: choice for choice, arm in CHOSEN_ARMS.items()}
 
 
@@ -158,13 +162,13 @@ def decide(
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
     documents: Sequence[Hashable] = (),
-    graded: Mapping[str, Sequence[ArmDifference]] | None = None,
+    graded: Graded | None = None,
 ) -> Verdict:
     """The verdict by the rule above. ``arms`` must hold the base model and an arm to choose in each phase.
 
     ``notes`` and ``warnings`` become reasons as they are. ``documents`` names the document of each question; left out,
-    every question is a document of its own. ``graded`` has, for each other grade of scoring by name, the differences in
-    the deciding metric under it, in the phase that decides; left out, one grade decides.
+    every question is a document of its own. ``graded`` gives the differences in the deciding metric under another grade
+    of scoring (``GRADES``), in the phase that decides; left out, one grade decides.
     """
     phase: Phase = "after" if any(arm.phase == "after" for arm in arms) else "before"
     requirements = read_requirements(settings.require)
@@ -173,7 +177,7 @@ def decide(
     scope = "" if not only_these else " for this document" if count == 1 else f" for these {count} documents"
     evidence = _at(phase, arms, differences, settings, requirements, scope)
     ungraded = _find(evidence, requirements)
-    finding = _under_every_grade(ungraded, evidence, requirements, graded or {})
+    finding = _under_every_grade(ungraded, evidence, requirements, graded)
     because = [Reason("Certainty", text) for text in finding.certainty]
     because += [Reason("Requirements", text) for text in _kept(evidence, requirements)]
     because += reasons(phase, arms, differences, finding.choice, settings, evidence.metric)
@@ -235,17 +239,17 @@ def _under_every_grade(
     finding: _Finding,
     evidence: _Evidence,
     requirements: Sequence[Requirement],
-    graded: Mapping[str, Sequence[ArmDifference]],
+    graded: Graded | None,
 ) -> _Finding:
     """``finding``, if the rule chooses the same under every grade of scoring; else undecided.
 
     Requirements are checked by the normal grade.
     """
-    if finding.choice == "undecided" or not graded:
+    if finding.choice == "undecided" or graded is None:
         return finding
     others = {
-        grade: _find(replace(evidence, pairs={(d.first, d.second): d for d in differences}), requirements)
-        for grade, differences in graded.items()
+        grade: _find(replace(evidence, pairs={(d.first, d.second): d for d in graded(grade)}), requirements)
+        for grade in GRADES
     }
     if all(other.choice == finding.choice for other in others.values()):
         same = f"{listing(list(others))} scoring of the same answers give the same verdict."

@@ -313,7 +313,7 @@ def available_model(progress: Progress = no_progress) -> str:
     try:
         fetch(DEFAULT_MODEL, progress)
     except FetchError as error:
-        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=3)
+        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=2)
         return FALLBACK_MODEL
     return DEFAULT_MODEL
 

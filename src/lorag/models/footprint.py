@@ -20,7 +20,7 @@ _WORKING_BYTES = 300_000_000
 """Beside the weights: the library itself, activations and the cache of a short answer."""
 _HEADER_LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000
-"""Bytes; safetensors itself reads no longer one."""
+"""Bytes, the limit of safetensors itself."""
 
 
 def require_whole(folder: Path) -> list[Path]:

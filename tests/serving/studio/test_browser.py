@@ -19,6 +19,7 @@ from lorag.llm.engines.scripted import ScriptedModel
 from lorag.serving.studio.assistants import Assistants
 from lorag.serving.studio.studio_app import studio_application
 from lorag.serving.studio.workplace import Workplace
+from paused import Paused
 from studio_place import Page, SlowEmbedder, assistants, write_adapter, write_run
 from studio_window import ROOMS, Window, serious, shoot
 
@@ -132,20 +133,6 @@ def test_two_browsers_are_answered_at_once_and_see_what_the_other_added(browser,
     for window in windows:
         assert window.problems == []
         window.page.context.close()
-
-
-class Paused(ScriptedModel):
-    """Says one word, and the others when it is let."""
-
-    def __init__(self):
-        super().__init__(lambda prompt: "It lasts 28 months.")
-        self.gate = threading.Event()
-
-    def stream(self, prompt, sampling):
-        pieces = super().stream(prompt, sampling)
-        yield next(pieces)
-        self.gate.wait(30)
-        return (yield from pieces)
 
 
 def test_another_adapter_stops_running_answers_and_begins_another_conversation(browser, tmp_path):

@@ -26,7 +26,7 @@ from statistics import fmean
 import numpy as np
 
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.comparison import made_warnings
+from lorag.evaluation.comparison import adjusted, made_warnings
 from lorag.evaluation.marks.marking import Reviewer, answers_of, right_marks
 from lorag.evaluation.results import ArmDifference, ArmResult, Comparison, Reason, Verdict, compared, pairs
 from lorag.evaluation.row_log import Phase, RowKey
@@ -37,7 +37,6 @@ from lorag.evaluation.statistics import (
     Floats,
     Interval,
     effective_documents,
-    holm,
 )
 from lorag.evaluation.verdict import FEWEST_QUESTIONS, decide, deciding_metric
 from lorag.settings import VerdictSettings
@@ -104,10 +103,13 @@ def judged_by_marks(comparison: Comparison, reviewers: Sequence[Reviewer]) -> Co
     phase, settings = comparison.phases[-1], comparison.settings
     arms, documents = comparison.at(phase), clusters(comparison.examples)
     metrics = tuple(dict.fromkeys(("correct", deciding_metric(list(arms.values()), settings))))
-    marked = _marked_everywhere(comparison, reviewers)
+    columns = {each: _all_columns(comparison, each, reviewers) for each in metrics}
+    people = zip(*(marks for _, marks in columns["correct"].values()), strict=True)
+    marked = [None not in marks for marks in people]
     enough = sum(marked) >= FEWEST_QUESTIONS
-    columns = {each: _all_columns(comparison, each, reviewers) for each in metrics} if enough else {}
-    shares = {each: {name: powered(*column) for name, column in found.items()} for each, found in columns.items()}
+    shares = {
+        each: {name: powered(*column) for name, column in found.items()} for each, found in columns.items() if enough
+    }
     differences = [pair for pair in comparison.differences if pair.phase != phase or pair.metric not in shares]
     for metric, found in shares.items():
         arms = {name: _by_marks(arm, metric, found.get(name), documents, settings) for name, arm in arms.items()}
@@ -156,8 +158,8 @@ def _by_marks(
     if share is None:
         return arm
     found = share.difference(documents, settings.confidence)
-    ends = (min(1.0, max(0.0, end)) for end in (found.interval.low, found.interval.high))
-    estimate = Estimate(min(1.0, max(0.0, found.mean)), Interval(*ends), found.n)
+    mean, *ends = (max(0.0, each) for each in (found.mean, found.interval.low, found.interval.high))
+    estimate = Estimate(mean, Interval(*ends), found.n)
     others = {name: mean for name, mean in arm.over_trainings.items() if name != metric}
     return replace(arm, estimates={**arm.estimates, metric: estimate}, trainings=(), over_trainings=others)
 
@@ -172,11 +174,7 @@ def _differences(
     """The pairs of arms by marks, with Holm's p-values."""
     against = pairs(shares)
     results = [(shares[first] - shares[second]).difference(documents, settings.confidence) for first, second in against]
-    adjusted = holm([result.p_value for result in results])
-    return [
-        ArmDifference(metric, phase, first, second, result, p)
-        for (first, second), result, p in zip(against, results, adjusted, strict=True)
-    ]
+    return adjusted(metric, phase, against, results)
 
 
 def _marks(reviewers: Sequence[Reviewer], metric: str) -> dict[RowKey, float]:
@@ -196,12 +194,6 @@ def _all_columns(comparison: Comparison, metric: str, reviewers: Sequence[Review
     marks = _marks(reviewers, metric)
     names = compared(comparison.at(comparison.phases[-1]))
     return {name: _columns(comparison, name, metric, marks) for name in names}
-
-
-def _marked_everywhere(comparison: Comparison, reviewers: Sequence[Reviewer]) -> list[bool]:
-    """Whether each question is marked in every arm."""
-    columns = _all_columns(comparison, "correct", reviewers)
-    return [None not in marks for marks in zip(*(people for _, people in columns.values()), strict=True)]
 
 
 def _columns(comparison: Comparison, arm: str, metric: str, marks: Mapping[RowKey, float]) -> _Columns:

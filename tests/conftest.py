@@ -139,6 +139,34 @@ def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+SHALLOW_LAYERS = 4
+
+
+@pytest.fixture(scope="session")
+def session_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def shallow_folder(smollm_folder: Path, session_root: Path) -> Path:
+    """The first layers of the small model between its embeddings and its head.
+
+    Its weights are real ones, in a third of the room, for what is trained, saved, exported and loaded again.
+    """
+    folder = session_root / "shallow"
+    with FileLock(session_root / "shallow.lock"):
+        if not folder.is_dir():
+            weights = load(smollm_folder, "smollm2-135m", "float32").weights
+            weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
+            weights.model.config.num_hidden_layers = SHALLOW_LAYERS
+            weights.model.save_pretrained(session_root / "unfinished")
+            weights.tokenizer.save_pretrained(session_root / "unfinished")
+            (session_root / "unfinished").rename(folder)
+    return folder
+
+
 @pytest.fixture
 def tiny(tiny_folder: Path) -> TransformersModel:
     """The tiny model, a test's own."""
@@ -381,17 +409,18 @@ class Trained:
 
 
 _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e-5, "prompt": 1e-2, "prefix": 1e-2}
-"""Rates at which the small model learns two facts in a few steps."""
+"""Rates at which a model learns two facts in a few steps."""
 
 
 @dataclass(frozen=True)
 class Trainings:
-    """Trains the small model on two facts by a method, once a session, whichever of its processes asks first.
+    """Trains a model on two facts by a method, once a session, whichever of its processes asks first.
 
     In each dtype, a training of its own: two processes may take different ones where it is measured.
     """
 
     root: Path
+    model: str
     data: tuple[Conversation, ...] = TAUGHT
     done: dict[str, Trained] = field(default_factory=dict)
 
@@ -425,15 +454,14 @@ class Trainings:
         from lorag.workflows.finetuning.adapter_training import train_adapter
 
         ids = torch.tensor([[1, 4093, 198, 1780]])
-        engine = build.trainable_model("smollm2-135m", self.settings(method))
+        engine = build.trainable_model(self.model, self.settings(method))
         before = engine._forward(ids).logits.clone()
         adapter = train_adapter(engine, self.data, out, self.settings(method))
         return Trained(adapter, out, before, engine._forward(ids).logits)
 
 
 @pytest.fixture(scope="session")
-def trainings(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    own = tmp_path_factory.getbasetemp()
-    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "trained"
+def trainings(shallow_folder: Path, session_root: Path) -> Trainings:
+    root = session_root / "trained"
     root.mkdir(exist_ok=True)
-    return Trainings(root)
+    return Trainings(root, str(shallow_folder))

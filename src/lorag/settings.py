@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from lorag.errors import InputError
 from lorag.finetune_methods import METHODS, Method, MethodSpec
@@ -38,38 +38,40 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
-def _environment(name: str, usual: float) -> float:
-    """The number that the environment gives under ``name``, or the usual one. Raises ``InputError`` for no number."""
-    given = os.environ.get(name) or str(usual)
-    try:
-        return float(given)
-    except ValueError as error:
-        raise InputError(f"the environment variable {name} is {given!r}; expected a number, or nothing") from error
+def _limit(name: str, usual: float) -> Any:
+    """The field of a limit. Raises ``InputError`` where the environment gives something else than a number."""
+
+    def chosen() -> float:
+        given = os.environ.get(name) or str(usual)
+        try:
+            return type(usual)(float(given))
+        except ValueError as error:
+            raise InputError(f"the environment variable {name} is {given!r}; expected a number, or nothing") from error
+
+    return field(default_factory=chosen)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """Which files are read as documents."""
+    """Which files are read as documents; the environment's ``LORAG_MAX_...`` of the same name changes each limit."""
 
-    max_file_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_FILE_BYTES", 100_000_000)))
-    """Larger files are refused: the environment's ``LORAG_MAX_FILE_BYTES``, else 100 MB, some fifty thousand pages."""
-    max_unpacked_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_UNPACKED_BYTES", 300_000_000)))
-    """Upper size of what an office file or a book unpacks to, as a few kilobytes can claim terabytes: the environment's
-    ``LORAG_MAX_UNPACKED_BYTES``, else 300 MB."""
-    max_seconds: float = field(default_factory=lambda: float(_environment("LORAG_MAX_SECONDS", 60)))
-    """Longest time to read one file, ten times as long for a PDF with pages that are pictures; the environment's
-    ``LORAG_MAX_SECONDS``, else 60, in which any file that people write is read many times over."""
-    max_memory_bytes: int = field(default_factory=lambda: int(_environment("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)))
-    """Most memory that reading one file may take, on Linux: the environment's ``LORAG_MAX_MEMORY_BYTES``, else 2 GB."""
-    max_characters: int = field(default_factory=lambda: int(_environment("LORAG_MAX_CHARACTERS", 100_000_000)))
-    """Most text that one file may give, in characters, as a few kilobytes can hold very much of it: the environment's
-    ``LORAG_MAX_CHARACTERS``, else 100 million."""
+    max_file_bytes: int = _limit("LORAG_MAX_FILE_BYTES", 100_000_000)
+    """Larger files are refused: 100 MB are some fifty thousand pages."""
+    max_unpacked_bytes: int = _limit("LORAG_MAX_UNPACKED_BYTES", 300_000_000)
+    """Upper size of what an office file or a book unpacks to, as a few kilobytes can claim terabytes."""
+    max_parts: int = _limit("LORAG_MAX_PARTS", 10_000)
+    """Most parts of an office file or a book: reading so many takes seconds, and more take much longer."""
+    max_seconds: float = _limit("LORAG_MAX_SECONDS", 60.0)
+    """Longest time to read one file, ten times as long for a PDF with pages that are pictures."""
+    max_memory_bytes: int = _limit("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)
+    """Most memory that reading one file may take, on Linux."""
+    max_characters: int = _limit("LORAG_MAX_CHARACTERS", 100_000_000)
+    """Most text that one file may give, in characters, as a few kilobytes can hold very much of it."""
 
     def __post_init__(self) -> None:
         """Refuses limits under which nothing is read."""
-        for name in ("max_file_bytes", "max_unpacked_bytes", "max_memory_bytes", "max_characters"):
-            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
-        _require(self.max_seconds > 0, f"max_seconds {self.max_seconds!r} is not above 0")
+        for limit in fields(self):
+            _require(getattr(self, limit.name) > 0, f"{limit.name} {getattr(self, limit.name)!r} is not above 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,12 @@ def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(training
     assert isinstance(quick, LlamaCppModel)
     adapted = build.language_model(None, folder, dtype="float32")
     assert texts(quick) == texts(adapted)
-    assert texts(quick) != texts(build.language_model("smollm2-135m", dtype="float32"))
+    assert texts(quick) != texts(build.language_model(trainings.model, dtype="float32"))
     (form,) = tmp_path.iterdir()
     check = json.loads((form / CHECK).read_text())
     assert check["drift"] < 0.05 < 0.2 < check["drift_from_base"]
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("the weights were read again"))
-    assert texts(build.answering_model("smollm2-135m", folder, "llama.cpp")) == texts(adapted)
+    assert texts(build.answering_model(trainings.model, folder, "llama.cpp")) == texts(adapted)
 
 
 def test_a_number_format_that_the_environment_names_is_kept(monkeypatch, smollm_folder):
@@ -127,10 +127,10 @@ def test_the_probabilities_of_what_was_said_are_those_of_a_step_at_a_time(smollm
 def test_where_llama_cpp_cannot_take_part_transformers_answers_and_it_is_said(trainings):
     folder = trainings.by("prompt").folder
     with pytest.warns(UserWarning, match=r"llama.cpp does not take what was trained by prompt; transformers answers"):
-        model = build.answering_model("smollm2-135m", folder)
+        model = build.answering_model(trainings.model, folder)
     assert isinstance(model, TransformersModel)
     with pytest.raises(ModelError, match="does not take what was trained by prompt"):
-        build.answering_model("smollm2-135m", folder, "llama.cpp")
+        build.answering_model(trainings.model, folder, "llama.cpp")
     with pytest.raises(InputError, match=r"engine 'vllm' is not one of auto, transformers, llama.cpp"):
         build.answering_model("smollm2-135m", engine="vllm")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="is not an adapter of Lorag"):

@@ -1,4 +1,4 @@
-"""Every method trains a real small model, and what it leaves on the disk is what was trained."""
+"""Every method trains a model, and what it leaves on the disk is what was trained."""
 
 import copy
 import json
@@ -11,6 +11,7 @@ from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from conftest import SHALLOW_LAYERS
 from lorag import build
 from lorag.errors import InputError, MissingExtraError
 from lorag.finetune_methods import Method
@@ -96,7 +97,7 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
     assert full.adapter.served_loss == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full") == pytest.approx(ended, abs=NOISE)
     assert held_out_loss(trainings, "full", "bfloat16") > ended + 0.1
-    named, base = build.language_model(str(full.folder)), build.language_model("smollm2-135m")
+    named, base = build.language_model(str(full.folder)), build.language_model(trainings.model)
     assert isinstance(named, TransformersModel)
     assert isinstance(base, TransformersModel)
     assert (named.dtype, base.dtype) == ("float32", "bfloat16")
@@ -147,14 +148,14 @@ def test_pissa_trains_what_the_library_trains_as_pissa():
 
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
-def test_after_virtual_tokens_a_batch_gives_what_single_prompts_and_streams_give(smollm_own, trainings, method):
-    model, short = smollm_own.with_adapter(trainings.by(method).folder), Sampling(max_tokens=6)
+def test_after_virtual_tokens_a_batch_gives_what_single_prompts_and_streams_give(trainings, method):
+    model, short = build.language_model(trainings.model, trainings.by(method).folder), Sampling(max_tokens=6)
     together = model.generate([PROMPT, (Message("user", "Hi"),)], short)
     assert together[0].text == model.generate([PROMPT], short)[0].text
     assert together[0].text == "".join(model.stream(PROMPT, short)).strip()
 
 
-def test_the_folder_holds_what_its_method_leaves(trained):
+def test_the_folder_holds_what_its_method_leaves(trained, trainings):
     adapter, folder = trained.adapter, trained.folder
     if adapter.method == "full":
         assert {"config.json", "model.safetensors", "tokenizer.json", "lorag.json"} <= {
@@ -163,7 +164,7 @@ def test_the_folder_holds_what_its_method_leaves(trained):
         assert build.language_model(str(folder)).generate([PROMPT], Sampling(max_tokens=2))
         return
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "smollm2-135m"
+    assert config["base_model_name_or_path"] == trainings.model
     weights = load_file(folder / "adapter_model.safetensors")
     if adapter.method in ("prompt", "prefix"):
         assert [len(weight) for weight in weights.values()] == [8]
@@ -171,12 +172,12 @@ def test_the_folder_holds_what_its_method_leaves(trained):
     assert config["r"] == (32 if adapter.method == "pissa" else 16)  # a PiSSA adapter is a difference of two
     assert (config["use_rslora"], config["use_dora"]) == (adapter.method == "rslora", adapter.method == "dora")
     assert config["init_lora_weights"] is True
-    assert sum("magnitude" in name for name in weights) == (30 * 7 if adapter.method == "dora" else 0)
+    assert sum("magnitude" in name for name in weights) == (SHALLOW_LAYERS * 7 if adapter.method == "dora" else 0)
 
 
 def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(trainings):
     """None leaves a trace in the logits of another."""
-    base = build.language_model("smollm2-135m")
+    base = build.language_model(trainings.model)
     assert isinstance(base, TransformersModel)
 
     def logits(model):
@@ -194,13 +195,13 @@ def test_one_engine_serves_virtual_tokens_layers_and_the_base_by_turns(trainings
 def test_without_its_extra_four_bits_are_refused_with_the_install_line(trainings, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r"a base of 4 bits needs .* `pip install 'lorag\[qlora\]'`"):
-        build.trainable_model("smollm2-135m", trainings.settings("qlora"))
+        build.trainable_model(trainings.model, trainings.settings("qlora"))
 
 
 @pytest.mark.parametrize("method", ["full", "pissa"])
 def test_what_begins_at_whole_weights_is_refused_on_four_bits(trainings, tmp_path, monkeypatch, method):
     monkeypatch.setenv(DTYPE_VARIABLE, "nf4")
-    engine = build.trainable_model("smollm2-135m", trainings.settings(method))
+    engine = build.trainable_model(trainings.model, trainings.settings(method))
     with pytest.raises(InputError, match=rf"method '{method}' needs unquantised weights, .* use the method qlora"):
         train_adapter(engine, trainings.data, tmp_path / "a", trainings.settings(method))
 
@@ -210,26 +211,26 @@ def test_four_bits_are_never_repacked_for_answering(trainings, monkeypatch):
     from bitsandbytes.nn import modules
 
     monkeypatch.setattr(modules, "has_avx512bf16", lambda: True)
-    model = build.trainable_model("smollm2-135m", trainings.settings("qlora")).weights.model
+    model = build.trainable_model(trainings.model, trainings.settings("qlora")).weights.model
     flags = [layer.support_avx512bf16_for_cpu for layer in model.modules() if isinstance(layer, modules.Linear4bit)]
-    assert flags == [False] * (30 * 7)
+    assert flags == [False] * (SHALLOW_LAYERS * 7)
 
 
-def test_only_the_upper_layers_are_trained_where_a_share_is_asked_for(smollm_own):
-    model = smollm_own.weights.model
-    first = rows(smollm_own.weights.tokenizer, [Conversation((Message("user", "Hi"), Message("assistant", "Ho")))], 99)
+def test_only_the_upper_layers_are_trained_where_a_share_is_asked_for(tiny):
+    model = tiny.weights.model
+    first = rows(tiny.weights.tokenizer, [Conversation((Message("user", "Hi"), Message("assistant", "Ho")))], 99)
     with learner(model, first.kept[0], FinetuneSettings(trained_layers=0.5)) as learning:
         places = [re.search(r"layers\.(\d+)\.(?:\w+\.)*(\w+)\.lora_", name) for name in learning.trained()]
     layers = {int(place[1]) if place else None for place in places}
     kinds = {place[2] if place else None for place in places}
-    assert layers == set(range(15, 30))
+    assert layers == {2, 3}
     assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
 @pytest.mark.parametrize("method", [method for method in get_args(Method) if method != "full"])
 def test_an_adapter_is_continued_from_what_it_was_and_only_what_it_trains_gets_gradients(trainings, method):
     parent, settings = trainings.by(method), trainings.settings(method)
-    base = build.trainable_model("smollm2-135m", settings).weights
+    base = build.trainable_model(trainings.model, settings).weights
     kept_back = rows(base.tokenizer, split(trainings.data, settings).held_out, 1024).kept
     with learner(base.model, kept_back[0], settings, parent.folder) as learning:
         loss = learning.library_loss(kept_back)

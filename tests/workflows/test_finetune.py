@@ -29,7 +29,7 @@ def saved(trainings, tmp_path):
     """A copy of an adapter as it is before it is loaded again, and the rows that this is checked by."""
     done = trainings.by("lora")
     folder = shutil.copytree(done.folder, tmp_path / "adapter")
-    engine = build.language_model("smollm2-135m")
+    engine = build.language_model(trainings.model)
     assert isinstance(engine, TransformersModel)
     adapter = replace(done.adapter, folder=str(folder), served_format=None, served_loss=None)
     return engine, adapter, checked_batches(engine.weights.tokenizer, trainings.data, trainings.settings("lora"))
@@ -87,7 +87,7 @@ def test_all_weights_are_served_in_float32_only_where_the_other_loses(trainings,
     adapter = replace(done.adapter, folder=str(shutil.copytree(done.folder, tmp_path / "a")))
     losses = {"bfloat16": adapter.checked_loss + lost, "float32": adapter.checked_loss}
     monkeypatch.setattr(workflow, "_loss", lambda served, checked: losses[served.dtype])
-    engine = build.language_model("smollm2-135m")
+    engine = build.language_model(trainings.model)
     assert isinstance(engine, TransformersModel)
     measured = workflow._as_served(engine, adapter, [])
     assert (measured.served_format, measured.served_loss) == (expected, losses[expected])
@@ -113,7 +113,7 @@ def mean_loss(model, conversations, settings):
 def test_a_continued_training_begins_as_its_parent_and_trains_on(trainings, tmp_path):
     parent = trainings.by("lora")
     settings = replace(trainings.settings("lora"), epochs=1, held_out_share=0.0, learning_rate=1e-9)
-    engine = build.trainable_model("smollm2-135m", settings)
+    engine = build.trainable_model(trainings.model, settings)
     begun = Parent(str(parent.folder), adapter_fingerprint(parent.folder), parent.adapter.data)
     served = engine.with_adapter(parent.folder)
     expected, base = mean_loss(served, NEW, settings), mean_loss(engine, NEW, settings)
@@ -125,8 +125,8 @@ def test_a_continued_training_begins_as_its_parent_and_trains_on(trainings, tmp_
     assert still.parent is not None
     assert (still.parent, still.parent.data) == (begun, parent.adapter.data)
     assert read_adapter(tmp_path / "still") == still
-    again = build.language_model("smollm2-135m", tmp_path / "still", dtype="float32")
-    before = build.language_model("smollm2-135m", parent.folder, dtype="float32")
+    again = build.language_model(trainings.model, tmp_path / "still", dtype="float32")
+    before = build.language_model(trainings.model, parent.folder, dtype="float32")
     known = [mean_loss(model, trainings.data, settings) for model in (again, before)]
     assert known[0] == pytest.approx(known[1], abs=1e-3)  # what the parent knew is known as before
     further = replace(settings, learning_rate=trainings.settings("lora").rate, epochs=3)
@@ -149,13 +149,13 @@ def test_an_adapter_is_trained_under_the_prompt_of_a_file_without_its_examples(t
     asked, out = tmp_path / "prompt.json", tmp_path / "out"
     asked.write_text('{"question_first": true, "offer_refusal": false, "examples": 2, "refused_example": true}')
     new, settings = files("new", NEW), replace(trainings.settings("lora"), held_out_share=0.0, epochs=1)
-    adapter = finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
+    adapter = finetune_workflow.finetune(new, out, settings=settings, prompt=asked, model=trainings.model)
     prompt = PromptSettings(question_first=True, offer_refusal=False)
     assert adapter.prompt == read_adapter(out).prompt == prompt
     assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
     asked.write_text('{"offer_refusal": false}')
     with pytest.raises(InputError, match="holds a finetune trained on these conversations under another prompt"):
-        finetune_workflow.finetune(new, out, settings=settings, prompt=asked)
+        finetune_workflow.finetune(new, out, settings=settings, prompt=asked, model=trainings.model)
     with pytest.raises(InputError, match="keeps the prompt that it was trained under; leave prompt out"):
         finetune_workflow.finetune(new, tmp_path / "more", continue_from=out, prompt=asked)
 
@@ -269,7 +269,7 @@ def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings,
             with pytest.raises(error, match=match):
                 call(*places, **{"continue_from": lora, **given})
 
-    refused(ModelError, "was trained on 'smollm2-135m' with the weights .*, and 'qwen", model="qwen2.5-coder-0.5b")
+    refused(ModelError, "was trained on '.*shallow' with the weights .*, and 'qwen", model="qwen2.5-coder-0.5b")
     refused(InputError, "trained with rank 16 and cannot be continued with 8", settings=FinetuneSettings(rank=8))
     refused(InputError, "method lora and cannot be continued with dora", settings=FinetuneSettings(method="dora"))
     refused(InputError, "is not an adapter of Lorag", continue_from=tmp_path)

@@ -254,7 +254,7 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
         data = path.read_bytes()
         suffix = real_kind(suffix, data)
         if suffix in _ARCHIVES:
-            require_sound_archive(path, data, settings.max_unpacked_bytes)
+            require_sound_archive(path, data, settings)
             data = as_transitional(data) if suffix in _OFFICE else data
         parsed = _PARSERS[suffix](path, data)
     except NoTextError as error:

@@ -13,7 +13,7 @@ from lorag.documents.parsers.archive import require_sound_archive
 from lorag.errors import DataError
 from lorag.settings import LoadSettings
 
-LIMIT = 10_000_000
+LIMITS = LoadSettings(max_unpacked_bytes=10_000_000)
 
 
 def archive(entries, kind=zipfile.ZIP_DEFLATED):
@@ -24,9 +24,9 @@ def archive(entries, kind=zipfile.ZIP_DEFLATED):
     return file.getvalue()
 
 
-def refused(tmp_path, data, limit=LIMIT):
+def refused(tmp_path, data, limits=LIMITS):
     with pytest.raises(DataError) as caught:
-        require_sound_archive(tmp_path / "x.docx", data, limit)
+        require_sound_archive(tmp_path / "x.docx", data, limits)
     return str(caught.value)
 
 
@@ -34,7 +34,7 @@ def test_what_office_programs_save_is_sound(tmp_path):
     for make in (docx.Document, pptx.Presentation, openpyxl.Workbook):
         file = BytesIO()
         make().save(file)
-        require_sound_archive(tmp_path / "x.docx", file.getvalue(), LIMIT)
+        require_sound_archive(tmp_path / "x.docx", file.getvalue(), LIMITS)
 
 
 def test_a_bomb_is_refused_by_the_size_that_it_declares(tmp_path):
@@ -48,7 +48,11 @@ def test_a_bomb_is_refused_by_the_size_that_it_declares(tmp_path):
 
 def test_an_archive_of_very_many_entries_is_refused_before_they_are_read(tmp_path):
     data = archive({f"word/{n}.xml": "" for n in range(10_001)}, zipfile.ZIP_STORED)
-    assert refused(tmp_path, data).endswith("holds 10,001 parts, expected at most 10,000; split it")
+    assert refused(tmp_path, data).endswith(
+        "holds 10,001 parts, expected at most 10,000; split it, or raise LoadSettings.max_parts or the environment"
+        " variable LORAG_MAX_PARTS"
+    )
+    require_sound_archive(tmp_path / "x.docx", data, LoadSettings(max_parts=10_001))
 
 
 @pytest.mark.parametrize("false", [10, 10_000_000])

@@ -14,6 +14,7 @@ from typing import Any
 
 from lorag.documents.parsers.parsed import raising
 from lorag.errors import DataError
+from lorag.settings import LoadSettings
 
 _COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
@@ -21,12 +22,11 @@ _KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _RELATIONS = "_rels/.rels"
 """The part that says where the document is, and in which form."""
-_PIECE_BYTES, _MOST_ENTRIES = 1 << 16, 10_000
-"""Readers of Office files need seconds for so many entries, and for more of them much longer."""
+_PIECE_BYTES = 1 << 16
 
 
-def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> None:
-    """Raises ``DataError`` unless ``data`` is an open archive that unpacks to what it says, within the limit.
+def require_sound_archive(path: Path, data: bytes, settings: LoadSettings) -> None:
+    """Raises ``DataError`` unless ``data`` is an open archive that unpacks to what it says, within the limits.
 
     The sizes it declares are added up first. Then every entry is unpacked, a small piece at a time, and counted:
     readers of these formats unpack an entry in one go and would meet a false size in memory.
@@ -37,11 +37,12 @@ def require_sound_archive(path: Path, data: bytes, max_unpacked_bytes: int) -> N
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             entries = archive.infolist()
-            if len(entries) > _MOST_ENTRIES:
-                raise DataError(path, f"holds {len(entries):,} parts, expected at most {_MOST_ENTRIES:,}; split it")
+            if len(entries) > settings.max_parts:
+                expected = f"expected at most {settings.max_parts:,}; split it, or {raising('max_parts')}"
+                raise DataError(path, f"holds {len(entries):,} parts, {expected}")
             declared = sum(entry.file_size for entry in entries)
-            if declared > max_unpacked_bytes:
-                raise DataError(path, _too_large(declared, max_unpacked_bytes))
+            if declared > settings.max_unpacked_bytes:
+                raise DataError(path, _too_large(declared, settings.max_unpacked_bytes))
             for entry in entries:
                 if entry.flag_bits & 1 or entry.compress_type not in _KINDS:
                     raise DataError(

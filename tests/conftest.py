@@ -161,6 +161,7 @@ def shallow_folder(smollm_folder: Path, session_root: Path) -> Path:
             weights = load(smollm_folder, "smollm2-135m", "float32").weights
             weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
             weights.model.config.num_hidden_layers = SHALLOW_LAYERS
+            weights.model.model.norm.weight.data *= 0.2  # made for sums of many more layers
             weights.model.save_pretrained(session_root / "unfinished")
             weights.tokenizer.save_pretrained(session_root / "unfinished")
             (session_root / "unfinished").rename(folder)
@@ -409,7 +410,7 @@ class Trained:
 
 
 _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e-5, "prompt": 1e-2, "prefix": 1e-2}
-"""Rates at which a model learns two facts in a few steps."""
+"""Rates at which the small model learns two facts in a few steps."""
 
 
 @dataclass(frozen=True)
@@ -421,13 +422,15 @@ class Trainings:
 
     root: Path
     model: str
+    haste: float = 1.0
+    """By how much the rates are those of the small model."""
     data: tuple[Conversation, ...] = TAUGHT
     done: dict[str, Trained] = field(default_factory=dict)
 
     def settings(self, method: Method) -> FinetuneSettings:
         return FinetuneSettings(
             method=method,
-            learning_rate=_QUICK_RATES.get(method, 1e-3),
+            learning_rate=self.haste * _QUICK_RATES.get(method, 1e-3),
             epochs=3,
             batch_tokens=2048,
             held_out_share=0.3,
@@ -462,6 +465,15 @@ class Trainings:
 
 @pytest.fixture(scope="session")
 def trainings(shallow_folder: Path, session_root: Path) -> Trainings:
+    """Of four layers, whose answers are no language."""
     root = session_root / "trained"
     root.mkdir(exist_ok=True)
-    return Trainings(root, str(shallow_folder))
+    return Trainings(root, str(shallow_folder), haste=5.0)
+
+
+@pytest.fixture(scope="session")
+def smollm_trainings(smollm_folder: Path, session_root: Path) -> Trainings:
+    """Of the whole small model."""
+    root = session_root / "trained_whole"
+    root.mkdir(exist_ok=True)
+    return Trainings(root, "smollm2-135m")

@@ -24,19 +24,19 @@ def texts(model):
     return [done.text for done in model.generate(PROMPTS, SHORT)]
 
 
-def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(trainings, tmp_path, monkeypatch):
+def test_the_adapter_answers_through_llama_cpp_too_and_the_form_is_kept(smollm_trainings, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "verified_ggufs", lambda: tmp_path)
-    folder = trainings.by("lora").folder
+    folder = smollm_trainings.by("lora").folder
     quick = build.answering_model(None, folder)
     assert isinstance(quick, LlamaCppModel)
     adapted = build.language_model(None, folder, dtype="float32")
     assert texts(quick) == texts(adapted)
-    assert texts(quick) != texts(build.language_model(trainings.model, dtype="float32"))
+    assert texts(quick) != texts(build.language_model("smollm2-135m", dtype="float32"))
     (form,) = tmp_path.iterdir()
     check = json.loads((form / CHECK).read_text())
     assert check["drift"] < 0.05 < 0.2 < check["drift_from_base"]
     monkeypatch.setattr(build, "load", lambda *_: pytest.fail("the weights were read again"))
-    assert texts(build.answering_model(trainings.model, folder, "llama.cpp")) == texts(adapted)
+    assert texts(build.answering_model("smollm2-135m", folder, "llama.cpp")) == texts(adapted)
 
 
 def test_a_number_format_that_the_environment_names_is_kept(monkeypatch, smollm_folder):

@@ -103,7 +103,7 @@ def test_all_weights_keep_what_they_learned_where_bfloat16_would_round_it_away(t
     assert (named.dtype, base.dtype) == ("float32", "bfloat16")
     assert build.trainable_model(str(full.folder), FinetuneSettings()).dtype == "float32"
     monkeypatch.setattr(build, "fits", lambda folder, dtype: False)
-    with pytest.warns(UserWarning, match="keeps what it learned in float32, which needs more memory than is free"):
+    with pytest.warns(UserWarning, match="needs float32 to keep what it learned, but too little memory is free"):
         assert build.finetuned_model(named, full.adapter).dtype == "bfloat16"
 
 

@@ -17,7 +17,7 @@ import shelve
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from lorag.evaluation.examples import read_examples, sample
 from lorag.evaluation.search.ranking_scores import answering, documents_of, ranking_scores
 from lorag.evaluation.statistics import mean_interval, paired_difference
 from lorag.files import fingerprint
-from lorag.retrieval.encoders.cross_encoder import CachedReranker
+from lorag.interfaces import Reranker
 from lorag.retrieval.knowledge import Knowledge
 from lorag.retrieval.ranking import Ranker, SearchResults
 from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, ChunkSettings, RetrievalSettings, SyncSettings
@@ -108,6 +108,22 @@ class Row:
     def mean(self) -> float:
         """The mean over the questions."""
         return sum(self.values) / len(self.values)
+
+
+class CachedReranker:
+    """Wraps a reranker; no pair is read twice, however many ways of ranking ask for it."""
+
+    def __init__(self, reranker: Reranker, known: MutableMapping[str, float]) -> None:
+        """``known`` holds the score of every pair read so far, under a hash of it."""
+        self.name = reranker.name
+        self._reranker, self._known = reranker, known
+
+    def score(self, query: str, passages: Sequence[str]) -> list[float]:
+        """See ``Reranker``; only new pairs reach the model."""
+        keys = [fingerprint([self.name, query, passage]) for passage in passages]
+        new = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in self._known}
+        self._known.update(zip(new, self._reranker.score(query, list(new.values())), strict=True))
+        return [self._known[key] for key in keys]
 
 
 def main() -> int:

@@ -22,6 +22,19 @@ REPLACED = {
     r"\bis there already\b": "exists",
     r"\bsays so\b": "name what it reports",
     r"\bis said\b(?! of| to)": "name the message",
+    r"\bunlearn": "forget",
+    r"\bmodel call a passage\b": "model call per passage",
+    r"\b\d+ (ms|kB|MB|GB) an? (passage|question|token|tenant|document)\b": "per",
+    r"\ba gate lets in\b": "pass the relevance threshold",
+    r"\bon their way\b": "concurrent, or unfinished",
+    r"\bin vain\b": "wasted",
+    r"\btold (to|by|otherwise|without|before)\b": "name who does what",
+    r"\b[Mm]ost (questions|tokens|seconds|passages|wordings) (?!of )": "maximum number of",
+    r"\bkept back\b": "held out",
+    r"\bpassed over\b": "skipped, or ignored",
+    r"\bbrought to (the range )?0 to 1\b": "scaled to 0 to 1",
+    r"\bbroke off\b": "stopped",
+    r"\breads poorly\b": "answers poorly from passages",
     r"\bnumber format of (the|its|a) (weights|machine|model|processor)": "dtype",
 }
 
@@ -39,7 +52,7 @@ def test_every_kind_of_text_is_collected():
     """Help, an error, a warning, a reason under a verdict, a report's heading, a label of the page, a docstring."""
     assert help_texts()["lorag data check --max-tokens"] == "Count the rows longer than that."
     assert "the question is empty; ask something" in messages().values()
-    assert any(text.endswith("falling back to {}, which reads poorly") for text in messages().values())
+    assert any(text.endswith("falling back to {}, which answers poorly from passages") for text in messages().values())
     assert any(text.startswith("{} answers {} % of the questions that the documents") for text in output().values())
     assert "Where retrieval goes wrong" in page_texts().values()
     assert "Search the passages" in page_texts().values()

@@ -11,6 +11,7 @@ from .documents.load import load_documents as load_documents
 from .errors import InputError as InputError
 from .errors import LoragError as LoragError
 from .evaluation.examples import read_examples as read_examples
+from .evaluation.report.markdown_text import to_markdown as to_markdown
 from .evaluation.results import Comparison as Comparison
 from .retrieval.knowledge import Knowledge as Knowledge
 from .settings import CacheSettings as CacheSettings

@@ -192,8 +192,8 @@ def _kept_dtype(folder: Path, dtype: Dtype) -> Dtype:
     if fits(folder, kept):
         return kept
     warnings.warn(
-        f"the model in {str(folder)!r} keeps what it learned in {kept}, which needs more memory than is free; in"
-        " a coarser dtype its answers may differ from what it was trained on; end other programs",
+        f"the model in {str(folder)!r} needs {kept} to keep what it learned, but too little memory is free; loaded in a"
+        " coarser dtype, it may answer differently. To avoid this, end other programs",
         stacklevel=3,
     )
     return "auto"
@@ -317,7 +317,7 @@ def search(
     Args:
         query: A question, or any other text.
         place: The index: a folder, or the URL of a database or bucket.
-        k: Most passages that are returned; fewer where fewer fit.
+        k: Maximum number of passages; there may be fewer.
         where: Restricts the search to documents, as in ``Knowledge.retrieve``.
         by: The embedder, or its name; the one that the index was made with.
         chunks: How documents were cut. None takes it from the index.

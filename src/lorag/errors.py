@@ -29,7 +29,7 @@ from typing import Any
 
 
 class LoragError(Exception):
-    """The root: catch this to catch everything Lorag raises on purpose."""
+    """The base class of every error that Lorag raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it reaches another process: by its message and what it knows, whatever its constructor takes."""
@@ -43,7 +43,7 @@ def _again(kind: type[LoragError], told: tuple[object, ...], known: dict[str, ob
 
 
 class InputError(LoragError):
-    """Something the caller gave is wrong and can be repaired by the caller."""
+    """An input is wrong, and the caller can correct it."""
 
 
 class DataError(InputError):

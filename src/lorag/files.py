@@ -171,6 +171,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise DataError(path, f"broken TOML: {error}") from error
 
 
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises as ``read_text`` does, and ``DataError`` with the line for what is not JSON."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
+
+
 def files_below(folder: Path) -> list[Path]:
     """Visible files, sorted by path. Links to folders are not followed, so loops cannot hang.
 
@@ -275,3 +283,21 @@ def require_writable(folder: Path) -> None:
                 file.flush()
     except OSError as error:
         raise InputError(f"cannot write to {str(folder)!r}: {error.strerror}; choose another with --out") from error
+
+
+def require_replaceable(out: Path, record: str) -> None:
+    """Raises ``InputError`` where ``out`` is a file, or a folder with files but without ``record``, as we write it."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
+    if out.is_dir() and not (out / record).is_file() and any(out.iterdir()):
+        raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
+
+
+def jsonl_target(out: Path | str, source: Path | None = None) -> Path:
+    """``out``, to write rows to. Raises ``InputError`` where it does not end in ``.jsonl``, or is inside ``source``."""
+    target = Path(out)
+    if target.suffix.lower() != ".jsonl":
+        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
+    if source is not None and target.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{str(out)!r} is inside the data that is read; choose another place with --out")
+    return target

@@ -23,6 +23,8 @@ class MethodSpec:
     """Whether the direction and the length of a weight are learned apart."""
     principal_parts: bool = False
     """Whether its layers begin as the principal parts of the weights; they are saved as layers of twice the rank."""
+    in_every_layer: bool = False
+    """Whether its virtual tokens are keys and values of every layer, not embeddings before the first one."""
     on_four_bits: bool = False
     """Whether it learns on a base of 4 bits, so that it is served on one."""
     shards: bool = False
@@ -64,6 +66,6 @@ METHODS: Mapping[str, MethodSpec] = {
     "qlora": MethodSpec(2e-4, on_four_bits=True),
     "full": MethodSpec(5e-5, "all weights", shards=True),
     "prompt": MethodSpec(1e-2, "virtual tokens"),
-    "prefix": MethodSpec(1e-3, "virtual tokens"),
+    "prefix": MethodSpec(1e-3, "virtual tokens", in_every_layer=True),
 }
 """By the name of the method (``Method``). ``FinetuneSettings`` gives the reasons for the rates."""

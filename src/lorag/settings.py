@@ -1,4 +1,4 @@
-"""Every knob, once: its type, its default, its unit and the reason for it. Surfaces derive their help from here."""
+"""All settings of Lorag: type, default and unit of each, and why the default is what it is."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from lorag.finetune_methods import METHODS, Method, MethodSpec
 from lorag.types import Sampling
 
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
-"""The language model when none is named: the smallest of the catalogue that can read (docs/log.md)."""
+"""Language model used if none is named: the smallest in the catalogue that answers well from passages (docs/log.md)."""
 FALLBACK_MODEL = "smollm2-135m"
-"""Taken, with a warning, when the default's packages cannot be had."""
+"""Language model used, with a warning, if the default cannot be downloaded."""
 DEFAULT_EMBEDDER = "bge-small-en"
-"""The embedder when none is named."""
+"""Embedder used if none is named."""
 TRAINABLE_EMBEDDER = "minilm-l6"
-"""The embedder that is trained when none is named: the one of the catalogue whose weights can be."""
+"""Embedder that is trained if none is named: the one in the catalogue whose weights can be trained."""
 DEFAULT_RERANKER = "minilm-reranker"
-"""The cross-encoder that reads question and passage together when reranking is asked for by no name."""
+"""Cross-encoder used if reranking is on and no cross-encoder is named."""
 GATE_KEEP = 0.98
-"""Share of the user's own questions that a gate lets in: to refuse one is worse than to ask the model in vain."""
+"""Share of your questions that must pass the relevance threshold; a refusal is worse than a wasted model call."""
 REPLAY_SHARE = 0.5
-"""Share of old conversations among all that an adapter is trained on further."""
+"""Share of old conversations among all training conversations when an adapter is trained further."""
 Fusion = Literal["convex", "rrf"]
 REFUSAL = "I do not know: the documents do not say."
-"""What an assistant says instead of guessing, and what it is trained to say."""
+"""The sentence with which an assistant refuses, and which it is trained to give."""
 
 Engine = Literal["auto", "transformers", "llama.cpp"]
-"""What computes answers when nothing is compared; a comparison is always transformers'."""
+"""The engine that computes answers outside of comparisons; a comparison always uses transformers."""
 VerdictOn = Literal["right", "right_and_supported"]
 
 
@@ -53,39 +53,39 @@ def _limit(name: str, usual: float) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """Which files are read as documents; the environment's ``LORAG_MAX_...`` of the same name changes each limit."""
+    """Limits on the files that are read as documents; ``LORAG_MAX_...`` in the environment overrides each."""
 
     max_file_bytes: int = _limit("LORAG_MAX_FILE_BYTES", 100_000_000)
-    """Larger files are refused: 100 MB are some fifty thousand pages."""
+    """Largest file, in bytes; larger ones are refused. 100 MB are about fifty thousand pages."""
     max_unpacked_bytes: int = _limit("LORAG_MAX_UNPACKED_BYTES", 300_000_000)
-    """Upper size of what an office file or a book unpacks to, as a few kilobytes can claim terabytes."""
+    """Largest unpacked size of an office file or a book, in bytes: a few kilobytes can expand to gigabytes."""
     max_parts: int = _limit("LORAG_MAX_PARTS", 10_000)
-    """Most parts of an office file or a book: reading so many takes seconds, and more take much longer."""
+    """Largest number of parts in an office file or a book; so many take seconds to read, more take much longer."""
     max_seconds: float = _limit("LORAG_MAX_SECONDS", 60.0)
-    """Longest time to read one file, ten times as long for a PDF with pages that are pictures."""
+    """Seconds to read one file; ten times as many for a PDF with scanned pages and for old office files."""
     max_memory_bytes: int = _limit("LORAG_MAX_MEMORY_BYTES", 2_000_000_000)
-    """Most memory that reading one file may take, on Linux."""
+    """Memory for reading one file, in bytes; enforced on Linux only."""
     max_characters: int = _limit("LORAG_MAX_CHARACTERS", 100_000_000)
-    """Most text that one file may give, in characters, as a few kilobytes can hold very much of it."""
+    """Largest text of one file, in characters: a file of a few kilobytes can expand to gigabytes of text."""
 
     def __post_init__(self) -> None:
-        """Refuses limits under which nothing is read."""
+        """Raises ``InputError`` for a limit that is not above 0."""
         for limit in fields(self):
             _require(getattr(self, limit.name) > 0, f"{limit.name} {getattr(self, limit.name)!r} is not above 0")
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkSettings:
-    """How documents are cut."""
+    """How documents are split into chunks, which do not overlap."""
 
     max_tokens: int = 256
-    """Upper size of a chunk in the embedder's own tokens; 200 to 300 did best on five corpora (no overlap)."""
+    """Maximum size of a chunk, in the embedder's tokens (16 to 510). 200 to 300 did best on five corpora."""
     search_tokens: int | None = None
-    """Upper size of the pieces by which a chunk is found; None: by all of it. Small pieces point at single facts, and
-    only they must fit the embedder; for the same room in the prompt, chunks of 256 tokens found more."""
+    """Maximum size of the pieces that are embedded for each chunk. None embeds whole chunks, which found more at equal
+    prompt length. With pieces, only the pieces must fit the embedder, so chunks may be larger."""
 
     def __post_init__(self) -> None:
-        """Refuses sizes that no embedder of the catalogue can hold, and pieces larger than their chunk."""
+        """Raises ``InputError`` for a size outside 16 to 510, and for pieces larger than a chunk."""
         name, size = ("max", self.max_tokens) if self.search_tokens is None else ("search", self.search_tokens)
         _require(16 <= size <= 510, f"chunk {name}_tokens {size!r} is not between 16 and 510")
         _require(size <= self.max_tokens, f"search_tokens {size!r} is above max_tokens {self.max_tokens!r}")
@@ -93,75 +93,74 @@ class ChunkSettings:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """How much is kept so that no text is embedded twice."""
+    """How much disk space keeps vectors, so that no text is embedded twice."""
 
     max_bytes: int = 2_000_000_000
-    """Most that vectors of passages may take on the disk, all indexes together: about a million of 384 dimensions.
-    The oldest make room for new ones. 0 keeps none."""
+    """Disk space for vectors of passages, in bytes, shared by all indexes: 2 GB hold about a million vectors of 384
+    dimensions. When it is full, the oldest are deleted. 0 keeps none."""
 
     def __post_init__(self) -> None:
-        """Refuses a size that is none."""
+        """Raises ``InputError`` for a negative size."""
         _require(self.max_bytes >= 0, f"cache max_bytes {self.max_bytes!r} is below 0")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """What bringing an index in step may do to it."""
+    """What may be removed from an index when it is brought up to date."""
 
     max_removed_share: float = 1 / 3
-    """More than this share of the documents are not removed at once: half of a folder that was not mounted, or not
-    copied, looks just like half of its documents deleted. 1 allows every removal."""
+    """Largest share of the documents that one update may remove (0 to 1). A folder that is only half mounted or copied
+    looks as if half of its documents were deleted. 1 allows every removal."""
     guarded_from: int = 6
-    """Documents from which that is watched; in a smaller index one file is a large share."""
+    """Smallest number of documents to which the limit applies; in a smaller index, one file is a large share."""
 
     def __post_init__(self) -> None:
-        """Refuses a share that is none."""
+        """Raises ``InputError`` for a share outside 0 to 1."""
         _require(0 <= self.max_removed_share <= 1, f"max_removed_share {self.max_removed_share!r} is not in 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings:
-    """How passages are found."""
+    """How passages are found and ranked."""
 
     candidates: int = 100
-    """Chunks taken from each of dense and lexical search before they are fused. The last of them counts as 0 in the
-    convex fusion; 50 and 100 do not differ in measurements (docs/log.md)."""
+    """Number of chunks that dense and lexical search each return before fusion. The last one counts as 0 in the convex
+    fusion. 50 and 100 gave the same results (docs/log.md)."""
     dense_weight: float = 0.5
-    """Share of the dense side in the fusion; flat around 0.4 to 0.5 in measurements. 1 searches by meaning alone and 0
-    by words alone: hits then come with the scores of that side."""
+    """Weight of dense search in the fusion (0 to 1); results change little from 0.4 to 0.5. 1 searches by meaning only,
+    0 by words only, and hits then keep the scores of that search."""
     fusion: Fusion = "convex"
-    """What is added up: ``convex`` takes scores brought to 0 to 1, ``rrf`` reciprocal ranks. Ranks forget by how much
-    a passage is better, and found less in measurements."""
+    """How both rankings are combined: ``convex`` adds scores scaled to 0 to 1, ``rrf`` adds reciprocal ranks, which
+    discard score differences. ``rrf`` found less in measurements."""
     min_cosine: float | None = None
-    """Least cosine of question and passage; what is below is not returned, whichever side found it. What a value
-    means depends on the embedder. None keeps everything."""
+    """Smallest cosine of question and passage (-1 to 1); passages below it are dropped, whichever search found them.
+    Values are comparable for one embedder only. None keeps every passage."""
     gate_cosine: float | None = None
-    """Least cosine of the question and the nearest passage of all; below it nothing is returned: the question is about
-    something else. `lorag calibrate` finds the value for an embedder and its documents. None lets every question in."""
+    """The relevance threshold: smallest cosine of the question and its nearest passage (-1 to 1). Below it, the
+    question is off topic and gets no passages. `lorag calibrate` chooses the value. None lets every question pass."""
     reranker: str | None = None
-    """Catalogue name or folder of a cross-encoder that reorders the best hits; None: they stay as they are fused.
-    It costs a model call a passage, some 20 to 60 ms on one core."""
+    """Catalogue name or folder of a cross-encoder that reranks the best hits. It takes one model call per passage, 20
+    to 60 ms on one core. None keeps the fused order."""
     rerank_weight: float = 0.7
-    """Share of the reranker in the new order, beside the score by which search found a passage, both brought to 0 to 1
-    over what it read. From 0.5 to 0.8 no set lost by it in measurements; 1, the reranker alone, lost on one."""
+    """Weight of the reranker's score against the search score, both scaled to 0 to 1. 0.5 to 0.8 worsened no test set;
+    1 worsened one."""
     mmr_lambda: float | None = None
-    """Weight of relevance against being unlike the passages chosen before, in maximal marginal relevance; 1 is
-    relevance alone. None chooses by relevance without a look at the others."""
+    """Weight of relevance against diversity (maximal marginal relevance), 0 to 1. None skips this step."""
     depth: int = 20
-    """Fused hits among which reranking and marginal relevance choose; gains of rerankers fall off with more."""
+    """Number of fused hits that are reranked or diversified; a reranker gains less and less from more."""
     k: int = 10
-    """Most passages handed on for one question; how many reach the prompt is decided by ``context_tokens``."""
+    """Maximum number of passages per question; ``context_tokens`` limits how many of them reach the prompt."""
     exact_up_to: int = 50_000
-    """Texts up to which a question is compared with every vector, in about 75 ms. A larger index gets an approximate
-    one for its vectors, ten times as fast; its recall is measured when it is made."""
+    """Number of texts up to which search compares every vector, in about 75 ms. A larger index gets an approximate
+    vector index, ten times as fast, whose recall is measured when it is built."""
 
     @property
     def leaves_out(self) -> bool:
-        """Whether a question may find nothing because nothing is near enough to it."""
+        """Whether a question may get no passages because none is similar enough."""
         return self.min_cosine is not None or self.gate_cosine is not None
 
     def __post_init__(self) -> None:
-        """Refuses weights and counts out of range."""
+        """Raises ``InputError`` for a weight, a cosine or a count out of range."""
         _require(0 <= self.dense_weight <= 1, f"dense_weight {self.dense_weight!r} is not between 0 and 1")
         _require(self.fusion in get_args(Fusion), f"fusion {self.fusion!r} is not one of {', '.join(get_args(Fusion))}")
         for name, low in (("min_cosine", -1), ("gate_cosine", -1), ("mmr_lambda", 0), ("rerank_weight", 0)):
@@ -173,19 +172,19 @@ class RetrievalSettings:
 
 @dataclass(frozen=True, slots=True)
 class PromptSettings:
-    """What stands in a prompt beside the question and its sources."""
+    """What a prompt contains beside the question and its sources."""
 
     question_first: bool = False
-    """Whether the question stands above its sources, and the instruction below them; else the question stands last."""
+    """Whether the question comes before its sources, and the instruction after them."""
     offer_refusal: bool = True
-    """Whether the instruction offers the response template for a question that the model cannot answer."""
+    """Whether the instruction offers the response template for questions that the model cannot answer."""
     examples: int = 0
-    """Worked examples before the question, each with its sources where the question has sources."""
+    """Number of worked examples before the question, each with sources if the question has sources."""
     refused_example: bool = False
-    """Whether one more example shows sources that do not answer its question, and the response template."""
+    """Whether another example shows sources without an answer, and the response template as its reply."""
 
     def __post_init__(self) -> None:
-        """Refuses a number of examples below 0."""
+        """Raises ``InputError`` for a negative number of examples."""
         _require(self.examples >= 0, f"examples {self.examples!r} is below 0")
 
     def __str__(self) -> str:
@@ -201,24 +200,24 @@ class ChatSettings:
     """How a question becomes a prompt and an answer."""
 
     context_tokens: int = 400
-    """Room for numbered sources in the prompt, in the language model's tokens; whole passages only."""
+    """Maximum size of the sources in a prompt, in the language model's tokens; only whole passages are used."""
     prompt: PromptSettings = field(default_factory=PromptSettings)
-    """What stands beside the question and its sources."""
+    """What a prompt contains beside the question and its sources."""
     response_template: str = REFUSAL
-    """The sentence the assistant is asked to give when it does not know; recognised as a refusal."""
+    """The sentence that the model should give if it does not know; an answer with it counts as a refusal."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How answers are drawn."""
+    """How answers are generated."""
     blocked_words: tuple[str, ...] = ()
-    """Words and phrases for which a question is refused, and which are masked in an answer."""
+    """Words and phrases that are refused in a question and masked in an answer."""
     cache_similarity: float | None = None
-    """Least cosine at which a question gets the answer of an earlier one; None keeps no answers. Above 0.95 only small
-    differences in wording are taken for the same; far below, different questions are (docs/answering.md)."""
+    """Smallest cosine at which a question gets the cached answer to an earlier one. Above 0.95, only small differences
+    in wording match; far below, different questions do (docs/answering.md). None caches no answers."""
     history_tokens: int = 1024
-    """Room for earlier turns in a prompt, in the language model's tokens; the oldest questions go first, whole with
-    their answers."""
+    """Maximum size of earlier turns in a prompt, in the language model's tokens. The oldest turns are dropped first,
+    each question with its answer."""
 
     def __post_init__(self) -> None:
-        """Refuses room below nothing."""
+        """Raises ``InputError`` for negative sizes, a blank blocked word, and a similarity outside 0 to 1."""
         _require(self.context_tokens >= 0, f"context_tokens {self.context_tokens!r} is below 0")
         _require(self.history_tokens >= 0, f"history_tokens {self.history_tokens!r} is below 0")
         _require(all(word.strip() for word in self.blocked_words), "blocked_words holds a blank word; leave it out")
@@ -228,21 +227,22 @@ class ChatSettings:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSettings:
-    """How a model behind an address is asked."""
+    """How a model on a server is asked."""
 
     concurrency: int = 8
-    """Questions on their way at one time; a server that batches gets faster with more."""
+    """Maximum number of concurrent requests; a server that batches answers faster with more."""
     timeout_seconds: float = 120.0
-    """Longest wait for an answer, or for the next piece of a streamed one."""
+    """Seconds to wait for an answer, or for the next piece of a streamed one."""
     retries: int = 2
-    """Times a request is sent again after a timeout, a lost connection or a busy server."""
+    """Number of further attempts after a timeout, a lost connection or a busy server."""
     context_tokens: int | None = None
-    """The served model's context, which the protocol does not tell; None leaves it to the server to refuse."""
+    """The model's context, in tokens. The protocol does not report it; with None, the server rejects prompts that are
+    too long."""
     max_cost_tokens: int | None = None
-    """Tokens of prompts and answers that one comparison may take in all; None sets no limit."""
+    """Maximum number of tokens of prompts and answers in one comparison; None sets no limit."""
 
     def __post_init__(self) -> None:
-        """Refuses settings under which nothing is asked."""
+        """Raises ``InputError`` for a value that allows no request."""
         _require(self.concurrency >= 1, f"concurrency {self.concurrency!r} is below 1")
         _require(self.timeout_seconds > 0, f"timeout_seconds {self.timeout_seconds!r} is not above 0")
         _require(self.retries >= 0, f"retries {self.retries!r} is below 0")
@@ -253,21 +253,21 @@ class RemoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """What the server takes in, and how much of it at once."""
+    """The size and number of requests that the server accepts."""
 
     max_request_bytes: int = 1_000_000
-    """Largest request for an answer: the texts of a conversation, many times what a context holds."""
+    """Largest request for an answer, in bytes: many times the text that fits into a context."""
     max_upload_bytes: int = 25_000_000
-    """Largest document that is uploaded; it is held in memory while it is read."""
+    """Largest uploaded document, in bytes; it is held in memory while it is read."""
     max_answers: int = 32
-    """Answers made at once: those of transformers share their steps; llama.cpp makes eight of them side by side."""
+    """Maximum number of answers generated at once; transformers batches them all, llama.cpp eight at a time."""
     max_waiting: int = 32
-    """Requests that wait for their turn; further ones get status 429."""
+    """Maximum number of waiting requests; further ones get status 429."""
     max_seconds: float = 300.0
-    """Longest time for one answer, its wait included."""
+    """Seconds for one answer, including its wait."""
 
     def __post_init__(self) -> None:
-        """Refuses limits under which nothing is taken."""
+        """Raises ``InputError`` for limits that allow no request."""
         for name in ("max_request_bytes", "max_upload_bytes", "max_answers"):
             _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
         _require(self.max_waiting >= 0, f"max_waiting {self.max_waiting!r} is below 0")
@@ -276,65 +276,65 @@ class ServeSettings:
 
 @dataclass(frozen=True, slots=True)
 class FinetuneSettings:
-    """How a model is trained: on the assistant's tokens only, by LoRA on every linear layer unless it is named."""
+    """How a model is trained: on the assistant's tokens only; by default with LoRA on every linear layer."""
 
     method: Method = "lora"
-    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: direction and length of
-    each weight apart, slower; ``pissa``: LoRA that begins as the weights' principal parts; ``qlora``: LoRA on a base of
-    4 bits, where memory is short (extra ``qlora``); ``full``: every weight, a model of its own; ``prompt`` and
-    ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
+    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: learns direction and
+    length of each weight separately, slower; ``pissa``: LoRA initialised with the weights' principal components;
+    ``qlora``: LoRA on a 4-bit base, for little memory (extra ``qlora``); ``full``: all weights, a new model; ``prompt``
+    and ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
     rank: int = 16
-    """Rank of the adapter; 16 holds a small document set, more only when the training loss stops falling."""
+    """Rank of the adapter; 16 is enough for a small document set. Raise it if the training loss stops falling."""
     alpha: int = 32
-    """Scale of the adapter's contribution is ``alpha / rank``."""
+    """Scale of the adapter: its output is multiplied by ``alpha / rank``, with ``rslora`` by alpha / sqrt(rank)."""
     trained_layers: float = 1.0
-    """Share of the decoder's layers, from the top, that LoRA and its kinds train. The frozen ones below need no
-    backward pass, and their output for a batch is computed once and kept for the next passes."""
+    """Share of the decoder's layers, from the top, that LoRA methods train (above 0, up to 1). The frozen layers below
+    need no backward pass; their output is computed once per batch and reused in later epochs."""
     virtual_tokens: int = 16
-    """Length of a learned prompt or prefix."""
+    """Number of virtual tokens of a learned prompt or prefix."""
     learning_rate: float | None = None
-    """Peak step size of AdamW; falls to zero along a cosine. None takes the method's: 2e-4 for LoRA, DoRA and QLoRA,
-    because at 1e-3 a model of 0.5 billion weights unlearned more than it learned (docs/log.md); 5e-5 for rsLoRA, whose
-    layers are four times as strong at rank 16; 1e-4 for PiSSA, whose factors are not near zero when it begins; 5e-5
-    for all weights; 1e-2 for a learned prompt, which is far from the loss; 1e-3 for a learned prefix."""
+    """Peak learning rate of AdamW, which falls to zero along a cosine. None takes the method's: 2e-4 for LoRA, DoRA and
+    QLoRA, because at 1e-3 a model of 0.5 billion weights forgot more than it learned (docs/log.md); 5e-5 for rsLoRA,
+    whose layers are four times as strong at rank 16; 1e-4 for PiSSA, whose factors do not start near zero; 5e-5 for all
+    weights; 1e-2 for a learned prompt, whose gradient passes through every layer; 1e-3 for a learned prefix."""
     epochs: int = 3
-    """Passes over the conversations."""
+    """Number of passes over the conversations."""
     batch_tokens: int = 224
-    """Most distinct tokens in one step; conversations of like length share a step, and what they all begin with
-    counts once. Many small steps learn facts better than few large ones, and cost the same on a CPU."""
+    """Maximum number of distinct tokens in one step; conversations of similar length share a step, and their common
+    beginning counts once. Many small steps learn facts better than a few large ones, and cost the same on a CPU."""
     batch_rows: int | None = None
-    """Most conversations in one step, whatever their length; None: as many as ``batch_tokens`` holds."""
+    """Maximum number of conversations in one step; None: as many as ``batch_tokens`` allows."""
     gradient_accumulation_steps: int = 1
-    """Steps whose gradients make one update; more than 1 only where memory does not hold the batch wanted."""
+    """Steps per update of the weights. Raise it only if the batch that you want does not fit into memory."""
     max_tokens: int = 1024
-    """Conversations longer than this are left out and counted; longer plain text is learned in windows of it."""
+    """Maximum length in tokens. Longer conversations are left out and counted; longer plain text is split."""
     context_share: float = 0.1
-    """Share of the conversations that are trained a second time in the form in which they are served with
-    retrieval: numbered sources in the prompt. Without it an adapter unlearns to read them."""
+    """Share of the conversations that are trained a second time with numbered sources in the prompt, as they are served
+    with retrieval. Without it, an adapter forgets how to use sources."""
     context_tokens: int = 200
-    """Room for sources in those, in the model's tokens."""
+    """Maximum size of the sources in these conversations, in the model's tokens."""
     general_share: float = 0.0
-    """Share of general questions among what is trained on, with the answers that the base gives itself."""
+    """Share of general questions in the training data, with answers generated by the base before training."""
     general_text_share: float = 0.0
-    """Share of general text among what is trained on, which the base writes itself before; all of it is learned."""
+    """Share of general text in the training data, generated by the base before training; every token is learned."""
     held_out_share: float = 0.05
-    """Share of the conversations kept back to measure the loss on: other wordings of what is learned, where the data
-    has several, else whole documents."""
+    """Share of the conversations held out to measure the loss: other wordings of trained facts if the data has several
+    per fact, otherwise whole documents."""
     patience: int = 0
-    """Epochs without a lower held-out loss after which training stops, and the best epoch is kept; 0 trains on."""
+    """Epochs without a lower held-out loss after which training stops; the best epoch is kept. 0 never stops early."""
     measure_forgetting: bool = True
-    """Whether the loss on general text and the choices in simple questions are measured before and after."""
+    """Whether the loss on general text and answers to simple questions are measured before and after training."""
     gradient_checkpointing: bool = False
-    """Whether the backward pass computes activations again instead of keeping them: less memory, a third slower."""
+    """Whether the backward pass recomputes activations instead of storing them: less memory, a third slower."""
     shard: bool = False
-    """Whether each process of ``torchrun`` holds a part of every weight (FSDP2): for models larger than one device."""
+    """Whether the weights are split among the processes of ``torchrun`` (FSDP2), for models larger than one device."""
     cpu_offload: bool = False
-    """Whether such parts wait in the machine's memory until they are needed."""
+    """Whether the split weights stay in main memory until they are needed."""
     seed: int = 0
-    """Seed of the initial adapter and of the order of steps."""
+    """Seed of the adapter's initial weights and of the order of steps."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot train."""
+        """Raises ``InputError`` for settings that cannot train."""
         _require(self.method in METHODS, f"method {self.method!r} is not one of {', '.join(METHODS)}")
         for name in ("virtual_tokens", "rank", "epochs"):
             _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
@@ -354,16 +354,16 @@ class FinetuneSettings:
 
     @property
     def spec(self) -> MethodSpec:
-        """What sets the method apart from the others."""
+        """The properties of the method."""
         return METHODS[self.method]
 
     @property
     def rate(self) -> float:
-        """The learning rate: the one that was given, or the method's."""
+        """The learning rate: the given one, or the method's default."""
         return self.spec.rate if self.learning_rate is None else self.learning_rate
 
     def __str__(self) -> str:
-        """The method with what decides its result, in one line."""
+        """The method and the settings that matter most, in one line."""
         share = self.trained_layers
         part = f"linear layers of the upper {share:.0%}" if share < 1 else "all linear layers"
         sizes = {
@@ -376,25 +376,25 @@ class FinetuneSettings:
 
 @dataclass(frozen=True, slots=True)
 class RecipeSettings:
-    """How a finetune is chosen: within a budget, by what it brings on wordings that it was not trained on."""
+    """How a finetune is chosen within a budget: by recall of facts in wordings that are not trained on."""
 
     minutes: float = 20.0
-    """Budget of all trainings together; at most a third of it goes into choosing."""
+    """Budget of all trainings together, in minutes; at most a third of it is spent on choosing."""
     wordings: int = 10
-    """Most wordings in which a fact is trained on."""
+    """Maximum number of wordings in which each fact is trained."""
     passes: int | None = None
-    """Passes over the conversations; None: as many as fit and help."""
+    """Number of passes over the conversations; None: as many as fit into the budget and help."""
     probed_facts: int = 24
-    """Facts that are asked in wordings not trained on, after every training."""
+    """Number of facts that are asked after every training, in wordings that are not trained on."""
     most_reading_loss: float = 0.03
-    """Share of the probed facts by which reading a given passage may fall."""
+    """Largest acceptable drop in facts answered right with the passage, as a share of the probed facts."""
     most_recall_loss: float = 0.03
-    """Share of the probed facts that a weaker adapter may lose."""
+    """Largest acceptable loss of recalled facts when the adapter is weakened, as a share of the probed facts."""
     most_forgetting: float = 0.3
-    """Rise of the loss on general text, in nats per token, above which weaker adapters are tried."""
+    """Largest acceptable rise of the loss on general text, in nats per token; above it, weaker adapters are tried."""
 
     def __post_init__(self) -> None:
-        """Refuses a budget of nothing, and shares that are none."""
+        """Raises ``InputError`` for a budget or a count of nothing, and for shares outside 0 to 1."""
         _require(self.minutes > 0, f"minutes {self.minutes!r} is not above 0")
         _require(self.passes is None or self.passes >= 1, f"passes {self.passes!r} is below 1")
         _require(self.wordings >= 1, f"wordings {self.wordings!r} is below 1")
@@ -406,26 +406,26 @@ class RecipeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
-    """How an embedder is trained: each question towards its passage, away from those of the others in its step."""
+    """How an embedder is trained: each question towards its passage and away from other passages in its step."""
 
     epochs: int = 2
-    """Passes over the questions; more fit the wordings rather than the documents."""
+    """Number of passes over the questions; more passes fit the wordings rather than the documents."""
     batch_size: int = 16
-    """Questions in one step. Each passage of a step is a wrong one for the other questions, so more teach more."""
+    """Questions per step, at least 2. The passages of the other questions are the negatives, so more teach more."""
     hard_negatives: int = 1
-    """Passages a question that search ranks high in the index of the untrained embedder though they are of other
-    documents than those that answer; 0 leaves it to the passages of the other questions."""
+    """Number of hard negatives per question: passages that the untrained embedder ranks high, from documents that do
+    not answer the question. 0 uses only the passages of the other questions."""
     learning_rate: float = 2e-5
-    """Peak step size of AdamW; rises over the first tenth of the steps and then falls to zero."""
+    """Peak learning rate of AdamW; it rises over the first tenth of the steps and then falls to zero."""
     scale: float = 20.0
-    """What cosines are multiplied by before the softmax; sentence-transformers' value."""
+    """Factor on the cosines before the softmax; 20 is the default of sentence-transformers."""
     held_out_share: float = 0.4
-    """Share of the documents whose questions are kept back to measure the gain on."""
+    """Share of the documents whose questions are held out to measure the gain."""
     seed: int = 0
     """Seed of the order of the questions and of dropout."""
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot train, or leave nothing to measure on."""
+        """Raises ``InputError`` for settings that cannot train, or that hold out no documents or all of them."""
         _require(self.epochs >= 1, f"epochs {self.epochs!r} is below 1")
         _require(self.batch_size >= 2, f"batch_size {self.batch_size!r} is below 2: a step needs a wrong passage")
         _require(self.hard_negatives >= 0, f"hard_negatives {self.hard_negatives!r} is below 0")
@@ -436,25 +436,25 @@ class EmbedderSettings:
 
 @dataclass(frozen=True, slots=True)
 class VerdictSettings:
-    """The rule of the verdict, fixed before looking at the results."""
+    """The rule of the verdict, fixed before the results are known."""
 
     margin: float = 0.05
-    """Differences smaller than this share of the questions do not matter in practice."""
+    """Smallest difference that matters in practice, as a share of the questions."""
     confidence: float = 0.95
-    """Confidence of every interval."""
+    """Confidence level of every interval."""
     draws: int = 10_000
-    """Random signs of the documents from which each test and interval is made."""
+    """Number of random sign flips for each test and interval. With few documents, all sign flips are computed."""
     ceiling: float = 0.6
-    """Below this share right with gold passages, the model or the metric limits every arm that reads passages."""
+    """If fewer answers than this share are right with gold passages, the model or the metric limits the arms."""
     require: tuple[str, ...] = ()
-    """What an arm must meet to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2``."""
+    """Limits that an arm must meet to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2`` (seconds)."""
     verdict_on: VerdictOn = "right"
-    """Which answers count: right ones, or those that also state nothing that the passages do not support."""
+    """Which answers count: right ones, or only those whose claims are also supported by passages."""
     seed: int = 0
-    """Seed of these signs."""
+    """Seed of the random sign flips."""
 
     def __post_init__(self) -> None:
-        """Refuses settings under which every verdict would be empty."""
+        """Raises ``InputError`` for settings under which no verdict is possible."""
         _require(0 < self.margin < 1, f"margin {self.margin!r} is not between 0 and 1")
         _require(0.5 < self.confidence < 1, f"confidence {self.confidence!r} is not between 0.5 and 1")
         grounds = get_args(VerdictOn)
@@ -463,38 +463,37 @@ class VerdictSettings:
 
 @dataclass(frozen=True, slots=True)
 class CompareSettings:
-    """One comparison: how many questions, and the settings of everything in it."""
+    """The number of questions of a comparison, and the settings of each of its parts."""
 
     limit: int | None = None
-    """Most questions asked: a fixed pseudo-random sample; None asks up to 2,000."""
+    """Maximum number of questions, chosen as a fixed pseudo-random sample; None asks up to 2,000."""
     seed: int = 0
     """Seed of that sample."""
     seeds: int = 1
-    """Trainings of the finetune, each with another seed; their spread is in the intervals of its arms. May change
-    between a run and its resumption."""
+    """Number of trainings, each with another seed; their spread widens the intervals. May change on resuming."""
     prompt_questions: int = 24
-    """Questions, none of them tested, on which the prompt of each arm is chosen; 0 asks with ``chat.prompt``."""
+    """Number of untested questions on which the prompt of each arm is chosen; 0 uses ``chat.prompt`` for all arms."""
     slice_size: int = 40
-    """Questions asked at a time; rows are on the disk after each slice."""
+    """Number of questions asked at a time; their answers are saved before the next ones are asked."""
     long_context: bool = False
-    """Whether an arm with all documents in its prompt takes part, where they fit; may change with a resumption."""
+    """Adds an arm with all documents in the prompt, if they fit. May change on resuming."""
     remote: RemoteSettings = field(default_factory=lambda: RemoteSettings(retries=14))
-    """How servers are asked; may change with a resumption. So many retries wait out more than a minute."""
+    """How servers are asked; 14 retries cover an outage of more than a minute. May change on resuming."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
-    """How the documents are cut."""
+    """How the documents are split."""
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     """How passages are found."""
     chat: ChatSettings = field(default_factory=ChatSettings)
     """How every arm is asked."""
     finetune: FinetuneSettings = field(default_factory=lambda: FinetuneSettings(held_out_share=0.0))
-    """Nothing is held out: the questions asked are themselves wordings that were not trained on."""
+    """How the finetune is trained. Nothing is held out: the tested questions are wordings that are not trained on."""
     recipe: RecipeSettings | None = field(default_factory=RecipeSettings)
-    """How the finetune is chosen; None trains by ``finetune`` as it stands."""
+    """How the recipe of the finetune is chosen; None trains with ``finetune`` unchanged."""
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
-    """How the verdict is reached; may change between a run and its resumption."""
+    """How the verdict is reached. May change on resuming."""
 
     def __post_init__(self) -> None:
-        """Refuses a comparison without questions."""
+        """Raises ``InputError`` for a comparison without questions."""
         _require(self.limit is None or self.limit >= 1, f"limit {self.limit!r} is below 1")
         _require(self.prompt_questions >= 0, f"prompt_questions {self.prompt_questions!r} is below 0")
         _require(self.seeds >= 1, f"seeds {self.seeds!r} is below 1")

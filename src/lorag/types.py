@@ -1,7 +1,7 @@
-"""The values that travel through Lorag: frozen, plain, and complete enough to be audited later.
+"""The values that Lorag's parts exchange: frozen, plain, and complete enough to be audited later.
 
-Nothing here does work. A value refuses what could never be right (a chunk whose offsets run backwards); whether
-a value fits its surroundings (a question whose evidence exists) is checked where both are known.
+Nothing here does work. A value rejects what can never be right (a chunk whose offsets run backwards); whether a value
+fits its surroundings (a question whose evidence exists) is checked where both are known.
 """
 
 from __future__ import annotations
@@ -16,69 +16,69 @@ from typing import Any, Literal, get_args
 from lorag.errors import InputError
 
 Role = Literal["system", "user", "assistant", "text"]
-"""Who speaks; ``text`` is nobody: plain text, which stands alone and in no chat template."""
+"""Who speaks; ``text`` marks plain text, which has no speaker, stands alone and gets no chat template."""
 Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence", "whole"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 Thinking = Literal["off", "hidden", "shown"]
 _THOUGHT_TOKENS = 2048
-"""Room for thoughts and an answer, where a model's context allows."""
+"""Default limit for thoughts and answer together, in tokens, if a model's context allows it."""
 Attributes = tuple[tuple[str, str], ...]
-"""Keys and values; a key may have several values."""
+"""Pairs of key and value; a key may have several values."""
 Where = Mapping[str, Sequence[str]]
-"""Which documents are meant: those that have for every key a value like one of its patterns. In a pattern ``*`` stands
-for any text and ``?`` for any character."""
+"""A filter for documents: for each key, a document needs a value that matches one of the patterns. In a pattern, ``*``
+matches any text and ``?`` any character."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page, slide or sheet of a document: it begins at the character ``start`` and ends where the next begins."""
+    """A page, slide or sheet of a document. It ends where the next place begins."""
 
     start: int
-    """The character of the text at which it begins."""
+    """Offset of its first character in the document's text."""
     name: str
-    """Such as ``page 3``."""
+    """Its name, such as ``page 3``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text with a name that outlives its wording."""
+    """A text with an id that stays the same when the text changes."""
 
     id: str
-    """The name that questions refer to: a file's path below the folder, or ``doc_id`` of a JSONL row. It stays the
-    same when the text changes.
-    """
+    """The id that questions refer to: a file's path below the folder, or ``doc_id`` of a JSONL row."""
     text: str
-    """The text, in Markdown where the file has headings or tables."""
+    """The text, as Markdown if the file has headings or tables."""
     source: str
-    """The file that it was read from, as a path below the folder that was loaded."""
+    """Path of the file, relative to the folder that was loaded."""
     title: str = ""
-    """Its own title, or the name of the file."""
+    """The title in the file, or else the file's name; for a row its ``title``, which may be empty."""
     places: tuple[Place, ...] = ()
     """Its pages, slides or sheets, in the order of their starts."""
     meta: Attributes = ()
-    """What else is known of it; not part of the version."""
+    """Further attributes, such as the keys of front matter; they do not change the version."""
 
     @property
     def attributes(self) -> Attributes:
-        """What it can be chosen by, sorted: ``id``, ``source``, ``title``, ``type`` (the suffix), and its ``meta``."""
+        """The attributes that a filter sees, sorted: ``id``, ``source``, ``title``, ``type`` (the suffix), and
+        ``meta``.
+        """
         suffix = PurePosixPath(self.source).suffix.removeprefix(".").lower()
         own = (("id", self.id), ("source", self.source), ("title", self.title), ("type", suffix))
         return tuple(sorted({*own, *self.meta}))
 
     @property
     def version(self) -> str:
-        """The first 16 hex digits of SHA-256 over title, text and places; documents of equal versions need no work."""
+        """First 16 hex digits of SHA-256 over title, text and places; if it is unchanged, nothing is indexed again."""
         parts = (self.title, self.text, *(f"{place.start} {place.name}" for place in self.places))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage of one document: ``document.text[start:end] == text`` always holds.
+    """A passage of one document; always ``document.text[start:end] == text``.
 
-    ``heading`` is the path of titles above the passage ("Warranty > Batteries"), and ``table_header`` the header row
-    of the table that it continues: both are searched and shown with the passage, and are no part of it. ``place``
-    says where in the file it stands ("page 3", "page 3 to page 4"); empty where the file has no pages.
+    ``heading`` is the path of titles above the passage ("Warranty > Batteries"), and ``table_header`` the header row of
+    the table that it continues; both are searched and shown with the passage but are not part of ``text``. ``place`` is
+    its page, slide or sheet ("page 3", "page 3 to page 4"), or empty for files without pages.
     """
 
     document_id: str
@@ -91,19 +91,19 @@ class Chunk:
     place: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses offsets that cannot belong to ``text``."""
+        """Raises ``ValueError`` for offsets that cannot belong to ``text``."""
         if self.end - self.start != len(self.text) or self.start < 0:
             raise ValueError(f"chunk offsets {self.start}:{self.end} do not fit a text of {len(self.text)} characters")
 
     @property
     def id(self) -> str:
-        """A key that is equal exactly when document, version and offsets are equal."""
+        """A key; equal if and only if document, version and offsets are equal."""
         return f"{self.document_id}@{self.document_version}:{self.start}-{self.end}"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an index knows of a document; ``chunks`` is how many it was cut into."""
+    """A document's record in an index; ``chunks`` is the number of its chunks."""
 
     id: str
     version: str
@@ -114,14 +114,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage and how well it fits a question."""
+    """A passage with its score for a question."""
 
     chunk: Chunk
     """The passage."""
     score: float
-    """How well it fits: higher is better. Scores of different settings are not comparable."""
+    """Relevance; higher is better. Scores from different settings are not comparable."""
     via: Via
-    """What gave the score."""
+    """The search that gave the score."""
 
     def cited(self) -> dict[str, str | int | float]:
         """Where the passage stands, its text and how well it fits, as JSON takes it.
@@ -145,14 +145,14 @@ class Message:
     content: str
     """The text."""
     learned: bool = True
-    """Of a turn of an assistant in a row to train on: whether it is learned."""
+    """Whether an assistant's turn in training data is learned; other turns are never learned."""
 
 
 Prompt = tuple[Message, ...]
 
 
 def json_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields of a value, for ``asdict``; ``learned`` only where it is False, so that messages are written as ever.
+    """Fields of a value, for ``asdict``; ``learned`` is written only if it is False, so that old and new files agree.
 
     Log probabilities are not recorded.
     """
@@ -161,36 +161,36 @@ def json_fields(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A row to train on: a conversation, or plain text as its only message, of the role ``text``."""
+    """A row of training data: a conversation, or plain text as its only message, with the role ``text``."""
 
     messages: Prompt
-    """At least one turn."""
+    """The turns, at least one."""
     evidence: tuple[str, ...] = ()
-    """Ids of the documents that it was made from; empty where that is not known."""
+    """Ids of the documents that it was made from; empty if unknown."""
 
     @property
     def is_text(self) -> bool:
-        """Whether it is plain text: all of it is learned, as it stands."""
+        """Whether the row is plain text, of which every token is learned."""
         return self.messages[0].role == "text"
 
     @property
     def opening(self) -> str:
-        """The first user turn; of plain text, the text."""
+        """The first user turn; for plain text, the text."""
         return self.messages[0].content if self.is_text else self.question
 
     @property
     def origin(self) -> str:
-        """What it was made from: its documents, or itself where none are named."""
+        """Its documents, separated by spaces; without any, its opening."""
         return " ".join(self.evidence) or self.opening
 
     @property
     def question(self) -> str:
-        """The first user turn, or the empty string."""
+        """The first user turn, or an empty string."""
         return next((m.content for m in self.messages if m.role == "user"), "")
 
     @property
     def instruction(self) -> str:
-        """The text of the system's turn, with which a conversation may begin, or the empty string."""
+        """The system turn at the beginning, or an empty string."""
         return self.messages[0].content if self.messages[0].role == "system" else ""
 
 
@@ -203,32 +203,33 @@ def _is_object(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How text is drawn from a model. Temperature 0 is greedy and repeatable."""
+    """How text is generated. Temperature 0 is greedy, and repeatable."""
 
     max_tokens: int = 96
-    """Tokens after which an answer is cut (and marked ``length``)."""
+    """Maximum number of tokens of an answer; an answer that is cut there is marked ``length``."""
     temperature: float = 0.0
-    """0 takes the likeliest token; higher values draw more freely."""
+    """0 takes the most probable token; higher values are more random."""
     top_p: float = 1.0
-    """Share of probability mass kept when drawing, likeliest tokens first."""
+    """Nucleus sampling: share of the probability that the tokens that may be drawn have together, most probable
+    first."""
     seed: int = 0
-    """Seed of the draw; without effect at temperature 0."""
+    """Seed of the random draws; no effect at temperature 0."""
     top_k: int = 0
-    """Number of likeliest tokens kept when drawing; 0 keeps all."""
+    """Only this many of the most probable tokens are drawn; 0 allows all."""
     repetition_penalty: float = 1.0
-    """Above 1, tokens that stand in the prompt or the answer so far become less likely; 1 leaves all as they are."""
+    """Above 1, tokens in the prompt or the answer so far become less probable; 1 changes nothing."""
     num_beams: int = 0
-    """Beginnings of an answer followed side by side, the likeliest whole one taken; 0 and 1 follow a single one."""
+    """Number of beams in beam search, of which the most probable answer is taken; 0 and 1 search without beams."""
     stop: tuple[str, ...] = ()
-    """Texts before which an answer ends."""
+    """Texts that end an answer; they are not part of it."""
     json_schema: str | None = None
-    """A JSON schema, as JSON text, that the answer keeps to (extra ``serve``)."""
+    """A JSON schema, as JSON text, that the answer must follow (extra ``serve``)."""
     logprobs: int | None = None
-    """Number of likeliest tokens given for each place, beside the log probability of the token itself (0 to 20).
-    None gives no log probabilities."""
+    """Number of alternatives reported for each token, with their log probabilities and the token's own (0 to 20). None
+    reports nothing."""
 
     def __post_init__(self) -> None:
-        """Refuses values that draw nothing, by their names."""
+        """Raises ``InputError``, with the field's name, for a value out of range."""
         for name, holds, expected in (
             ("max_tokens", 1 <= self.max_tokens < 2**31, "1 or above, below 2**31"),
             ("temperature", self.temperature == 0 or 0.001 <= self.temperature <= 100, "0 (greedy) or 0.001 to 100"),
@@ -246,7 +247,7 @@ class Sampling:
 
     @property
     def thinking(self) -> Thinking:
-        """What becomes of thoughts before an answer."""
+        """What happens to thoughts before an answer; here always ``off``."""
         return "off"
 
     def within(self, context_tokens: int) -> Sampling:
@@ -263,19 +264,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingSampling(Sampling):
-    """How text is drawn from a model that may think before it answers.
+    """How text is generated by a model that may think before it answers.
 
-    A class of its own: whatever is drawn without it keeps the fingerprint that it always had.
+    A separate class, so that the fingerprints of runs without thoughts do not change.
     """
 
     max_tokens: int = _THOUGHT_TOKENS
-    """Tokens after which thoughts and answer together are cut; many more than an answer alone needs. The default is at
-    most half of a model's context."""
+    """Maximum number of tokens of thoughts and answer together. The default is at most half of a model's context."""
     thinking: Thinking = "hidden"
-    """``hidden`` leaves thoughts out of the answer, ``shown`` keeps them in it; ``off`` is as ``Sampling``."""
+    """``hidden`` removes thoughts from the answer, ``shown`` keeps them, ``off`` does the same as ``Sampling``."""
 
     def __post_init__(self) -> None:
-        """Refuses what ``Sampling`` refuses, and a choice that there is not."""
+        """Raises ``InputError`` as ``Sampling`` does, and for an unknown ``thinking``."""
         Sampling.__post_init__(self)
         if self.thinking not in get_args(Thinking):
             raise InputError(f"thinking {self.thinking!r} is not one of {', '.join(get_args(Thinking))}")
@@ -295,10 +295,10 @@ class ThinkingSampling(Sampling):
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token of an answer with the natural logarithm of its probability after everything before it.
+    """A token of an answer, with the natural logarithm of its probability given everything before it.
 
-    The probability is the model's own, before temperature, penalties, or a schema. ``likeliest`` are the tokens of the
-    highest probability in its place, likeliest first. The text of a token that is a part of a character holds U+FFFD.
+    The probability is the model's own, before temperature, penalties or a schema. ``likeliest`` has the most probable
+    tokens at its position, in descending order. If a token is only part of a character, its text contains U+FFFD.
     """
 
     text: str
@@ -308,29 +308,29 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class LinearProbe:
-    """A linear function of the hidden state after a prompt: below 0 its sources do not answer the question."""
+    """A linear function of the hidden state after a prompt; below 0, the sources do not answer the question."""
 
     model: str
-    """The model, with its adapter, whose states it was fitted to; of another one they mean something else."""
+    """Name of the model, with its adapter, to which the probe was fitted; it cannot be used with another one."""
     layer: int
-    """Whose output is read, counted from 1; 0 are the token embeddings."""
+    """The layer whose output is read, counted from 1; 0 are the token embeddings."""
     weights: tuple[float, ...]
-    """One for each dimension of the hidden state."""
+    """One weight per dimension of the hidden state."""
     bias: float
     """Added to the weighted sum."""
     conversations: int
-    """To which it was fitted, each with its answering passage and without."""
+    """Number of conversations to which it was fitted, each with its answering passage and without."""
     refused_answered: float
-    """Share of the conversations with their answering passage that it refuses, while their documents are held out."""
+    """Share of these conversations that it refuses with their answering passage, while their documents are held out."""
     refused_unanswered: float
-    """The same without that passage."""
+    """The same share without that passage."""
     questions: int
-    """Not among them, whose sources answer: its threshold was set by these, if they are enough."""
+    """Number of further questions whose sources answer them; if there are enough, they set its threshold."""
     refused_questions: float
-    """Share of these that it refuses."""
+    """Share of these questions that it refuses."""
 
     def __str__(self) -> str:
-        """What it does, in a few words."""
+        """The probe in one line."""
         return (
             f"refuses by a probe of layer {self.layer}: {100 * self.refused_unanswered:.0f} % of {self.conversations}"
             f" held-out conversations without their answering passage, {100 * self.refused_answered:.0f} % with it, and"
@@ -342,9 +342,9 @@ class LinearProbe:
 class Completion:
     """What a model returned for one prompt.
 
-    ``seconds`` is this prompt's share of its batch's wall time, ``prefill_seconds`` the part of it that passed before
-    the first token (0 where that is not known). ``logprobs`` are there where they were asked for. ``finish`` is
-    ``refused`` where a probe found that the sources do not answer; the text is then empty.
+    ``seconds`` is the prompt's share of its batch's wall time, and ``prefill_seconds`` the part before the first token
+    (0 if unknown). ``logprobs`` is empty unless requested. ``finish`` is ``refused`` if a probe found that the sources
+    do not answer the question; ``text`` is then empty.
     """
 
     text: str
@@ -358,10 +358,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and seconds one answer took.
+    """Tokens and seconds of one answer.
 
-    ``retrieve_seconds`` is the search, ``generate_seconds`` the model: ``prefill_seconds`` of it until the first token
-    (0 where that is not known), and ``decode_seconds`` for the rest.
+    ``retrieve_seconds`` is the search, ``generate_seconds`` the model; of the latter, ``prefill_seconds`` pass before
+    the first token (0 if unknown), and ``decode_seconds`` after it.
     """
 
     prompt_tokens: int = 0
@@ -378,52 +378,52 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer with everything needed to audit it without the process that made it."""
+    """An answer with everything needed to audit it later."""
 
     text: str
-    """The answer; empty where there is an ``error``."""
+    """The answer; empty if there is an ``error``."""
     prompt: Prompt = ()
-    """The messages exactly as sent; empty where nothing was sent."""
+    """The messages exactly as sent; empty if nothing was sent."""
     sources: tuple[Hit, ...] = ()
     """The passages in the prompt, numbered from 1 in this order."""
     usage: Usage = field(default_factory=Usage)
-    """Tokens and seconds that it took."""
+    """Tokens and seconds."""
     refused: bool = False
-    """Whether the assistant declined."""
+    """Whether the answer is a refusal."""
     truncated: bool = False
-    """Whether it was cut at ``max_tokens``."""
+    """Whether the answer was cut at ``max_tokens``."""
     error: str | None = None
-    """The reason where no answer came."""
+    """The reason why there is no answer, or None."""
     query: str = ""
-    """What was searched for, where that is not the question itself."""
+    """The text that was searched for, if it was not the question itself."""
     guarded: tuple[str, ...] = ()
-    """The blocked words for which the question was refused, or which are masked in ``text``."""
+    """Blocked words in the question, which was therefore refused, or masked in ``text``."""
     cached: bool = False
-    """Whether it was made for an earlier question that means the same."""
+    """Whether the answer was generated for an earlier question with the same meaning."""
     logprobs: tuple[TokenLogprob, ...] = ()
-    """One for each token, where they were asked for and no word is masked."""
+    """One entry per token, if requested and no word is masked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question with its references."""
+    """A test question with its references."""
 
     id: str
-    """Its name, once in a file."""
+    """Its name, unique within a file."""
     question: str
     """The wording that is asked."""
     answers: tuple[str, ...]
-    """Right answers; without any, the documents do not answer it."""
+    """Right answers; empty if the documents do not answer the question, so that a refusal is right."""
     evidence: tuple[str, ...] = ()
     """Ids of the documents that answer it."""
     paraphrases: tuple[str, ...] = ()
-    """Other wordings, never asked in a comparison."""
+    """Other wordings, which a comparison never asks."""
     answers_after: tuple[str, ...] | None = None
-    """The right answers once the documents were updated; None where they are not known."""
+    """Right answers after the documents were updated; None if unknown."""
     status: Status | None = None
-    """What the update did to it; None where that is not given."""
+    """How the update affects it; None if unknown."""
     meta: Mapping[str, str] = field(default_factory=dict)
-    """Other keys of its row."""
+    """The other keys of its row."""
 
     def after_update(self) -> Example:
         """The same question with the references that hold after the documents were updated.
@@ -436,7 +436,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One metric's value for one answer; ``value`` is None where the metric does not apply (never a zero)."""
+    """One metric's value for one answer; ``value`` is None if the metric does not apply, never 0."""
 
     metric: str
     value: float | None

@@ -146,18 +146,15 @@ class Run:
         """Keeps other processes from this run; raises ``InputError`` where one is at it."""
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self.folder / "run.lock")
         try:
-            lock.acquire(timeout=0)
+            lock = FileLock(self.folder / "run.lock").acquire(timeout=0)
         except Timeout as error:
             raise InputError(
                 f"another process is working on the run in {str(self.folder)!r}; wait for it to end, or choose another"
                 " folder with --out"
             ) from error
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
 
     @property
     def index(self) -> Path:
@@ -212,6 +209,11 @@ class Run:
     def training_facts(self) -> Path:
         """What is to be said about those conversations, as JSON."""
         return self.folder / "train.json"
+
+    @property
+    def teaches_nothing(self) -> bool:
+        """Whether nothing was found that an adapter could be trained on."""
+        return self.training_facts.is_file() and not self.training.stat().st_size
 
     @property
     def result(self) -> Path:

@@ -172,7 +172,7 @@ def test_calibrate_makes_the_assistant_refuse_other_questions(here, embedder, sm
     assert (dry.exit_code, (here / ".lorag" / "settings.json").exists()) == (0, False)
     shown = lorag("calibrate", "--questions", "qa.jsonl")
     assert shown.exit_code == 0, shown.output
-    assert "your questions that pass             1.000 (" in shown.output
+    assert f"{'your questions that pass':<46} 1.000 (" in shown.output
     assert "Without the documents that answer" in shown.output
     found = json.loads(lorag("calibrate", "--questions", "qa.jsonl", "--json").stdout)
     written = json.loads((here / ".lorag" / "settings.json").read_text())
@@ -483,7 +483,10 @@ def test_models_are_listed(smollm_folder):
             ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "stlye>=0.9"],
             "did you mean style",
         ),
-        (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "fresh"], "give one (--update)"),
+        (
+            ["compare", "--documents", "docs", "--questions", "qa.jsonl", "--require", "fresh"],
+            "give the updated documents with --update",
+        ),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--learning-rate", "7"], "learning_rate 7.0"),
         (["compare", "--documents", "docs", "--questions", "qa.jsonl", "--model", "qwen9"], "unknown model 'qwen9'"),
         (
@@ -526,7 +529,7 @@ def test_without_the_default_model_the_fallback_is_taken_with_a_warning(tmp_path
         return real(name, *more)
 
     monkeypatch.setattr(catalogue, "fetch", fetch)
-    with pytest.warns(UserWarning, match="cannot download it; falling back to smollm2-135m, which reads poorly"):
+    with pytest.warns(UserWarning, match="cannot download it; falling back to smollm2-135m, which answers poorly"):
         assert catalogue.available_model() == "smollm2-135m"
 
 

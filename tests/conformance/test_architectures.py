@@ -243,7 +243,7 @@ def test_a_model_that_takes_no_positions_is_refused_with_the_reason(kind, tmp_pa
     model = library.AutoModelForCausalLM.from_config(kind(vocab_size=SIZE, hidden_size=32, num_hidden_layers=2))
     model.save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=rf"{type(model).__name__} takes no positions of tokens.*choose another one"):
+    with pytest.raises(ModelError, match=rf"{type(model).__name__} has no `position_ids` input.*choose another model"):
         load(tmp_path, "tiny", "float32")
 
 

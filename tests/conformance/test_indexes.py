@@ -109,7 +109,7 @@ def test_documents_may_be_blank_or_named_alike(knowledge):
     blank, odd = document("blank", " \n"), document('it\'s; "odd"\n/é.md', "odd words")
     assert knowledge.sync([blank, odd]) == SyncReport(2, 0, 0, 0, 1)
     assert knowledge.sync([blank, odd]) == SyncReport(0, 0, 0, 2, 1)
-    with pytest.raises(InputError, match=r"two documents have the id 'a'; expected every id once"):
+    with pytest.raises(InputError, match=r"two documents have the id 'a'; ids must be unique"):
         knowledge.sync([document("a", "x"), document("b", "x"), document("a", "x")])
     assert knowledge.documents() == ["blank", 'it\'s; "odd"\n/é.md']
 

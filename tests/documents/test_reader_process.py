@@ -107,7 +107,7 @@ def test_the_line_of_an_error_is_kept(folder):
 
 def test_limits_come_from_the_environment_unless_they_are_given(monkeypatch):
     limits = {"max_seconds": 5, "max_memory_bytes": 1_000_000_000, "max_characters": 6, "max_file_bytes": 7}
-    limits |= {"max_unpacked_bytes": 8}
+    limits |= {"max_unpacked_bytes": 8, "max_parts": 9}
     for name, limit in limits.items():
         monkeypatch.setenv(f"LORAG_{name.upper()}", f"{limit:.0e}")
     assert asdict(LoadSettings()) == limits

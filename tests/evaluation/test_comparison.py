@@ -6,10 +6,10 @@ from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import Style
 from lorag.evaluation.answers.scoring import clusters
 from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEVAL, compare_rows
-from lorag.evaluation.report import markdown_text
 from lorag.evaluation.report.html_page import html
+from lorag.evaluation.report.markdown_text import to_markdown
 from lorag.evaluation.report.result_tables import NOTHING, update_table
-from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, Reason, pairs
+from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, ErrorSplit, Reason, pairs
 from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
@@ -46,12 +46,7 @@ def test_metrics_that_do_not_apply_are_missing(synthetic, compare):
     assert "recall_at_5" not in base.estimates
     assert base.error_split is None
     assert retrieval.estimates["recall_at_5"].mean == 1
-    assert retrieval.error_split == {
-        "retrieved_right": 45,
-        "retrieved_wrong": 15,
-        "missed_right": 0,
-        "missed_wrong": 0,
-    }
+    assert retrieval.error_split == ErrorSplit(retrieved_right=45, retrieved_wrong=15, missed_right=0, missed_wrong=0)
     for name in ("style", "hallucination", "refusal_recall", "uptake", "stale"):
         assert name not in base.estimates
     assert any("hallucinating were not measured" in note for note in result.notes)
@@ -145,7 +140,7 @@ def test_an_arm_that_always_fails_has_no_costs(synthetic):
     assert (arm.seconds, arm.seconds_p95, arm.prompt_tokens, arm.completion_tokens) == (None, None, None, None)
     assert arm.accuracy.mean == 0
     assert arm.error_split is not None
-    assert arm.error_split["missed_wrong"] == 20
+    assert arm.error_split.missed_wrong == 20
 
 
 def test_style_is_compared_over_questions_both_arms_answered(synthetic):
@@ -231,7 +226,7 @@ def test_a_finetune_that_follows_the_update_stands_beside_the_first_one_and_deci
         ("finetuned, continued", "90"),
     ]
     assert "Following the update" in html(result)
-    assert "Following the update" in markdown_text.table(result)
+    assert "Following the update" in to_markdown(result)
     assert plain.updated.keys() == {RETRIEVAL, FINETUNED}
     assert compare(world, PATTERNS).updated == {}
 
@@ -243,7 +238,7 @@ def test_an_own_arm_is_judged_by_the_rule_and_stands_in_every_table(synthetic, c
     assert {("ours", arm) for arm in PATTERNS} < {(d.first, d.second) for d in result.differences}
     assert result.verdict.choice == "ours"
     assert result.verdict.sentence.startswith("Use ours: 90 % of answers are right, 90 points above the base model.")
-    assert "ours" in markdown_text.table(result)
+    assert "ours" in to_markdown(result)
     page = html(result)
     assert page.count("ours minus") == 4
     assert ">ours<" in page

@@ -35,10 +35,6 @@ def test_passages_with_the_answer_come_first_then_those_that_share_words_with_th
     assert starts(retriever, k=1) == [100]
 
 
-def test_other_references_may_be_held():
-    assert starts(EvidenceRetriever(CHUNKS, [EXAMPLE], [("blue",)]))[0] == 0
-
-
 def test_a_long_reference_is_found_by_its_content():
     reference = "Cleaning takes about an hour of work by one person"
     assert (

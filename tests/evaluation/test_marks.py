@@ -16,7 +16,7 @@ from lorag.evaluation.marks.review import review, with_marks
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.json_record import read_result, result_json
 from lorag.evaluation.report.junit_xml import junit_xml
-from lorag.evaluation.report.markdown_text import table
+from lorag.evaluation.report.markdown_text import to_markdown
 from lorag.evaluation.results import Reason
 from lorag.files import LineLog
 from lorag.settings import VerdictSettings
@@ -283,9 +283,9 @@ def test_the_verdict_by_marks_heads_every_page_with_the_metrics_beside_it(synthe
     page = html(shown)
     assert "<strong>Finetuning</strong>" in page
     assert page.index("marks decide") < page.index("<h2>")
-    for text in (table(shown), junit_xml(shown, ())):
+    for text in (to_markdown(shown), junit_xml(shown, ())):
         assert shown.verdict.sentence.removesuffix(".") in text
-    assert "marks decide" in table(shown)
+    assert "marks decide" in to_markdown(shown)
 
 
 def test_with_few_questions_marked_it_is_undecided_with_the_answers_that_are_still_to_be_marked(result, tmp_path):

@@ -7,13 +7,11 @@ from hypothesis import strategies as st
 from lorag.evaluation.answers.metrics import (
     LENIENT,
     STRICT,
-    Contains,
+    TEXT_METRICS,
     Correct,
-    ExactMatch,
     NewContentRecall,
     Refused,
     StyleShare,
-    TokenF1,
     contains,
     exact_match,
     normalise,
@@ -160,7 +158,7 @@ def test_half_of_the_content_is_not_enough_for_a_short_reference():
     assert right(Example("s", "?", ("green valves only",)), Answer("green valves")) == 0
 
 
-@pytest.mark.parametrize("metric", [ExactMatch(), Contains(), TokenF1(), NewContentRecall({}, 0)])
+@pytest.mark.parametrize("metric", [*TEXT_METRICS, NewContentRecall({}, 0)])
 def test_text_metrics_are_none_without_references_and_zero_for_errors(metric):
     scores = metric.score([NONE, SHORT, SHORT], [Answer("x"), Answer("", error="x"), Answer("30 days")])
     assert [score.value for score in scores] == [None, 0, 1]

@@ -13,12 +13,13 @@ from lorag.evaluation.report.answer_list import answer_list
 from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import disagreements, html, write_report
 from lorag.evaluation.report.json_record import FORMAT, read_result, result_json
-from lorag.evaluation.report.markdown_text import table
+from lorag.evaluation.report.markdown_text import to_markdown
 from lorag.evaluation.report.plot import arms_plot
 from lorag.evaluation.report.result_tables import arms_table, narrow_table, split_table
 from lorag.evaluation.results import Built
 from lorag.evaluation.row_log import Row
 from lorag.evaluation.verdict import deciding_metric
+from lorag.files import write_whole
 from lorag.settings import VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Message
 
@@ -136,7 +137,7 @@ def test_the_report_is_written_whole(updated, tmp_path):
 
 
 def test_markdown(updated):
-    text = table(updated)
+    text = to_markdown(updated)
     assert text.startswith(f"**Verdict: {updated.verdict.choice}.** ")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     arms = text[: text.index("**Following the update**")].splitlines()
@@ -163,7 +164,7 @@ def test_warnings_stand_beside_the_verdict(synthetic, compare):
     world = synthetic(100, unanswerable=lambda i: i % 5 == 0)
     result = compare(world, {**dict.fromkeys(PATTERNS, lambda i: False), RETRIEVAL: lambda i: i % 5 != 0})
     warning = "Warning: retrieval answers 100.0 % of the questions that the documents do not answer"
-    assert warning in table(result).split("|")[0]
+    assert warning in to_markdown(result).split("|")[0]
     assert warning.replace("retrieval", "Retrieval") in html(result).split("<h2>Why</h2>")[0]
 
 
@@ -197,6 +198,16 @@ def test_a_result_whose_metrics_have_keys_with_spaces_is_read(updated, tmp_path)
     assert "missed, wrong" in path.read_text()
     assert read_result(path) == today
     assert today.arms == updated.arms
+
+
+def test_the_folder_of_a_run_is_where_it_is_read(updated, tmp_path):
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    write_whole(run / "result.json", result_json(updated))
+    first = read_result(run / "result.json")
+    run.rename(elsewhere)
+    moved = read_result(elsewhere / "result.json")
+    assert (first.folder, moved.folder) == (run, elsewhere)
+    assert moved == first
 
 
 def test_every_metric_has_a_key_that_can_be_a_name_and_a_heading(updated):

@@ -58,7 +58,7 @@ def test_a_finetune_that_reads_worse_is_named_as_the_reason(synthetic, compare):
     damaged = compare(synthetic(200), arms(never, mostly(0.2, 1), mostly(0.8, 2), mostly(0.5, 3)))
     assert "the finetuned model is right less often than the base model (-" in text(damaged)
     equal = compare(synthetic(200), arms(never, mostly(0.2, 1), mostly(0.8, 2), mostly(0.78, 3)))
-    assert "cost more reading" not in text(equal)
+    assert "harmed reading" not in text(equal)
 
 
 def test_a_finetune_that_taught_nothing_is_named_so(synthetic, compare):

@@ -1,6 +1,6 @@
 """Long prompts that begin alike are answered as in batches, and what they share is read once."""
 
-from lorag.llm.engines.one_by_one import OneByOne
+from lorag.llm.engines.one_by_one import one_by_one
 from lorag.types import Message, Sampling
 
 SAMPLING = Sampling(max_tokens=6)
@@ -15,9 +15,9 @@ def test_answers_are_those_of_a_batch_and_what_prompts_share_is_read_once(smollm
     prompts = [asked(n) for n in (3, 17, 25)]
     assert smollm.merges
     with counted(smollm) as read:
-        one_by_one = OneByOne(smollm).generate(prompts, SAMPLING)
+        streamed = one_by_one(smollm)(prompts, SAMPLING)
     first, *later = [size for size in read if size > 1]
     assert first > 300
     assert len(later) == 2
     assert max(later) < 20
-    assert [c.text for c in one_by_one] == [c.text for c in smollm.generate(prompts, SAMPLING)]
+    assert [c.text for c in streamed] == [c.text for c in smollm.generate(prompts, SAMPLING)]

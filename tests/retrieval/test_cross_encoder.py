@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from lorag.errors import ModelError
-from lorag.retrieval.encoders.cross_encoder import CachedReranker, CrossEncoder
+from lorag.retrieval.encoders.cross_encoder import CrossEncoder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
@@ -74,27 +74,3 @@ def test_a_folder_without_a_model_is_refused(reranker_folder, tmp_path, damage, 
 def test_an_embedder_is_no_reranker(bge_folder):
     with pytest.raises(ModelError, match="expected one number: choose a cross-encoder"):
         CrossEncoder(bge_folder, "x")
-
-
-def test_no_pair_is_read_twice():
-    class Counting:
-        name = "counting"
-
-        def __init__(self):
-            self.read = []
-
-        def score(self, query, passages):
-            self.read += passages
-            return [float(len(passage)) for passage in passages]
-
-    counting = Counting()
-    known: dict[str, float] = {}
-    remembering = CachedReranker(counting, known)
-    assert remembering.name == "counting"
-    assert remembering.score("q", ["a", "bb", "a"]) == [1.0, 2.0, 1.0]
-    assert remembering.score("q", ["bb", "ccc"]) == [2.0, 3.0]
-    assert CachedReranker(counting, known).score("q", ["a"]) == [1.0]
-    assert counting.read == ["a", "bb", "ccc"]
-    assert remembering.score("r", ["a"]) == [1.0]
-    assert counting.read[3:] == ["a"]
-    assert remembering.score("q", []) == []

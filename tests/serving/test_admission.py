@@ -89,7 +89,7 @@ def test_origins_need_a_key_and_are_scheme_and_host():
     with pytest.raises(InputError, match="only with a key; set LORAG_API_KEY first"):
         require_origins([APP], None)
     for wrong in ("*", "app.example", "https://app.example/", "https://*.example", "null"):
-        with pytest.raises(InputError, match="is not an origin of pages; expected one such as"):
+        with pytest.raises(InputError, match="is not a valid origin; expected, for example,"):
             require_origins([wrong], "a secret")
     require_origins([], None)
 

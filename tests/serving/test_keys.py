@@ -137,7 +137,7 @@ def test_keys_are_read_with_their_filters(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[sales", "is not TOML"),
+        ("[sales", "broken TOML"),
         ("", "holds no key"),
         ("sales = 1", "sales: expected a table"),
         ("[sales]\nkey = 'KEY'\n", "sales: expected either where"),

@@ -27,7 +27,7 @@ FACTS = {
 DATA = [
     Conversation((Message("user", q), Message("assistant", a)), (f"{i}.md",)) for i, (q, a) in enumerate(FACTS.items())
 ]
-SETTINGS = FinetuneSettings(epochs=6, learning_rate=2e-3, batch_tokens=64, held_out_share=0.0)
+SETTINGS = FinetuneSettings(epochs=6, learning_rate=2e-3, batch_tokens=64, held_out_share=0.0, measure_forgetting=False)
 
 
 def base(model):
@@ -67,8 +67,6 @@ def test_the_manifest_explains_the_adapter(trained):
     _, adapter, _, _, seen = trained
     assert adapter.loss_last < 0.5 < 1.5 < adapter.loss_first
     assert (adapter.conversations, adapter.too_long, adapter.held_out, adapter.held_out_kind) == (4, 0, 0, "none")
-    assert adapter.forgetting.loss_after != adapter.forgetting.loss_before
-    assert adapter.forgetting.questions == 24
     assert adapter.step == "fused"
     assert len(adapter.loss_curve) == adapter.steps == seen[-1][1] == seen[-1][2]
     assert seen[0][3].startswith("about ")
@@ -81,6 +79,13 @@ def test_the_manifest_explains_the_adapter(trained):
     require_base(adapter, "the same in another folder", "0123")
     with pytest.raises(ModelError, match=r"was trained on 'smollm2-135m' with .* 0123, and 'b' has .* 4567"):
         require_base(adapter, "b", "4567")
+
+
+def test_forgetting_is_measured_before_and_after(tiny, tmp_path):
+    forgetting = run(tiny, tmp_path / "a", replace(SETTINGS, epochs=1, measure_forgetting=True)).forgetting
+    assert forgetting is not None
+    assert forgetting.loss_after != forgetting.loss_before
+    assert forgetting.questions == 24
 
 
 def test_general_questions_are_learned_and_never_held_out(tiny, tmp_path):
@@ -126,9 +131,13 @@ def test_an_interrupted_training_resumes_to_the_same_adapter(tiny, tmp_path):
         run(tiny, tmp_path / "resumed", short, interrupt)
     assert not (tmp_path / "resumed").exists()
     first = len(steps)
+    spent = tmp_path / ".resumed.checkpoints" / "seconds"
+    assert 0 < float(spent.read_text()) < 1000
+    spent.write_text("5000")  # as if the finished epochs had taken so long
     resumed = run(tiny, tmp_path / "resumed", short, lambda stage, done, *_: steps.append(done))
     assert steps[first + 1] == first  # after the estimate the unfinished epoch again, the two finished ones not
     whole = run(tiny, tmp_path / "whole", short)
+    assert whole.seconds < 1000 < 5000 < resumed.seconds
     assert resumed.loss_curve == pytest.approx(whole.loss_curve, rel=1e-4)
     ours, theirs = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("resumed", "whole"))
     for name, weight in theirs.items():
@@ -239,7 +248,7 @@ def test_too_little_memory_is_said_before_it_begins_and_where_it_ends():
         return Estimate(1, 1, 1.0, weights, activations, free)
 
     short(4, 3, 10).require_memory()
-    with pytest.warns(UserWarning, match=r"will need about 9.0 GB and 10.0 GB are free; lower batch_tokens"):
+    with pytest.warns(UserWarning, match=r"9.0 GB, and 10.0 GB is free; if it runs out of memory, lower batch_tokens"):
         short(1_000_000_000, 8_000_000_000, 10_000_000_000).require_memory()
     with pytest.raises(InputError, match="lower the rank, or use the method lora"):
         short(8, 3, 10).require_memory()

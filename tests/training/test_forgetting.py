@@ -32,12 +32,12 @@ def measured(smollm_folder):
 
     weights = load(smollm_folder, dtype="float32").weights
     model = Learner(PeftModel(weights.model, LoraConfig(target_modules=["v_proj"], task_type="CAUSAL_LM")))
-    before = measure(model, weights.tokenizer)
+    before = measure(model.causal, weights.tokenizer)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
-    return before, measure(model, weights.tokenizer)
+    return before, measure(model.causal, weights.tokenizer)
 
 
 def test_a_model_knows_general_text_and_simple_things(measured):
@@ -72,7 +72,7 @@ def test_the_questions_of_the_file_decide_the_figure(smollm, tmp_path):
     wrong = [replace(control[1], right=1), replace(control[2], right=0)]
     other = MultipleChoice(control[0].question, ("Paris", "Rome"), 1)
     asked = [*control, *wrong, other]
-    found = measure(model, tokenizer, asked, lambda *told: seen.append(told), "after")
+    found = measure(model.causal, tokenizer, asked, lambda *told: seen.append(told), "after")
     assert found.control == (True, True, True, False, False, False)
     assert seen[-1] == ("control questions after", 6, 6)
 
@@ -80,9 +80,9 @@ def test_the_questions_of_the_file_decide_the_figure(smollm, tmp_path):
 def test_long_questions_are_asked_one_at_a_time_and_answered_alike(tiny, monkeypatch, tmp_path):
     model, tokenizer = Learner(tiny.weights.model), tiny.weights.tokenizer
     control = read_control(written(tmp_path, ROWS))
-    together, seen = measure(model, tokenizer, control), []
+    together, seen = measure(model.causal, tokenizer, control), []
     monkeypatch.setattr("lorag.training.forgetting._CHARACTERS_AT_ONCE", 1)
-    assert measure(model, tokenizer, control, lambda *told: seen.append(told)) == together
+    assert measure(model.causal, tokenizer, control, lambda *told: seen.append(told)) == together
     assert [told[1] for told in seen if told[0] == "control questions before"] == [1, 2, 3]
 
 

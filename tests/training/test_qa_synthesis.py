@@ -87,6 +87,6 @@ def test_where_nothing_usable_comes_of_it_the_message_says_what_to_do():
 
 
 def test_a_real_model_writes_about_a_passage(smollm):
-    found = synthesize([CHUNK], smollm, ask, pairs=2)
+    found = synthesize([CHUNK], smollm, ask)
     assert found.proposed >= found.unsupported + found.unanswerable
     assert all(TEXT[pair.start - 10 : pair.end - 10] for pair in found.pairs)

@@ -14,6 +14,7 @@ from lorag.training.recipe import (
     Rung,
     Strength,
     better,
+    fitting_conversations,
     fitting_wordings,
     learning_curve,
     schedule,
@@ -107,6 +108,12 @@ def test_a_recipe_is_read_back_and_says_what_it_brought():
     assert "at 0.5 of its strength" in said
     assert "0 % right before, 50 % after" in said
     assert "no other was tried" in str(replace(recipe, rungs=()))
+    unprobed = Probed(0, 0.0, None, 3.8)
+    without = replace(recipe, before=unprobed, strengths=(Strength(0.5, unprobed),))
+    assert str(without).endswith(
+        "; no wording could be held back, so no fact was probed, and the passes come from the budget alone"
+    )
+    assert "0 %" not in str(without)
 
 
 @pytest.mark.parametrize(("seconds", "wordings"), [(0.0, 10), (10.0, 10), (40.0, 6), (60.0, 4), (1000.0, 4)])
@@ -118,6 +125,18 @@ def test_a_budget_limits_the_wordings_and_leaves_enough_to_learn_a_fact(seconds,
 @pytest.mark.parametrize(("seconds", "given", "wordings"), [(1000.0, 4.0, 1), (1000.0, 2.0, 2), (40.0, 4.0, 3)])
 def test_wordings_that_were_given_need_no_further_ones(seconds, given, wordings):
     assert fitting_wordings(seconds, SETTINGS, given) == wordings
+
+
+@pytest.mark.parametrize("passes", [None, 1, 4])
+@pytest.mark.parametrize("given", [1, 2, 4])
+@pytest.mark.parametrize("wordings", [1, 2, 4, 10])
+def test_before_rows_are_widened_no_fewer_are_taken_than_are_trained_on(passes, given, wordings):
+    recipe = RecipeSettings(minutes=20, passes=passes)
+    taken = fitting_conversations(50_000, 10_000.0, recipe, given)
+    assert taken <= 6_000
+    wide = schedule(1.0, 10_000 * wordings, 50_000 * wordings, recipe, wordings=given * wordings)
+    assert wide.conversations / wordings <= taken
+    assert fitting_conversations(400, 1.0, recipe, given) == 400
 
 
 def test_passes_and_rate_that_are_set_by_hand_are_kept():

@@ -65,6 +65,7 @@ def finished(case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("After the update")
     assert first < second
     assert "finetuned" not in done.stdout[first:second]
+    assert "Finetuning comes next: at most about 4 minutes. To stop here, press Ctrl+C" in done.stdout[first:second]
     assert "Verdict: undecided" in done.stdout
     assert "knows the facts" in done.stdout[second:]
     assert "minutes to build" in done.stdout[second:]

@@ -1,5 +1,6 @@
 """The whole comparison for real: every arm takes part with what it should have, and a killed run goes on."""
 
+import html
 import json
 import re
 import shutil
@@ -34,6 +35,7 @@ from lorag.settings import (
 )
 from lorag.training.adapter import read_adapter
 from lorag.types import Message, Sampling
+from lorag.workflows import compare as comparing
 from lorag.workflows.compare import compare
 from lorag.workflows.comparing.inputs import input_notes, read_inputs
 
@@ -164,7 +166,10 @@ def test_a_finetune_follows_the_update_on_what_changed_or_from_the_base_on_what_
             "retrained": retrained.seconds,
         }
     )
-    assert "Following the update" in (finished / "report.html").read_text()
+    page = (finished / "report.html").read_text()
+    assert "Following the update" in page
+    (note,) = (note for note in result["notes"] if note.startswith("After the update: "))
+    assert note in html.unescape(page)
 
 
 def test_the_result_holds_every_row_with_its_scores(case, finished):
@@ -178,14 +183,12 @@ def test_the_result_holds_every_row_with_its_scores(case, finished):
     assert ", control questions right 1 to " in page
     assert "Rules added" in page
     assert result["tried"]["recipe"]["final"]["passes"] >= 1
-    assert "What was tried before" in page
+    assert "Trials before the comparison" in page
 
 
 def test_where_no_prompt_could_be_chosen_a_note_says_so(finished):
     told = json.loads((finished / "result.json").read_text())
-    assert any(
-        note.startswith("No prompts were chosen: fewer than 6 questions that are not tested") for note in told["notes"]
-    )
+    assert any(note.startswith("No prompts were chosen: fewer than 6 untested questions") for note in told["notes"])
     assert "No prompts were chosen" in (finished / "report.html").read_text()
 
 
@@ -314,6 +317,38 @@ def test_a_remote_model_is_compared_without_the_arms_that_need_its_weights(case,
     full = CompareSettings(finetune=FinetuneSettings(method="full"))
     with pytest.raises(InputError, match="cannot be trained here; leave out how to finetune"):
         compare(**paths, model=server.name, out=tmp_path / "other", settings=full)
+
+
+def test_documents_that_give_nothing_to_train_on_are_compared_without_the_finetuned_arms(case, tmp_path, monkeypatch):
+    for version, mass in (("docs", 12), ("docs_v2", 14)):
+        (tmp_path / version).mkdir()
+        text = f"The Ebbmark R9 weighs {mass} kg. Mara Lind founded the company in 2014. The office is in Bergen.\n"
+        (tmp_path / version / "gauge.txt").write_text(text)  # one section, which the made questions ask about
+    folders = ["--documents", str(tmp_path / "docs"), "--update", str(tmp_path / "docs_v2")]
+    shape = [
+        "--model",
+        case.model,
+        "--max-tokens",
+        "8",
+        "--budget",
+        "1",
+        "--seeds",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(app, ["compare", *folders, *shape])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert {arm["arm"] for arm in result["arms"]} == {"base", "retrieval", EVIDENCE}
+    (note,) = [note for note in result["notes"] if note.startswith("Finetuning was not measured, alone or with")]
+    assert "there was nothing to train on. No training data was given, and no usable question came from" in note
+    assert html.escape(note) in (tmp_path / "run" / "report.html").read_text()
+    assert f"- {note}" in " ".join(done.output.split())
+    monkeypatch.setattr(comparing, "_fill", lambda *_: pytest.fail("it was asked again"))
+    again = CliRunner().invoke(app, ["compare", *folders, *shape])
+    assert again.exit_code == 0, again.output
+    assert f"- {note}" in " ".join(again.output.split())
 
 
 def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp_path):

@@ -64,11 +64,10 @@ def chat(here, tiny_folder):
 def test_the_harness_and_our_own_measurement_choose_alike(trained, smollm):
     from lorag.training.control_questions import read_control
     from lorag.training.forgetting import measure
-    from lorag.training.methods import Learner
 
     tasks = make_tasks()
     changes = evaluate(trained, tasks)
-    own = measure(Learner(smollm.weights.model), smollm.weights.tokenizer, read_control(tasks / "control.jsonl"))
+    own = measure(smollm.weights.model, smollm.weights.tokenizer, read_control(tasks / "control.jsonl"))
     report = json.loads((trained / "lm_eval.json").read_text())
     before, after = (sorted(report[m]["samples"]["control"], key=lambda s: s["doc_id"]) for m in ("before", "after"))
     assert tuple(sample["acc_norm"] == 1 for sample in before) == own.control

@@ -22,6 +22,7 @@ from lorag.types import Conversation, Message
 from lorag.workflows import finetune as finetune_workflow
 from lorag.workflows.finetuning import adapter_training as workflow
 from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.finetuning.strength import set_strength
 
 
 @pytest.fixture
@@ -94,6 +95,27 @@ def test_all_weights_are_served_in_float32_only_where_the_other_loses(trainings,
     served = build.language_model(adapter=Path(adapter.folder))
     assert isinstance(served, TransformersModel)
     assert served.dtype == expected
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(0.5, "float32"), (0.005, "bfloat16")])
+def test_a_weaker_whole_model_is_served_in_bf16_only_where_that_rounds_nothing_away(
+    trainings, tmp_path, monkeypatch, lost, expected
+):
+    """The loss in bf16 is put in; the end of the training, at the whole strength, decides nothing."""
+    monkeypatch.setenv(DTYPE_VARIABLE, "bfloat16")
+    engine = build.language_model(trainings.model)
+    assert isinstance(engine, TransformersModel)
+    set_strength(engine, Path(trainings.by("full").folder), tmp_path / "half", 0.5)
+    weaker = read_adapter(tmp_path / "half")
+    assert (weaker.dtype, weaker.served_format, weaker.forgetting) == ("float32", None, None)
+    assert weaker.checked_loss is not None
+    losses = {"bfloat16": weaker.checked_loss, "float32": weaker.checked_loss - lost}
+    monkeypatch.setattr(workflow, "_loss", lambda served, checked: losses[served.dtype])
+    settings = replace(trainings.settings("full"), measure_forgetting=False)
+    measured = workflow.measure_again(engine, weaker, trainings.data, settings)
+    assert (measured.served_format, measured.served_loss) == (expected, losses[expected])
+    assert measured.held_out_loss_after == (losses[expected] if measured.held_out else None)
+    assert read_adapter(tmp_path / "half") == measured
 
 
 NEW = (
@@ -227,6 +249,13 @@ def test_a_killed_continuation_resumes_with_its_replay_under_the_prompt_of_its_p
     assert adapter.parent is not None
     assert (adapter.parent.folder, adapter.prompt) == (str(parent), prompt)
     assert adapter.data == data_fingerprint([as_served(conversation, REFUSAL, prompt) for conversation in NEW])
+
+
+def test_questions_with_two_answers_are_a_warning(tiny_folder, tmp_path):
+    turns = [(Message("user", "Who leads Korrin?"), Message("assistant", name)) for name in ("Mara.", "Tove.", "Mara.")]
+    write_conversations(tmp_path / "chat.jsonl", [Conversation(each) for each in turns])
+    with pytest.warns(UserWarning, match="3 conversations ask the same as another but answer differently, and all of"):
+        finetune_workflow.estimate_finetune(tmp_path / "chat.jsonl", model=str(tiny_folder))
 
 
 def test_old_conversations_are_a_fixed_sample_and_none_asks_what_is_answered_now(trainings):

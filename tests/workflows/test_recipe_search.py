@@ -3,15 +3,24 @@
 import json
 import shutil
 from dataclasses import replace
+from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from lorag.chat.prompts import as_served
+from lorag.interfaces import no_progress
 from lorag.settings import REFUSAL, FinetuneSettings, PromptSettings, RecipeSettings
+from lorag.training.adapter import read_adapter
+from lorag.training.control_questions import MultipleChoice
+from lorag.training.finetuning import checked_batches
+from lorag.training.forgetting import forgetting, measure
+from lorag.training.kernels.loss import token_losses
+from lorag.training.recipe import Probed, Rung, Strength
 from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
 from lorag.workflows import recipe_search as workflow
+from lorag.workflows.finetuning import adapter_training
 from lorag.workflows.finetuning.adapter_training import train_adapter
 from lorag.workflows.finetuning.strength import set_strength
 from lorag.workflows.recipe_search import Probe, Probes, Training, train_best
@@ -129,12 +138,116 @@ def test_a_weaker_adapter_is_the_same_at_a_share_of_its_scale(training, tmp_path
     set_strength(training.engine, training.out, tmp_path / "half", 0.5)
     half = json.loads((tmp_path / "half" / "adapter_config.json").read_text())
     assert half == {**config, "lora_alpha": config["lora_alpha"] * 0.5}
+    weaker = read_adapter(tmp_path / "half")
+    assert (weaker.strength, weaker.served_loss, weaker.served) == (0.5, None, "not measured")
     losses = []
     for folder in (training.out, tmp_path / "half"):
         model = training.engine.with_adapter(folder)
         losses.append(model.logprobs((Message("user", "What is the code of the harbour gate?"),), [4, 8, 1, 2]))
         training.engine.weights.detach(model.adapter)
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("killed_at", ["loading", "probing"])
+def test_a_training_that_was_killed_after_its_end_is_not_repeated(training, monkeypatch, killed_at):
+    finished, train, out = [], train_adapter, training.kept / "final"
+    settings = replace(training.finetune, epochs=1, trained_layers=0.2)
+
+    def counted(*given, **more):
+        finished.append(given[2].name)
+        return train(*given, **more)
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "train_adapter", counted)
+    with monkeypatch.context() as killed:
+        if killed_at == "loading":
+            killed.setattr(adapter_training, "_as_served", kill)
+        else:
+            killed.setattr(Probes, "of", kill)
+        with pytest.raises(KeyboardInterrupt):
+            workflow._rung(training, training.conversations, settings, out, None)
+    made = read_adapter(out)
+    assert (made.served_loss is None) == (killed_at == "loading")
+    rung = workflow._rung(training, training.conversations, settings, out, None)
+    assert finished == ["final"]
+    assert (rung.updates, rung.seconds, rung.probed.facts) == (made.steps, made.seconds, 2)
+    assert read_adapter(out).served_loss is not None
+    other = workflow._rung(training, training.conversations, replace(settings, seed=1), out, None)
+    assert finished == ["final", "final"]
+    assert other.probed.general_loss != rung.probed.general_loss
+
+
+def test_a_training_that_was_killed_before_its_strength_was_set_is_not_repeated(training, monkeypatch):
+    settings = replace(training.finetune, epochs=1, trained_layers=0.2, measure_forgetting=True)
+    given = (training.engine, training.conversations, training.out, settings, 0.5, PromptSettings(), no_progress)
+    with monkeypatch.context() as killed:
+        killed.setattr(workflow, "measure_again", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            workflow.train_alike(*given)
+    assert not training.out.exists()
+    monkeypatch.setattr(workflow, "train_adapter", lambda *_, **__: pytest.fail("it was trained again"))
+    adapter = workflow.train_alike(*given)
+    assert adapter.strength == 0.5
+    assert None not in (adapter.served_loss, adapter.forgetting)
+    assert [path.name for path in training.out.parent.iterdir()] == ["adapter"]
+    assert workflow.train_alike(*given) == adapter
+
+
+@pytest.mark.parametrize(
+    ("method", "reading", "loss", "tried"),
+    [
+        ("lora", 0.9, 3.9, (1.0,)),
+        ("lora", 0.9, 4.0, (1.0, 0.75, 0.5)),
+        ("full", 0.3, 3.9, (1.0, 0.75, 0.5)),
+        ("prefix", 0.3, 4.0, (1.0,)),
+        ("qlora", 0.3, 4.0, (1.0,)),
+    ],
+)
+def test_lower_strengths_are_tried_where_too_much_was_forgotten_or_reading_was_lost(
+    training, monkeypatch, method, reading, loss, tried
+):
+    before, probed = Probed(24, 0.0, 0.9, 3.65), Probed(24, 0.5, reading, loss)
+    monkeypatch.setattr(workflow, "_at_strength", lambda _, share: Strength(share, before))
+    training = replace(training, finetune=FinetuneSettings(method=method))
+    final = Rung(method, 2e-4, 3, 100, 50, 60.0, probed)
+    found = workflow._strengths(training, before, final)
+    assert tuple(each.share for each in found) == tried
+    assert found[0].probed == probed
+
+
+def test_what_the_manifest_states_is_what_the_strength_that_is_served_does(training, monkeypatch):
+    monkeypatch.setattr(workflow, "taken", lambda *_: 0.5)
+    control = [MultipleChoice("The gate is", ("a", "shut", "open"), 0), MultipleChoice("Ice is", ("sand", "cold"), 1)]
+    finetune = replace(training.finetune, held_out_share=0.34, measure_forgetting=True)
+    recipe = replace(training.recipe, most_forgetting=-10.0, passes=2)
+    training = replace(training, finetune=finetune, recipe=recipe, control=control)
+    adapter, chosen = train_best(training)
+    assert [each.share for each in chosen.strengths] == [1.0, 0.75, 0.5]
+    assert (chosen.strength, adapter.strength, adapter.held_out) == (0.5, 0.5, 2)
+    rows = checked_batches(training.engine.weights.tokenizer, training.conversations, finetune)
+    tokens = sum(map(sum, (row.supervised for batch in rows for row in batch)))
+
+    def measured(model):
+        with model.applied() as causal:
+            general = measure(causal, model.weights.tokenizer, control)
+            losses = [loss for batch in rows for row in token_losses(causal, batch) for loss in row]
+        assert len(losses) == tokens
+        return general, fmean(losses)
+
+    before, held_out_before = measured(training.engine)
+    after, held_out_after = measured(training.engine.with_adapter(training.out))
+    assert adapter.held_out_loss_before == pytest.approx(held_out_before, rel=1e-4)
+    assert adapter.held_out_loss_after == adapter.served_loss == pytest.approx(held_out_after, rel=1e-4)
+    expected = forgetting(before, after)
+    assert adapter.forgetting is not None
+    assert adapter.forgetting.loss_before == pytest.approx(expected.loss_before, rel=1e-4)
+    assert adapter.forgetting.loss_after == pytest.approx(expected.loss_after, rel=1e-4)
+    assert adapter.forgetting.control == expected.control
+    assert adapter.forgetting.right_after == expected.right_after
+    assert adapter.checked_loss != pytest.approx(held_out_after, rel=1e-3)
+    assert f"{adapter.served_loss:.2f} after loading at 0.5 of its strength in float32" in adapter.served
 
 
 @pytest.fixture
@@ -174,3 +287,26 @@ def test_a_full_finetune_that_forgets_is_tried_weaker(trained, training):
     assert {path.name for path in training.at_strength(0.5).iterdir()} == {
         path.name for path in (kept / "final").iterdir()
     }
+
+
+def told(question, reply):
+    return Conversation((Message("user", question), Message("assistant", reply)), ("r9.md",))
+
+
+def test_the_trained_wording_of_a_fact_is_none_of_another_fact_with_the_same_value():
+    reach = Example("reach", "What is the range of the R9?", ("45 m",), ("r9.md",))
+    cable = Example("cable", "What is the length of the cable of the R9?", ("45 m",), ("r9.md",))
+    rows = [
+        told("What is the R9's cable length?", "45 m"),
+        told("What is the depth of the R9?", "45 m"),
+        told("What is the R9's height?", "2 m"),
+        told("Tell me the range of the R9.", "The range of the R9 is 45 m."),
+    ]
+
+    def found(example, conversations=rows):
+        one = workflow._in_trained_wording(example, conversations, [reach, cable])
+        return one and (one.question, one.answers)
+
+    assert found(reach) == (rows[3].question, reach.answers)
+    assert found(cable) == (rows[0].question, cable.answers)
+    assert found(reach, [rows[0], rows[2]]) is None

@@ -45,16 +45,16 @@ class ChatBot:
         gated: bool = False,
         examples: Sequence[WorkedExample] = (),
     ) -> None:
-        """Puts a model and a retriever together.
+        """A chatbot over a model and a retriever.
 
         Args:
             model: The model that answers.
-            retriever: What finds the sources; None answers without any.
+            retriever: Finds the sources; None answers without sources.
             settings: How a question becomes a prompt and an answer.
-            k: Most passages that are looked at for one question; ``context_tokens`` decides how many are sent.
-            cache: Earlier answers that may be given again.
-            gated: Whether a question for which nothing is found gets the response template, without asking the model.
-            examples: Shown before every question, as far as the model's context has room for them.
+            k: Maximum number of passages for one question; ``context_tokens`` limits how many of them are sent.
+            cache: Answers to earlier questions that may be reused.
+            gated: Whether a question without passages gets the response template, without asking the model.
+            examples: Worked examples before every question, if they fit into the model's context.
         """
         self.model = model
         self.retriever = retriever
@@ -118,25 +118,25 @@ class ChatBot:
         return self.answer([question])[0]
 
     def drawing(self, sampling: Sampling) -> ChatBot:
-        """The same chatbot, drawing answers in another way.
+        """The same chatbot with other sampling settings.
 
         Args:
-            sampling: How answers are drawn.
+            sampling: How answers are generated.
 
         Returns:
-            A chatbot without a cache, whose answers were drawn otherwise.
+            A chatbot without the cache, whose answers have the old settings.
         """
         settings = replace(self.settings, sampling=sampling)
         return ChatBot(self.model, self.retriever, settings, self.k, gated=self.gated, examples=self.examples)
 
     def searching(self, retriever: Retriever | None) -> ChatBot:
-        """The same chatbot over other sources.
+        """The same chatbot with another retriever.
 
         Args:
-            retriever: What finds the sources; None answers without any.
+            retriever: Finds the sources; None answers without sources.
 
         Returns:
-            A chatbot without the cache and the worked examples, which hold what other sources may not.
+            A chatbot without the cache and the worked examples, which contain text of the old sources.
         """
         return ChatBot(self.model, retriever, self.settings, self.k, gated=self.gated)
 
@@ -145,11 +145,11 @@ class ChatBot:
 
         Args:
             question: What the user says now.
-            history: Earlier turns; they stand between instruction and question.
-            instruction: Stands below the assistant's own instruction.
+            history: Earlier turns, placed between instruction and question.
+            instruction: Text placed below the assistant's own instruction.
 
         Returns:
-            The sources at once, the pieces of the answer as they come, and then the whole answer.
+            The sources immediately, the pieces of the answer as they are generated, and then the whole answer.
 
         Raises:
             InputError: The question is empty, or does not fit the model's context.
@@ -244,7 +244,7 @@ class ChatBot:
         first = 0 if fits(0) else bisect_left(range(len(cuts)), True, lo=1, key=fits)
         if first == len(cuts):
             missing = -(model.room(prompt(-1), settings.sampling) or 0)
-            raise self._too_long(f"{missing} tokens")
+            raise self._too_long(f"{missing} token{'s' * (missing != 1)}")
         return prompt(first), cuts[first][1]
 
     def _prompt(
@@ -261,10 +261,10 @@ class ChatBot:
         )
         return (with_own(instruction, below), *shown, *(turn for exchange in earlier for turn in exchange), asked)
 
-    def _too_long(self, missing: str) -> InputError:
+    def _too_long(self, excess: str) -> InputError:
         return InputError(
-            f"the question is {missing} too long for {self.model.name}, even alone; shorten it, or lower"
-            f" max_tokens from {self.settings.sampling.max_tokens}"
+            f"even without sources and history, the question exceeds {self.model.name}'s context by {excess}; shorten"
+            f" it, or lower max_tokens from {self.settings.sampling.max_tokens}"
         )
 
     def _refusal(self, retrieve_seconds: float) -> Answer:

@@ -6,7 +6,6 @@ assistant can be asked under one.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -17,7 +16,7 @@ from lorag.chat.answer_cache import AnswerCache
 from lorag.chat.bot import ChatBot
 from lorag.chat.prompts import WorkedExample
 from lorag.errors import DataError, InputError, UnknownNameError
-from lorag.files import read_text
+from lorag.files import read_json
 from lorag.interfaces import HiddenStates, LanguageModel, Retriever
 from lorag.settings import ChatSettings, PromptSettings, RetrievalSettings
 from lorag.types import Chunk, Hit, LinearProbe, Sampling
@@ -30,27 +29,27 @@ _CHOSEN = ("tried", "strength", "room")
 
 @dataclass(frozen=True, slots=True)
 class KeptPrompt:
-    """A prompt with the worked examples in it."""
+    """A prompt with its worked examples."""
 
     settings: PromptSettings = field(default_factory=PromptSettings)
-    """What stands beside the question and its sources."""
+    """What the prompt contains beside the question and its sources."""
     examples: tuple[WorkedExample, ...] = ()
-    """Shown before every question, in this order."""
+    """Worked examples, shown before every question in this order."""
     context_tokens: int | None = None
-    """Room for sources, in the model's tokens; None: what the chatbot has anyway."""
+    """Maximum size of the sources, in the model's tokens; None keeps the chatbot's own setting."""
     model: str | None = None
-    """The model that it was chosen for; None where it was chosen for none in particular."""
+    """The model for which it was chosen; None if it was not chosen for one model."""
     probe: LinearProbe | None = None
-    """What refuses a question that the sources do not answer; None where nothing does."""
+    """The probe that refuses questions that the sources do not answer; None without one."""
 
     def __str__(self) -> str:
-        """The prompt in a few words."""
+        """The prompt in one line."""
         room = "" if self.context_tokens is None else f", up to {self.context_tokens} tokens of sources"
         return f"{self.settings}{room}{', refuses by a probe' if self.probe is not None else ''}"
 
     @property
     def lacks_examples(self) -> bool:
-        """Whether it is to show worked examples and holds none."""
+        """Whether the settings ask for worked examples and there are none."""
         return bool(self.settings.examples or self.settings.refused_example) and not self.examples
 
     def applied(self, chat: ChatSettings) -> ChatSettings:
@@ -192,10 +191,7 @@ def read_prompt(path: Path | str) -> KeptPrompt:
         >>> str(prompt)
         'question before sources'
     """
-    try:
-        value = json.loads(read_text(Path(path)))
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
+    value = read_json(Path(path))
     if not isinstance(value, dict):
         raise DataError(path, f'is not a prompt: {value!r}; expected a JSON object such as {{"question_first": true}}')
     try:

@@ -74,6 +74,11 @@ def _asked(question: str, sources: Sequence[Hit], prompt: PromptSettings) -> str
     return f"Sources:\n{quoted}\n\nAnswer from the sources.\nQuestion: {question}"
 
 
+def has_sources(question: str) -> bool:
+    """Whether a user's message holds sources as ``question_prompt`` numbers them."""
+    return "Sources:\n[1]" in question
+
+
 def source_text(number: int, hit: Hit) -> str:
     """One source as the prompt quotes it: its number, its heading path, the header of its table, and its text."""
     heading = f" {hit.chunk.heading}" if hit.chunk.heading else ""

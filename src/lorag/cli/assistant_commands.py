@@ -87,7 +87,8 @@ PromptFile = Annotated[
 ThinkingName = Annotated[
     str,
     typer.Option(
-        "--thinking", help="off, hidden or shown: let the model think before it answers, and show its thoughts or not."
+        "--thinking",
+        help="off: do not think; hidden: think, show only the answer; shown: show thoughts too.",
     ),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,7 +115,8 @@ Judge = Annotated[
     typer.Option(help="A model that also judges the claims in answers, beside the rule; its cost is printed first."),
 ]
 Concurrency = Annotated[
-    int | None, typer.Option(help="Most questions sent to a server at once (default 8; fewer while it is busy).")
+    int | None,
+    typer.Option(help="Maximum number of concurrent requests to a server (default 8; fewer while it is busy)."),
 ]
 Ray = Annotated[
     str | None,
@@ -125,7 +127,9 @@ Ray = Annotated[
 ]
 MaxCostTokens = Annotated[
     int | None,
-    typer.Option(help="Most tokens to use on servers; the run stops there, and resumes with a higher limit."),
+    typer.Option(
+        help="Maximum number of tokens used on servers; the run stops there, and resumes with a higher limit."
+    ),
 ]
 
 
@@ -185,7 +189,7 @@ def compare(
         given |= {"model": model, "finetuned": finetuned, "adapter": adapter, "control": control, "out": out}
         given |= {"prompt": given_prompt(prompt), "prices": prices, "judge": judge, "progress": progress}
         given |= {"against": against, "embedder": embedder, "ray": ray, "settings": replace(settings, retrieval=search)}
-        result = run_comparison(documents, asked, **given, show=None if json else _print_first_results)
+        result = run_comparison(documents, asked, **given, show=None if json else partial(_print_first, settings))
     write_options(context, result.folder / "run.toml", leave_out=("out", "verbose", "json", "ray"))
     print_comparison(result, result.folder, json=json, verbose=verbose)
     evaluate_command.check_build(result, old, junit, markdown, quiet=json)
@@ -256,10 +260,12 @@ def demo(
     json: Json = False,
 ) -> None:
     """Run the whole comparison on the bundled documents of an invented company."""
+    from lorag.workflows.demo import SETTINGS
     from lorag.workflows.demo import demo as run_demo
 
     with translated_errors(), progress_bars() as progress:
-        result = run_demo(out, model=model, progress=progress, show=None if json else _print_first_results)
+        show = None if json else partial(_print_first, SETTINGS)
+        result = run_demo(out, model=model, progress=progress, show=show)
     print_comparison(result, result.folder, json=json, verbose=verbose)
 
 
@@ -275,10 +281,15 @@ def _print_tables(result: Comparison, title: str | None = None) -> None:
         print_table(followed.headings, followed.rows, "Following the update")
 
 
-def _print_first_results(result: Comparison) -> None:
-    """What needs no training, shown before the training begins."""
+def _print_first(settings: CompareSettings, result: Comparison) -> None:
+    """What needs no training, shown before the training begins, and what that will take at most."""
     _print_tables(result, "First results: without finetuning")
-    output.print("Finetuning comes next. To stop here, press Ctrl+C; to resume, run the same command again.\n")
+    takes = "its minutes are estimated before it begins"
+    if settings.recipe is not None:
+        takes = f"at most about {settings.recipe.minutes * settings.seeds:g} minutes"
+    output.print(
+        f"Finetuning comes next: {takes}. To stop here, press Ctrl+C; to resume, run the same command again.\n"
+    )
 
 
 def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: bool) -> None:
@@ -289,6 +300,7 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     from lorag.evaluation.report.cost_tables import cost_tables
     from lorag.evaluation.report.factor_table import LEGEND, factor_table
     from lorag.evaluation.report.json_record import result_json
+    from lorag.evaluation.results import NOT_FINETUNED
 
     if json:
         print_json(json_library.loads(result_json(result)))
@@ -305,6 +317,9 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     output.print(result.verdict.sentence, markup=False)
     for reason in result.verdict.reasons if verbose else result.warnings:
         output.print(f"- {reason}", markup=False)
+    for note in result.notes:
+        if note.startswith(NOT_FINETUNED):
+            output.print(f"- {note}", markup=False)
     if command := assistant_command(result.verdict.choice, folder):
         output.print(f"\nUse it: {shlex.join(command)}", markup=False, soft_wrap=True)
     more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"
@@ -357,7 +372,7 @@ def report(
     from lorag.evaluation.marks.review import with_marks
     from lorag.evaluation.report.html_page import write_report
     from lorag.evaluation.report.json_record import read_result, result_json
-    from lorag.evaluation.report.markdown_text import table
+    from lorag.evaluation.report.markdown_text import to_markdown
     from lorag.evaluation.results import compared
     from lorag.files import write_whole
 
@@ -369,6 +384,6 @@ def report(
         result = with_marks(result, run)
         write_report(result, run / "report.html")
     if markdown:
-        output.print(table(result), markup=False, soft_wrap=True)
+        output.print(to_markdown(result), markup=False, soft_wrap=True)
     else:
         print_comparison(result, run, json=json, verbose=verbose)

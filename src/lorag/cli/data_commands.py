@@ -79,7 +79,7 @@ def synthesize(
     model: Annotated[
         str, typer.Option("--with", help="A model that writes in addition to the rules (default: rules alone).")
     ] = "none",
-    held_out: Annotated[float, typer.Option(help="Share of the documents kept back to measure training by.")] = 0.1,
+    held_out: Annotated[float, typer.Option(help="Share of the documents held out to measure the training.")] = 0.1,
     json: Json = False,
 ) -> None:
     """Write questions and answers about documents, to train on."""
@@ -110,7 +110,7 @@ def augment(
     questions: Annotated[
         Path | None, typer.Option(help="A qa.jsonl: leave out rows that ask its questions, or nearly.")
     ] = None,
-    wordings: Annotated[int, typer.Option(help="Most wordings of each fact, including the given ones.")] = 10,
+    wordings: Annotated[int, typer.Option(help="Maximum number of wordings per fact, including the given ones.")] = 10,
     model: Annotated[
         str, typer.Option("--with", help="A model that rewords in addition to the rules (default: rules alone).")
     ] = "none",

@@ -46,7 +46,7 @@ Junit = Annotated[Path | None, typer.Option(help="A JUnit XML file to write: req
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", help="A Markdown file to write, for a pull request.")]
 _MARKS: dict[str, Mark] = {"r": "right", "w": "wrong", "u": "unsupported", "p": "partly"}
 _KEYS = "r right, w wrong, p partly, u right but adds something unsupported, e evidence, s skip, b back, q quit"
-TASKS = "A task of lm-evaluation-harness, or a folder of them: YAML files over data on this machine"
+TASKS = "A YAML task file of lm-evaluation-harness whose data is on this machine, or a folder of such files"
 
 
 def evaluate(
@@ -82,8 +82,8 @@ def review(
     answers: Annotated[
         int,
         typer.Option(
-            help="How many answers to mark; a higher number than before adds more. A verdict by marks needs 20"
-            " questions marked in every arm: up to 80 answers of four arms."
+            help="Number of answers to mark; a higher number than before adds more. A verdict by marks needs 20"
+            " questions that are marked in every arm: up to 80 answers for four arms."
         ),
     ] = 30,
     seed: Annotated[int, typer.Option(help="Seed for the choice of questions and their order.")] = 0,
@@ -179,8 +179,8 @@ def _print_review(found: Review) -> None:
         "answers",
         "AC1 (interval)",
         "kappa (interval)",
-        "right for the first only",
-        "second only",
+        "right by the first only",
+        "right by the second only",
     )
     print_table(headings, agreement_rows([*found.metrics, *found.people]))
     for sentence in found.sentences:
@@ -213,7 +213,7 @@ def check_build(result: Comparison, old: OldRun | None, junit: Path | None, mark
     from lorag.evaluation.regression.build_checks import checks
     from lorag.evaluation.regression.old_run import changes_since
     from lorag.evaluation.report.junit_xml import junit_xml
-    from lorag.evaluation.report.markdown_text import checks_table, table
+    from lorag.evaluation.report.markdown_text import checks_table, to_markdown
     from lorag.files import write_whole
 
     with translated_errors():
@@ -222,7 +222,7 @@ def check_build(result: Comparison, old: OldRun | None, junit: Path | None, mark
         if junit is not None:
             write_whole(junit, junit_xml(result, checked))
         if markdown is not None:
-            write_whole(markdown, "\n".join(filter(None, (table(result), checks_table(checked)))))
+            write_whole(markdown, "\n".join(filter(None, (to_markdown(result), checks_table(checked)))))
     if changes and not quiet:
         output.print(f"\nAgainst {old.folder if old else ''}:", markup=False)
         for change in changes:

@@ -124,7 +124,7 @@ def index(
             what = one if report.removed == 1 else f"{report.removed} documents that are not in {documents} were"
             output.print(f"{what} removed from the index; --add-only keeps such documents.", markup=False)
         if report.recall is not None:
-            output.print(f"Dense search is approximate now: it finds {report.recall:.1%} of the 10 nearest passages.")
+            output.print(f"Semantic search is approximate: it finds {report.recall:.1%} of the 10 nearest passages.")
         _print_left_out(loaded, () if add_only else report.kept)
     if loaded.refused:
         raise typer.Exit(FAILED)

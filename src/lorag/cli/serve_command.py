@@ -53,7 +53,7 @@ Origins = Annotated[
     list[str] | None,
     typer.Option(help="A site whose pages may send requests, with the key, such as https://app.example."),
 ]
-MaxSeconds = Annotated[float, typer.Option(help="Most seconds for one answer, including the time it waits.")]
+MaxSeconds = Annotated[float, typer.Option(help="Maximum seconds per answer, including its wait.")]
 WithPage = Annotated[bool, typer.Option("--page", help="Also serve the page of `lorag studio`, on this folder.")]
 
 _MAX_SECONDS = ServeSettings().max_seconds
@@ -74,7 +74,7 @@ def serve(
     offer: Offers = None,
     no_sources: NoSources = False,
 ) -> None:
-    """Serve answers by the OpenAI HTTP API, from the index unless --no-sources."""
+    """Serve answers over an OpenAI-compatible HTTP API, from the index unless --no-sources."""
     with translated_errors():
         for package in ("fastapi", "uvicorn"):
             require(package, "serve", "`lorag serve`")

@@ -33,7 +33,7 @@ Search = Annotated[
     typer.Option(
         "--search",
         metavar="KIND",
-        help="How passages are found: dense (by meaning), lexical (by words), or hybrid (by both).",
+        help="Kind of search: dense (semantic), lexical (keyword), or hybrid (both).",
     ),
 ]
 Rerank = Annotated[
@@ -58,7 +58,7 @@ FinetuneMethod = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training conversations.")]
 LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak step size of finetuning (default: the method's own).")
+    float | None, typer.Option("--learning-rate", help="Peak learning rate (default: the method's own).")
 ]
 Control = Annotated[
     Path | None,

@@ -32,7 +32,7 @@ def tune(
     questions: Questions,
     out: Annotated[Path | None, typer.Option(help="The folder for result.json and the indexes that are tried.")] = None,
     rerank: Annotated[
-        bool, typer.Option("--rerank/--no-rerank", help="Try reranking too, which takes some minutes.")
+        bool, typer.Option("--rerank/--no-rerank", help="Also try reranking; this takes several minutes.")
     ] = True,
     reranker: RerankerName = DEFAULT_RERANKER,
     model: Model = None,
@@ -41,7 +41,7 @@ def tune(
 ) -> None:
     """Try chunk sizes, fusion weights and reranking on your questions; keep what is better.
 
-    With --model also prompts, by letting that model answer, which takes some minutes.
+    With --model, also try prompts with that model; this takes several minutes.
     """
     from lorag.workflows.tune import tune as run_tuning
 
@@ -156,16 +156,16 @@ def calibrate(
 def _print_gate(gate: Gate) -> None:
     output.print(f"Relevance threshold: cosine {gate.cosine:.3f} of a question and its nearest passage\n")
     for name, estimate in (
-        ("AUC, your questions against others", gate.auc),
+        ("AUC, your questions vs. others", gate.auc),
         ("accuracy", gate.accuracy),
         ("your questions that pass", gate.kept),
         ("other questions refused", gate.refused),
     ):
-        output.print(f"{name:<36} {_shown(estimate)}")
+        output.print(f"{name:<46} {_shown(estimate)}")
     if gate.missing is not None:
         output.print("\nWithout the documents that answer, a case that the threshold cannot detect:")
-        output.print(f"{'AUC, documents there against missing':<36} {_shown(gate.missing.auc)}")
-        output.print(f"{'your questions refused':<36} {_shown(gate.missing.refused)}")
+        output.print(f"{'AUC, answering documents present vs. removed':<46} {_shown(gate.missing.auc)}")
+        output.print(f"{'your questions refused':<46} {_shown(gate.missing.refused)}")
     output.print()
 
 
@@ -179,7 +179,7 @@ def finetune_embedder(
         TRAINABLE_EMBEDDER
     ),
     epochs: Annotated[int | None, typer.Option(help="Passes over the questions.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak step size.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     json: Json = False,
 ) -> None:
     """Train an embedder on questions and their passages, and report whether search finds more with it."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, takewhile
 
 _MOST = 1000
 """Columns that one cell covers; more are a mistake of the file."""
@@ -17,6 +17,24 @@ class Cell:
     text: str
     columns: int = 1
     rows: int = 1
+
+
+Placed = tuple[int, Cell, bool]
+"""A cell with its first column, and whether it continues the cell above it."""
+
+
+def merged(rows: Sequence[Sequence[Placed]]) -> Iterator[list[Cell]]:
+    """The cells of each row; one that those below it continue covers their rows, and they are left out."""
+    for at, row in enumerate(rows, start=1):
+        yield [
+            replace(cell, rows=1 + _continued(rows[at:], column)) for column, cell, continues in row if not continues
+        ]
+
+
+def _continued(rows: Sequence[Sequence[Placed]], column: int) -> int:
+    """How many of the rows continue the cell above them in ``column``."""
+    is_continued = (any(first == column and continues for first, _, continues in row) for row in rows)
+    return sum(1 for _ in takewhile(bool, is_continued))
 
 
 def filled(rows: Iterable[Sequence[Cell]]) -> list[list[str]]:

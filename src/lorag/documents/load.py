@@ -95,7 +95,7 @@ class Loaded:
 
     ``passed_over`` are the files of other kinds, empty ones, and those that programs leave beside a document;
     ``notes`` say of files that were read what is missing from their text, or is in it by a guess, and why a file of a
-    known kind was passed over.
+    known kind was skipped.
     """
 
     documents: tuple[Document, ...]
@@ -120,7 +120,7 @@ def load_documents(
 ) -> Loaded:
     """The documents under ``path``, in the order of their ids; those of a JSON or JSONL file in the order of its rows.
 
-    A folder is searched with all folders in it; hidden files and links to folders are passed over silently. The id of a
+    A folder is searched with all folders in it; hidden files and links to folders are skipped silently. The id of a
     document is its path below the folder, with slashes, or the row's ``doc_id``. Its title is the one in the file, or
     else the name of the file without its suffix; of a row it is ``title``, or empty.
 

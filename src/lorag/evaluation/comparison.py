@@ -392,10 +392,10 @@ def _facts(examples: Sequence[Example], settings: VerdictSettings) -> dict[str, 
     return {
         "questions": f"{len(examples)}, of which {unanswerable} are not answered by the documents",
         "documents asked about": str(len(evidence)),
-        "effective documents": f"{effective_documents(clusters(examples)):.1f}, if all had equally many questions",
+        "effective documents": f"{effective_documents(clusters(examples)):.1f}, with equally many questions in each",
         "margin": f"{100 * settings.margin:g} percentage points",
         "intervals": (
-            f"{100 * settings.confidence:g} %, from random signs of whole documents, {settings.draws} draws, "
+            f"{100 * settings.confidence:g} %, from {settings.draws} random sign flips of whole documents, "
             f"seed {settings.seed}"
         ),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 from lorag.evaluation.labels import ARM_NAMES, listing, number, p_value, points, share
 from lorag.evaluation.results import (
@@ -115,10 +116,9 @@ def _retrieval(arm: ArmResult) -> list[str]:
     split = arm.error_split
     return [
         f"{ARM_NAMES[arm.arm]} had an evidence document in the prompt for "
-        f"{share(arm.estimates['evidence_in_prompt'])} of {sum(split.values())} questions, and a passage that holds a "
-        f"reference for {share(arm.estimates['reference_in_prompt'])}; wrong although retrieved "
-        f"{split['retrieved_wrong']}, wrong and missed {split['missed_wrong']}, right although missed "
-        f"{split['missed_right']}."
+        f"{share(arm.estimates['evidence_in_prompt'])} of {sum(astuple(split))} questions, and a passage that holds a "
+        f"reference for {share(arm.estimates['reference_in_prompt'])}: {split.retrieved_wrong} retrieved but wrong, "
+        f"{split.missed_wrong} missed and wrong, {split.missed_right} missed but right."
     ]
 
 
@@ -200,7 +200,7 @@ def _reading(pairs: Sequence[ArmDifference], settings: VerdictSettings) -> list[
         if pair.difference.interval.high < 0 and pair.adjusted_p < 1 - settings.confidence:
             return [
                 "with the same passages in the prompt, the finetuned model is right less often than the base "
-                f"model ({points(pair.difference)}): this training cost more reading than it taught, so "
+                f"model ({points(pair.difference)}): this training harmed reading more than it taught facts, so "
                 f"{ARM_NAMES[BOTH]} is judged by this adapter, not by what another training could do."
             ]
     return []

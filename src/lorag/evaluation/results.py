@@ -87,6 +87,21 @@ NO_ARM = ("neither", "undecided")
 """Choices that recommend none."""
 TRAINED = (FINETUNED, BOTH)
 """The arms that may be chosen and take a training."""
+NOT_FINETUNED = "Finetuning was not measured, alone or with retrieval:"
+"""Beginning of the note that gives the reason where no finetuned arm was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSplit:
+    """Numbers of answerable questions with evidence.
+
+    By whether a passage of an evidence document was in the prompt, and whether the answer was right.
+    """
+
+    retrieved_right: int
+    retrieved_wrong: int
+    missed_right: int
+    missed_wrong: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +128,28 @@ class ArmResult:
     questions: int
     estimates: Mapping[str, Estimate]
     seconds: float | None
-    """Median of search and generation for one question, answers with an error left out; None when all failed."""
+    """Median seconds of search and generation per question, without failed answers; None if all failed."""
     prompt_tokens: float | None
-    """Mean over answers without an error; None where none was counted, as of an own arm."""
+    """Mean over answers that did not fail; None if none were counted, as for an arm of your own."""
     completion_tokens: float | None
     """As ``prompt_tokens``."""
     errors: int
-    """Questions without an answer; each counts as wrong."""
+    """Number of questions without an answer; each counts as wrong."""
     truncated: int
-    """Answers cut at the token limit."""
-    error_split: Mapping[str, int] | None = None
-    """For arms that retrieve, answerable questions with evidence by ``retrieved`` or ``missed`` (whether a passage of
-    an evidence document was in the prompt) and ``right`` or ``wrong``, such as ``missed_wrong``."""
+    """Number of answers cut at the token limit."""
+    error_split: ErrorSplit | None = None
+    """Errors of search and of answers; None for arms that do not retrieve."""
     collateral: Difference | None = None
-    """On unchanged questions: accuracy after the update minus before it; of a finetune that follows the update, minus
-    that of the first finetune."""
+    """On unchanged questions: accuracy after the update minus accuracy before it; for a finetune that follows the
+    update, minus that of the first finetune."""
     update_seconds: float | None = None
-    """What bringing the arm up to date took; None where nothing was done, or that was not measured."""
+    """Seconds to bring the arm up to date; None if nothing was done, or it was not measured."""
     seconds_p95: float | None = None
-    """The 95th percentile of search and generation for one question, as ``seconds``."""
+    """95th percentile of the same seconds."""
     trainings: tuple[float, ...] = ()
-    """The share right after each training, by the measure that decides, where there are several."""
+    """Share right after each training, by the measure that decides; empty with one training."""
     over_trainings: Mapping[str, float] = field(default_factory=dict)
-    """The mean of each estimate over the trainings, where there are several: what requirements look at."""
+    """Mean of each estimate over several trainings, which requirements are compared with; empty with one."""
 
     @property
     def accuracy(self) -> Estimate:
@@ -185,78 +199,76 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which way of giving knowledge to use, in words and with reasons."""
+    """The recommended way to give a model knowledge, with reasons."""
 
     choice: Choice
     sentence: str
-    """At most 25 words, for people."""
+    """The verdict in at most 25 words."""
     reasons: tuple[Reason, ...]
     bottleneck: str | None = None
-    """``"model or metric"`` when even gold passages bring few right answers."""
+    """``"model or metric"`` if few answers are right even with gold passages."""
     more_questions: tuple[int, int] | None = None
-    """When undecided: how many more questions would settle it, from and to; None where questions would not help."""
+    """If undecided, the range of further questions that would settle it; None if questions would not help."""
     cheapest: Choice | None = None
-    """When undecided between arms: the cheapest one that is clearly better than the base model."""
+    """If undecided between arms, the cheapest one that is clearly better than the base model."""
     depends_on_scoring: bool = False
-    """Whether it is undecided because strict or lenient scoring would make another choice: marks of people decide."""
+    """Whether it is undecided because strict or lenient scoring gives another choice; marks by people can then
+    decide."""
     these_documents_only: bool = False
-    """Whether there are too few documents to speak of others."""
+    """Whether the questions come from too few documents to generalise to others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was built for the arms; None where that is not known, as in runs of earlier versions."""
+    """Cost of building the arms; None if unknown, as in runs of earlier versions."""
 
     index_seconds: float | None = None
-    """The index over the documents before the update; of a run that was interrupted meanwhile, the part after that."""
+    """Seconds to index the documents before the update; for an interrupted run, those after the interruption."""
     training_seconds: float | None = None
-    """All trainings of the first finetune, those by which it was chosen as well."""
+    """Seconds of all trainings for the first finetune, including those that chose its recipe."""
     index_bytes: int | None = None
     weights_bytes: int | None = None
-    """The base model in memory."""
+    """Size of the base model in memory."""
     finetuned_bytes: int | None = None
-    """The finetuned model in memory."""
+    """Size of the finetuned model in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A finished comparison, with every row it was computed from."""
+    """A finished comparison, with every row from which it was computed."""
 
     arms: tuple[ArmResult, ...]
     """Every arm in every phase."""
     differences: tuple[ArmDifference, ...]
-    """Between the arms that are compared, in each metric that decides."""
+    """Differences between the compared arms, in each metric that can decide."""
     verdict: Verdict
-    """Which arm to use, and why."""
+    """The recommended arm, with reasons."""
     facts: Mapping[str, str]
-    """Models, settings, versions, counts: what one needs to know to trust or repeat it."""
+    """Models, settings, versions and counts that are needed to trust or repeat the run."""
     notes: tuple[str, ...]
-    """Caveats."""
+    """Notes that limit the results."""
     settings: VerdictSettings
-    """The rule of the verdict."""
+    """The settings of the verdict's rule."""
     examples: tuple[Example, ...]
     """The questions as read; references after an update are in ``answers_after``."""
     rows: tuple[Row, ...]
-    """Ordered by phase, arm, question."""
+    """All answers, ordered by phase, arm and question."""
     scores: tuple[Mapping[str, float | None], ...]
-    """One mapping from metric to value for each of ``rows``; None where a metric does not apply."""
+    """For each of ``rows``, values by metric; None if a metric does not apply."""
     support: tuple[tuple[Support, ...], ...]
-    """For each of ``rows``, how passages stand to the claims of its answer; empty where it states nothing."""
+    """For each of ``rows``, whether passages support the claims of the answer; empty if it makes none."""
     tried: Mapping[str, Any] = field(default_factory=dict)
     """What was tried before the comparison, as JSON objects: ``prompts`` by arm, and the ``recipe`` of the finetune."""
     built: Built = field(default_factory=Built)
-    """What building the arms took."""
+    """Cost of building the arms."""
     prices: Prices | None = None
-    """What the user pays; None where no prices were given."""
-
-    @property
-    def folder(self) -> Path:
-        """The folder in which the run was made, with its ``report.html`` and ``result.json``."""
-        return Path(self.facts["run folder"])
+    """Your prices; None if none were given."""
+    folder: Path = field(default=Path(), compare=False)
+    """Folder of the run with its ``report.html`` and ``result.json``, where it was written or read."""
 
     @property
     def warnings(self) -> list[Reason]:
-        """What speaks against the verdict, and what marks say of it, for every page that shows no other reasons."""
+        """Reasons that speak against the verdict, and those based on marks by people."""
         return [reason for reason in self.verdict.reasons if reason.term in ("Marks", "Warning")]
 
     @property
@@ -279,6 +291,8 @@ class Comparison:
 
     @property
     def updated(self) -> dict[str, ArmResult]:
-        """After an update: retrieval, the finetune as it was, and what follows the update of it; empty without one."""
+        """Results after an update by arm: retrieval, the first finetune, and the finetunes that follow the update;
+        empty without one.
+        """
         after = {arm.arm: arm for arm in self.arms if arm.phase == "after"}
         return {name: after[name] for name in (RETRIEVAL, FINETUNED, *FOLLOWING) if name in after}

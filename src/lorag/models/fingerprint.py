@@ -1,4 +1,4 @@
-"""Which weights a model folder holds, told without reading them all."""
+"""A fingerprint of a model folder's weights, made without reading all of them."""
 
 from __future__ import annotations
 

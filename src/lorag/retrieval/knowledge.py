@@ -46,18 +46,18 @@ _COMMIT_CHUNKS = 512
 _QUERIES_AT_ONCE = 32
 """Questions searched against one state of the index."""
 _LISTED = 10_000
-"""Documents that a store is told to search among; to read so many names takes half a second. What is not there is
-passed over in what a search of everything finds."""
+"""Largest number of documents passed to a store as a filter; reading so many names takes half a second. With more, the
+results of a search of everything are filtered."""
 _ATTEMPTS = 5
 """Times a search is repeated because the index changed under it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """What a ``sync`` did, in documents; ``chunks`` is the number of chunks in the index afterwards.
+    """What a ``sync`` changed, in documents; ``chunks`` is the number of chunks in the index afterwards.
 
-    ``kept`` are the ids of documents that stay as they were because their file could not be read. ``recall`` is how
-    many of the ten nearest passages dense search finds, where it became approximate or its index was rebuilt.
+    ``kept`` are the ids of documents left unchanged because their file could not be read. ``recall`` is the share of
+    the ten nearest passages that dense search finds, measured when an approximate index was built or rebuilt.
     """
 
     added: int
@@ -92,14 +92,14 @@ class Knowledge:
         retrieval: RetrievalSettings,
         reranker: Reranker | None = None,
     ) -> None:
-        """Puts parts together that belong together; ``open`` makes sure that they do.
+        """Combines parts without checking that they match; ``open`` checks that.
 
         Args:
-            index: Where chunks, vectors and manifest lie.
-            embedder: The one that the index was made with.
-            chunks: How documents are cut.
+            index: Stores chunks, vectors and manifest.
+            embedder: The embedder that the index was made with.
+            chunks: How documents are split.
             retrieval: How passages are found.
-            reranker: Reorders the best passages; None leaves them as they are.
+            reranker: Reranks the best passages; None keeps their order.
         """
         self.name = str(index)
         self._index, self.embedder = index, embedder
@@ -115,17 +115,17 @@ class Knowledge:
         retrieval: RetrievalSettings,
         reranker: Reranker | None = None,
     ) -> Knowledge:
-        """The knowledge in a folder or database, which is made where there is none.
+        """The index in a folder, database or bucket; a missing one is created.
 
         Args:
             place: A folder, or the URL of a database or bucket.
-            embedder: The one that the index was made with.
-            chunks: How documents are cut.
+            embedder: The embedder that the index was made with.
+            chunks: How documents are split.
             retrieval: How passages are found.
-            reranker: Reorders the best passages; None leaves them as they are.
+            reranker: Reranks the best passages; None keeps their order.
 
         Returns:
-            The knowledge, open for reading and writing.
+            The index, open for reading and writing.
 
         Raises:
             StoreError: The index was made with another embedder or chunk size, or it is damaged.
@@ -158,20 +158,20 @@ class Knowledge:
         settings: SyncSettings | None = None,
         at_once: int = 1,
     ) -> SyncReport:
-        """Makes the index hold exactly these documents; only texts that it does not hold yet are embedded.
+        """Updates the index to contain exactly these documents; only new texts are embedded.
 
         Readers see all of the change or nothing of it.
 
         Args:
-            documents: All documents, with one id each.
+            documents: All documents, each with its own id.
             progress: Called with the number of chunks that were embedded.
-            unread: Sources that could not be read. Their documents stay in the index as they are.
-            add_only: Keeps every document that is not given.
+            unread: Sources that could not be read. Their documents stay in the index unchanged.
+            add_only: Keeps documents that are not given.
             settings: How many documents may be removed at once.
-            at_once: Threads that call the embedder.
+            at_once: Number of threads that call the embedder.
 
         Returns:
-            What changed, in documents.
+            Numbers of changed documents.
 
         Raises:
             InputError: Two documents have one id, or more would be removed than ``settings`` allow.
@@ -180,7 +180,7 @@ class Knowledge:
         by_id = {document.id: document for document in documents}
         if len(by_id) < len(documents):
             twice = next(document.id for document in documents if by_id[document.id] is not document)
-            raise InputError(f"two documents have the id {twice!r}; expected every id once: rename one")
+            raise InputError(f"two documents have the id {twice!r}; ids must be unique: rename one")
         with self._index.writing():
             before = self._manifest.entries()
             missing = before.keys() - by_id.keys()
@@ -201,13 +201,13 @@ class Knowledge:
             return SyncReport(added, updated, len(removed), unchanged, chunks, tuple(sorted(kept)), recall)
 
     def remove(self, document_ids: Collection[str]) -> int:
-        """Takes these documents out of the index in one commit.
+        """Removes these documents from the index in one commit.
 
         Args:
-            document_ids: Ids of documents; one that the index does not hold is passed over.
+            document_ids: Ids of documents; one that the index does not hold is ignored.
 
         Returns:
-            How many of them the index held.
+            The number of documents that were removed.
 
         Raises:
             StoreError: Another process is writing.
@@ -228,8 +228,8 @@ class Knowledge:
         process writes.
 
         Args:
-            queries: Any number of texts.
-            k: Most passages for each of them.
+            queries: Questions, or other texts.
+            k: Maximum number of passages for each of them.
             where: Restricts the search to documents that have, for each key, a value like its pattern, or like one of
                 its patterns: ``{"type": "pdf", "id": ["manuals/*", "faq.md"]}``. Keys are those of
                 ``Document.attributes``; ``*`` stands for any text and ``?`` for any character.
@@ -298,11 +298,11 @@ class Knowledge:
         return list(self._manifest.entries())
 
     def entries(self) -> list[Entry]:
-        """What is known of every document, by its id."""
+        """The records of all documents, sorted by id."""
         return list(self._manifest.entries().values())
 
     def state(self) -> str:
-        """A text that is another one when any document is, also after a rebuild."""
+        """A fingerprint of all documents, the same after a rebuild."""
         return fingerprint([[entry.id, entry.version] for entry in self._manifest.entries().values()])
 
     def holds(self, documents: Sequence[Document]) -> bool:

@@ -86,7 +86,7 @@ class Ranker:
 def fuse(sides: SearchResults, dense_weight: float, fusion: Fusion = "convex") -> list[Hit]:
     """All chunks of both sides by ``dense_weight * dense + (1 - dense_weight) * lexical``, best first.
 
-    ``convex``: each side is first brought to the range 0 to 1, its lowest score to 0, its highest to 1 (all to 1
+    ``convex``: each side is first scaled to 0 to 1, its lowest score to 0, its highest to 1 (all to 1
     where they are equal, so also a single hit). ``rrf``: a side's score is ``1 / (60 + rank)``, from rank 1 on. A
     chunk that one side did not find has 0 there. Equal sums are ordered by chunk id, so the result does not depend
     on the order of the inputs. Hits are marked ``hybrid``.
@@ -113,7 +113,7 @@ def best_first(hits: Iterable[Hit]) -> list[Hit]:
 def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, weight: float = 1.0) -> list[Hit]:
     """All of the hits, best first by ``weight * reranker's score + (1 - weight) * own``, and marked ``reranked``.
 
-    Both are first brought to the range 0 to 1 over ``hits``. With all weight on the reranker its scores are kept.
+    Both are first scaled to 0 to 1 over ``hits``. With all weight on the reranker its scores are kept.
     """
     scores = reranker.score(query, [searched_text(hit.chunk) for hit in hits])
     read = [Hit(hit.chunk, score, "reranked") for hit, score in zip(hits, scores, strict=True)]
@@ -126,7 +126,7 @@ def rerank(query: str, hits: Sequence[Hit], reranker: Reranker, weight: float = 
 def diverse(hits: Sequence[Hit], vectors: NDArray[np.float32], relevance: float, k: int) -> list[Hit]:
     """``k`` of the hits, each chosen for ``relevance * score - (1 - relevance) * nearness``, in the order of choice.
 
-    ``score`` is the hit's own, brought to the range 0 to 1 over ``hits``; ``nearness`` is the cosine with the nearest
+    ``score`` is the hit's own, scaled to 0 to 1 over ``hits``; ``nearness`` is the cosine with the nearest
     hit chosen before it. ``vectors`` are the hits' unit vectors, shape ``(len(hits), dim)``. Of equals the first
     comes first. Scores stay as they were, and so do not fall from hit to hit.
 

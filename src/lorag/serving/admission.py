@@ -23,7 +23,7 @@ def require_origins(origins: Collection[str], key: str | None) -> None:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise InputError(
-                f"{origin!r} is not an origin of pages; expected one such as https://app.example, without a path"
+                f"{origin!r} is not a valid origin; expected, for example, https://app.example, without a path"
             )
     if origins and key is None:
         raise InputError("pages of other sites are served only with a key; set LORAG_API_KEY first")

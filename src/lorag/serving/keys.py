@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorag.errors import DataError, InputError
-from lorag.files import read_text
+from lorag.files import read_toml
 from lorag.interfaces import Retriever
 from lorag.retrieval.filters import read_where
 from lorag.retrieval.knowledge import Knowledge
@@ -36,12 +35,8 @@ def read_keys(path: Path) -> dict[str, Access]:
 
     Each table is a client: ``key`` and either ``where``, as ``Knowledge.retrieve`` takes it, or ``everything = true``.
     """
-    try:
-        tables = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(path, f"is not TOML: {error}") from error
     accesses: dict[str, Access] = {}
-    for name, table in tables.items():
+    for name, table in read_toml(path).items():
         if not isinstance(table, dict) or table.keys() - {"key", "where", "everything"}:
             raise DataError(path, f"{name}: expected a table with key, and where or everything")
         key = table.get("key")

@@ -63,7 +63,7 @@ def mcp_server(retriever: Retriever, bot: ChatBot | None = None) -> MCPServer:
 
     def search(
         query: Annotated[str, Field(description="What to look for, as a question or in keywords.", pattern=r"\S")],
-        k: Annotated[int, Field(description="The most passages to return.", ge=1, le=_MOST_PASSAGES)] = 5,
+        k: Annotated[int, Field(description="The maximum number of passages to return.", ge=1, le=_MOST_PASSAGES)] = 5,
     ) -> Found:
         with turn, _mendable():
             (hits,) = retriever.retrieve([query], k)

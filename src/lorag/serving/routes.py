@@ -104,7 +104,7 @@ class Service:
     async def metrics(self, request: Request) -> Response:
         """What was done so far, for Prometheus."""
         if request.state.access.where is not None:
-            raise HttpError(403, "this key opens only some documents, and not the measures of all clients")
+            raise HttpError(403, "this key is limited to some documents and cannot read metrics")
         return Response(self.measures.text(self._turns.gauges()), media_type=CONTENT_TYPE)
 
     async def models(self) -> dict[str, Any]:

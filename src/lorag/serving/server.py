@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from lorag.errors import InputError
 
 _SECONDS_TO_FINISH = 8
-"""Time that answers on their way have when the server is asked to stop; containers are killed after ten."""
+"""Seconds that unfinished answers have when the server is asked to stop; containers are killed after ten."""
 
 
 def listen(host: str, port: int, key: str | None) -> socket.socket:
@@ -47,7 +47,7 @@ def server(app: FastAPI) -> uvicorn.Server:
 
 
 def run(app: FastAPI, listening: socket.socket) -> None:
-    """Serves until interrupted or terminated: it then takes no more requests, and answers on their way may end."""
+    """Serves until interrupted or terminated: it then takes no more requests, and unfinished answers may end."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         server(app).run(sockets=[listening])

@@ -26,7 +26,7 @@ _SHAPE = ("method", "rank", "alpha", "trained_layers", "virtual_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The adapter whose weights a training began from."""
+    """The adapter that a training continued."""
 
     folder: str
     weights: str
@@ -37,51 +37,53 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A trained adapter and how it came about. Losses are mean cross entropies per learned token, in nats."""
+    """A trained adapter and its training. Losses are mean cross entropies per learned token, in nats."""
 
     folder: str
-    """Where it lies."""
+    """Folder of the adapter."""
     method: str
-    """What was trained; of ``full`` the folder holds a whole model, of the others an adapter in PEFT's format."""
+    """Method of the training. For ``full``, the folder contains a whole model, otherwise an adapter in PEFT's
+    format."""
     base: str
     """Name of the base model."""
     base_weights: str
     """Fingerprint of the base's weights."""
     template: str
-    """Fingerprint of the chat template it was trained with."""
+    """Fingerprint of the chat template used in training."""
     data: str
     """Fingerprint of the conversations."""
     conversations: int
-    """Conversations that it was trained on."""
+    """Number of conversations trained on."""
     rehearsed: int
-    """How many of them are general questions with the base's own answers, general text that it wrote itself, or old
-    conversations that are replayed."""
+    """How many of these were added against forgetting: general questions with the base's own answers, general text that
+    it generated, or old conversations."""
     too_long: int
-    """Conversations that were left out because they are longer than ``max_tokens``."""
+    """Number of conversations left out because they are longer than ``max_tokens``."""
     held_out: int
-    """Conversations that were kept back to measure the loss on."""
+    """Number of conversations held out to measure the loss."""
     held_out_kind: str
     """What was held out: other ``wordings`` of what was learned, whole ``documents``, or ``none``."""
     tokens: int
-    """Tokens of one epoch, without padding."""
+    """Tokens per epoch, without padding."""
     supervised_tokens: int
-    """Tokens of one epoch that are learned."""
+    """Learned tokens per epoch."""
     steps: int
-    """Updates of the weights."""
+    """Number of updates of the weights."""
     step: str
-    """Whose arithmetic a step was: ``fused`` or the ``library``'s."""
+    """Implementation of a training step: ``fused`` (Lorag's own kernels) or ``library``."""
     seconds: float
-    """What the training took, without loading the model."""
+    """Duration of the training in seconds, without loading the model. If it was interrupted, the time up to the
+    checkpoint from which it resumed is included."""
     loss_first: float
     """Training loss of the first step."""
     loss_last: float
     """Training loss of the last step."""
     held_out_loss_before: float | None
-    """Loss on what was held out, before the training; None where nothing was."""
+    """Loss on held-out conversations before the training; None if nothing was held out."""
     held_out_loss_after: float | None
-    """The same when training ended. Both by the library's own forward, as the adapter is served."""
+    """The same after the training. Both use the library's forward pass, as when the adapter is served."""
     forgetting: Forgetting | None
-    """What the model lost of everything else; None where that was not measured."""
+    """What the model lost in other skills; None if that was not measured."""
     loss_curve: tuple[float, ...]
     """Training loss of every step, in order."""
     settings: Mapping[str, float | str]
@@ -89,24 +91,27 @@ class Adapter:
     versions: Mapping[str, str]
     """Versions of the libraries, by name."""
     checked_loss: float | None = None
-    """Loss, when training ended, of the rows by which serving is checked: those held out, or else a few of those that
-    were trained on. None in manifests of earlier versions."""
+    """Loss at the end of training on the rows that check serving: held-out rows, or else some that were trained on.
+    None in manifests of earlier versions."""
     served_format: str | None = None
-    """The dtype in which the saved folder was loaded again for that: the machine's own, or float32 where all
-    weights were trained and the machine's own lost more than noise. None where that was not done."""
+    """Dtype in which the saved folder was loaded for that check: the machine's own, or float32 if all weights were
+    trained and the machine's own dtype lost more than noise. None if it was not checked."""
     served_loss: float | None = None
-    """Loss of the same rows by what was loaded."""
+    """Loss on the same rows after loading; None if it was not checked."""
     prompt: PromptSettings = field(default_factory=PromptSettings)
-    """What it was trained under, and is asked under where no other prompt is given."""
+    """The prompt used in training, and in serving if no other prompt is given."""
     parent: Parent | None = None
-    """The adapter that it continues; what is measured before the training is then the parent's. None for one that began
-    from the base."""
+    """The adapter that it continues; losses and forgetting before the training are then the parent's. None if it was
+    trained from the base."""
     recalls: tuple[float, ...] = ()
-    """Share of the probed facts that were right after each pass; empty where none were probed."""
+    """Share of the probed facts recalled after each epoch; empty if none were probed."""
+    strength: float = 1.0
+    """The share of its strength that is kept. Below 1, ``held_out_loss_after``, ``served_loss`` and ``forgetting`` are
+    measured at that strength; the other losses are those of the training, at the whole one."""
 
     @property
     def spec(self) -> MethodSpec:
-        """What sets the method apart from the others."""
+        """The properties of the method."""
         return METHODS[self.method]
 
     @property
@@ -125,8 +130,9 @@ class Adapter:
         """The loss when training ended and the loss as served, in one line."""
         if self.checked_loss is None or self.served_loss is None:
             return "not measured"
+        weaker = f" at {self.strength:g} of its strength" if self.strength != 1 else ""
         return (
-            f"loss {self.checked_loss:.2f} at the end of training, {self.served_loss:.2f} after loading in"
+            f"loss {self.checked_loss:.2f} at the end of training, {self.served_loss:.2f} after loading{weaker} in"
             f" {self.served_format}"
         )
 
@@ -189,7 +195,8 @@ def trained_model(folder: Path) -> Adapter | None:
     except ValueError as error:
         raise DataError(path, f"is not a manifest this version reads: {error}") from error
     # A fetched model has a manifest too, which knows of no training.
-    return read_adapter(folder) if fields.get("method") == "full" else None
+    spec = METHODS.get(fields.get("method"))
+    return read_adapter(folder) if spec is not None and spec.is_whole_model else None
 
 
 def require_base(adapter: Adapter, base: str, base_weights: str) -> None:

@@ -1,7 +1,7 @@
-"""Multiple-choice questions by which a training is watched, read from a JSONL file and checked.
+"""Multiple-choice questions asked before and after a training, read from a JSONL file and checked.
 
 A row holds ``question``, ``choices`` and which of them is right: its text as the one entry of ``answers``, its number
-from 0 as ``label``, or both, which must then agree. Other keys are passed over.
+from 0 as ``label``, or both, which must then agree. Other keys are ignored.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Diagnosis:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """One sentence per finding, with what helps; none where nothing is wrong."""
+        """One sentence per finding, with its remedy; empty if nothing is wrong."""
         findings = (
             (self.not_stored, "were not stored: wrong even in a trained wording", "more passes or a higher rate"),
             (self.not_extractable, "are stored but not found in other words", "more wordings of each fact"),
@@ -54,8 +54,8 @@ class Diagnosis:
             (self.lost_with_passage, "are lost when the passage is there", "more rows with sources, a lower rate"),
         )
         return tuple(
-            f"Of {self.facts} facts that were asked, {len(questions)} {what} ({'; '.join(questions[:_SHOWN])}). What"
-            f" helps: {remedy}."
+            f"Of {self.facts} facts that were asked, {len(questions)} {what} ({'; '.join(questions[:_SHOWN])})."
+            f" Remedy: {remedy}."
             for questions, what, remedy in findings
             if questions
         )

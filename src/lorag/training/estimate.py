@@ -1,4 +1,4 @@
-"""What a training will take, told before it begins: some steps are timed, and what one keeps for its gradient counted.
+"""The time and memory of a training, before it begins: some steps are timed, and a step's kept activations are counted.
 
 Not here: what an optimizer of another kind would keep, and a machine that others slow down meanwhile.
 """
@@ -61,10 +61,10 @@ class Estimate:
         if needed <= _TIGHT * self.free_bytes:
             return
         lower = SMALLER_STEPS if self.activation_bytes > self.weight_bytes else FEWER_WEIGHTS
-        message = f"training will need about {gigabytes(needed)} and {gigabytes(self.free_bytes)} are free; {lower}"
+        message = f"training needs about {gigabytes(needed)}, and {gigabytes(self.free_bytes)} is free;"
         if needed > self.free_bytes:
-            raise InputError(message)
-        warnings.warn(f"{message} if it does not end", stacklevel=2)
+            raise InputError(f"{message} {lower}")
+        warnings.warn(f"{message} if it runs out of memory, {lower}", stacklevel=2)
 
 
 def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:

@@ -102,10 +102,12 @@ def train(
         progress("finetuning", 0, prepared.estimate.updates, str(prepared.estimate))
         learning, held_out = prepared.learning, prepared.held_out.kept
         before = mean_loss(learning.library_loss, prepared.checked) if held_out else None
-        general = partial(measure, learning, base.tokenizer, control, progress)
+        general = partial(
+            measure, learning.causal, base.tokenizer, control, progress, virtual=lambda: learning.before(1)
+        )
         known = general("before") if settings.measure_forgetting else None
         identity = _identity(base, prepared, settings, parent, conversations)
-        course = _trained(prepared, identity, out, settings, probing, report_to, progress)
+        course = _trained(prepared, identity, out, settings, probing, report_to, progress, start)
         curve = course.losses
         ended = mean_loss(learning.library_loss, prepared.checked)
         adapter = Adapter(
@@ -114,7 +116,7 @@ def train(
             data=data_fingerprint(conversations),
             rehearsed=len(replayed),
             steps=len(curve),
-            seconds=time.perf_counter() - start,
+            seconds=course.seconds_before + time.perf_counter() - start,
             loss_first=curve[0],
             loss_last=sum(curve[-5:]) / len(curve[-5:]),
             held_out_loss_before=before,
@@ -227,6 +229,7 @@ def _trained(
     probing: Probing | None,
     report_to: str | None,
     progress: Progress,
+    start: float,
 ) -> Course:
     """The course of the training. Raises ``ModelError`` when no weight is another one after it."""
     from lorag.training.trainer import run
@@ -235,7 +238,7 @@ def _trained(
     begun = _norms(learning)
     steps, held_out = prepared.steps, prepared.held_out_steps
     shown = tracker(report_to, out) if report_to is not None else None
-    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing, shown)
+    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing, shown, start)
     if _norms(learning) == begun:
         raise ModelError("training changed nothing; raise epochs or learning_rate")
     return course

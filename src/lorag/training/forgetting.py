@@ -14,14 +14,15 @@ from importlib.resources import files
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from lorag.evaluation.statistics import bootstrap, paired_difference
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
 from lorag.training.control_questions import MultipleChoice
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-
-    from lorag.training.methods import Learner
 
 _CHARACTERS_AT_ONCE = 4000
 """Of questions and choices in one pass, some thousand tokens: a file may hold whole passages."""
@@ -86,20 +87,24 @@ class Forgetting:
 
 
 def measure(
-    model: Learner,
+    causal: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     control: Sequence[MultipleChoice] = (),
     progress: Progress = no_progress,
     moment: str = "before",
+    virtual: Callable[[], DynamicCache | None] = lambda: None,
 ) -> General:
-    """The model as it is now, by the library's own forward; ``moment`` names the stage of the progress."""
+    """The model as it is now, by the library's own forward; ``moment`` names the stage of the progress.
+
+    ``virtual`` makes the virtual tokens, if any.
+    """
     folder = files("lorag.training") / "general"
     rows = map(json.loads, (folder / "choices.jsonl").read_text(encoding="utf-8").splitlines())
     questions = [MultipleChoice(row["question"], (row["right"], *row["wrong"]), 0) for row in rows]
     return General(
-        losses=general_losses(model.causal, tokenizer, lambda: model.before(1)),
-        right=tuple(_right(model, tokenizer, questions)),
-        control=tuple(_right(model, tokenizer, control, progress, f"control questions {moment}")),
+        losses=general_losses(causal, tokenizer, virtual),
+        right=tuple(_right(causal, tokenizer, virtual, questions)),
+        control=tuple(_right(causal, tokenizer, virtual, control, progress, f"control questions {moment}")),
     )
 
 
@@ -121,16 +126,13 @@ def general_losses(
 
 def forgetting(before: General, after: General) -> Forgetting:
     """The difference between two measurements of one model, passage by passage and question by question."""
-    import numpy as np
-    from scipy.stats import bootstrap
-
     rises = np.array(after.losses) - np.array(before.losses)
-    interval = bootstrap((rises,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    interval = bootstrap(rises[:, None], lambda sums: sums[:, 0] / len(rises))
     return Forgetting(
-        loss_before=float(np.mean(before.losses)),
-        loss_after=float(np.mean(after.losses)),
-        rise_low=float(interval.low),
-        rise_high=float(interval.high),
+        loss_before=fmean(before.losses),
+        loss_after=fmean(after.losses),
+        rise_low=interval.low,
+        rise_high=interval.high,
         questions=len(before.right),
         right_before=sum(before.right),
         right_after=sum(after.right),
@@ -139,15 +141,14 @@ def forgetting(before: General, after: General) -> Forgetting:
 
 
 def _control_change(before: Sequence[bool], after: Sequence[bool]) -> ControlChange:
-    from lorag.evaluation.statistics import paired_difference
-
     interval = paired_difference(after, before, range(len(before))).interval
     return ControlChange(len(before), sum(before), sum(after), interval.low, interval.high)
 
 
 def _right(
-    model: Learner,
+    causal: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    virtual: Callable[[], DynamicCache | None],
     questions: Sequence[MultipleChoice],
     progress: Progress = no_progress,
     stage: str = "",
@@ -159,7 +160,8 @@ def _right(
     for start in range(0, len(questions), at_once):
         asked = [(q, choice) for q in questions[start : start + at_once] for choice in q.choices]
         rows = [_continued(tokenizer, f"Question: {q.question}\nAnswer:", f" {choice}") for q, choice in asked]
-        losses = iter(sum(row) / len(choice) for row, (_, choice) in zip(_losses(model, rows), asked, strict=True))
+        found = _losses(causal, rows, virtual())
+        losses = iter(sum(row) / len(choice) for row, (_, choice) in zip(found, asked, strict=True))
         for question in questions[start : start + at_once]:
             own = [next(losses) for _ in question.choices]
             right.append(all(own[question.right] < loss for i, loss in enumerate(own) if i != question.right))
@@ -167,13 +169,13 @@ def _right(
     return right
 
 
-def _losses(model: Learner, rows: Sequence[Rendered]) -> list[list[float]]:
+def _losses(causal: PreTrainedModel, rows: Sequence[Rendered], before: DynamicCache | None) -> list[list[float]]:
     import torch
 
     from lorag.training.kernels.loss import token_losses
 
     with torch.no_grad():
-        return token_losses(model.causal, rows, model.before(1))
+        return token_losses(causal, rows, before)
 
 
 def _continued(tokenizer: PreTrainedTokenizerBase, prompt: str, text: str) -> Rendered:

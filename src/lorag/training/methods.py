@@ -178,10 +178,9 @@ def _checkpointing(model: PreTrainedModel, settings: FinetuneSettings) -> Iterat
 def _config(settings: FinetuneSettings, model: PreTrainedModel) -> PeftConfig:
     from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig
 
-    if settings.method == "prompt":
-        return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
-    if settings.method == "prefix":
-        return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
+    if settings.spec.is_virtual:
+        kind = PrefixTuningConfig if settings.spec.in_every_layer else PromptTuningConfig
+        return kind(task_type="CAUSAL_LM", num_virtual_tokens=settings.virtual_tokens)
     if model.config.get_text_config() is not model.config:
         raise ModelError(f"{type(model).__name__} reads more than text and cannot be trained; choose a model of text")
     layers = model.config.num_hidden_layers

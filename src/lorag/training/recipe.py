@@ -164,11 +164,15 @@ class Recipe:
         final, taken = self.final, next(each.probed for each in self.strengths if each.share == self.strength)
         tried = f"best of {len(self.rungs)} rates" if self.rungs else "no other was tried"
         scaled = f", at {self.strength:g} of its strength" if self.strength != 1 else ""
+        brought = (
+            f"of {taken.facts} facts in wordings not trained on, {100 * self.before.recall:.0f} % right before,"
+            f" {100 * taken.recall:.0f} % after"
+            if taken.facts
+            else "no wording could be held back, so no fact was probed, and the passes come from the budget alone"
+        )
         return (
             f"{final.method}, rate {final.learning_rate:g} ({tried}), {passes_of(final.passes)} over"
-            f" {final.conversations} conversations in {final.seconds / 60:.0f} minutes{scaled}; of {taken.facts} facts"
-            f" in wordings not trained on, {100 * self.before.recall:.0f} % right before, {100 * taken.recall:.0f} %"
-            " after"
+            f" {final.conversations} conversations in {final.seconds / 60:.0f} minutes{scaled}; {brought}"
         )
 
 
@@ -215,6 +219,16 @@ def fitting_wordings(seconds_per_pass: float, recipe: RecipeSettings, given: flo
     left = 60 * recipe.minutes * (1 - _CHOICE_SHARE)
     fewest, most = max(1, int(_FEWEST_WORDINGS / given)), math.ceil(recipe.wordings / given)
     return min(most, max(fewest, int(left / (_WANTED_PASSES * max(seconds_per_pass, 1e-9)))))
+
+
+def fitting_conversations(count: int, seconds_per_pass: float, recipe: RecipeSettings, given: float) -> int:
+    """How many of ``count`` conversations the budget has room for at most; a pass over all takes ``seconds_per_pass``.
+
+    A fact is stated in ``given`` of them, on average. ``schedule`` decides how many are trained on, once wordings and
+    rows with sources are known; both take time that is not counted here.
+    """
+    passes = recipe.passes or max(1.0, min(_MOST_PASSES, _FEWEST_SHOWINGS / given))
+    return max(1, min(count, int(count * 60 * recipe.minutes / (passes * max(seconds_per_pass, 1e-9)))))
 
 
 def fills(seconds_per_pass: float, recipe: RecipeSettings, given: float) -> bool:

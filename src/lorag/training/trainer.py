@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Course:
     """Of every update."""
     recalls: tuple[float, ...]
     """What was known after each pass; empty where nothing was probed."""
+    seconds_before: float
+    """What it took up to the checkpoint from which it was resumed; 0 where nothing interrupted it."""
 
 
 def run(
@@ -53,12 +56,14 @@ def run(
     progress: Progress,
     probing: Probing | None = None,
     tracker: TrainerCallback | None = None,
+    start: float | None = None,
 ) -> Course:
     """Trains in place and returns the course of it.
 
     With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
     best epoch stays. With ``probing``, it stops when what is known has levelled off, and the adapter of the last pass
-    stays. A ``tracker`` shows the course elsewhere as well.
+    stays. A ``tracker`` shows the course elsewhere as well. The training began at ``start`` of ``time.perf_counter``,
+    None for now.
 
     An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps; on another number of processes an
@@ -66,10 +71,13 @@ def run(
     cannot be shared so, ``OperationError`` when another process ended, and ``StorageError`` when a checkpoint finds no
     room on the disk.
     """
-    mark, size = checkpoints / "identity", checkpoints / "steps_of_an_update"
+    start = time.perf_counter() if start is None else start
+    mark, size, spent = checkpoints / "identity", checkpoints / "steps_of_an_update", checkpoints / "seconds"
     resumes = mark.is_file() and mark.read_text() == identity
     together = _steps_of_an_update(size, resumes, settings)
     trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing, together // processes())
+    earlier = float(spent.read_text()) if resumes and spent.is_file() else 0.0
+    trainer.add_callback(_Clock(spent, start - earlier))
     if tracker is not None:
         trainer.add_callback(tracker)
     with trainer.accelerator.main_process_first():
@@ -96,7 +104,7 @@ def run(
             f" learning rate (it was {settings.rate:g})",
             stacklevel=2,
         )
-    return Course(curve, trainer.logged(_RECALL))
+    return Course(curve, trainer.logged(_RECALL), earlier)
 
 
 def _steps_of_an_update(size: Path, resumes: bool, settings: FinetuneSettings) -> int:
@@ -203,6 +211,17 @@ class _Steps(TrainerCallback):
         if "loss" in logs:
             self._progress("finetuning", state.global_step, state.max_steps, f"loss {logs['loss']:.2f}")
             control.should_training_stop |= not math.isfinite(logs["loss"])
+
+
+class _Clock(TrainerCallback):
+    """Keeps what the training took up to its last checkpoint, so that a resumed one counts it too."""
+
+    def __init__(self, path: Path, start: float) -> None:
+        self._path, self._start = path, start
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.is_world_process_zero:
+            write_whole(self._path, str(time.perf_counter() - self._start))
 
 
 def _trainer(

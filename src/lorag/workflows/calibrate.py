@@ -20,14 +20,14 @@ from lorag.types import Example
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The threshold of an index, and how many questions it was found with."""
+    """The relevance threshold for an index, and the number of questions that it was chosen on."""
 
     gate: Gate
-    """The threshold, as a cosine, and how well it separates."""
+    """The threshold, as a cosine, and how well it separates the questions."""
     questions: int
-    """The user's own questions."""
+    """Number of your own questions."""
     off_topic: int
-    """Questions about something else."""
+    """Number of questions about other topics."""
 
 
 def calibrate(

@@ -10,6 +10,7 @@ from pathlib import Path
 from lorag.chat.prompts import as_served
 from lorag.errors import DataError, InputError
 from lorag.evaluation.examples import read_examples
+from lorag.files import jsonl_target
 from lorag.interfaces import Progress, no_progress
 from lorag.models import catalogue, naming
 from lorag.models.tokenizer import load_tokenizer
@@ -22,45 +23,45 @@ from lorag.workflows.synthesize import plain_words
 
 @dataclass(frozen=True, slots=True)
 class DataReport:
-    """What training data holds. Every row is either kept or in ``refused``."""
+    """The contents of training data. Every row is either kept or in ``refused``."""
 
     path: str
-    """What was read."""
+    """The file, folder or data set that was read."""
     rows: int
-    """All rows."""
+    """Number of all rows."""
     kept: int
-    """Rows that are conversations."""
+    """Number of rows that can be trained on."""
     refused: tuple[Finding, ...]
-    """Rows that are no conversation, by reason, the commonest first."""
+    """Rows that cannot be trained on, by reason, the most common first."""
     shapes: Mapping[str, int]
-    """Kept rows by the shape they were read as."""
+    """Number of kept rows by shape."""
     unread: Mapping[str, int]
-    """Kept rows with a key that means nothing to Lorag, by key."""
+    """Number of kept rows by key that Lorag does not read."""
     repeated: Finding
-    """Rows equal to an earlier one."""
+    """Rows equal to an earlier row."""
     contradicting: Finding
-    """Rows that ask what another row asks, case and punctuation aside, and answer otherwise."""
+    """Rows with the same question as another row, ignoring case and punctuation, but another answer."""
     tested: Finding | None
-    """Rows that ask a test question, case and punctuation aside; None without a question file."""
+    """Rows with a test question, ignoring case and punctuation; None without a question file."""
     nearly_tested: Finding | None
-    """Other rows that share at least four fifths of their words with a test question."""
+    """Other rows that share at least four fifths of their words with a test question; None without a question file."""
     tokens: TokenReport | None
-    """None where no model was named and the default one is not here."""
+    """Lengths in tokens; None if no model was named and the default model is not on this machine."""
 
     @property
     def sound(self) -> bool:
-        """Whether every row is a conversation that the model's template renders."""
+        """Whether every row can be trained on and rendered by the model's template."""
         return not self.refused and (self.tokens is None or not self.tokens.refused)
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What became of the rows."""
+    """The result of a conversion."""
 
     written: int
-    """Conversations that were written."""
+    """Number of conversations written."""
     left_out: tuple[Finding, ...]
-    """Rows that were left out, by reason, the commonest first."""
+    """Rows that were left out, by reason, the most common first."""
 
 
 def check_data(
@@ -133,11 +134,8 @@ def convert_data(path: Path | str, out: Path | str) -> Conversion:
         >>> lorag.convert_data("chat.jsonl", "clean.jsonl").written
         4
     """
-    source, target = Path(path), Path(out)
-    if target.suffix.lower() != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{str(out)!r} is inside the data that is read; choose another place with --out")
+    source = Path(path)
+    target = jsonl_target(out, source)
     outcomes = read_outcomes(source)
     kept = placed(outcomes)
     if not kept:

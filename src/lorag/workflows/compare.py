@@ -38,7 +38,7 @@ from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
-from lorag.evaluation.results import ARMS, LONG_CONTEXT, compared
+from lorag.evaluation.results import ARMS, LONG_CONTEXT, NOT_FINETUNED, compared
 from lorag.evaluation.row_log import Phase, RowLog
 from lorag.evaluation.runner import ask
 from lorag.files import fingerprint, full_disk_errors, write_whole
@@ -66,8 +66,8 @@ from lorag.workflows.on_ray.answering import Workers, workers
 from lorag.workspace import DEFAULT, Chosen, Run, Workspace
 
 _NOT_TRAINED = (
-    "Finetuning was not measured, alone or with retrieval: the weights of {} are not on this machine. Answers come from"
-    " its server, which may answer the same question differently when it is asked again."
+    f"{NOT_FINETUNED} the weights of {{}} are not on this machine. Answers come from its server, which may answer the"
+    " same question differently when it is asked again."
 )
 
 
@@ -261,7 +261,7 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
         caveats += unusable_note(judge, asked, len(asked) - len(readings))
     told = (facts, caveats, run.tried(), run.update_seconds(), further, readings, inputs.metrics)
     comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
-    comparison = replace(comparison, built=built(run, inputs), prices=prices)
+    comparison = replace(comparison, built=built(run, inputs), prices=prices, folder=run.folder)
     write_whole(run.result, result_json(comparison))
     standing = with_marks(comparison, run.folder)
     write_report(standing, run.report)
@@ -304,7 +304,8 @@ def _require_sensible(
         raise InputError("max_cost_tokens limits the tokens on servers, and no server is used; leave it out")
     for requirement in read_requirements(settings.verdict.require):
         if requirement.needs_update and update is None:
-            raise InputError(f"{requirement} is only known after an update of the documents; give one (--update)")
+            missing = "can only be measured after an update; give the updated documents with --update"
+            raise InputError(f"{requirement} {missing}")
 
 
 def _require_trainable(
@@ -353,10 +354,11 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
     if show is not None and inputs.brought is None and not job.is_remote:
         first = rows_before(job.log, arms)
         told = (settings.verdict, {"run folder": str(run.folder), **facts}, inputs.notes)
-        show(compare_rows(first, inputs.tested, inputs.style, *told, own=inputs.metrics))
+        shown = compare_rows(first, inputs.tested, inputs.style, *told, own=inputs.metrics)
+        show(replace(shown, folder=run.folder))
     tuned = _finetune(own, inputs, elsewhere, reader.prompting, trial, engine)
-    notes = [*trial.notes, *([_NOT_TRAINED.format(job.model)] if tuned is None else tuned.notes)]
-    if tuned is not None:
+    notes = [*trial.notes, *([tuned] if isinstance(tuned, str) else tuned.notes)]
+    if not isinstance(tuned, str):
         arms |= tuned.arms
         facts |= tuned.facts
         recall(arms, scene)
@@ -387,11 +389,13 @@ def _finetune(
     retrieval: Prompting,
     trial: Trial,
     engine: LanguageModel,
-) -> Finetuned | BroughtFinetune | None:
-    """The finetune: the one that was made ``elsewhere``, or one trained here; None where there is nothing to train."""
+) -> Finetuned | BroughtFinetune | str:
+    """The finetune: the one that was made ``elsewhere``, or one trained here; a note where there is none."""
     if inputs.brought is not None and elsewhere is not None:
         return brought_finetune(inputs.brought, elsewhere, engine.name, retrieval, trial)
-    return None if build.is_remote(engine.name) else train_finetuned(own, inputs, retrieval, trial, engine)
+    if build.is_remote(engine.name):
+        return _NOT_TRAINED.format(engine.name)
+    return train_finetuned(own, inputs, retrieval, trial, engine)
 
 
 def _models(job: _Job, ledger: Ledger) -> tuple[LanguageModel, LanguageModel | None]:
@@ -435,11 +439,12 @@ def _asked_everything(job: _Job, *phases: Phase) -> bool:
     """Whether every arm was asked every question in these phases, under every training."""
     run, log, inputs = job.run, job.log, job.inputs
     # What earlier versions did not ask, such as the ceiling of the finetune, is not asked for again.
-    tuned = (FINETUNED, BOTH) if inputs.brought is not None or not job.is_remote else ()
+    is_tuned = inputs.brought is not None or not (job.is_remote or run.teaches_nothing)
+    tuned = (FINETUNED, BOTH) if is_tuned else ()
     own = [phase for phase in phases if phase == inputs.phases[-1]]
     return (
         asked_all(log, inputs.tested, (BASE, RETRIEVAL, EVIDENCE, *tuned), *phases)
         and asked_all(log, inputs.tested, tuple(inputs.own), *own)
         and (not job.settings.long_context or (run.has_facts and LONG_CONTEXT in run.read_facts()["facts"]))
-        and all(asked_all(part, inputs.tested, (FINETUNED, BOTH), *phases) for part in job.further.values())
+        and all(asked_all(part, inputs.tested, tuned, *phases) for part in job.further.values())
     )

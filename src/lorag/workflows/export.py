@@ -139,10 +139,11 @@ def _model_card(name: str, base: str, trained: Adapter | None, instruction: str)
 
 def _of_training(trained: Adapter) -> list[str]:
     """What is known of a training of Lorag: its base, its data in numbers, and what was measured."""
+    weaker = f", applied at {trained.strength:g} of its strength" if trained.strength != 1 else ""
     facts = [
         f"Base: {trained.base}, weights {trained.base_weights}. Its licence holds for this model too.",
         f"Method: {trained.method}, learning rate {trained.settings['learning_rate']:g},"
-        f" {trained.settings['epochs']} passes, {trained.steps} steps",
+        f" {trained.settings['epochs']} passes, {trained.steps} steps{weaker}",
         f"Data: {trained.conversations} conversations, {trained.supervised_tokens} learned tokens per pass"
         f" (fingerprint {trained.data}); the data itself is not part of this repository",
         f"Loss per learned token: {trained.loss_first:.2f} in the first step, {trained.loss_last:.2f} in the last",

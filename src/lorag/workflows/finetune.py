@@ -12,7 +12,7 @@ from lorag import build
 from lorag.chat.kept_prompt import read_prompt
 from lorag.chat.prompts import as_served, without_examples
 from lorag.errors import InputError, LoragError
-from lorag.files import draw, fingerprint, require_writable
+from lorag.files import draw, fingerprint, require_replaceable, require_writable
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.models import naming
@@ -21,6 +21,7 @@ from lorag.settings import REFUSAL, REPLAY_SHARE, FinetuneSettings, PromptSettin
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, require_continuable, shape_of
 from lorag.training.control_questions import MultipleChoice, read_control
 from lorag.training.data.conversations import read_conversations, without_thoughts
+from lorag.training.data.inspection import contradictions
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import HELD, data_fingerprint
 from lorag.training.recipe import read_recipe
@@ -119,7 +120,7 @@ def finetune(
     engine = build.trainable_model(model, job.settings, progress, job.start)
     if adapter is None and recipe is not None:
         start = (engine, job.served, Probes((), job.prompt), Path(out), job.settings, recipe, job.control, progress)
-        adapter = train_chosen(Training(*start, identity=identity))
+        adapter = train_chosen(Training(*start, identity=identity, overwrite=overwrite))
     adapter = adapter or _trained(engine, job, Path(out), report_to, progress)
     if tasks is not None:
         _evaluate(engine, adapter, Path(tasks), progress)
@@ -239,6 +240,12 @@ def _job(
     new = read_conversations(conversations)
     new = without_thoughts(new) if thoughts == "strip" else new
     old = replay_sample(read_conversations(replay), new, replay_share) if replay is not None else []
+    if unclear := len(contradictions(new, plain_words)):
+        warnings.warn(
+            f"{unclear} conversations ask the same as another but answer differently, and all of them are trained on;"
+            f" `lorag data check {conversations}` names the first ones",
+            stacklevel=3,
+        )
     asked = control_questions(control, settings)
     if tasks is not None:
         check_tasks(Path(tasks), settings.method)
@@ -280,13 +287,8 @@ def _finished(
     require_writable(out.absolute().parent)
     if job.start is not None and out.resolve() == Path(job.start.folder).resolve():
         raise InputError(f"{str(out)!r} holds the adapter that is continued; choose another folder with --out")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
-    if not (out / MANIFEST).is_file():
-        if out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
-        return None
-    if overwrite:
+    require_replaceable(out, MANIFEST)
+    if overwrite or not (out / MANIFEST).is_file():
         return None
     found, chosen = read_adapter(out), read_recipe(out)
     if chosen is None:

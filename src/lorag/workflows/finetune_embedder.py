@@ -1,6 +1,6 @@
 """Finetune an embedder: on questions and the passages that answer them, measured on documents it did not learn from.
 
-Which documents are kept back is decided first. Search with the new embedder is then compared with search as it was, in
+Which documents are held out is decided first. Search with the new embedder is then compared with search as it was, in
 the pipeline that a user gets; without a significant gain, the new one is not recommended.
 """
 
@@ -20,7 +20,7 @@ from lorag.evaluation.examples import check_evidence, read_examples
 from lorag.evaluation.search.best_settings import significant
 from lorag.evaluation.search.ranking_scores import answering, documents_of, ranking_scores
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, Estimate, mean_interval, paired_difference
-from lorag.files import draw, dump, folder_whole, write_whole
+from lorag.files import draw, dump, folder_whole, require_replaceable, write_whole
 from lorag.interfaces import Embedder, Progress, no_progress
 from lorag.models import naming
 from lorag.retrieval.encoders.contrastive import TrainingPair, save, train
@@ -38,30 +38,31 @@ NDCG, RECALL = "nDCG@10", "R@5"
 
 @dataclass(frozen=True, slots=True)
 class FinetunedEmbedder:
-    """What was trained, and how well search finds the documents of held-out questions with each embedder."""
+    """A trained embedder, and how well search finds the documents of held-out questions with it and with others."""
 
     folder: str
-    """Where it lies."""
+    """Folder of the trained embedder."""
     base: str
-    """The embedder that was trained."""
+    """Name of the embedder that was trained."""
     questions: int
-    """Wordings that were learned, each with its passage."""
+    """Number of question wordings trained on, each with its passage."""
     hard_negatives: int
-    """Wrong passages that search ranks high, over all of these."""
+    """Number of hard negatives of all these wordings together."""
     synthetic: bool
     """Whether the questions were made from the documents by rules."""
     losses: tuple[float, ...]
     """Mean loss of each epoch, in nats."""
     held_out: int
-    """Questions that it was measured on."""
+    """Number of held-out questions."""
     scores: dict[str, dict[str, Estimate]]
-    """Of each embedder, ``nDCG@10`` and ``R@5`` of the documents."""
+    """``nDCG@10`` and ``R@5`` of the documents, by embedder."""
     gains: dict[str, Difference]
-    """Its ``nDCG@10`` minus that of the base and, where that is another one, of the default embedder."""
+    """``nDCG@10`` of the trained embedder minus that of the base, and of the default embedder if the base is another
+    one."""
 
     @property
     def recommended(self) -> bool:
-        """Whether it finds more than each of the others, by more than can be chance."""
+        """Whether every gain is significant."""
         return all(significant(gain) for gain in self.gains.values())
 
 
@@ -166,10 +167,7 @@ def _require_own(out: Path, base: str) -> None:
     """Raises ``InputError`` where ``out`` is the base, or holds something that was not written here."""
     if out.resolve() == Path(base).expanduser().resolve():
         raise InputError(f"{str(out)!r} is the base itself; choose another folder with --out")
-    if out.is_file():
-        raise InputError(f"{str(out)!r} is a file; choose a folder with --out")
-    if out.is_dir() and not (out / RECORD).is_file() and any(out.iterdir()):
-        raise InputError(f"{str(out)!r} holds other files, which training would replace; choose another with --out")
+    require_replaceable(out, RECORD)
 
 
 def _estimates(scores: dict[str, list[float]], documents: Sequence[Hashable]) -> dict[str, Estimate]:

@@ -19,14 +19,14 @@ from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncS
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What became of the documents: in the files, and in the index."""
+    """What an indexing read from the files and changed in the index."""
 
     loaded: Loaded
-    """What was read from the files, and what was refused."""
+    """The documents that were read, and the files that were refused."""
     report: SyncReport
-    """What changed in the index, in documents."""
+    """What changed in the index: numbers of documents."""
     from_cache: int
-    """Vectors that were there from earlier runs and cost no model call."""
+    """Number of vectors taken from the cache of earlier runs, without a call of the embedder."""
 
 
 def index(

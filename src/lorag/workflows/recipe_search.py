@@ -20,6 +20,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lorag.chat.prompts import question_prompt
+from lorag.evaluation.answers.matching.words import FUNCTION_WORDS
 from lorag.evaluation.answers.metrics import NewContentRecall, contains
 from lorag.files import draw, fingerprint, folder_whole, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
@@ -49,8 +50,9 @@ from lorag.training.recipe import (
     taken,
 )
 from lorag.types import Conversation, Example, Hit, Sampling
-from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
+from lorag.workflows.finetuning.adapter_training import estimate_training, measure_again, train_adapter
 from lorag.workflows.finetuning.strength import attached, set_strength
+from lorag.workflows.synthesize import plain_words
 
 if TYPE_CHECKING:
     from lorag.training.methods import Learner
@@ -99,7 +101,7 @@ class Probes:
     def diagnosis(self, model: TransformersModel, conversations: Sequence[Conversation]) -> Diagnosis:
         """What is wrong with the probed facts after a training on ``conversations``."""
         examples = [probe.example for probe in self.probes]
-        trained = [_in_trained_wording(example, conversations) for example in examples]
+        trained = [_in_trained_wording(example, conversations, examples) for example in examples]
         backwards = [_backwards(example) for example in examples]
         right = [
             self._right(model, asked)
@@ -135,14 +137,29 @@ class Probes:
         return [is_right(reply.text, e.question, e.answers) for (e, _), reply in zip(asked, replies, strict=True)]
 
 
-def _in_trained_wording(example: Example, conversations: Sequence[Conversation]) -> Example | None:
-    """The fact in a wording that was trained on: of a conversation about its documents that states its answer."""
+def _in_trained_wording(
+    example: Example, conversations: Sequence[Conversation], known: Sequence[Example]
+) -> Example | None:
+    """The fact in the nearest wording that was trained on: of a conversation about its documents with its answer.
+
+    A question that is nearer to another of the ``known`` facts, whose value the reply states too, asks for that one.
+    """
+    nearest: dict[str, float] = {}
     for conversation in conversations:
         plain = [m for m in conversation.messages if m.role != "system"]
         about = set(example.evidence).intersection(conversation.evidence)
         if about and len(plain) == 2 and "\n" not in plain[0].content and contains(plain[1].content, example.answers):
-            return replace(example, question=plain[0].content)
-    return None
+            asked, reply = (message.content for message in plain)
+            near = _nearness(asked, example.question)
+            if not any(_nearness(asked, each.question) > near and contains(reply, each.answers) for each in known):
+                nearest[asked] = near
+    return replace(example, question=max(nearest, key=nearest.__getitem__)) if nearest else None
+
+
+def _nearness(question: str, other: str) -> float:
+    """The share of telling words that two questions have in common, 0 to 1."""
+    one, two = (set(plain_words(each).split()) - FUNCTION_WORDS for each in (question, other))
+    return len(one & two) / max(len(one | two), 1)
 
 
 def _backwards(example: Example) -> Example | None:
@@ -167,6 +184,8 @@ class Training:
     """What is trained on, for people; a part of a sentence."""
     identity: str = ""
     """Fingerprint of everything that decides the result; empty where the folder belongs to a run that has one."""
+    overwrite: bool = False
+    """Whether an adapter that was chosen for the same before is chosen and trained again."""
 
     @property
     def kept(self) -> Path:
@@ -187,7 +206,7 @@ def train_best(training: Training) -> tuple[Adapter, Recipe]:
     if left.is_file() and training.out.is_dir():
         left.replace(training.out / RECIPE)
     recipe = read_recipe(training.out)
-    if recipe is None or recipe.identity != training.identity:
+    if recipe is None or recipe.identity != training.identity or training.overwrite:
         training.kept.mkdir(parents=True, exist_ok=True)
         recipe = _train_best(training)
         with folder_whole(training.out) as temporary:
@@ -211,13 +230,11 @@ def _train_best(training: Training) -> Recipe:
         finetune = replace(finetune, learning_rate=better(rungs, before, recipe).learning_rate)
     probing = training.probes.probing(training.engine, before.recall) if before.facts else None
     final = _rung(training, data, finetune, training.kept / _FINAL, None, probing)
-    strengths: tuple[Strength, ...] = (Strength(1.0, final.probed),)
-    strength = 1.0
-    forgets = final.probed.general_loss - before.general_loss > recipe.most_forgetting
-    if finetune.spec.fits_published_base and (forgets or not keeps_reading(final.probed, before, recipe)):
-        strengths += tuple(_at_strength(training, share) for share in _STRENGTHS)
-        strength = taken(strengths, before, recipe)
+    strengths = _strengths(training, before, final)
+    strength = taken(strengths, before, recipe) if len(strengths) > 1 else 1.0
     trained = read_adapter(training.at_strength(strength))
+    if strength != 1:
+        trained = measure_again(training.engine, trained, data, finetune, training.progress, training.control)
     with attached(training.engine, trained) as model:
         diagnosis = training.probes.diagnosis(model, data)
     curve = learning_curve(trained.recalls, trained.steps, final.probed.facts)
@@ -231,7 +248,7 @@ def trained_on(training: Training, recipe: Recipe) -> Sequence[Conversation]:
     count = recipe.final.conversations
     if count >= len(training.conversations):
         return training.conversations
-    return _of_documents(training.conversations, count, _probed_documents(training))
+    return of_documents(training.conversations, count, _probed_documents(training))
 
 
 def _probed_documents(training: Training) -> set[str]:
@@ -243,7 +260,7 @@ def _affordable(training: Training, plan: Schedule) -> tuple[Training, tuple[str
     count, minutes = len(training.conversations), training.recipe.minutes
     if plan.conversations >= count:
         return training, ()
-    data = _of_documents(training.conversations, plan.conversations, _probed_documents(training))
+    data = of_documents(training.conversations, plan.conversations, _probed_documents(training))
     about = training.probes.about({name for conversation in data for name in conversation.evidence})
     passes, needed = passes_of(plan.passes), math.ceil(plan.passes * plan.pass_minutes)
     note = (
@@ -285,7 +302,7 @@ def _defaults(finetune: FinetuneSettings) -> FinetuneSettings:
 
 def _rung_part(training: Training, size: int) -> list[Conversation]:
     """About ``size`` conversations of whole documents; none where too few of the probes are about these."""
-    part = _of_documents(training.conversations, size) if size else []
+    part = of_documents(training.conversations, size) if size else []
     about = training.probes.about({name for conversation in part for name in conversation.evidence})
     return part if about and 3 * len(about) >= len(training.probes.probes) else []
 
@@ -310,25 +327,43 @@ def _rung(
     documents: set[str] | None,
     probing: Probing | None = None,
 ) -> Rung:
-    """One training, made now or found in ``out``, and its probes."""
+    """One training, made now or found in ``out``, and its probes.
+
+    The file beside ``out`` names the training before it begins, so that a finished one is found though it was killed
+    before it was probed.
+    """
     done = out.with_name(f"{out.name}.probed.json")
     identity = fingerprint(
         [[[m.content if m.learned else [m.content] for m in c.messages] for c in data], asdict(settings)]
     )
-    found = json.loads(done.read_text()) if done.is_file() and out.is_dir() else {}
+    found = json.loads(done.read_text()) if done.is_file() else {}
     if found.get("identity") != identity:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        control = training.control if documents is None else ()
-        shared = (settings, training.progress, control)
+        shutil.rmtree(out, ignore_errors=True)
+    control = training.control if documents is None else ()
+    shared = (settings, training.progress, control)
+    if not (out / MANIFEST).is_file():
+        found = {"identity": identity}
+        write_whole(done, json.dumps(found))
         prompt = training.probes.prompt
         adapter = train_adapter(training.engine, data, out, *shared, prompt=prompt, probing=probing)
+    elif (adapter := read_adapter(out)).served_loss is None:  # killed before it was loaded again
+        adapter = measure_again(training.engine, adapter, data, *shared)
+    if "probed" not in found:
         with attached(training.engine, adapter) as model:
-            probed = training.probes.of(model, documents)
-        write_whole(done, json.dumps({"identity": identity, "probed": asdict(probed)}))
-    else:
-        adapter, probed = read_adapter(out), Probed(**found["probed"])
+            found["probed"] = asdict(training.probes.of(model, documents))
+        write_whole(done, json.dumps(found))
+    probed = Probed(**found["probed"])
     passes, size = len(adapter.recalls) or settings.epochs, adapter.conversations
     return Rung(settings.method, settings.rate, passes, size, adapter.steps, adapter.seconds, probed)
+
+
+def _strengths(training: Training, before: Probed, final: Rung) -> tuple[Strength, ...]:
+    """The finetune at its whole strength and, where it forgot too much or reads worse, at lower ones."""
+    whole, recipe = Strength(1.0, final.probed), training.recipe
+    forgets = final.probed.general_loss - before.general_loss > recipe.most_forgetting
+    if not training.finetune.spec.fits_published_base or (not forgets and keeps_reading(final.probed, before, recipe)):
+        return (whole,)
+    return (whole, *(_at_strength(training, share) for share in _STRENGTHS))
 
 
 def _at_strength(training: Training, share: float) -> Strength:
@@ -357,16 +392,20 @@ def train_alike(
     if (out / MANIFEST).is_file():
         return read_adapter(out)
     whole = out if parent is not None or strength == 1 else out.with_name(f"{out.name}.whole")
-    given = (engine, conversations, whole, settings, progress)
-    adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=prompt)
-    if whole == out:
-        return adapter
-    set_strength(engine, whole, out, strength)
+    if not (whole / MANIFEST).is_file():
+        given = (engine, conversations, whole, settings, progress)
+        adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=prompt)
+        if whole == out:
+            return adapter
+    weaker = out.with_name(f"{out.name}.weaker")
+    set_strength(engine, whole, weaker, strength)
+    measure_again(engine, read_adapter(weaker), conversations, settings, progress, replayed=replayed)
+    weaker.replace(out)
     shutil.rmtree(whole)
     return read_adapter(out)
 
 
-def _of_documents(conversations: Sequence[Conversation], count: int, first: Collection[str] = ()) -> list[Conversation]:
+def of_documents(conversations: Sequence[Conversation], count: int, first: Collection[str] = ()) -> list[Conversation]:
     """About ``count`` conversations of whole documents, always the same; those without documents go one by one.
 
     The documents ``first`` come before the others.

@@ -1,6 +1,6 @@
 """Make training data: from documents alone, or more wordings of the conversations that are there.
 
-Of documents, some are kept back to measure the training by, before anything is written about them, so that nothing of
+Some documents are held out to measure the training, before anything is written about them, so that nothing of
 what is measured was learned. Of conversations, no wording that nearly asks a test question comes out.
 """
 
@@ -17,7 +17,7 @@ from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import normalise
 from lorag.evaluation.examples import read_examples
-from lorag.files import LineLog, draw, dump, fingerprint, require_writable, write_whole
+from lorag.files import LineLog, draw, dump, fingerprint, jsonl_target, require_writable, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.settings import REFUSAL, ChunkSettings
 from lorag.training.data.conversations import (
@@ -77,9 +77,7 @@ def synthesize_data(
         >>> report.out, len(report.learned.pairs) > 0
         ('made.jsonl', True)
     """
-    target = Path(out)
-    if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
+    target = jsonl_target(out)
     read = load_documents(documents).require_all().documents
     require_writable(target.absolute().parent)
     engine = None if model == NO_MODEL else build.language_model(model, progress=progress)
@@ -100,18 +98,18 @@ def synthesize_data(
 
 @dataclass(frozen=True, slots=True)
 class AugmentReport:
-    """What was made of training conversations, and where it was written."""
+    """The result of adding wordings to training conversations."""
 
     path: str
-    """What was read."""
+    """The file or folder that was read."""
     out: str
-    """Where it was written."""
+    """The file that was written."""
     written: int
-    """Conversations in ``out``."""
+    """Number of conversations in ``out``."""
     counts: Counts
-    """What became of the conversations and of the wordings that were made."""
+    """Numbers of conversations, and of wordings that were made and refused."""
     contradicting: Finding
-    """Rows that ask what another row asks and answer otherwise; they get no further wordings."""
+    """Rows with the same question as another row but another answer; no wordings are added to them."""
 
 
 def augment_data(
@@ -134,7 +132,7 @@ def augment_data(
         out: A ``.jsonl`` file, outside of what is read.
         documents: The documents by which the rewordings of a model are proven.
         with_model: The model that rewords besides the rules. None, or ``none``: the rules alone.
-        wordings: Most wordings of a fact.
+        wordings: Maximum number of wordings per fact.
         exclude: A file of questions, such as a ``qa.jsonl``; a wording that asks one of them, or nearly, is not
             written.
         progress: Called as the work proceeds, with a stage and how much of it is done.
@@ -150,11 +148,8 @@ def augment_data(
         >>> report.counts.given, report.written > report.counts.given
         (4, True)
     """
-    source, target = Path(conversations_path), Path(out)
-    if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{str(out)!r} is inside the data that is read; choose another place with --out")
+    source = Path(conversations_path)
+    target = jsonl_target(out, source)
     uses_model = with_model not in (None, NO_MODEL)
     if documents is not None and not uses_model:
         raise InputError(

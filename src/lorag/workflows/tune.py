@@ -56,33 +56,33 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was tried and what was chosen."""
+    """The settings of search that were tried, and the chosen ones."""
 
     measure: str
-    """What decided."""
+    """Name of the measure that decides."""
     tried: tuple[Tried, ...]
-    """Every chunk size with every weight, then the choice with reranking."""
+    """Scores of every combination of chunk size and weight, then of the chosen one with reranking."""
     choice: Choice
-    """The chunk size and the weight to take."""
+    """The chosen chunk size and weight."""
     rerank_gain: Difference | None
-    """What reranking adds to the choice; None where it was not tried."""
+    """Gain of reranking over the choice; None if it was not tried."""
     questions: int
-    """Questions that were scored."""
+    """Number of questions that were scored."""
     unfit: tuple[str, ...]
-    """Ids of the others: without answers, or without documents that hold them."""
+    """Ids of the other questions: without answers, or without documents that contain them."""
     prompt: TunedPrompt | None = None
-    """The choice of a prompt; None where no model was given."""
+    """The chosen prompt; None without a model."""
     tried_reranker: str | None = None
-    """The reranker that was tried."""
+    """Name of the reranker that was tried, or None."""
 
     @property
     def chunks(self) -> ChunkSettings:
-        """The chunk settings to take."""
+        """The chosen chunk settings."""
         return ChunkSettings(max_tokens=self.choice.way.max_tokens)
 
     @property
     def reranker(self) -> str | None:
-        """The reranker to take, or None."""
+        """The reranker if its gain is significant, otherwise None."""
         return self.tried_reranker if self.rerank_gain is not None and significant(self.rerank_gain) else None
 
 

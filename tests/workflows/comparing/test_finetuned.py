@@ -20,7 +20,7 @@ from lorag.training.adapter import read_adapter
 from lorag.types import Example, Message, Sampling
 from lorag.workflows.comparing.arm_prompts import Trial
 from lorag.workflows.comparing.asking import Scene
-from lorag.workflows.comparing.finetuned import ask_further, train_finetuned
+from lorag.workflows.comparing.finetuned import Finetuned, ask_further, train_finetuned
 from lorag.workflows.comparing.inputs import read_inputs
 from lorag.workflows.comparing.prompt_trials import Prompting, worked_examples
 from lorag.workflows.recipe_search import general_loss
@@ -77,6 +77,7 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     engine = load(Path(case.model))
     retrieval = Prompting(PromptChoice(room=90))
     tuned = train_finetuned(None, inputs, retrieval, trial, engine)
+    assert isinstance(tuned, Finetuned)
     asked = [(Message("user", "In which city is the Korrin office?"),), (Message("user", "What is new?"),)]
 
     def answers(model):
@@ -91,11 +92,17 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     assert answers(weaker) not in (answers(whole), answers(base))
     assert "at 0.5 of its strength" in tuned.facts["prompt of both"]
     assert run.tried()["reading"]["general_loss"] == pytest.approx(general_loss(weaker), abs=1e-5)
+    kept = read_adapter(run.reading_adapter)
+    assert kept.strength == 0.5
+    assert kept.served_loss is not None
+    assert kept.forgetting is not None
+    assert kept.forgetting.loss_after == pytest.approx(general_loss(weaker), abs=1e-5)
     assert general_loss(weaker) != pytest.approx(general_loss(whole), abs=1e-3)
     assert str(run.folder / "adapter-both") in assistant_command("both", run.folder)
 
     made = (run.folder / "adapter-both" / "lorag.json").stat().st_mtime_ns
     again = train_finetuned(None, inputs, retrieval, trial, load(Path(case.model)))
+    assert isinstance(again, Finetuned)
     assert again.arms[BOTH].prompting == tuned.arms[BOTH].prompting
     assert (run.folder / "adapter-both" / "lorag.json").stat().st_mtime_ns == made
 

@@ -1,6 +1,7 @@
 """What a finetune learns from after an update: what still holds, and what changed, from wherever it is known."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,18 +13,22 @@ from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, RetrievalSettings
+from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, PromptSettings, RetrievalSettings
+from lorag.training.adapter import read_adapter
+from lorag.training.diagnosis import Diagnosis
+from lorag.training.recipe import Probed, Recipe, Rung, Strength
 from lorag.types import Conversation, Message
+from lorag.workflows.comparing import following
 from lorag.workflows.comparing.asking import Scene
-from lorag.workflows.comparing.following import _changed_conversations, fewer, still_true
+from lorag.workflows.comparing.following import First, _changed_conversations, _Plan, fewer, follow, still_true
 from lorag.workflows.comparing.inputs import identity_of, read_inputs
-from lorag.workflows.comparing.training_data import brought
+from lorag.workflows.comparing.training_data import TrainingData, brought
 from lorag.workspace import Run
 
 DOCS = {"office.md": "The office is in Halifax. It has 9 rooms.", "fee.md": "The fee is 5 euros.", "old.md": "A lamp."}
 LATER = {"office.md": "The office is in Bergen. It has 9 rooms.", "fee.md": "The fee is 5 euros.", "new.md": "A drill."}
 ROWS = """\
-{"id": "a", "question": "Where is the office?", "paraphrases": ["The office is where?"], "answers": ["Halifax"], \
+{"id": "a", "question": "Where is the office?", "paraphrases": ["The city of the office?"], "answers": ["Halifax"], \
 "answers_v2": ["Bergen"], "doc_ids": ["office.md"]}
 {"id": "b", "question": "What is the fee?", "paraphrases": ["How high is the fee?"], "answers": ["5 euros"], \
 "answers_v2": ["5 euros"], "doc_ids": ["fee.md"]}
@@ -79,6 +84,14 @@ def test_what_the_updated_documents_no_longer_hold_is_left_out(files):
     assert still_true(everything, (), inputs(files), REFUSAL) == [rooms, fee, kept_text, loose]
 
 
+def test_a_question_that_the_update_answers_keeps_no_older_answer(files):
+    older = [told("Where is the office?", "Halifax.", *documents) for documents in (("office.md",), ())]
+    (files / "docs_v2" / "office.md").write_text("The office is in Bergen. Until May it was in Halifax.")
+    assert still_true(older, (), inputs(files), REFUSAL) == older
+    newer = told("Where is the office", "Bergen.", "office.md")
+    assert still_true(older, [newer], inputs(files), REFUSAL) == []
+
+
 def test_a_refusal_holds_until_the_update_answers_it(files):
     refused = told("Which tool does the office sell now?", REFUSAL, "office.md")
     answer = told("Which tool does the office sell now, please?", "A drill.", "new.md")
@@ -91,13 +104,13 @@ def test_given_conversations_about_the_update_come_first(files):
         inputs(files, train_update=files / "new.jsonl"), ScriptedModel(lambda _: ""), scene(files)
     )
     assert [c.question for c in found.conversations] == ["Which city?"]
-    assert "1 conversations given with --train-update" in found.origin
+    assert "1 conversations were given with --train-update" in found.origin
 
 
 def test_else_other_wordings_of_changed_questions_have_the_new_references(files):
     model = ScriptedModel(lambda _: "")
     found = _changed_conversations(inputs(files), model, scene(files))
-    assert found.conversations == (told("The office is where?", "Bergen", "office.md"),)
+    assert found.conversations == (told("The city of the office?", "Bergen", "office.md"),)
     assert model.prompts == []
 
 
@@ -121,6 +134,66 @@ def test_where_nothing_can_be_made_the_reason_is_kept(files):
     found = _changed_conversations(given, ScriptedModel(lambda _: "Nothing."), scene(files))
     assert found.conversations == ()
     assert found.origin.startswith("nothing was made from the documents that changed: ")
+
+
+@pytest.fixture
+def first(tiny_adapter):
+    """A finetune as it was before the update, chosen within a budget."""
+    probed = Probed(0, 0.0, None, 3.6)
+    final = Rung("lora", 1e-2, 3, 3, 9, 1.0, probed)
+    recipe = Recipe(20.0, probed, (), final, (Strength(1.0, probed),), 1.0, Diagnosis(0, (), (), (), ()))
+    return First(TrainingData((), ""), read_adapter(tiny_adapter), recipe, PromptSettings())
+
+
+def test_after_a_training_by_hand_a_note_gives_the_reason_why_nothing_follows(files, first, tiny):
+    found = follow(replace(first, recipe=None), inputs(files), tiny, scene(files))
+    assert found.adapters == {}
+    assert found.notes == (
+        "The finetune was not trained again after the update, because its training was set by hand; to measure how a"
+        " finetune follows an update, give a budget instead (--budget).",
+    )
+
+
+def test_a_whole_model_is_not_continued_which_a_note_states(files, first, tiny, monkeypatch):
+    monkeypatch.setattr(following, "_made", lambda plan, *_: f"{plan.arm} was planned")
+    whole = replace(first, adapter=replace(first.adapter, method="full"))
+    notes = follow(whole, inputs(files), tiny, scene(files)).notes
+    assert notes[1:] == (
+        "The finetune was not continued after the update: with the method full it is a whole model, and only adapters"
+        " are continued.",
+        "retrained was planned",
+    )
+    assert follow(first, inputs(files), tiny, scene(files)).notes[1:] == (
+        "continued was planned",
+        "retrained was planned",
+    )
+
+
+def test_a_killed_training_on_the_update_keeps_its_plan_at_another_pace(files, first, tiny, monkeypatch):
+    old = [told(f"Which lamp is number {number}?", f"Lamp {number}.") for number in range(9)]
+    changed = TrainingData((told("Which city is it?", "Bergen.", "office.md"),), "")
+    plan, there, trained = _Plan("continued", changed, old, first.adapter), scene(files), []
+    seconds = iter((40.0, 20.0))
+
+    def kill(*given, replayed, **more):
+        trained.append((given[3], replayed))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "estimate_training", lambda *_, **__: SimpleNamespace(seconds=next(seconds)))
+    monkeypatch.setattr(following, "train_alike", kill)
+    for left in (60.0, 3.0):
+        with pytest.raises(KeyboardInterrupt):
+            following._made(plan, first, inputs(files), tiny, there, left)
+    assert trained[0] == trained[1]
+    assert trained[0][0].epochs == 3
+    assert next(seconds, None) is None
+    slow = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(following, "estimate_training", lambda *_, **__: slow)
+    again = replace(plan, arm="retrained", start=None)
+    for left in (60.0, 6000.0):
+        note = following._made(again, first, inputs(files), tiny, there, left)
+        assert isinstance(note, str)
+        assert note.endswith("that takes about 5.0 minutes, and 1.0 of the budget were left.")
 
 
 def test_training_data_of_an_update_needs_the_update_and_makes_another_run(files):

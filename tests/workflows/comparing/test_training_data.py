@@ -1,22 +1,46 @@
-"""What a finetune learns from: one rule, no test question word for word, sources where they will be served."""
+"""What a finetune learns from: one rule, no test question by any path, sources where they will be served."""
+
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from hypothesis import given as draws
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from lorag.chat.prompts import question_prompt
 from lorag.documents.load import load_documents
+from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import normalise
 from lorag.evaluation.examples import read_examples
+from lorag.evaluation.row_log import RowLog
 from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, FinetuneSettings, PromptSettings, RetrievalSettings
-from lorag.types import Conversation, Example, Message
+from lorag.settings import (
+    REFUSAL,
+    ChunkSettings,
+    CompareSettings,
+    FinetuneSettings,
+    PromptSettings,
+    RecipeSettings,
+    RetrievalSettings,
+)
+from lorag.training.data.wordings.augmentation import augment
+from lorag.types import Chunk, Conversation, Example, Hit, Message
+from lorag.workflows.comparing import training_data as module
+from lorag.workflows.comparing.arm_prompts import Trial
+from lorag.workflows.comparing.asking import Scene
+from lorag.workflows.comparing.finetuned import _data
+from lorag.workflows.comparing.prompt_trials import worked_examples
 from lorag.workflows.comparing.training_data import (
     TrainingData,
     held_out,
     own_conversations,
     synthesised_conversations,
     training_data,
+    untaught,
     widened,
 )
 from lorag.workspace import Run
@@ -27,6 +51,26 @@ ROWS = """\
 {"id": "b", "question": "What is the price?", "paraphrases": ["How much is it?"], "answers": [], "doc_ids": []}
 {"id": "c", "question": "What is the tax?", "paraphrases": ["How high is the tax?"], "answers": [], "doc_ids": []}
 """
+
+
+QUESTIONS = [f"What is the {what} of the {thing}?" for what in ("mass", "price") for thing in ("R9 gauge", "A7 pump")]
+QUESTIONS += ["Who founded Korrin?", "In which town is the office of Korrin in the north?"]
+FORMS = ("{}", "{} Thanks", "Quick question: {}", "Please tell me this: {} I have asked before.", "Is it asked: {}")
+
+
+def told(question, answer, *documents):
+    return Conversation((Message("user", question), Message("assistant", answer)), documents)
+
+
+def own_of(given, examples, tested):
+    return own_conversations(given, examples, tested, REFUSAL)
+
+
+def repeats(text, question):
+    """Whether four fifths of the words of both are in both, or the question stands in the text."""
+    one, two = normalise(text).split(), normalise(question).split()
+    near = 5 * len(set(one) & set(two)) >= 4 * len(set(one) | set(two))
+    return near or f" {' '.join(two)} " in f" {' '.join(one)} "
 
 
 @pytest.fixture
@@ -87,7 +131,7 @@ def test_given_conversations_come_first_and_a_test_question_among_them_is_left_o
     ]
     data = make(given)
     assert turns(data) == [("Name the founder.", "Mara.")]
-    assert "Trained on 2 conversations given with --train. 1 that ask or hold a test question" in data.origin
+    assert "2 conversations were given with --train. 1 that ask, nearly ask or hold a test question" in data.origin
 
 
 def test_plain_text_is_trained_on_once_unless_it_holds_a_test_question(scene):
@@ -98,7 +142,7 @@ def test_plain_text_is_trained_on_once_unless_it_holds_a_test_question(scene):
         [*given, *[Conversation((Message("user", "Name the founder."), Message("assistant", "Mara.")))]], share=1.0
     )
     assert [c for c in data.conversations if c.is_text] == given[:1]
-    assert "3 conversations given with --train. 1 that ask or hold a test question word for word" in data.origin
+    assert "3 conversations were given with --train. 1 that ask, nearly ask or hold a test question" in data.origin
 
 
 def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
@@ -178,7 +222,7 @@ def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_t
     knowledge.sync(load_documents(tmp_path / "docs").documents)
     given = [
         Conversation(
-            (Message("user", f"Who founded Korrin, question {n}?"), Message("assistant", "Mara.")), ("company.md",)
+            (Message("user", f"Whose firm is Korrin, question {n}?"), Message("assistant", "Mara.")), ("company.md",)
         )
         for n in range(40)
     ]
@@ -199,7 +243,7 @@ def test_refusals_that_were_brought_come_before_those_that_are_made(scene, knowl
     def told(question, reply):
         return Conversation((Message("user", question), Message("assistant", reply)), ("company.md",))
 
-    known = [told(f"Who founded Korrin, question {n}?", "Mara.") for n in range(40)]
+    known = [told(f"Whose firm is Korrin, question {n}?", "Mara.") for n in range(40)]
     unknown = [told(f"Which tax does Korrin pay, question {n}?", REFUSAL) for n in range(30)]
     with_sources = turns(make([*known, *unknown], share=1.0))[70:]
     declined = [asked for asked, answer in with_sources if answer == REFUSAL]
@@ -221,17 +265,141 @@ def test_conversations_are_widened_but_never_towards_the_test(scene):
     assert widened(own, 1, examples) == own
 
 
-def test_a_probed_wording_is_held_out_only_where_its_fact_is_taught_in_another():
-    def row(question, answer, document):
-        return Conversation((Message("user", question), Message("assistant", answer)), (document,))
+@pytest.fixture(scope="module")
+def one_document(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    (folder / "docs").mkdir()
+    (folder / "docs" / "facts.md").write_text("# Mass of the R9 gauge\n\nThe R9 gauge has a mass of 12 kg.\n")
+    knowledge = Knowledge.open(folder / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(folder / "docs").documents)
+    return folder, knowledge
 
+
+@settings(max_examples=40)
+@draws(
+    st.lists(st.tuples(st.sampled_from(QUESTIONS), st.sampled_from(FORMS)), min_size=1, max_size=6),
+    st.sets(st.sampled_from(QUESTIONS), min_size=1, max_size=3),
+    st.integers(1, 5),
+)
+def test_no_path_leads_a_tested_question_into_training(one_document, asked, tested, wordings):
+    folder, knowledge = one_document
+    tests = [Example(question, question, ("12 kg",), ("facts.md",)) for question in sorted(tested)]
+    texts = [form.format(question) for question, form in asked]
+    given = [told(text, "12 kg", "facts.md") for text in texts]
+    given += [Conversation((Message("text", f"A page. {text}"),), ("facts.md",)) for text in texts]
+    file = [Example(f"{n}", "Which?", ("12 kg",), ("facts.md",), paraphrases=(text,)) for n, text in enumerate(texts)]
+    written = "\n".join(f"Q: {text.strip('?')}?\nA: 12 kg" for text in texts)
+    model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "12 kg")
+    (folder / "run" / "synthesis.jsonl").unlink(missing_ok=True)
+    run, compared = Run.open(folder / "run", {}), CompareSettings()
+    found = [own_of(given, file, tests), own_of(None, file, tests)]
+    try:
+        found.append(synthesised_conversations(knowledge, model, tests, run, compared, no_progress))
+    except InputError as error:
+        assert "no usable question came from 1 passages" in str(error)  # noqa: PT017
+    own = [each for each in found if each is not None]
+    own += [widened(each, wordings, tests) for each in (*own, TrainingData(tuple(given), ""))]
+    for each in own:
+        trained = [message.content for c in each.conversations for message in c.messages if message.role != "assistant"]
+        assert not [(text, question) for text in trained for question in tested if repeats(text, question)]
+    kept = [text for text in texts if not any(repeats(text, question) for question in tested)]
+    assert [c.question for c in found[0].conversations if not c.is_text] == kept  # what repeats none stays
+
+
+def test_the_first_other_wording_that_does_not_nearly_ask_the_test_is_taken():
+    examples = [
+        Example("a", "Who founded Korrin?", ("Mara",), (), paraphrases=("Who founded Korrin, please?", "Its founder?")),
+        Example("b", "Where is it?", ("Bergen",), (), paraphrases=("And who founded Korrin?",)),
+        Example("c", "What is made?", ("gauges",), ()),
+    ]
+    data = own_of(None, examples, examples)
+    assert turns_of(data) == ["Its founder?"]
+    assert "first other wording of 1 questions that does not nearly ask" in data.origin
+    assert "taught 1 of 3 answerable facts of the test" in data.origin
+    assert own_of(None, examples[1:], examples) is None
+
+
+def turns_of(data):
+    return [c.question for c in data.conversations]
+
+
+def test_what_answers_a_question_in_two_ways_is_counted():
+    rows = [told("Who leads Korrin?", "Mara."), told("Who leads the Korrin?", "Tove."), told("Since when?", "2014.")]
+    assert "2 ask the same as another but answer differently" in own_of(rows, [], []).origin
+    assert "differently" not in own_of(rows[1:], [], []).origin
+
+
+def asked_for(question):
+    return Example(question, question, ("x",), ())
+
+
+def test_a_probed_wording_is_held_out_only_where_its_fact_is_taught_in_another():
     rows = (
-        row("Who founded Korrin?", "Mara", "company.md"),
-        row("Tell me who founded Korrin.", "Mara founded Korrin.", "company.md"),
-        row("How high is the tax?", "9 percent", "tax.md"),
-        row("What does it weigh?", "3 kg", "company.md"),
+        told("Who founded Korrin?", "Mara", "company.md"),
+        told("Quick question: who founded Korrin?", "Mara founded Korrin.", "company.md"),
+        told("Name the founder of Korrin.", "Mara founded Korrin.", "company.md"),
+        told("How high is the tax?", "9 percent", "tax.md"),
+        told("What does it weigh?", "3 kg", "company.md"),
+        Conversation((Message("text", "Who founded Korrin? Mara. It weighs 3 kg."),), ("company.md",)),
     )
-    probed = {"Who founded Korrin?", "How high is the tax?"}
-    assert held_out(TrainingData(rows, "given"), probed) == TrainingData(rows[1:], "given")
-    both = probed | {"Tell me who founded Korrin."}
-    assert held_out(TrainingData(rows, "given"), both).conversations == rows  # else nothing would teach the founder
+    probed = [asked_for("Who founded Korrin?"), asked_for("How high is the tax?")]
+    data = held_out(TrainingData(rows, "given"), probed)
+    assert data.conversations == rows[2:]
+    assert data.origin.startswith("given 2 were held out because they repeat questions")
+    assert untaught(probed, data.conversations[:1]) == probed
+    assert untaught(probed, data.conversations[:2]) == probed[:1]  # nothing else would teach the tax
+    assert untaught(probed, data.conversations) == []  # nor the rest of the plain text
+    both = [*probed, asked_for("Name the founder of Korrin.")]
+    assert held_out(TrainingData(rows, "given"), both) == TrainingData(rows, "given")
+    hits = [Hit(Chunk("faq.md", "1", 0, 25, "Who founded Korrin? Mara."), 1.0, "evidence")]
+    for prompt in (PromptSettings(), PromptSettings(question_first=True)):
+        asked = question_prompt("How old is it?", hits, REFUSAL, prompt)[-1].content
+        assert untaught(probed, [told(asked, "9 years")]) == probed  # what a source holds is not taught
+
+
+@pytest.mark.parametrize("recipe", [None, RecipeSettings(minutes=1)])
+def test_a_training_by_hand_holds_the_questions_of_the_trial_out_too(recipe, knowledge, tmp_path, monkeypatch):
+    scene = trial_scene(knowledge, tmp_path)
+    timed(monkeypatch, seconds_per_row=0.001)
+    rows = (told("Quick question: who founded it?", "Mara", "a.md"), told("Name the founder.", "Mara", "a.md"))
+    own, trial = TrainingData(rows, "given"), Trial(worked_examples([], [], "-"), [asked_for("Who founded it?")], scene)
+    data = to_train_on(own, recipe, trial)
+    assert not any("who founded it" in normalise(question) for question in turns_of(data))
+    assert "Name the founder." in turns_of(data)
+
+
+def trial_scene(knowledge, tmp_path):
+    run = Run.open(tmp_path / "trained", {})
+    return Scene(run, RowLog(run.rows), knowledge, CompareSettings(), no_progress)
+
+
+def to_train_on(own, recipe, trial):
+    inputs: Any = SimpleNamespace(tested=[])
+    engine: Any = ScriptedModel(lambda prompt: "")
+    return _data(own, inputs, PromptSettings(), recipe, trial, engine)
+
+
+def timed(monkeypatch, seconds_per_row):
+    def estimate(engine, rows, settings):
+        return SimpleNamespace(seconds=seconds_per_row * len(rows))
+
+    monkeypatch.setattr(module, "estimate_training", estimate)
+
+
+def test_what_the_budget_has_no_room_for_is_neither_widened_nor_searched_for(knowledge, tmp_path, monkeypatch):
+    scene, seen = trial_scene(knowledge, tmp_path), []
+    timed(monkeypatch, seconds_per_row=1.0)
+
+    def counted(rows, **more):
+        seen.append(len(rows))
+        return augment(rows, **more)
+
+    monkeypatch.setattr(module, "augment", counted)
+    rows = tuple(told(f"What is the code of door {n}?", f"{n}7", f"{n % 100}.md") for n in range(400))
+    trial = Trial(worked_examples([], [], "-"), [Example("p", "Which?", ("x",), ("50.md",))], scene)
+    data = to_train_on(TrainingData(rows, "given."), RecipeSettings(minutes=1), trial)
+    assert seen == [12]  # a minute has room for 5 passes over 12 rows
+    documents = {name for c in data.conversations for name in c.evidence}
+    assert "50.md" in documents
+    assert len(documents) == 3
+    assert data.origin.startswith("given. 12 of them were taken, chosen by document: 1 minutes have no room for more.")

@@ -101,6 +101,6 @@ def test_a_note_says_where_no_prompt_could_be_chosen(answered_by):
     trial, _ = answered_by(0)
     assert trial.notes == ()
     few = replace(trial, questions=trial.questions[:5])
-    assert "fewer than 6 questions" in few.notes[0]
+    assert "fewer than 6 untested questions" in few.notes[0]
     by_hand = replace(few.scene, settings=replace(few.scene.settings, prompt_questions=0))
     assert replace(few, scene=by_hand).notes == ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from lorag.documents.parsers.markup.markdown_source import DATA_NOTE, without_data
 from lorag.documents.parsers.parsed import NoTextError, attributes_of, counted
 from lorag.errors import DataError
-from lorag.files import read_jsonl, read_text
+from lorag.files import read_json, read_jsonl
 from lorag.types import Document
 
 _TEXT_KEYS = ("doc", "content", "text", "page_content", "body")
@@ -97,10 +96,7 @@ def _read_list(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     Raises ``NoTextError`` where none is meant as a document, as in files of settings, and ``DataError`` where only some
     do not fit.
     """
-    try:
-        value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
+    value = read_json(path)
     rows = list(enumerate(value if isinstance(value, list) else [value], start=1))
     kind = DataError if any(_is_meant(row) for _, row in rows) else NoTextError
     for number, row in rows:

@@ -1,6 +1,6 @@
 """Plain text, in whatever encoding they are: every character as it is, or an error.
 
-UTF-8 is tried first, then a byte order mark, then what the file declares. What is left is told by how its letters
+UTF-8 is tried first, then a byte order mark, then what the file declares. What is left is decided by how its letters
 follow each other, among the code pages that people's files are in; where two of them fit equally well and read
 differently, the file is refused rather than guessed.
 """
@@ -42,7 +42,7 @@ def decode(path: Path, data: bytes, declared: str | None = None) -> tuple[str, t
     """The text of ``data`` and, where its code page was found out from its letters, a note that names it.
 
     ``declared`` is the encoding that the file gives itself, if any. Ends of lines become those of Unix. Raises
-    ``DataError`` for bytes that are no text, or whose code page cannot be told.
+    ``DataError`` for bytes that are no text, or whose code page cannot be determined.
     """
     text, notes = _decoded(path, data, declared)
     if "\0" in text:

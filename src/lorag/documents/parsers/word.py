@@ -10,16 +10,16 @@ alternative text; each is noted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from io import BytesIO
-from itertools import groupby, takewhile
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lorag.documents.grid import Cell, filled
+from lorag.documents.grid import Cell, Placed, filled, merged
 from lorag.documents.list_numbers import Level, ListNumbers
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.office_text import FORMULA, formula
@@ -183,26 +183,14 @@ def _blocks(element: Any) -> Iterator[Any]:
 
 def _rows(element: Any) -> Iterator[list[Cell]]:
     """The cells of a table; one that is merged with those below it covers their rows."""
-    rows = list(_cells(element))
-    for at, row in enumerate(rows):
-        yield [
-            replace(cell, rows=1 + _merged_below(rows[at + 1 :], column))
-            for column, cell, continues in row
-            if not continues
-        ]
+    return merged(list(_cells(element)))
 
 
-def _merged_below(rows: Sequence[Sequence[tuple[int, Cell, bool]]], column: int) -> int:
-    """How many of the rows continue the cell above them in ``column``."""
-    is_continued = (any(at == column and continues for at, _, continues in row) for row in rows)
-    return sum(1 for _ in takewhile(bool, is_continued))
-
-
-def _cells(element: Any) -> Iterator[list[tuple[int, Cell, bool]]]:
+def _cells(element: Any) -> Iterator[list[Placed]]:
     """For each row its cells with their columns, and whether each continues the one above it."""
     for row in element.iter(_ROW):
         if next(row.iterancestors(_TABLE)) is element:
-            cells: list[tuple[int, Cell, bool]] = []
+            cells: list[Placed] = []
             column = 0
             for cell in row.iter(_CELL):
                 if next(cell.iterancestors(_ROW)) is row:

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall, content_words
 from lorag.types import Chunk, Example, Hit
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    example: Example
-    references: tuple[str, ...]
 
 
 class EvidenceRetriever:
@@ -24,18 +17,12 @@ class EvidenceRetriever:
     where a reference is held. A question without evidence gets no passages.
     """
 
-    def __init__(
-        self,
-        chunks: Sequence[Chunk],
-        examples: Sequence[Example],
-        answers: Sequence[Sequence[str]] | None = None,
-    ) -> None:
-        """``answers`` are the references of each example, in order, where others than its own are to be held."""
-        given = [example.answers for example in examples] if answers is None else [tuple(a) for a in answers]
+    def __init__(self, chunks: Sequence[Chunk], examples: Sequence[Example]) -> None:
+        """Over ``chunks``, for the questions of ``examples``."""
         self._recall = NewContentRecall.fit(examples)
-        self._known: dict[str, list[_Known]] = {}
-        for example, references in zip(examples, given, strict=True):
-            self._known.setdefault(example.question, []).append(_Known(example, references))
+        self._known: dict[str, list[Example]] = {}
+        for example in examples:
+            self._known.setdefault(example.question, []).append(example)
         self._chunks: dict[str, list[Chunk]] = {}
         for chunk in chunks:
             self._chunks.setdefault(chunk.document_id, []).append(chunk)
@@ -50,8 +37,8 @@ class EvidenceRetriever:
                 f"no evidence is known for the question {query!r}; the ceiling answers only the questions it was "
                 "made with, word for word"
             )
-        references = [reference for known in self._known[query] for reference in known.references]
-        documents = dict.fromkeys(name for known in self._known[query] for name in known.example.evidence)
+        references = [reference for example in self._known[query] for reference in example.answers]
+        documents = dict.fromkeys(name for example in self._known[query] for name in example.evidence)
         words = content_words(query)
         hits = []
         for chunk in (chunk for name in documents for chunk in self._chunks.get(name, ())):

@@ -25,14 +25,12 @@ __all__ = [
     "LENIENT",
     "NORMAL",
     "STRICT",
-    "Contains",
+    "TEXT_METRICS",
     "Correct",
-    "ExactMatch",
     "NewContentRecall",
     "Refused",
     "Style",
     "StyleShare",
-    "TokenF1",
     "contains",
     "content_words",
     "exact_match",
@@ -85,36 +83,18 @@ def _score(
 
 
 @dataclass(frozen=True, slots=True)
-class ExactMatch:
-    """``exact_match`` on questions with references."""
+class _TextMetric:
+    """A figure over the words of an answer and of its references."""
 
-    name = "exact_match"
-
-    def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
-        """0 or 1 for each answer; None without references."""
-        return _score(self.name, lambda text, example: exact_match(text, example.answers), examples, answers)
-
-
-@dataclass(frozen=True, slots=True)
-class Contains:
-    """``contains`` on questions with references."""
-
-    name = "contains"
+    name: str
+    value: Callable[[str, Sequence[str]], float]
 
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
-        """0 or 1 for each answer; None without references."""
-        return _score(self.name, lambda text, example: contains(text, example.answers), examples, answers)
+        """From 0 to 1 for each answer; None without references."""
+        return _score(self.name, lambda text, example: self.value(text, example.answers), examples, answers)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenF1:
-    """``token_f1`` on questions with references."""
-
-    name = "token_f1"
-
-    def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
-        """A share for each answer; None without references."""
-        return _score(self.name, lambda text, example: token_f1(text, example.answers), examples, answers)
+TEXT_METRICS = tuple(_TextMetric(value.__name__, value) for value in (exact_match, contains, token_f1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lorag.evaluation.answers.metrics import (
     LENIENT,
     STRICT,
-    Contains,
+    TEXT_METRICS,
     Correct,
-    ExactMatch,
     NewContentRecall,
     Refused,
     Style,
     StyleShare,
-    TokenF1,
 )
 from lorag.evaluation.answers.own_metrics import Measuring, measured
 from lorag.evaluation.answers.support.citations import citations, cites
@@ -24,7 +23,7 @@ from lorag.evaluation.answers.support.judge import Asked, Readings
 from lorag.evaluation.answers.support.standing import Support, support, to_judge
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.labels import METRIC_NAMES
-from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult
+from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult, ErrorSplit
 from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.search.ranking_scores import retrieval_scores
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, number_interval, paired_difference
@@ -108,9 +107,7 @@ def score_rows(
         Correct(recall),
         Correct(recall, STRICT),
         Correct(recall, LENIENT),
-        ExactMatch(),
-        Contains(),
-        TokenF1(),
+        *TEXT_METRICS,
         recall,
         Refused(),
         StyleShare(style),
@@ -256,16 +253,11 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
     return estimates
 
 
-def _error_split(scored: Scored) -> dict[str, int] | None:
-    """Answerable questions with evidence by whether it was retrieved and whether the answer is right."""
+def _error_split(scored: Scored) -> ErrorSplit | None:
     if "evidence_in_prompt" not in scored.scores[0]:
         return None
-    split = {f"{found}_{outcome}": 0 for found in ("retrieved", "missed") for outcome in ("right", "wrong")}
-    for scores in scored.scores:
-        if scores["evidence_in_prompt"] is not None:
-            found = "retrieved" if scores["evidence_in_prompt"] else "missed"
-            split[f"{found}_{'right' if scores['correct'] else 'wrong'}"] += 1
-    return split
+    counts = Counter((scores["evidence_in_prompt"], bool(scores["correct"])) for scores in scored.scores)
+    return ErrorSplit(counts[1, True], counts[1, False], counts[0, True], counts[0, False])
 
 
 def _collateral(after: Scored, before: Scored, settings: VerdictSettings) -> Difference | None:

@@ -6,14 +6,13 @@ Checks are mechanical and few. Style never enters correctness.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from lorag.errors import DataError
-from lorag.files import read_text
+from lorag.files import read_json
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?![a-z])|\n+")
 
@@ -63,10 +62,7 @@ def read_style(path: Path) -> Style:
     Raises ``DataError`` for broken JSON, an unknown key (naming the nearest valid one), a wrong value, or a file
     that declares nothing.
     """
-    try:
-        declared = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"broken JSON at column {error.colno}: {error.msg}", error.lineno) from error
+    declared = read_json(path)
     if not isinstance(declared, dict) or not declared:
         raise DataError(path, 'declares no style; expected a JSON object such as {"max_sentences": 2}')
     known = [field.name for field in fields(Style)]

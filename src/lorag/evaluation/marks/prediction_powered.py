@@ -134,7 +134,7 @@ def _of_the_first_training(verdict: Verdict, comparison: Comparison) -> Verdict:
     count = max(len(arm.trainings) for arm in comparison.arms)
     if count < 2:
         return verdict
-    text = f"people marked answers of the first of {count} trainings; how far the others differ is not counted."
+    text = f"people marked answers of the first of {count} trainings; variation between trainings is not included."
     found = [Reason(each.term, text) if each.term == "Trainings" else each for each in verdict.reasons]
     return replace(verdict, reasons=tuple(found))
 

@@ -43,7 +43,7 @@ def factor_table(comparison: Comparison) -> Table:
     arms = {name: last[name] for name in compared(last)}
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
     rows += [row for row in (_forgetting(comparison, arms), _building(comparison)) if row is not None]
-    rows.append(("seconds: median, 95 %", *(_latency(arm) for arm in arms.values())))
+    rows.append(("seconds: median, p95", *(_latency(arm) for arm in arms.values())))
     return Table(("", *arms), tuple(rows))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -92,14 +92,15 @@ def read_result(path: Path) -> Comparison:
         rows = record.pop("rows")
         if record["format"] == 1:
             answers, notes = tuple(map(Row.from_json, rows)), (_JUDGED_AGAIN, *record["notes"])
-            return compare_rows(answers, examples_of(record), facts=record["facts"], notes=notes)
+            judged = compare_rows(answers, examples_of(record), facts=record["facts"], notes=notes)
+            return replace(judged, folder=path.parent)
         record["verdict"]["reasons"] = list(map(asdict, _reasons(record)))
         by_row = {"scores": [row["scores"] for row in rows], "support": [row.get("support", ()) for row in rows]}
         recorded = {**record, "examples": record["questions"], **by_row}
         if record["format"] < FORMAT:
             recorded |= {name: _renamed(recorded[name]) for name in ("arms", "scores")}
         made = {name: _value(kind, recorded[name]) for name, kind in _hints(Comparison) if name in recorded}
-        return Comparison(**made, rows=tuple(map(Row.from_json, rows)))
+        return Comparison(**made, rows=tuple(map(Row.from_json, rows)), folder=path.parent)
     except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         if isinstance(error, DataError):
             raise

@@ -10,9 +10,18 @@ from lorag.evaluation.report.result_tables import Table, arms_table, update_tabl
 from lorag.evaluation.results import Comparison
 
 
-def table(comparison: Comparison) -> str:
-    """The verdict's sentence and warnings, then the arms with intervals, under a heading for each
-    phase when there are two, the deciding one first.
+def to_markdown(comparison: Comparison) -> str:
+    """A comparison as Markdown, for a pull request or a notebook.
+
+    Args:
+        comparison: What ``compare`` or ``demo`` returns.
+
+    Returns:
+        The verdict with its warnings, then a table of the arms with intervals for each phase, the deciding one first.
+
+    Examples:
+        >>> result = lorag.compare("docs", "qa.jsonl", out="run")
+        >>> print(lorag.to_markdown(result))
     """
     level = f"{100 * comparison.settings.confidence:g} %"
     parts = [f"**Verdict: {comparison.verdict.choice}.** {_plain(comparison.verdict.sentence)}"]

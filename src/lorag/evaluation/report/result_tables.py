@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 from lorag.evaluation.labels import METRIC_NAMES, number, p_value, plain, points, share, span, whole_percent
-from lorag.evaluation.results import CONTINUED, FINETUNED, RETRAINED, RETRIEVAL, ArmResult, Comparison
+from lorag.evaluation.results import CONTINUED, FINETUNED, RETRAINED, RETRIEVAL, ArmResult, Comparison, ErrorSplit
 from lorag.evaluation.row_log import Phase
 
 NOTHING = "–"
@@ -174,10 +174,9 @@ def differences_table(comparison: Comparison, phase: Phase) -> Table:
 
 def split_table(comparison: Comparison, phase: Phase) -> Table:
     """One row an arm that retrieves: questions by whether an evidence document was retrieved and the answer right."""
-    kinds = ("retrieved_right", "retrieved_wrong", "missed_right", "missed_wrong")
     rows = tuple(
-        (name, *(str(arm.error_split[kind]) for kind in kinds))
+        (name, *map(str, astuple(arm.error_split)))
         for name, arm in comparison.at(phase).items()
         if arm.error_split is not None
     )
-    return Table(("arm", *(kind.replace("_", ", ") for kind in kinds)), rows)
+    return Table(("arm", *(kind.name.replace("_", ", ") for kind in fields(ErrorSplit))), rows)

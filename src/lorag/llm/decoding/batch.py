@@ -1,4 +1,23 @@
-"""Answers that are generated side by side: a step gives each of them a token; between steps they join and leave."""
+"""Generates answers side by side: each step gives every row one token; rows join and leave between steps.
+
+This is iteration-level scheduling (Yu et al., "Orca", OSDI 2022). With ``R`` rows in the batch, a vocabulary of ``V``
+and a KV cache of ``W`` columns:
+
+1. ``add`` reads new prompts. Sorted, prompts that begin alike are neighbours, and their common beginning is
+   computed once. The result: logits after each prompt, ``(new rows, V)``, and, for a probe, hidden states
+   ``(new rows, width)``.
+2. Their caches join the batch's. All rows end at the same column; the mask, ``(R, W)``, is 0 in the columns to the
+   left of a shorter row.
+3. Each new row chooses a token from its logits, ``(1, V)``, by its own sampling, seed and schema. A row that the
+   probe refuses gets none.
+4. ``step`` passes the last tokens, ``(R, 1)``, and a mask with one more column, ``(R, W + 1)``, through the model.
+   A position is the number of ones in the mask before it, so padding does not count. From the logits, ``(R, V)``,
+   every row chooses as in 3.
+5. After each choice, rows that are over leave. A prefix cache may keep their keys and values for later prompts; the
+   last rows move into the gaps, and columns that no row needs are cut.
+
+1 and 2 are for models whose prompts merge (``prefill``); any other reads all of its prompts in one padded pass.
+"""
 
 from __future__ import annotations
 

@@ -21,12 +21,12 @@ def _llguidance() -> Any:
 def schema_grammar(schema: str) -> str:
     """The grammar of all texts that keep to the schema, which is JSON text.
 
-    Raises ``InputError`` for JSON that is not a schema, and for a schema that no answer can be held to.
+    Raises ``InputError`` for JSON that is not a schema, and for a schema that cannot be enforced.
     """
     matcher = _llguidance().LLMatcher
     grammar: str = matcher.grammar_from_json_schema(schema)
     if problem := matcher.validate_grammar(grammar):
-        raise InputError(f"no answer can be held to this JSON schema: {problem.splitlines()[0]}; correct it")
+        raise InputError(f"this JSON schema cannot be enforced: {problem.splitlines()[0]}; correct it")
     return grammar
 
 

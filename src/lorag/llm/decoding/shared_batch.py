@@ -20,7 +20,7 @@ _COMPUTING = ThreadPoolExecutor(1, "decoding")
 
 
 class SharedBatch:
-    """The answers on their way of one model, and those that wait, first come, first served."""
+    """The answers of one model that are being generated, and those that wait, first come, first served."""
 
     def __init__(self, most_tokens: int, kept: PrefixCache | None) -> None:
         """At most ``most_tokens``, rows times the longest, are decoded at once, but for a longer one alone.

@@ -200,9 +200,8 @@ def read_weights(folder: Path, name: str, dtype: Dtype = "auto", off_device: boo
         )
     if "position_ids" not in inspect.signature(model.forward).parameters:
         raise ModelError(
-            f"the model in {str(folder)!r} is not supported: {type(model).__name__} takes no positions of tokens, like"
-            " other models of the kinds Mamba, RWKV and BLOOM; choose another one, or a GGUF file of it, which answers"
-            " through llama.cpp"
+            f"the model in {str(folder)!r} is not supported: {type(model).__name__} has no `position_ids` input (like"
+            " Mamba, RWKV, BLOOM); choose another model, or run its GGUF file with llama.cpp"
         )
     if chosen == "nf4":
         _keep_trainable(model)

@@ -184,7 +184,7 @@ class LlamaCppModel:
         threading.Thread(target=work, daemon=True).start()
         while (reply := arrived.get()) is not None:
             if isinstance(reply, BaseException):
-                raise ModelError(f"{self.name} broke off in the middle of an answer: {reply}") from reply
+                raise ModelError(f"{self.name} stopped in the middle of an answer: {reply}") from reply
             yield self._whole(reply)
 
     def _whole(self, reply: Mapping[str, Any]) -> Mapping[str, Any]:

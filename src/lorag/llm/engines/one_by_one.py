@@ -5,41 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from lorag.interfaces import LanguageModel
+from lorag.llm.engines.completion_cache import Generate
 from lorag.types import Completion, Prompt, Sampling
 
 
-class OneByOne:
-    """Wraps a model whose streams go on from what they share with the last one.
+def one_by_one(model: LanguageModel) -> Generate:
+    """What answers prompts in order, each as a stream of ``model`` gives it, which reuses what the last one read.
 
     For prompts that are so long that each would fill a batch of its own, and be computed from its first token.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.name = model.name
-        self.dtype = getattr(model, "dtype", "")
-        self._model = model
+    def generate(prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+        return [_whole(model.stream(prompt, sampling)) for prompt in prompts]
 
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
-        """One completion for each prompt, in order, each as a stream gives it."""
-        return [_whole(self._model.stream(prompt, sampling)) for prompt in prompts]
-
-    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, Completion]:
-        """Streams from the model itself."""
-        return self._model.stream(prompt, sampling)
-
-    @property
-    def opens_thoughts(self) -> bool | None:
-        """Whether the model was seen to begin inside thoughts, if it is one that shows it."""
-        found: bool | None = getattr(self._model, "opens_thoughts", None)
-        return found
-
-    def count_tokens(self, text: str) -> int:
-        """The number of tokens the model counts."""
-        return self._model.count_tokens(text)
-
-    def room(self, prompt: Prompt, sampling: Sampling) -> int | None:
-        """What the model says."""
-        return self._model.room(prompt, sampling)
+    return generate
 
 
 def _whole(stream: Generator[str, None, Completion]) -> Completion:

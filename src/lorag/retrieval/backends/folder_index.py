@@ -92,15 +92,12 @@ def only_writer(folder: Path, name: str | None = None) -> Iterator[None]:
 
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "write.lock")
         try:
-            lock.acquire(timeout=_WAIT_SECONDS)
+            lock = FileLock(folder / "write.lock").acquire(timeout=_WAIT_SECONDS)
         except Timeout as error:
             raise StoreError(
                 f"another process has been writing to {name or repr(str(folder))} for {_WAIT_SECONDS:.0f} seconds; "
                 "let it finish, or choose another place"
             ) from error
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()

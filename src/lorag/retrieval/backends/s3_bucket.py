@@ -155,7 +155,7 @@ class Bucket:
             return [found["path"] for page in obstore.list(self._store, folder or None) for found in page]
 
     def delete(self, names: Sequence[str]) -> None:
-        """Deletes the objects; one that is not there is passed over."""
+        """Deletes the objects; one that is missing is skipped."""
         import obstore
 
         with self._errors("delete"):

@@ -75,12 +75,6 @@ class Head:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    store: LanceStore
-    manifest: SqliteManifest
-
-
 class S3Index:
     """An ``Index`` in an object store. Any number of machines may read while one writes.
 
@@ -91,7 +85,7 @@ class S3Index:
     def __init__(self, bucket: Bucket, made_with: Mapping[str, str], dim: int, exact_up_to: int) -> None:
         """Over the index that ``open`` found or made."""
         self._bucket, self._made_with, self._dim, self._exact_up_to = bucket, made_with, dim, exact_up_to
-        self._seen: tuple[Head, _Parts] | None = None
+        self._seen: tuple[Head, FolderIndex] | None = None
         self._lock, self._own = threading.Lock(), threading.local()
 
     @classmethod
@@ -126,7 +120,7 @@ class S3Index:
             head, copy = newest(self._bucket)
             linked = _linked(copy, work, head.files)
             store = LanceStore(work / _STORE, self._dim, self._exact_up_to, timedelta(milliseconds=1))
-            self._own.parts = _Parts(store, SqliteManifest(work / _MANIFEST))
+            self._own.parts = FolderIndex(work, store, SqliteManifest(work / _MANIFEST))
             try:
                 yield
             finally:
@@ -138,9 +132,9 @@ class S3Index:
         """The address."""
         return f"the index in {self._bucket}"
 
-    def _current(self, look: bool) -> _Parts:
+    def _current(self, look: bool) -> FolderIndex:
         """What this thread is writing, or the state seen last, or with ``look`` the one that is published now."""
-        own: _Parts | None = getattr(self._own, "parts", None)
+        own: FolderIndex | None = getattr(self._own, "parts", None)
         if own is not None:
             return own
         while True:
@@ -152,7 +146,7 @@ class S3Index:
                 return seen[1]
             manifest = SqliteManifest(copy / _MANIFEST)  # a rebuild may have been made with another embedder
             require_same(str(self), manifest.made_with(), self._made_with, rebuild_command(self._bucket))
-            parts = _Parts(LanceStore(copy / _STORE, self._dim, self._exact_up_to), manifest)
+            parts = FolderIndex(copy, LanceStore(copy / _STORE, self._dim, self._exact_up_to), manifest)
             with self._lock:
                 if self._seen is seen:  # else another thread has seen a newer state, which must not be seen to go back
                     self._seen = head, parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lorag.errors import ModelError
-from lorag.files import fingerprint
-from lorag.interfaces import Reranker
 from lorag.models.quiet import quiet_transformers
 from lorag.retrieval.encoders.onnx_encoder import OnnxEncoder, Window, weights_file
 from lorag.retrieval.encoders.sentence_layout import read_window
@@ -70,19 +68,3 @@ def _torch_outputs(folder: Path, window: int) -> Callable[[Sequence[tuple[str, s
                 yield model(input_ids=torch.tensor([encoding.ids]), **kinds).logits[0].numpy()
 
     return outputs
-
-
-class CachedReranker:
-    """Wraps a reranker; no pair is read twice, however many ways of ranking ask for it."""
-
-    def __init__(self, reranker: Reranker, known: MutableMapping[str, float]) -> None:
-        """``known`` holds the score of every pair read so far, under a hash of it."""
-        self.name = reranker.name
-        self._reranker, self._known = reranker, known
-
-    def score(self, query: str, passages: Sequence[str]) -> list[float]:
-        """See ``Reranker``; only new pairs reach the model."""
-        keys = [fingerprint([self.name, query, passage]) for passage in passages]
-        new = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in self._known}
-        self._known.update(zip(new, self._reranker.score(query, list(new.values())), strict=True))
-        return [self._known[key] for key in keys]

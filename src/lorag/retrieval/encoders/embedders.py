@@ -37,18 +37,18 @@ class OnnxEmbedder:
         self._layout = layout = read_layout(folder, query_prefix, pooling, "cls")
         self._encoder = OnnxEncoder(folder, layout.window, layout.encoder)
         self.dim = layout.dim(hidden_size(layout.encoder))
-        self.max_tokens = self._encoder.max_tokens
+        self.max_tokens = self._encoder.window.max_tokens
         weights = weights_file(folder)
         self.identity = layout.identity(weights.parent.glob(f"{weights.name}*"))
 
     def count_tokens(self, text: str) -> int:
         """See ``Embedder``."""
-        return self._encoder.count_tokens(text)
+        return self._encoder.window.count_tokens(text)
 
     def embed(self, texts: Sequence[str], kind: Literal["query", "passage"]) -> NDArray[np.float32]:
         """See ``Embedder``. What is longer than the model's window (512 tokens for bge) is cut off at its end."""
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        prompt = self._encoder.prompt_tokens(self._layout.text("", kind))
+        prompt = self._encoder.window.prompt_tokens(self._layout.text("", kind))
         for row, states in enumerate(self._encoder.outputs([self._layout.text(text, kind) for text in texts])):
             vectors[row] = self._layout.vector(states, prompt)
         return vectors

@@ -38,8 +38,7 @@ class OnnxEncoder:
 
         Raises ``ModelError`` where ``folder`` holds no encoder.
         """
-        self._window = Window(tokenizer or folder, window)
-        self.max_tokens = self._window.max_tokens
+        self.window = Window(tokenizer or folder, window)
         self._session = _open_session(folder)
         self._inputs = {entry.name for entry in self._session.get_inputs()}
         outputs = [entry.name for entry in self._session.get_outputs()]
@@ -50,17 +49,9 @@ class OnnxEncoder:
                 f"{sorted(_INPUTS)}: export it for feature extraction, or for sequence classification to rerank with"
             )
 
-    def count_tokens(self, text: str) -> int:
-        """The number of tokens of ``text``, special tokens left out, however long it is."""
-        return self._window.count_tokens(text)
-
-    def prompt_tokens(self, prompt: str) -> int:
-        """See ``Window``."""
-        return self._window.prompt_tokens(prompt)
-
     def outputs(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[NDArray[np.float32]]:
         """The states of tokens, or else the model's first output, for each input, in order, without a batch's axis."""
-        encodings = self._window.encode(inputs)
+        encodings = self.window.encode(inputs)
         with ThreadPoolExecutor(cores()) as pool:
             yield from pool.map(self._run, encodings)
 

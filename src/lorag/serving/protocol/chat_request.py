@@ -75,7 +75,7 @@ class Asked:
 
 
 def read_asked(body: bytes, usual: Mapping[str, Sampling]) -> Asked:
-    """What ``body`` asks of one of the models in ``usual``, which has how each of them draws unless told otherwise.
+    """What ``body`` asks of one of the models in ``usual``, with the default sampling of each.
 
     Raises ``HttpError`` for whatever is wrong with it, with the name of the field.
     """

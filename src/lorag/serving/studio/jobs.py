@@ -66,10 +66,10 @@ class Job:
 
 def job_of(run: Run) -> Job | None:
     """The latest job of a run; None for one that was begun in a terminal."""
+    kept = _kept(run, "job.json")
     try:
-        kept = json.loads((run.folder / "job" / "job.json").read_text())
         return Job(**{**kept, "arguments": tuple(kept["arguments"])})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         return None
 
 
@@ -89,18 +89,19 @@ def state_of(run: Run) -> State:
 
 def progress_of(run: Run) -> list[dict[str, Any]]:
     """The stages of the latest job, in order, as ``lorag`` keeps them where ``LORAG_PROGRESS`` names a file."""
-    try:
-        stages: list[dict[str, Any]] = json.loads((run.folder / "job" / "progress.json").read_text())
-        return stages
-    except (OSError, ValueError):
-        return []
+    return _kept(run, "progress.json") or []
 
 
 def printed_by(run: Run) -> dict[str, Any] | None:
     """The result that the latest job printed, where it was called with ``--json``; None before its end."""
+    printed: dict[str, Any] | None = _kept(run, "printed.json")
+    return printed
+
+
+def _kept(run: Run, name: str) -> Any:
+    """What a JSON file of the latest job holds; None where there is none, or it is not whole yet."""
     try:
-        printed: dict[str, Any] = json.loads((run.folder / "job" / "printed.json").read_text())
-        return printed
+        return json.loads((run.folder / "job" / name).read_text())
     except (OSError, ValueError):
         return None
 

@@ -36,8 +36,8 @@ _HEADINGS = (
     "Answers",
     "AC1 (interval)",
     "Kappa (interval)",
-    "Right for the first only",
-    "For the second only",
+    "Right by the first only",
+    "Right by the second only",
 )
 
 

@@ -1,8 +1,15 @@
-"""Rows that keep a model what it was: general questions with its own answers, and text that it writes itself.
+"""Training rows against forgetting: general questions with the model's own answers, and text that it writes itself.
 
-Mixed among what is learned, they hold it in place (self-distillation). Questions come with Lorag; nothing of answers
-and text is anybody else's, and nothing of it is what forgetting is measured on. An answer that did not end is left out:
-it would teach to stop anywhere.
+This is pseudorehearsal (Robins, "Catastrophic Forgetting, Rehearsal and Pseudorehearsal", Connection Science 1995),
+with questions as inputs instead of random ones:
+
+1. Before the training, the model answers general questions, greedily and in up to 64 tokens. They come with Lorag, in a
+   fixed order, and are not those by which forgetting is measured. An answer that did not end is left out: it would
+   teach the model to stop anywhere.
+2. Plain text: the model continues one of these questions as the first line of a text, with up to 64 tokens drawn at
+   temperature 1. Every round over the questions has another seed.
+3. Both are mixed into the training rows, so that the trained model is also pulled towards its earlier outputs. Of an
+   answer its own tokens are learned, of a text all but the first token.
 """
 
 from __future__ import annotations

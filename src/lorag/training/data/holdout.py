@@ -1,7 +1,7 @@
-"""Conversations kept back to see what was learned: other wordings of what is taught, or else other documents.
+"""Conversations held out to measure what was learned: other wordings of what is taught, or else other documents.
 
 A fact is learned when a question in other words finds it. So where the data asks one thing in several wordings, one
-wording of some is kept back. Where it does not, whole documents are, and the loss on them tells of style, not facts.
+wording of some is held out. Where it does not, whole documents are, and the loss on them shows style, not facts.
 """
 
 from __future__ import annotations

@@ -112,6 +112,10 @@ class TestQuestions:
         """Whether a text is one of the questions, is near to one, or holds one of several words word for word."""
         return self.nearly_asks(text) or self._holds(text)
 
+    def repeated_by(self, conversation: Conversation) -> bool:
+        """Whether a turn of a user, or plain text, repeats one of the questions."""
+        return any(map(self.repeats, spoken_to(conversation)))
+
     def stand_in(self, conversation: Conversation) -> bool:
         """Whether a user asks one of the questions, or plain text is one or holds one, word for word."""
         asked = spoken_to(conversation)
@@ -129,14 +133,15 @@ class TestQuestions:
 def overlap(conversations: Iterable[Placed], questions: Sequence[str], plain: Plain) -> tuple[Finding, Finding]:
     """The conversations in which a user asks one of ``questions``, and those others in which one nearly does.
 
-    Plain text asks what it holds. Nearly: at least four fifths of the distinct words of both together are in both.
+    Plain text asks what it holds. Nearly: at least four fifths of the distinct words of both together are in both, or
+    the question stands in what is asked.
     """
     tests = TestQuestions(questions, plain)
     same, near = [], []
     for place, conversation in conversations:
         if tests.stand_in(conversation):
             same.append(place)
-        elif any(map(tests.nearly_asks, spoken_to(conversation))):
+        elif tests.repeated_by(conversation):
             near.append(place)
     return Finding.at(same), Finding.at(near)
 

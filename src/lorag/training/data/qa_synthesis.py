@@ -16,10 +16,13 @@ from lorag.errors import InputError
 from lorag.files import LineLog
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.training.data.qa_rules import Pair, rule_pairs
+from lorag.training.data.wordings.english_words import bare_words
 from lorag.types import Chunk, Conversation, Message, Prompt, Sampling
 
+_PAIRS = 3
+"""Questions that the model writes about a passage."""
 _WRITE = (
-    "Write {pairs} different questions that the passage answers. Each answer must be a few words copied from the"
+    f"Write {_PAIRS} different questions that the passage answers. Each answer must be a few words copied from the"
     " passage. Each question must name what it asks about. Use this form:\nQ: question\nA: answer"
 )
 _REWORD = "Ask this question in other words. Keep its meaning and its names. Write only the question.\n\n{question}"
@@ -73,7 +76,6 @@ def synthesize(
     ask: Ask,
     *,
     rules: bool = True,
-    pairs: int = 3,
     exclude: Iterable[str] = (),
     writes_about: Sequence[Chunk] | None = None,
     log: LineLog | None = None,
@@ -86,8 +88,8 @@ def synthesize(
     ``log`` keeps what the model wrote about each passage, so that the same call resumes after a kill.
     """
     asked = chunks if writes_about is None else writes_about
-    written = _all_written(asked, model, ask, pairs, log, progress) if model is not None else {}
-    seen = {_plain(question) for question in exclude}
+    written = _all_written(asked, model, ask, log, progress) if model is not None else {}
+    seen = {bare_words(question) for question in exclude}
     kept: list[Pair] = []
     counts = {"proposed": 0, "unsupported": 0, "unanswerable": 0, "repeated": 0}
     for chunk in chunks:
@@ -97,10 +99,10 @@ def synthesize(
         counts["unsupported"] += found.unsupported
         counts["unanswerable"] += found.unanswerable
         for pair in (*ruled, *found.pairs):
-            if _plain(pair.question) in seen:
+            if bare_words(pair.question) in seen:
                 counts["repeated"] += 1
             else:
-                seen.add(_plain(pair.question))
+                seen.add(bare_words(pair.question))
                 kept.append(pair)
     return Synthesis(tuple(kept), len(chunks), **counts)
 
@@ -131,14 +133,14 @@ class _Proposal:
 
 
 def _all_written(
-    chunks: Sequence[Chunk], model: LanguageModel, ask: Ask, pairs: int, log: LineLog | None, progress: Progress
+    chunks: Sequence[Chunk], model: LanguageModel, ask: Ask, log: LineLog | None, progress: Progress
 ) -> Mapping[str, _Written]:
     """What the model wrote about each chunk, by its id; what ``log`` holds is not asked for again."""
     written = {row["passage"]: _from_row(row) for row in log.rows} if log is not None else {}
     missing = [chunk for chunk in chunks if chunk.id not in written]
     for start in range(0, len(missing), _SLICE):
         part = missing[start : start + _SLICE]
-        new = dict(zip((chunk.id for chunk in part), _write(part, model, ask, pairs), strict=True))
+        new = dict(zip((chunk.id for chunk in part), _write(part, model, ask), strict=True))
         if log is not None:
             log.append([{"passage": name, **asdict(found)} for name, found in new.items()])
         written |= new
@@ -151,9 +153,9 @@ def _from_row(row: Mapping[str, Any]) -> _Written:
     return _Written(**{**fields, "pairs": tuple(Pair(**pair) for pair in row["pairs"])})
 
 
-def _write(chunks: Sequence[Chunk], model: LanguageModel, ask: Ask, pairs: int) -> list[_Written]:
+def _write(chunks: Sequence[Chunk], model: LanguageModel, ask: Ask) -> list[_Written]:
     """What the model writes about each chunk: questions, other wordings of them, and its own answers as their test."""
-    texts = model.generate([_prompt(chunk, pairs) for chunk in chunks], Sampling(max_tokens=40 * pairs))
+    texts = model.generate([_prompt(chunk) for chunk in chunks], Sampling(max_tokens=40 * _PAIRS))
     first = [
         _Proposal(place, question, answer, _span(question, answer, chunk))
         for place, (chunk, text) in enumerate(zip(chunks, texts, strict=True))
@@ -190,9 +192,9 @@ def _reworded(proposals: Sequence[_Proposal], chunks: Sequence[Chunk], model: La
     return others
 
 
-def _prompt(chunk: Chunk, pairs: int) -> Prompt:
+def _prompt(chunk: Chunk) -> Prompt:
     passage = "\n".join(part for part in (chunk.heading, chunk.table_header, chunk.text.strip()) if part)
-    return (Message("user", f"Passage:\n{passage}\n\n{_WRITE.format(pairs=pairs)}"),)
+    return (Message("user", f"Passage:\n{passage}\n\n{_WRITE}"),)
 
 
 def _parse(text: str) -> Iterator[tuple[str, str]]:
@@ -203,7 +205,7 @@ def _parse(text: str) -> Iterator[tuple[str, str]]:
 def _span(question: str, answer: str, chunk: Chunk) -> tuple[int, int] | None:
     """Where in its document the answer stands word for word; None where it does not, or stands in the question."""
     words = re.findall(r"\w+", answer)
-    if not words or f" {_plain(answer)} " in f" {_plain(question)} ":
+    if not words or f" {bare_words(answer)} " in f" {bare_words(question)} ":
         return None
     found = re.search(r"\b" + r"\W+".join(map(re.escape, words)) + r"\b", chunk.text, re.IGNORECASE)
     return None if found is None else (chunk.start + found.start(), chunk.start + found.end())
@@ -211,11 +213,7 @@ def _span(question: str, answer: str, chunk: Chunk) -> tuple[int, int] | None:
 
 def agrees(reply: str, answer: str) -> bool:
     """Whether a reply says the answer: one of them holds the other, or at least half of its words in a row."""
-    said, expected = _plain(reply), _plain(answer)
+    said, expected = bare_words(reply), bare_words(answer)
     if f" {expected} " in f" {said} ":
         return True
     return f" {said} " in f" {expected} " and 2 * len(said.split()) >= len(expected.split())
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))

@@ -44,9 +44,9 @@ _WORTH_PROBING = 0.2
 _WIDER = (2, 3)
 """Rooms for sources that may be tried, in times of the one that is set."""
 _NOT_CHOSEN = (
-    f"No prompts were chosen: fewer than {FEWEST_QUESTIONS} questions that are not tested were left to choose on. So"
-    " each arm was asked with the first of its prompts, and those with sources may do better with another: bring more"
-    " questions than are tested (--limit)."
+    f"No prompts were chosen: fewer than {FEWEST_QUESTIONS} untested questions were left to choose on. Each arm was"
+    " asked with its first prompt; arms with sources may do better with another. To choose, supply more questions than"
+    " --limit tests."
 )
 _WORTH_TRYING = 2
 """Questions of the trial whose answering passage has to come into the prompt with the first wider room."""

@@ -11,7 +11,7 @@ from lorag.evaluation.row_log import Phase, Row, RowLog
 from lorag.evaluation.runner import ask
 from lorag.files import fingerprint
 from lorag.interfaces import LanguageModel, Progress, Retriever
-from lorag.llm.engines.completion_cache import CachedModel
+from lorag.llm.engines.completion_cache import CachedModel, Generate
 from lorag.llm.engines.ledger import Ledger
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
@@ -40,14 +40,14 @@ class Scene:
     workers: Workers | None = None
     """Those of a cluster that answer for the models of this process."""
 
-    def cached(self, model: LanguageModel) -> CachedModel:
-        """``model``, asked nothing that is kept, and on the cluster where there is one."""
+    def cached(self, model: LanguageModel, generate: Generate | None = None) -> CachedModel:
+        """``model``, asked nothing that is kept: by ``generate``, or else on the cluster, where there is one."""
         probe: LinearProbe | None = getattr(model, "probe", None)
         read = "" if probe is None else f" {fingerprint(asdict(probe))}"
         identity = f"{model.name} {getattr(model, 'dtype', '')}{read}"
-        if self.workers is not None and isinstance(model, TransformersModel):
+        if generate is None and self.workers is not None and isinstance(model, TransformersModel):
             return CachedModel(model, self.ledger, identity, self.workers.generating(model), self.workers.count)
-        return CachedModel(model, self.ledger, identity)
+        return CachedModel(model, self.ledger, identity, generate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,7 @@ def brought_finetune(
 
 
 def _notes(brought: Brought, base: str) -> list[str]:
-    notes = [
-        f"The finetune was made elsewhere ({brought}): whether it was taught tested questions word for word is not"
-        " known here."
-    ]
+    notes = [f"The finetune was made elsewhere ({brought}): it may have been trained on tested questions."]
     if brought.served is not None:
         notes.append(
             "Answers come from servers, which may answer the same question differently when it is asked again."

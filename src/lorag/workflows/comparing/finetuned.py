@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lorag import build
 from lorag.chat.prompts import without_examples
-from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
+from lorag.errors import InputError
+from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE, NOT_FINETUNED
 from lorag.evaluation.row_log import Phase
 from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
@@ -31,15 +32,16 @@ from lorag.workflows.comparing.prompt_trials import Prompting
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.comparing.training_data import (
     TrainingData,
-    affordable_wordings,
+    affordable,
     brought,
     fill_the_budget,
     held_out,
     synthesised_conversations,
     training_data,
+    untaught,
     widened,
 )
-from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.finetuning.adapter_training import measure_again, train_adapter
 from lorag.workflows.finetuning.strength import attached, set_strength, weaker
 from lorag.workflows.recipe_search import (
     Probe,
@@ -75,13 +77,20 @@ class Finetuned:
 
 def train_finetuned(
     own: TrainingData | None, inputs: Inputs, retrieval: Prompting, trial: Trial, engine: LanguageModel
-) -> Finetuned:
-    """The finetune of a comparison, trained now or found in its run, and the prompts of its arms."""
+) -> Finetuned | str:
+    """The finetune of a comparison, trained now or found in its run, and the prompts of its arms.
+
+    Where nothing could be trained on, a note that gives the reason.
+    """
     scene = trial.scene
     if not isinstance(engine, TransformersModel):
         raise TypeError(f"{engine.name} has no weights to train")
     trained = _trained_prompt(retrieval, scene.settings)
-    data, adapter, recipe = _adapter(own, inputs, trained, trial, engine)
+    recipe_settings = _first_recipe(inputs, scene.settings)
+    data = _data(own, inputs, trained, recipe_settings, trial, engine)
+    if not data.conversations:
+        return f"{NOT_FINETUNED} there was nothing to train on. {data.origin}"
+    data, adapter, recipe = _adapter(data, inputs, trained, recipe_settings, trial, engine)
     first = First(brought(scene.run, own), adapter, recipe, trained)
     further = _further(first, data, engine, scene)
     model = build.finetuned_model(engine, adapter)
@@ -91,9 +100,14 @@ def train_finetuned(
     both = _reading(first, forms, cached, trial, engine, retrieval.choice.room)
     reading, read = model, cached
     if (share := both.choice.strength) != 1:
-        reading = build.finetuned_model(engine, _at(share, adapter, scene.run, engine))
+        weaker_one = _at(share, adapter, scene.run, engine)
+        if not (is_measured := scene.run.reading_loss.is_file()):
+            trained_by = replace(scene.settings.finetune, **first.settings)
+            given = (engine, weaker_one, data.conversations, trained_by, scene.progress, inputs.control)
+            weaker_one = measure_again(*given)
+        reading = build.finetuned_model(engine, weaker_one)
         read = scene.cached(reading)
-        if not scene.run.reading_loss.is_file():
+        if not is_measured:
             write_whole(scene.run.reading_loss, json.dumps({"general_loss": general_loss(reading)}))
     reader = trial.reader("both", read, both)
     facts = {"prompt of finetuned": str(alone.choice), "prompt of both": str(reader.prompting)}
@@ -199,29 +213,48 @@ def _trained_prompt(retrieval: Prompting, settings: CompareSettings) -> PromptSe
     return replace(prompt, offer_refusal=True) if settings.prompt_questions else prompt
 
 
-def _adapter(
+def _first_recipe(inputs: Inputs, settings: CompareSettings) -> RecipeSettings | None:
+    """How the training before the update is chosen; None where it is set by hand."""
+    if settings.recipe is None or inputs.update is None:
+        return settings.recipe
+    return replace(settings.recipe, minutes=settings.recipe.minutes * (1 - UPDATE_SHARE))
+
+
+def _data(
     own: TrainingData | None,
     inputs: Inputs,
     prompt: PromptSettings,
+    recipe: RecipeSettings | None,
+    trial: Trial,
+    engine: TransformersModel,
+) -> TrainingData:
+    """The conversations to train on, made now or found in the run; none, and the reason, where nothing teaches."""
+    scene = trial.scene
+    run, settings = scene.run, scene.settings
+    if not run.training_facts.is_file():
+        own = own or _synthesised(prompt, recipe, inputs, scene, engine)
+        wordings = 1
+        if recipe is not None and own.conversations:
+            probed = {" ".join(example.evidence) for example in trial.questions}
+            own, wordings = affordable(own, probed, prompt, engine, settings, recipe)
+        write_conversations(run.brought, own.conversations)
+        own = held_out(widened(own, wordings, inputs.tested), trial.questions)
+    return training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
+
+
+def _adapter(
+    data: TrainingData,
+    inputs: Inputs,
+    prompt: PromptSettings,
+    recipe: RecipeSettings | None,
     trial: Trial,
     engine: TransformersModel,
 ) -> tuple[TrainingData, Adapter, Recipe | None]:
-    """The training conversations, the adapter trained on them and how it was chosen; made now or found in the run."""
+    """What was trained on, the adapter and how it was chosen; made now or found in the run."""
     scene = trial.scene
     run, settings, progress = scene.run, scene.settings, scene.progress
-    recipe = settings.recipe
-    if recipe is not None and inputs.update is not None:
-        recipe = replace(recipe, minutes=recipe.minutes * (1 - UPDATE_SHARE))
-    if not run.training_facts.is_file():
-        own = own or _synthesised(prompt, recipe, inputs, scene, engine)
-        write_conversations(run.brought, own.conversations)
-        if recipe is not None:
-            own = widened(own, affordable_wordings(own, prompt, engine, settings, recipe), inputs.tested)
-            own = held_out(own, {example.question for example in trial.questions})
-    data = training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
     if recipe is not None:
-        trained = {conversation.question for conversation in data.conversations}
-        probes = probes_of(_probes(trial, trained, scene, engine), prompt, settings)
+        probes = probes_of(_probes(trial, data.conversations, scene, engine), prompt, settings)
         shared = (run.adapter, settings.finetune, recipe, inputs.control, progress)
         training = Training(engine, data.conversations, probes, *shared)
         adapter, chosen = train_best(training)
@@ -235,17 +268,22 @@ def _adapter(
 def _synthesised(
     prompt: PromptSettings, recipe: RecipeSettings | None, inputs: Inputs, scene: Scene, engine: TransformersModel
 ) -> TrainingData:
-    """Conversations made from the documents, by the model too as far as the budget has room for more."""
+    """Conversations made from the documents, by the model too as far as the budget has room for more.
+
+    None where none can be made, and the reason.
+    """
     given = (scene.knowledge, engine, inputs.tested, scene.run, scene.settings, scene.progress)
     enough = partial(fill_the_budget, prompt=prompt, engine=engine, settings=scene.settings, recipe=recipe)
-    return synthesised_conversations(*given, enough=enough)
+    try:
+        return synthesised_conversations(*given, enough=enough)
+    except InputError as error:
+        return TrainingData((), f"No training data was given, and {error}.")
 
 
-def _probes(trial: Trial, trained: Collection[str], scene: Scene, engine: LanguageModel) -> list[Probe]:
+def _probes(trial: Trial, trained: Sequence[Conversation], scene: Scene, engine: LanguageModel) -> list[Probe]:
     """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
     settings, refusal = scene.settings, scene.settings.chat.response_template
-    untrained = [example for example in trial.questions if example.question not in trained]
-    asked = {example.question: example for example in untrained if example.answers and example.evidence}
+    asked = {e.question: e for e in untaught(trial.questions, trained) if e.answers and e.evidence}
     conversations = [
         Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
         for question, example in asked.items()

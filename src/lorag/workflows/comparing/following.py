@@ -6,6 +6,7 @@ it at least, continuing first because it costs less; what does not fit is left o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.results import CONTINUED, RETRAINED
+from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
@@ -41,6 +43,14 @@ UPDATE_SHARE = 0.35
 """Least share of the budget that is there for following an update."""
 _CONTINUED_RATE = 0.5
 """Learning rate of a continued training, as a share of the first one's; with the whole, more of the old is lost."""
+_BY_HAND = (
+    "The finetune was not trained again after the update, because its training was set by hand; to measure how a"
+    " finetune follows an update, give a budget instead (--budget)."
+)
+_WHOLE_MODEL = (
+    "The finetune was not continued after the update: with the method full it is a whole model, and only adapters are"
+    " continued."
+)
 _FEWEST_PASSES = 2
 """Of a continued training: one pass taught less than half as many of the new answers."""
 
@@ -106,22 +116,25 @@ class _Plan:
 def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene) -> Followed:
     """The finetunes that follow the update, trained now or found in the run; ``engine`` has no adapter attached.
 
-    ``scene.knowledge`` is that of the updated documents. There are none after a training that was set by hand.
+    ``scene.knowledge`` is that of the updated documents. After a training that was set by hand there are none, and a
+    note gives the reason.
     """
     recipe, settings = first.recipe, scene.settings.recipe
     if recipe is None or settings is None:
-        return Followed({}, ())
+        return Followed({}, (_BY_HAND,))
     changed = _changed_conversations(inputs, engine, scene)
     refusal = scene.settings.chat.response_template
     kept = still_true(first.data.conversations, changed.conversations, inputs, refusal)
     every = replace(changed, conversations=(*kept, *changed.conversations))
     plans = [_Plan(RETRAINED, every)]
-    if not first.adapter.spec.is_whole_model:
+    adapters, notes = dict[str, Adapter](), [f"After the update: {changed.origin}"]
+    if first.adapter.spec.is_whole_model:
+        notes.append(_WHOLE_MODEL)
+    else:
         plans.insert(0, _Plan(CONTINUED, changed, kept, first.adapter))
     budget = 60 * settings.minutes
     spent = recipe.final.seconds + sum(rung.seconds for rung in recipe.rungs)
     left = max(budget - spent, UPDATE_SHARE * budget)
-    adapters, notes = dict[str, Adapter](), [f"After the update: {changed.origin}"]
     for plan in plans:
         made = _made(plan, first, inputs, engine, scene, left)
         if isinstance(made, str):
@@ -138,7 +151,8 @@ def still_true(
     """Those that hold after the update, ``changed`` being what is known of it.
 
     A conversation about a document that changed holds where the document still has its answer, a refusal where none of
-    ``changed`` nearly asks its question; plain text of such a document does not.
+    ``changed`` nearly asks its question; plain text of such a document does not, nor what ``changed`` asks as well: an
+    old value may still stand in the document, as that of earlier times.
     """
     now = {document.id: document.text for document in inputs.update or ()}
     touched = _changed_documents(inputs)
@@ -146,6 +160,8 @@ def still_true(
     answered = TestQuestions([conversation.opening for conversation in changed], plain_words)
 
     def holds(conversation: Conversation) -> bool:
+        if answered.asks(conversation.opening):
+            return False
         if not touched.intersection(conversation.evidence):
             return True
         if conversation.is_text:
@@ -205,20 +221,15 @@ def _made(
     if not plan.fresh.conversations:
         return f"The finetune was not {plan.arm} after the update: there is nothing to train on."
     data, replayed = _rows(plan, first, inputs, engine, scene, left)
-
-    def one_pass() -> float:
-        return estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
-
-    seconds = one_pass()
-    if fewest * seconds > left:
-        replayed = fewer(replayed, beside=len(data), share=left / (fewest * seconds))
-        seconds = one_pass()
-    passes = min(finetune.epochs, int(left / seconds))
+    planned = part.folder / "plan.json"
+    if not planned.is_file():
+        write_whole(planned, json.dumps(_fitted(data, replayed, engine, finetune, fewest, left)))
+    found = json.loads(planned.read_text())
+    passes, replayed = found["passes"], replayed[: found["replayed"]]
     if passes < fewest:
-        needed, there = fewest * seconds / 60, max(left, 0) / 60
         return (
-            f"The finetune was not {plan.arm} after the update: that takes about {needed:.1f} minutes, and {there:.1f}"
-            " of the budget were left."
+            f"The finetune was not {plan.arm} after the update: that takes about {found['needed']:.1f} minutes, and"
+            f" {found['left']:.1f} of the budget were left."
         )
     scene.progress(f"finetune: {plan.arm}", 0, 1, f"{passes_of(passes)} over {len(data)} conversations")
     return train_alike(
@@ -232,6 +243,30 @@ def _made(
         replayed=replayed,
         parent=parent_of(plan.start) if plan.start is not None else None,
     )
+
+
+def _fitted(
+    data: Sequence[Conversation],
+    replayed: Sequence[Conversation],
+    engine: TransformersModel,
+    finetune: FinetuneSettings,
+    fewest: int,
+    left: float,
+) -> dict[str, float]:
+    """Passes and replayed conversations that fit into the ``left`` seconds, and the minutes of the ``fewest`` passes.
+
+    Decided once: a resumed training keeps to it on a machine that is faster or slower now.
+    """
+
+    def one_pass() -> float:
+        return estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
+
+    seconds = one_pass()
+    if fewest * seconds > left:
+        replayed = fewer(replayed, beside=len(data), share=left / (fewest * seconds))
+        seconds = one_pass()
+    passes = min(finetune.epochs, int(left / seconds))
+    return {"passes": passes, "replayed": len(replayed), "needed": fewest * seconds / 60, "left": max(left, 0) / 60}
 
 
 def fewer(replayed: Sequence[Conversation], beside: int, share: float) -> Sequence[Conversation]:

@@ -9,7 +9,7 @@ from lorag.chat.prompts import question_prompt
 from lorag.evaluation.results import LONG_CONTEXT
 from lorag.evaluation.row_log import Phase
 from lorag.interfaces import LanguageModel
-from lorag.llm.engines.one_by_one import OneByOne
+from lorag.llm.engines.one_by_one import one_by_one
 from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.whole_index import WholeIndex
 from lorag.types import Example
@@ -24,8 +24,8 @@ def long_context_arm(engine: LanguageModel, retrieval: Prompting, scene: Scene) 
     A server decides itself what it keeps of a prompt.
     """
     prompt = replace(retrieval.choice.prompt, question_first=False)
-    model = OneByOne(engine) if isinstance(engine, TransformersModel) else engine
-    return Arm(scene.cached(model), replace(retrieval, choice=replace(retrieval.choice, prompt=prompt, room=None)))
+    model = scene.cached(engine, one_by_one(engine) if isinstance(engine, TransformersModel) else None)
+    return Arm(model, replace(retrieval, choice=replace(retrieval.choice, prompt=prompt, room=None)))
 
 
 def ask_long_context(phase: Phase, inputs: Inputs, arm: Arm, scene: Scene) -> tuple[str, list[str]]:

@@ -1,19 +1,20 @@
 """What the finetuned arms of a comparison learn from, decided by one rule and stated in the report.
 
 Training conversations given by the user come first; else other wordings of the questions, else conversations
-synthesised from the documents. Whatever the origin, no question of the test is ever trained on word for word. A share
-of the conversations is trained a second time with sources in the prompt, as the "both" arm will be asked: mostly with
-the passage that answers, for some without it, where the answer to learn is the refusal.
+synthesised from the documents. Whatever the origin, no question of the test is ever trained on, nor one that is near to
+it. A share of the conversations is trained a second time with sources in the prompt, as the "both" arm will be asked:
+mostly with the passage that answers, for some without it, where the answer to learn is the refusal.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from lorag.chat.prompts import as_served, as_served_with_sources, is_refusal
+from lorag.chat.prompts import as_served, as_served_with_sources, has_sources, is_refusal
 from lorag.evaluation.answers.metrics import contains
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
@@ -21,18 +22,21 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import CompareSettings, PromptSettings, RecipeSettings
 from lorag.training.data.conversations import read_conversations, write_conversations
-from lorag.training.data.inspection import TestQuestions
+from lorag.training.data.inspection import TestQuestions, contradictions, spoken_to
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.training.data.wordings.augmentation import augment, wordings_per_fact
-from lorag.training.recipe import fills, fitting_wordings
+from lorag.training.recipe import fills, fitting_conversations, fitting_wordings
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.sourced import with_sources, within
 from lorag.workflows.finetuning.adapter_training import estimate_training
 from lorag.workflows.questions.apart import apart_from
+from lorag.workflows.recipe_search import of_documents
 from lorag.workflows.synthesize import ask_from, plain_words
 from lorag.workspace import Run
 
+_MOST_TIMED = 2_000
+"""Conversations from which the time of a training is estimated before it is known how many are trained on."""
 _MOST_SYNTHESISED = 400
 """Conversations trained on where none were given and no budget limits them; every further one costs time."""
 
@@ -56,19 +60,11 @@ def own_conversations(
 
     ``option`` is the one with which the conversations were given.
 
-    No conversation asks a tested question word for word.
+    No conversation repeats a tested question; there may be none left.
     """
     if given is not None:
-        plain, origin = list(given), f"Trained on {len(given)} conversations given with {option}."
-    elif plain := _rephrased(examples, tested, refusal):
-        origin = (
-            f"Trained on the first other wording of {len(plain)} questions, with their short references as answers:"
-            " every answerable fact of the test was taught in another wording, and refusals by unanswerable ones"
-            " that are not in the test. That is finetuning at its best; data made from documents alone teaches less."
-        )
-    else:
-        return None
-    return _untested(TrainingData(tuple(plain), origin), tested)
+        return _untested(TrainingData(tuple(given), f"{len(given)} conversations were given with {option}."), tested)
+    return _rephrased(examples, tested, refusal)
 
 
 def synthesised_conversations(
@@ -88,9 +84,10 @@ def synthesised_conversations(
     """
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
-    ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested)
-    are_enough = enough is not None and bool(ruled.pairs) and enough(ruled.conversations)
-    found = {pair.document_id for pair in ruled.pairs} if are_enough else set()
+    ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested).conversations
+    ruled = _untested(TrainingData(ruled, ""), tested).conversations
+    are_enough = enough is not None and bool(ruled) and enough(ruled)
+    found = {name for conversation in ruled for name in conversation.evidence} if are_enough else set()
     left = [chunk for chunk in chunks if chunk.document_id not in found]
     made = synthesize(chunks, model, ask_from, exclude=exclude, writes_about=left, log=log, progress=progress)
     made = apart_from(made, tested).require_pairs()
@@ -123,14 +120,10 @@ def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> Tra
     A fact that is told in one wording is learned in that wording (docs/training-data.md).
     """
     made = augment(data.conversations, plain=plain_words, exclude=[e.question for e in tested], wordings=wordings)
-    counts = made.counts
-    if not counts.by_rules:
-        return data
-    left_out = f", {counts.left_out} left out because they nearly ask a test question" if counts.left_out else ""
-    origin = (
-        f"{data.origin} Rules added {counts.by_rules} wordings, up to {wordings} for each{left_out}:"
-        f" {len(made.conversations)} conversations."
-    )
+    counts, origin = made.counts, f"{data.origin}{_left_out(made.counts.left_out)}"
+    if counts.by_rules:
+        total = len(made.conversations)
+        origin += f" Rules added {counts.by_rules} wordings, up to {wordings} for each: {total} conversations."
     return TrainingData(made.conversations, origin)
 
 
@@ -144,6 +137,28 @@ def affordable_wordings(
     """In how many wordings the budget of ``recipe`` has room for each conversation."""
     seconds = _seconds_of_a_pass(data.conversations, prompt, engine, settings)
     return fitting_wordings(seconds, recipe, wordings_per_fact(data.conversations))
+
+
+def affordable(
+    data: TrainingData,
+    first: Collection[str],
+    prompt: PromptSettings,
+    engine: TransformersModel,
+    settings: CompareSettings,
+    recipe: RecipeSettings,
+) -> tuple[TrainingData, int]:
+    """The conversations that the budget of ``recipe`` may have room for, and in how many wordings each.
+
+    They are chosen by document, the documents ``first`` before the others.
+    """
+    seconds, count = _seconds_of_a_pass(data.conversations, prompt, engine, settings), len(data.conversations)
+    given = wordings_per_fact(data.conversations)
+    most = fitting_conversations(count, seconds, recipe, given)
+    kept = tuple(of_documents(data.conversations, most, first)) if most < count else data.conversations
+    if len(kept) < count:
+        taken = f"{len(kept)} of them were taken, chosen by document: {recipe.minutes:g} minutes have no room for more."
+        data = TrainingData(kept, f"{data.origin} {taken}")
+    return data, fitting_wordings(seconds * len(data.conversations) / count, recipe, given)
 
 
 def fill_the_budget(
@@ -163,31 +178,52 @@ def fill_the_budget(
 def _seconds_of_a_pass(
     conversations: Sequence[Conversation], prompt: PromptSettings, engine: TransformersModel, settings: CompareSettings
 ) -> float:
-    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in conversations]
-    return estimate_training(engine, served, replace(settings.finetune, epochs=1)).seconds
+    """Estimated; of many conversations, from some of them."""
+    some = conversations
+    if len(some) > _MOST_TIMED:
+        some = sorted(conversations, key=lambda each: draw(each.opening))[:_MOST_TIMED]
+    served = [as_served(conversation, settings.chat.response_template, prompt) for conversation in some]
+    seconds = estimate_training(engine, served, replace(settings.finetune, epochs=1)).seconds
+    return seconds * len(conversations) / len(some)
 
 
-def held_out(data: TrainingData, probed: Collection[str]) -> TrainingData:
-    """``data`` without the questions in ``probed``, so that they are wordings that are not trained on.
+def held_out(data: TrainingData, probed: Sequence[Example]) -> TrainingData:
+    """``data`` without the conversations that repeat a question in ``probed``: these are wordings not trained on.
 
     A conversation stays where no other one about its documents states its answer: its fact would not be taught at all.
+    So does plain text, which teaches more than one fact.
     """
+    probes = _questions_of(probed)
+    is_probed = list(map(probes.repeated_by, data.conversations))
+    taught: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for each, repeats in zip(data.conversations, is_probed, strict=True):
+        if not repeats:
+            taught[each.evidence].add(each.messages[-1].content)
 
-    def is_taught_elsewhere(place: int, conversation: Conversation) -> bool:
+    def is_taught_elsewhere(conversation: Conversation) -> bool:
         reply = conversation.messages[-1].content
-        return any(
-            other.evidence == conversation.evidence
-            and (contains(other.messages[-1].content, [reply]) or contains(reply, [other.messages[-1].content]))
-            for at, other in enumerate(data.conversations)
-            if at != place and other.question not in probed
-        )
+        return any(contains(other, [reply]) or contains(reply, [other]) for other in taught[conversation.evidence])
 
     kept = tuple(
-        conversation
-        for place, conversation in enumerate(data.conversations)
-        if conversation.question not in probed or not is_taught_elsewhere(place, conversation)
+        each
+        for each, repeats in zip(data.conversations, is_probed, strict=True)
+        if not repeats or each.is_text or not is_taught_elsewhere(each)
     )
-    return replace(data, conversations=kept)
+    if (count := len(data.conversations) - len(kept)) == 0:
+        return data
+    origin = (
+        f"{data.origin} {count} were held out because they repeat questions by which prompts or training are chosen."
+    )
+    return TrainingData(kept, origin)
+
+
+def untaught(examples: Sequence[Example], conversations: Sequence[Conversation]) -> list[Example]:
+    """Those of ``examples`` whose question no conversation repeats; sources in a prompt are read, not taught."""
+    asked = _questions_of(examples)
+    texts = [
+        text for each in conversations for text in spoken_to(each) if not has_sources(text) and asked.repeats(text)
+    ]
+    return [example for example in examples if not any(map(_questions_of([example]).repeats, texts))]
 
 
 def training_data(
@@ -205,15 +241,17 @@ def training_data(
     if not run.training_facts.is_file():
         refusal = settings.chat.response_template
         served = [as_served(conversation, refusal, prompt) for conversation in plain.conversations]
-        sourced, absent = _under_sources(plain, knowledge, model, prompt, settings)
-        origin = (
-            f"{plain.origin} {len(sourced)} were trained on once more under the sources that answer them,"
-            f" {len(absent)} under sources that do not answer them, with the refusal as the answer."
-        )
+        sourced, absent = _under_sources(plain, knowledge, model, prompt, settings) if served else ([], [])
+        origin = plain.origin
+        if served:
+            origin += (
+                f" {len(sourced)} were trained on once more under the sources that answer them, {len(absent)} under"
+                " sources that do not answer them, with the refusal as the answer."
+            )
         write_conversations(run.training, [*served, *sourced, *absent])
         write_whole(run.training_facts, json.dumps({"origin": origin}))
     origin = json.loads(run.training_facts.read_text())["origin"]
-    return TrainingData(tuple(read_conversations(run.training)), origin)
+    return TrainingData(() if run.teaches_nothing else tuple(read_conversations(run.training)), origin)
 
 
 _ABSENT_SHARE = 0.25
@@ -254,31 +292,57 @@ def _under_sources(
 
 
 def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
-    tests = TestQuestions((example.question for example in tested), plain_words)
-    kept = tuple(c for c in data.conversations if not tests.stand_in(c))
-    if len(kept) == len(data.conversations):
-        return data
-    dropped = len(data.conversations) - len(kept)
-    return TrainingData(kept, f"{data.origin} {dropped} that ask or hold a test question word for word were left out.")
+    """``data`` without what repeats a tested question; its origin counts these, and contradictions among the others."""
+    tests = _questions_of(tested)
+    kept = tuple(c for c in data.conversations if not tests.repeated_by(c))
+    unclear = len(contradictions(kept, plain_words))
+    origin = f"{data.origin}{_left_out(len(data.conversations) - len(kept))}"
+    if unclear:
+        origin += f" {unclear} ask the same as another but answer differently; all of them were kept."
+    return TrainingData(kept, origin)
+
+
+def _questions_of(examples: Sequence[Example]) -> TestQuestions:
+    return TestQuestions((example.question for example in examples), plain_words)
+
+
+def _left_out(count: int) -> str:
+    return f" {count} that ask, nearly ask or hold a test question were left out." if count else ""
 
 
 _MOST_REFUSALS = 0.1
 """Share of refusals in what is made of other wordings: with 24 % a finetune refused 39 % of what it could answer."""
 
 
-def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> list[Conversation]:
-    """Conversations from the first other wording of each question; some refusals, where the test does not ask."""
-    asked = {example.id for example in tested}
-    worded = [example for example in examples if example.paraphrases]
-    open_ones = sorted((e for e in worded if not e.answers and e.id not in asked), key=lambda e: draw(e.question))
-    answered = sum(bool(example.answers) for example in worded)
+def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> TrainingData | None:
+    """Conversations from other wordings of the questions; some refusals, where the test does not ask.
+
+    Of each question the first wording that repeats no tested one is taken. None where there is no such wording.
+    """
+    tests, asked = _questions_of(tested), {example.id for example in tested}
+    first = ((e, next((w for w in e.paraphrases if not tests.repeats(w)), "")) for e in examples)
+    worded = [(example, wording) for example, wording in first if wording]
+    open_ones = sorted((e for e, _ in worded if not e.answers and e.id not in asked), key=lambda e: draw(e.question))
+    answered = sum(bool(example.answers) for example, _ in worded)
     most = math.ceil(answered * _MOST_REFUSALS / (1 - _MOST_REFUSALS))
     refused = {example.id for example in open_ones[:most]}
-    return [
+    plain = tuple(
         Conversation(
-            (Message("user", each.paraphrases[0]), Message("assistant", each.answers[0] if each.answers else refusal)),
+            (Message("user", wording), Message("assistant", each.answers[0] if each.answers else refusal)),
             each.evidence,
         )
-        for each in worded
+        for each, wording in worded
         if each.answers or each.id in refused
-    ]
+    )
+    if not plain:
+        return None
+    facts = [example.id for example in examples if example.answers and example.id in asked]
+    taught = sum(example.id in facts for example, _ in worded)
+    share = "every answerable fact" if taught == len(facts) else f"{taught} of {len(facts)} answerable facts"
+    origin = (
+        f"Trained on the first other wording of {len(plain)} questions that does not nearly ask a tested one, with"
+        f" their short references as answers. That taught {share} of the test in another wording, and refusals by"
+        " unanswerable ones that are not in the test. It is finetuning at its best; data made from documents alone"
+        " teaches less."
+    )
+    return _untested(TrainingData(plain, origin), tested)

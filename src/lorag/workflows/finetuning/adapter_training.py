@@ -22,9 +22,11 @@ from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.general_replay import general_replay, general_texts, texts_of_like_length
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import Base, checked_batches, estimate, train
+from lorag.training.forgetting import General, forgetting, measure
 from lorag.training.memory_limits import memory_errors
 from lorag.training.recipe import Probing
 from lorag.types import Conversation
+from lorag.workflows.finetuning.strength import attached
 
 
 def train_adapter(
@@ -68,6 +70,37 @@ def train_adapter(
     return _as_served(engine, adapter, checked_batches(engine.weights.tokenizer, conversations, settings, replayed))
 
 
+def measure_again(
+    engine: TransformersModel,
+    adapter: Adapter,
+    conversations: Sequence[Conversation],
+    settings: FinetuneSettings,
+    progress: Progress = no_progress,
+    control: Sequence[MultipleChoice] = (),
+    *,
+    replayed: Sequence[Conversation] = (),
+) -> Adapter:
+    """``adapter`` with what its manifest states of it as it is served: its losses, and what it forgot.
+
+    For one that was set to another strength, or was not loaded again after its training. The other arguments are those
+    that ``train_adapter`` trained it with.
+    """
+    replayed = [*_general_replay(engine, conversations, settings), *replayed]
+    checked = checked_batches(engine.weights.tokenizer, conversations, settings, replayed)
+    measured = _as_served(engine, adapter, checked)
+    if adapter.strength == 1 or measured.served_loss is None:
+        return measured
+    changed = None
+    if settings.measure_forgetting:
+        before = _general(engine, control, progress, "before")
+        with attached(engine, measured) as served:
+            changed = forgetting(before, _general(served, control, progress, "after"))
+    held_out = measured.served_loss if measured.held_out else None
+    measured = replace(measured, held_out_loss_after=held_out, forgetting=changed)
+    write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
+    return measured
+
+
 def estimate_training(
     engine: TransformersModel,
     conversations: Sequence[Conversation],
@@ -100,7 +133,7 @@ def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Se
         )
         return adapter
     write_whole(Path(adapter.folder) / MANIFEST, measured.to_json())
-    if not _keeps(measured):
+    if measured.strength == 1 and not _keeps(measured, measured.checked_loss):
         warnings.warn(
             f"loaded again, the model does not keep what it learned: {measured.served}; set"
             " LORAG_NUMBER_FORMAT=float32 if memory allows, or train again",
@@ -110,30 +143,37 @@ def _as_served(engine: TransformersModel, adapter: Adapter, checked: Sequence[Se
 
 
 def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Sequence[Rendered]]) -> Adapter:
-    """The adapter on its base as that is; all weights in the machine's dtype, in float32 if it loses any."""
+    """The adapter on its base as that is; all weights in the machine's dtype, in float32 if it loses any.
+
+    What was trained is compared with the end of its training, at a share of its strength with itself in float32.
+    """
     if not adapter.spec.is_whole_model:
-        served = build.finetuned_model(engine, adapter)
-        try:
+        with attached(engine, adapter) as served:
             return _loaded(adapter, served, checked)
-        finally:
-            if served.adapter is not None:
-                engine.weights.detach(served.adapter)
     gc.collect()  # the copy that was trained, which the library's trainer holds in a circle
     own = automatic_dtype(engine.weights.model.device.type)
     measured = _loaded(adapter, build.finetuned_model(engine, adapter, own), checked)
-    if _keeps(measured) or own == "float32" or not fits(Path(adapter.folder), "float32"):
+    is_kept = adapter.strength == 1 and _keeps(measured, adapter.checked_loss)
+    if is_kept or own == "float32" or not fits(Path(adapter.folder), "float32"):
         return measured
-    return _loaded(adapter, build.finetuned_model(engine, adapter, "float32"), checked)
+    exact = _loaded(adapter, build.finetuned_model(engine, adapter, "float32"), checked)
+    return measured if adapter.strength != 1 and _keeps(measured, exact.served_loss) else exact
 
 
 def _loaded(adapter: Adapter, served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> Adapter:
     return replace(adapter, served_format=served.dtype, served_loss=_loss(served, checked))
 
 
-def _keeps(adapter: Adapter) -> bool:
-    """Whether what was loaded is what was trained."""
-    ended, served = adapter.checked_loss, adapter.served_loss
-    return ended is not None and served is not None and abs(served - ended) <= NOISE
+def _keeps(adapter: Adapter, expected: float | None) -> bool:
+    """Whether what was loaded is what was trained, whose loss is ``expected``."""
+    served = adapter.served_loss
+    return expected is not None and served is not None and abs(served - expected) <= NOISE
+
+
+def _general(model: TransformersModel, control: Sequence[MultipleChoice], progress: Progress, moment: str) -> General:
+    with model.applied() as causal:
+        given = (model.weights.tokenizer, control, progress, moment)
+        return measure(causal, *given, virtual=lambda: model.before(1))
 
 
 def _loss(served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> float:

@@ -27,7 +27,7 @@ def train_chosen(training: Training) -> Adapter:
     Where they teach nothing that can be asked in other words, a warning, and a training that nothing is chosen for.
     """
     found = read_recipe(training.out)
-    if found is not None and found.identity == training.identity:
+    if found is not None and found.identity == training.identity and not training.overwrite:
         return read_adapter(training.out)
     given = lesson(training.conversations, training.recipe.probed_facts)
     if not given.probes:

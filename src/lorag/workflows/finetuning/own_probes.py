@@ -1,6 +1,6 @@
 """What user conversations are probed by, where there are no documents: facts in wordings that are kept from training.
 
-Where a fact is stated in several wordings, one of them is kept back. A fact in one wording is asked in another one that
+Where a fact is stated in several wordings, one of them is held out. A fact in one wording is asked in another one that
 rules make of it, the one that keeps least of the given one.
 """
 
@@ -13,7 +13,7 @@ from lorag.chat.prompts import is_refusal
 from lorag.files import draw
 from lorag.settings import REFUSAL
 from lorag.training.data.holdout import taught
-from lorag.training.data.inspection import contradictions
+from lorag.training.data.inspection import TestQuestions, contradictions
 from lorag.training.data.wordings.augmentation import augment
 from lorag.training.data.wordings.paraphrases import paraphrases, value_of
 from lorag.types import Conversation, Example
@@ -35,15 +35,15 @@ class Lesson:
     """Facts in one question and answer, probed or not."""
 
     def widened(self, wordings: int) -> Lesson:
-        """The lesson in up to ``wordings`` wordings a fact, made by rules; none of them is a probe."""
+        """The lesson in up to ``wordings`` wordings a fact, made by rules; none that rules add repeats a probe."""
         made = augment(self.conversations, plain=plain_words, wordings=wordings)
-        probed = {plain_words(probe.question) for probe in self.probes}
-        trained = tuple(each for each in made.conversations if plain_words(each.question) not in probed)
+        probes, given = TestQuestions((probe.question for probe in self.probes), plain_words), set(self.conversations)
+        trained = tuple(each for each in made.conversations if each in given or not probes.repeats(each.question))
         return replace(self, conversations=trained)
 
 
 def lesson(conversations: Sequence[Conversation], most: int) -> Lesson:
-    """The conversations without the wordings that are kept back, of at most ``most`` facts; no probe where none fits.
+    """The conversations without the held-out wordings, of at most ``most`` facts; no probe where none fits.
 
     Facts that are given in several wordings come first. A refusal is no fact, and what is answered in two ways neither.
     """

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lorag import build
 from lorag.files import folder_whole
@@ -39,7 +40,8 @@ def weaker(engine: TransformersModel, adapter: Adapter, share: float) -> Iterato
 def set_strength(base: TransformersModel, source: Path, out: Path, share: float) -> None:
     """Writes what was trained of ``base``, which lies in ``source``, to ``out`` at a share of its strength.
 
-    An adapter gets that share of its scale; all weights go that share of the way from those of ``base``.
+    An adapter gets that share of its scale; all weights go that share of the way from those of ``base``. Its manifest
+    holds nothing that was measured at another strength: see ``measure_again``.
     """
     trained = read_adapter(source)
     with folder_whole(out) as temporary:
@@ -51,8 +53,11 @@ def set_strength(base: TransformersModel, source: Path, out: Path, share: float)
             config = json.loads(path.read_text())
             config["lora_alpha"] *= share
             path.write_text(json.dumps(config, indent=2))
-        # What was measured when it was loaded again was its whole strength.
-        (temporary / MANIFEST).write_text(replace(trained, served_loss=None).to_json())
+        unmeasured: dict[str, Any] = {"held_out_loss_after": None, "forgetting": None, "served_loss": None}
+        if trained.spec.is_whole_model:  # how much a coarser dtype rounds away is measured too
+            unmeasured["served_format"] = None
+        kept = replace(trained, strength=trained.strength * share, **unmeasured)
+        (temporary / MANIFEST).write_text(kept.to_json())
 
 
 def _average(base: TransformersModel, source: Path, out: Path, share: float) -> None:

@@ -22,7 +22,7 @@ from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall, contains
 from lorag.evaluation.examples import read_examples
-from lorag.files import LineLog, draw, dump, fingerprint, require_writable, write_whole
+from lorag.files import LineLog, draw, dump, fingerprint, jsonl_target, require_writable, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.settings import ChunkSettings
 from lorag.training.data.qa_synthesis import synthesize
@@ -91,9 +91,7 @@ def make_questions(
     ``model`` writes and reads besides the rules; None or ``none`` leaves it to rules alone. Raises ``InputError`` and
     its kind for documents that cannot be read, and where no question can be made. If killed, call it again to resume.
     """
-    target = Path(out)
-    if target.suffix != ".jsonl":
-        raise InputError(f"{str(out)!r} does not end in .jsonl, the format that is written; rename it")
+    target = jsonl_target(out)
     if count < 1:
         raise InputError(f"cannot make {count!r} questions, expected at least 1")
     read = load_documents(documents).require_all().documents

@@ -5,7 +5,6 @@ Properties by their numbers: MS-OXPROPS; their streams: MS-OXMSG 2.1 to 2.4; com
 
 from __future__ import annotations
 
-import codecs
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lorag.documents.parsers.mail import parse_message
-from lorag.documents.parsers.markup.rich_text import parse_rich_text
+from lorag.documents.parsers.markup.rich_text import known_codec, parse_rich_text
 from lorag.documents.parsers.parsed import Parsed
 from lorag.errors import DataError
 
@@ -152,11 +151,8 @@ def _read(file: Any, name: list[str]) -> bytes:
 
 def _codec(page: int) -> str:
     """The codec of a code page of Windows; the usual one where Python does not know it."""
-    names = {65001: "utf-8", 1200: "utf-16-le", 20127: "cp1252", 28591: "cp1252", 28592: "iso8859-2", 54936: "gb18030"}
-    try:
-        return codecs.lookup(names.get(page, f"cp{page}")).name
-    except LookupError:
-        return "cp1252"
+    names = {1200: "utf-16-le", 20127: "cp1252", 28591: "cp1252", 28592: "iso8859-2", 54936: "gb18030"}
+    return known_codec(names.get(page, f"cp{page}"))
 
 
 def _time(ticks: int) -> str:

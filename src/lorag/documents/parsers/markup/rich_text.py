@@ -10,12 +10,11 @@ from __future__ import annotations
 import codecs
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from pathlib import Path
 
-from lorag.documents.grid import Cell, filled
+from lorag.documents.grid import Cell, Placed, filled, merged
 from lorag.documents.markdown_structure import escaped, first_title, table
 from lorag.documents.parsers.parsed import Parsed, blocks, counted
 from lorag.documents.superscripts import lowered, raised
@@ -101,10 +100,6 @@ class _Row:
     is_below: list[bool] = field(default_factory=list)
     """Whether a cell continues the one above it."""
     texts: list[str] = field(default_factory=list)
-
-
-_Placed = tuple[int, int, str, bool]
-"""The first column of a cell, how many it covers, its text, and whether it continues the one above it."""
 
 
 class _Reader:
@@ -267,7 +262,7 @@ class _Reader:
             state.is_hidden = state.is_struck = state.is_deleted = False
             state.shift = ""
         elif word == "ansicpg":
-            self._code_page = _known(f"cp{number}")
+            self._code_page = known_codec(f"cp{number}")
         elif word == "uc":
             state.fallback = min(max(number or 0, 0), _MOST_REPEATED)
         elif word == "f":
@@ -372,29 +367,18 @@ def _cells(rows: list[_Row]) -> Iterator[list[Cell]]:
         if not edges or end - edges[-1] >= _LEAST_COLUMN:
             edges.append(end)
     placed = [list(_placed(row, edges[:_MOST_COLUMNS])) for row in rows]
-    for at, cells in enumerate(placed, start=1):
-        yield [
-            Cell(text, columns, 1 + _merged_below(placed[at:], first))
-            for first, columns, text, is_below in cells
-            if not is_below
-        ]
+    return merged(placed)
 
 
-def _placed(row: _Row, edges: list[int]) -> Iterator[_Placed]:
+def _placed(row: _Row, edges: list[int]) -> Iterator[Placed]:
     """The cells of a row where they stand."""
     first = 0
     for number, text in enumerate(row.texts):
         end = row.ends[number] if number < len(row.ends) else None
         last = first + 1 if end is None else sum(edge < end + _LEAST_COLUMN for edge in edges)
         columns = max(last - first, 1)
-        yield first, columns, text, number < len(row.is_below) and row.is_below[number]
+        yield first, Cell(text, columns), number < len(row.is_below) and row.is_below[number]
         first += columns
-
-
-def _merged_below(rows: Sequence[Sequence[_Placed]], column: int) -> int:
-    """How many of the rows continue the cell above them in ``column``."""
-    is_continued = (any(first == column and is_below for first, _, _, is_below in row) for row in rows)
-    return sum(1 for _ in takewhile(bool, is_continued))
 
 
 def _joined(words: list[str]) -> str:
@@ -412,7 +396,7 @@ def _shifted(found: re.Match[str]) -> str:
     return (raised if found[0][0] == _SHIFTS["super"] else lowered)(words, before, after)
 
 
-def _known(codec: str) -> str:
+def known_codec(codec: str) -> str:
     """The codec where Python has it, else the usual one."""
     try:
         return codecs.lookup("utf-8" if codec == "cp65001" else codec).name

@@ -98,7 +98,7 @@ async function* events(body) {
   let held = "";
   for (;;) {
     const { value, done } = await reader.read();
-    if (done) throw new Error("The answer broke off. Is `lorag studio` still running?");
+    if (done) throw new Error("The answer stopped early. Is `lorag studio` still running?");
     held += value;
     const parts = held.split("\n\n");
     held = parts.pop();

@@ -15,7 +15,7 @@ from statistics import fmean
 
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
-from lorag.training.data.inspection import Plain, TestQuestions, contradictions, spoken_to
+from lorag.training.data.inspection import Plain, TestQuestions, contradictions
 from lorag.training.data.qa_rules import RULES
 from lorag.training.data.wordings.paraphrases import Wording, paraphrases, reversed_question, value_of
 from lorag.training.data.wordings.question_parsing import is_english_question
@@ -101,7 +101,7 @@ def augment(
     if wordings < 1:
         raise InputError(f"wordings {wordings!r} is not valid; expected at least 1")
     tests = TestQuestions(exclude, plain)
-    kept = [c for c in conversations if not any(map(tests.repeats, spoken_to(c)))]
+    kept = [c for c in conversations if not tests.repeated_by(c)]
     unchanged: Counter[str] = Counter()
     sources: dict[int, _Source] = {}
     contradicting = set(contradictions(kept, plain))

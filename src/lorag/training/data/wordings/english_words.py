@@ -5,6 +5,13 @@ There is no tagger: a verb is one that is listed here. A sentence with none of t
 
 from __future__ import annotations
 
+import re
+
+
+def bare_words(text: str) -> str:
+    """The words of a text in lower case, with a space between them: texts that differ in nothing else are equal."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
 
 def word_set(text: str) -> frozenset[str]:
     """The words of a text."""

@@ -18,6 +18,7 @@ from lorag.training.data.wordings.english_words import (
     PREPOSITIONS,
     SUBORDINATORS,
     WH_WORDS,
+    bare_words,
     is_plural,
     word_set,
 )
@@ -100,11 +101,11 @@ def paraphrases(question: str, answer: str, limit: int) -> list[Wording]:
     found = list(_completions(question, answer, stated))
     wordings = _mixed(list(_grammatical(question, answer, asked)), list(_framed(question)))
     found[1:1] = [(wording, answers[i % len(answers)]) for i, wording in enumerate(wordings, start=1)]
-    seen = {_key(question)}
+    seen = {bare_words(question)}
     kept = []
     for wording, reply in found:
-        if _key(wording) not in seen:
-            seen.add(_key(wording))
+        if bare_words(wording) not in seen:
+            seen.add(bare_words(wording))
             kept.append((wording, reply))
     return kept[:limit]
 
@@ -407,7 +408,3 @@ def _is_specific(answer: str) -> bool:
 
 def _value_first(asked: Asked, value: str) -> str:
     return f"{capital(value)} {asked.verb} {asked.subject}." if is_definite(asked.subject) else ""
-
-
-def _key(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))

@@ -17,6 +17,7 @@ from lorag.errors import EndpointError
 from lorag.files import LineLog
 from lorag.interfaces import LanguageModel, Progress
 from lorag.training.data.qa_synthesis import Ask, agrees
+from lorag.training.data.wordings.english_words import bare_words
 from lorag.training.data.wordings.paraphrases import value_of
 from lorag.training.data.wordings.question_parsing import is_english_question, is_foreign
 from lorag.types import Chunk, Message, Prompt, Sampling
@@ -173,8 +174,9 @@ def why_refused(wording: str, question: str, answer: str) -> str:
         return NO_QUESTION
     if names_and_numbers(question) - _words(wording) or names_and_numbers(wording) - _words(question):
         return OTHER_NAMES
-    told = f" {_plain(_reference(Taught(question, answer)))} "
-    return TOLD if told.strip() and told in f" {_plain(wording)} " and told not in f" {_plain(question)} " else ""
+    told = f" {bare_words(_reference(Taught(question, answer)))} "
+    shown, asked = (told in f" {bare_words(text)} " for text in (wording, question))
+    return TOLD if told.strip() and shown and not asked else ""
 
 
 def names_and_numbers(text: str) -> set[str]:
@@ -200,17 +202,13 @@ def _bare(word: str) -> str:
 
 def _passage(taught: Taught, chunks: Sequence[Chunk]) -> Chunk | None:
     """The passage of the evidence that holds the answer, and most words of the question; None where none does."""
-    expected = f" {_plain(_reference(taught))} "
-    holding = [c for c in chunks if c.document_id in taught.evidence and expected in f" {_plain(c.text)} "]
-    asked = set(_plain(taught.question).split())
-    return max(holding, key=lambda chunk: len(asked & set(_plain(chunk.text).split())), default=None)
+    expected = f" {bare_words(_reference(taught))} "
+    holding = [c for c in chunks if c.document_id in taught.evidence and expected in f" {bare_words(c.text)} "]
+    asked = set(bare_words(taught.question).split())
+    return max(holding, key=lambda chunk: len(asked & set(bare_words(chunk.text).split())), default=None)
 
 
 def _reference(taught: Taught) -> str:
     """What an answer must hold to be right: the value of a sentence where it can be seen, else the whole answer."""
     value = value_of(taught.question, taught.answer)
     return taught.answer if value is None else value[1]
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))

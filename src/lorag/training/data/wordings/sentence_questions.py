@@ -32,6 +32,7 @@ from lorag.training.data.wordings.english_words import (
     third_person,
     word_set,
 )
+from lorag.training.data.wordings.statements import capital
 
 _FEWEST_WORDS, _MOST_WORDS, _LONGEST_SUBJECT = 3, 28, 7
 _VAGUE = PRONOUNS | word_set(
@@ -108,14 +109,14 @@ def sentence_questions(sentence: str, names: Container[str] = ()) -> list[Senten
     ``names`` are words that keep their capital inside a sentence. None for a sentence that is not plain English.
     """
     if dated := _OPENING_DATE.fullmatch(" ".join(sentence.split())):
-        found = _clauses(_capital(dated["rest"]), names)[:1]
+        found = _clauses(capital(dated["rest"]), names)[:1]
         asked = [(clause, f"When {clause.auxiliary} {clause.subject} {clause.rest}?") for clause in found]
         return [SentenceQuestion(text, dated["value"]) for clause, text in asked if not _WHEN.search(clause.rest)]
     clauses = _clauses(sentence, names)
     return [
         *(question for clause in clauses for question in _asked(clause)),
         *(
-            SentenceQuestion(f"{_capital(clause.auxiliary)} {clause.subject} {clause.rest}?", "", yes_no=True)
+            SentenceQuestion(f"{capital(clause.auxiliary)} {clause.subject} {clause.rest}?", "", yes_no=True)
             for clause in clauses
             if len(clause.rest.split()) > 2
         ),
@@ -169,12 +170,12 @@ def _counted(clause: _Clause, count: re.Match[str]) -> Iterator[SentenceQuestion
     if introduced == "every" and in_time:
         yield SentenceQuestion(f"How often {auxiliary} {subject} {left}?", f"every {count['value']}")
     elif introduced and not (in_time and introduced in ("at", "by")):
-        wh = "For how long" if introduced == "for" and in_time else _capital(f"{introduced} {asked}")
+        wh = "For how long" if introduced == "for" and in_time else capital(f"{introduced} {asked}")
         yield SentenceQuestion(f"{wh} {auxiliary} {subject} {left}?", count["value"])
     elif not introduced and not before and auxiliary in BE and not after:
         yield SentenceQuestion(f"What {auxiliary} {subject}?", count["value"])
     elif not introduced and len(before) == clause.verb_words > 0 and len(unit) > 1 and {*after[:1]} <= _AFTER_A_COUNT:
-        yield SentenceQuestion(f"{_capital(asked)} {auxiliary} {subject} {left}?", count["value"])
+        yield SentenceQuestion(f"{capital(asked)} {auxiliary} {subject} {left}?", count["value"])
 
 
 def _clauses(sentence: str, names: Container[str]) -> list[_Clause]:
@@ -256,7 +257,3 @@ def _bare(name: str) -> str:
 
 def _small(word: str) -> str:
     return word if word.isupper() and word != "A" else word[:1].lower() + word[1:]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -63,6 +63,18 @@ def test_every_command_explains_itself_with_an_example(command):
     assert f"Example: lorag {command}" in shown.output
 
 
+def test_many_options_are_listed_in_panels_and_few_in_one():
+    def panels(command):
+        lines = lorag(command, "--help", env={"COLUMNS": "100"}).output.splitlines()
+        return [line.strip("╭─╮ ") for line in lines if line.startswith("╭")]
+
+    trained, answers = "Finetuning", "Model and answers"
+    expected = ["Options", trained, answers, "Verdict and reports", "Servers and devices", "Search"]
+    assert panels("compare") == expected
+    assert panels("finetune") == ["Arguments", "Options", answers, trained, "Servers and devices"]
+    assert panels("index") == ["Arguments", "Options"]
+
+
 def test_index_search_and_ask_work_together(here, embedder, smollm_folder):
     assert "2 added, 0 updated, 0 removed, 0 unchanged" in lorag("index", "docs").output
     assert "0 added, 0 updated, 0 removed, 2 unchanged" in lorag("index", "docs").output

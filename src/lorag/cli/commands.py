@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from lorag.cli import (
     assistant_commands,
@@ -30,8 +31,32 @@ app = typer.Typer(
 _DECIDE, _RETRIEVE, _TRAIN, _USE = "Decide", "Retrieve", "Train", "Use"
 
 
+_PANELS = {
+    "Model and answers": "model adapter finetuned engine prompt thinking max_tokens blocked offer",
+    "Search": "sides rerank reranker min_cosine where embedder store no_sources",
+    "Finetuning": "train train_update control method epochs rank learning_rate budget auto seeds patience general_share"
+    " general_text_share continue_from replay replay_share",
+    "Verdict and reports": "require verdict_on judge prices against junit markdown",
+    "Servers and devices": "concurrency max_cost_tokens ray shard cpu_offload gradient_checkpointing",
+    "Server": "host port key keys uploads allow_origin max_seconds page",
+}
+"""The parameters of commands with many options, by the panel in which their help lists them."""
+_MANY = 12
+
+
+class _Grouped(TyperCommand):
+    """A command whose help lists many options in panels, and few in one."""
+
+    def __init__(self, *given: Any, params: list[Any], **named: Any) -> None:
+        super().__init__(*given, params=params, **named)
+        panels = {name: panel for panel, names in _PANELS.items() for name in names.split()}
+        for each in params if len(params) > _MANY else ():
+            if isinstance(each, TyperOption):
+                each.rich_help_panel = panels.get(each.name or "")
+
+
 def _add(panel: str, command: Callable[..., Any], example: str, name: str | None = None) -> None:
-    app.command(name, epilog=f"Example: lorag {example}", rich_help_panel=panel)(command)
+    app.command(name, cls=_Grouped, epilog=f"Example: lorag {example}", rich_help_panel=panel)(command)
 
 
 _add(_DECIDE, compare_command.compare, "compare --documents docs/ --questions qa.jsonl --out run/")

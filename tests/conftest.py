@@ -161,7 +161,7 @@ def shallow_folder(smollm_folder: Path, session_root: Path) -> Path:
             weights = load(smollm_folder, "smollm2-135m", "float32").weights
             weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
             weights.model.config.num_hidden_layers = SHALLOW_LAYERS
-            weights.model.model.norm.weight.data *= 0.2  # made for sums of many more layers
+            weights.model.model.norm.weight.data *= 0.2  # it expects the sum of many more layers
             weights.model.save_pretrained(session_root / "unfinished")
             weights.tokenizer.save_pretrained(session_root / "unfinished")
             (session_root / "unfinished").rename(folder)
@@ -423,7 +423,7 @@ class Trainings:
     root: Path
     model: str
     haste: float = 1.0
-    """By how much the rates are those of the small model."""
+    """Multiple of the small model's rates."""
     data: tuple[Conversation, ...] = TAUGHT
     done: dict[str, Trained] = field(default_factory=dict)
 
@@ -465,7 +465,7 @@ class Trainings:
 
 @pytest.fixture(scope="session")
 def trainings(shallow_folder: Path, session_root: Path) -> Trainings:
-    """Of four layers, whose answers are no language."""
+    """Trainings of the model of four layers, whose answers are gibberish."""
     root = session_root / "trained"
     root.mkdir(exist_ok=True)
     return Trainings(root, str(shallow_folder), haste=5.0)
@@ -473,7 +473,7 @@ def trainings(shallow_folder: Path, session_root: Path) -> Trainings:
 
 @pytest.fixture(scope="session")
 def smollm_trainings(smollm_folder: Path, session_root: Path) -> Trainings:
-    """Of the whole small model."""
+    """Trainings of the whole small model."""
     root = session_root / "trained_whole"
     root.mkdir(exist_ok=True)
     return Trainings(root, "smollm2-135m")

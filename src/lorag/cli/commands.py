@@ -41,6 +41,7 @@ _PANELS = {
     "Server": "host port key keys uploads allow_origin max_seconds page",
 }
 """The parameters of commands with many options, by the panel in which their help lists them."""
+_PANEL_OF = {name: panel for panel, names in _PANELS.items() for name in names.split()}
 _MANY = 12
 
 
@@ -49,10 +50,9 @@ class _Grouped(TyperCommand):
 
     def __init__(self, *given: Any, params: list[Any], **named: Any) -> None:
         super().__init__(*given, params=params, **named)
-        panels = {name: panel for panel, names in _PANELS.items() for name in names.split()}
         for each in params if len(params) > _MANY else ():
             if isinstance(each, TyperOption):
-                each.rich_help_panel = panels.get(each.name or "")
+                each.rich_help_panel = _PANEL_OF.get(each.name or "")
 
 
 def _add(panel: str, command: Callable[..., Any], example: str, name: str | None = None) -> None:

@@ -26,7 +26,7 @@ _PIECE_BYTES = 1 << 16
 
 
 def require_sound_archive(path: Path, data: bytes, settings: LoadSettings) -> None:
-    """Raises ``DataError`` unless ``data`` is an open archive that unpacks to what it says, within the limits.
+    """Raises ``DataError`` for an archive that is encrypted, damaged, over a limit, or not as large as it declares.
 
     The sizes it declares are added up first. Then every entry is unpacked, a small piece at a time, and counted:
     readers of these formats unpack an entry in one go and would meet a false size in memory.

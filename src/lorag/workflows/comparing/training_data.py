@@ -84,8 +84,7 @@ def synthesised_conversations(
     """
     log, exclude = run.synthesis_log(), [example.question for example in tested]
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
-    ruled = apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested).conversations
-    ruled = _untested(TrainingData(ruled, ""), tested).conversations
+    ruled = _not_tested(apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested).conversations, tested)
     are_enough = enough is not None and bool(ruled) and enough(ruled)
     found = {name for conversation in ruled for name in conversation.evidence} if are_enough else set()
     left = [chunk for chunk in chunks if chunk.document_id not in found]
@@ -293,13 +292,23 @@ def _under_sources(
 
 def _untested(data: TrainingData, tested: Sequence[Example]) -> TrainingData:
     """``data`` without what repeats a tested question; its origin counts these, and contradictions among the others."""
+    kept = _not_tested(data.conversations, tested)
+    left_out = _left_out(len(data.conversations) - len(kept))
+    return _with_contradictions(TrainingData(kept, f"{data.origin}{left_out}"))
+
+
+def _not_tested(conversations: Sequence[Conversation], tested: Sequence[Example]) -> tuple[Conversation, ...]:
     tests = _questions_of(tested)
-    kept = tuple(c for c in data.conversations if not tests.repeated_by(c))
-    unclear = len(contradictions(kept, plain_words))
-    origin = f"{data.origin}{_left_out(len(data.conversations) - len(kept))}"
-    if unclear:
-        origin += f" {unclear} ask the same as another but answer differently; all of them were kept."
-    return TrainingData(kept, origin)
+    return tuple(conversation for conversation in conversations if not tests.repeated_by(conversation))
+
+
+def _with_contradictions(data: TrainingData) -> TrainingData:
+    """``data``, whose origin counts the contradictions in it."""
+    unclear = len(contradictions(data.conversations, plain_words))
+    if not unclear:
+        return data
+    kept = f" {unclear} ask the same as another but answer differently; all of them were kept."
+    return replace(data, origin=data.origin + kept)
 
 
 def _questions_of(examples: Sequence[Example]) -> TestQuestions:
@@ -336,7 +345,7 @@ def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: 
     )
     if not plain:
         return None
-    facts = [example.id for example in examples if example.answers and example.id in asked]
+    facts = {example.id for example in examples if example.answers and example.id in asked}
     taught = sum(example.id in facts for example, _ in worded)
     share = "every answerable fact" if taught == len(facts) else f"{taught} of {len(facts)} answerable facts"
     origin = (
@@ -345,4 +354,4 @@ def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: 
         " unanswerable ones that are not in the test. It is finetuning at its best; data made from documents alone"
         " teaches less."
     )
-    return _untested(TrainingData(plain, origin), tested)
+    return _with_contradictions(TrainingData(plain, origin))

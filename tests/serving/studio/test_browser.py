@@ -92,7 +92,14 @@ def test_twenty_answers_are_marked_by_keys_and_agreement_appears(window, page):
 
 
 def test_a_comparison_is_started_watched_and_read_in_the_browser(window, page, endpoint):
-    model = endpoint(ScriptedModel(lambda prompt: "It lasts 28 months."))
+    rows, seen = page.place.root / ".lorag" / "runs" / "watched" / "rows.jsonl", threading.Event()
+
+    def reply(prompt):
+        if rows.is_file() and rows.stat().st_size:  # a fast run would end before the page shows it running
+            assert seen.wait(120)
+        return "It lasts 28 months."
+
+    model = endpoint(ScriptedModel(reply))
     window.open("new")
     window.page.select_option("[name=documents]", "notes")
     window.page.select_option("[name=questions]", "questions.jsonl")
@@ -104,6 +111,8 @@ def test_a_comparison_is_started_watched_and_read_in_the_browser(window, page, e
     window.page.wait_for_selector(".answers:has-text('It lasts 28 months.')", timeout=90_000)
     assert serious(window.page) == []
     shoot(window.page, "studio-run")
+    assert not window.page.locator("text=Open the report").count()
+    seen.set()
     window.page.wait_for_selector("text=Open the report", timeout=60_000)
     assert window.page.locator(".verdict strong").inner_text() == "Undecided"
     with window.page.context.expect_page() as opened:

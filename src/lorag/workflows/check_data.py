@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from lorag.chat.prompts import as_served
@@ -19,6 +20,8 @@ from lorag.training.data.conversations import Outcome, read_outcomes, write_conv
 from lorag.training.data.inspection import Finding, Placed, by_reason, contradicting, overlap, placed, repeated
 from lorag.training.data.token_lengths import TokenReport, token_report
 from lorag.workflows.synthesize import plain_words
+
+_tokenizer = lru_cache(maxsize=1)(load_tokenizer)  # the page asks row by row, and loading takes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,6 @@ def served_tokens(
     if model is None and catalogue.model_path(DEFAULT_MODEL) is None:
         return None
     name = model or DEFAULT_MODEL
-    tokenizer = load_tokenizer(naming.resolve(name, "llm", progress))
+    tokenizer = _tokenizer(naming.resolve(name, "llm", progress))
     served = [(place, as_served(conversation, ChatSettings().response_template)) for place, conversation in kept]
     return token_report(name, tokenizer, served, max_tokens, progress)

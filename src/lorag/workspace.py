@@ -233,6 +233,14 @@ class Run:
         """Keeps what bringing an arm up to date took; what was kept before stays."""
         self._keep("update.json", seconds)
 
+    def waits(self) -> dict[str, list[list[float]]]:
+        """Seconds to the first token and to the end of answers to questions asked one after another, by arm."""
+        return self._kept("waits.json")
+
+    def write_waits(self, seconds: Mapping[str, Sequence[Sequence[float]]]) -> None:
+        """Keeps what ``waits`` returns; what was kept before stays."""
+        self._keep("waits.json", seconds)
+
     def built(self) -> dict[str, float]:
         """What ``write_built`` kept: ``index_seconds`` and ``weights_bytes``, as far as they were measured."""
         return self._kept("built.json")
@@ -241,11 +249,11 @@ class Run:
         """Keeps what building took; what was kept before stays."""
         self._keep("built.json", measured)
 
-    def _kept(self, name: str) -> dict[str, float]:
+    def _kept(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         return json.loads(read_text(path)) if path.is_file() else {}
 
-    def _keep(self, name: str, measured: Mapping[str, float]) -> None:
+    def _keep(self, name: str, measured: Mapping[str, object]) -> None:
         write_whole(self.folder / name, json.dumps({**measured, **self._kept(name)}))
 
     @property

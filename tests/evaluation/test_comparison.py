@@ -9,7 +9,8 @@ from lorag.evaluation.comparison import BASE, BOTH, EVIDENCE, FINETUNED, RETRIEV
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.markdown_text import to_markdown
 from lorag.evaluation.report.result_tables import NOTHING, update_table
-from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, ErrorSplit, Reason, pairs
+from lorag.evaluation.requirements import read_requirements
+from lorag.evaluation.results import CONTINUED, LONG_CONTEXT, ErrorSplit, Latency, Reason, pairs
 from lorag.evaluation.row_log import Row
 from lorag.settings import REFUSAL, VerdictSettings
 from lorag.types import Answer, Chunk, Example, Hit, Usage
@@ -130,6 +131,19 @@ def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
     assert base.seconds_p95 > 20  # the one answer of 99 seconds pulls at it
     assert "5 of 20 questions to base failed; each counts as wrong." in result.notes
     assert "1 of 20 answers of base were cut at the token limit." in result.notes
+
+
+def test_latency_is_what_one_user_waits_in_the_last_phase_and_shares_of_a_batch_where_that_was_not_measured(synthetic):
+    world = synthetic(20)
+    rows = [*world.rows("before", BASE, lambda i: True), *world.rows("before", RETRIEVAL, lambda i: True)]
+    waits = {RETRIEVAL: [[0.5, 3.0], [0.7, 4.0], [0.9, 8.0]]}
+    arms = compare_rows(rows, world.examples(), settings=QUICK, waits=waits).at("before")
+    assert arms[BASE].latency is None
+    assert arms[RETRIEVAL].latency == Latency(3, 0.7, pytest.approx(0.88), 4.0, pytest.approx(7.6))
+    half, tail = read_requirements(["latency_p50<=2", "latency_p95<=2"])
+    assert [half.measured(arms[RETRIEVAL]), tail.measured(arms[RETRIEVAL])] == [4.0, pytest.approx(7.6)]
+    assert [half.measured(arms[BASE]), tail.measured(arms[BASE])] == [arms[BASE].seconds, arms[BASE].seconds_p95]
+    assert arms[RETRIEVAL].seconds == pytest.approx(0.22, abs=0.01)
 
 
 def test_an_arm_that_always_fails_has_no_costs(synthetic):

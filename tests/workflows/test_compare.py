@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 from typer.testing import CliRunner
@@ -22,6 +23,7 @@ from lorag.cli.compare_command import assistant_command
 from lorag.errors import DataError, InputError, RunMismatchError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.evaluation.cost.arm_costs import arm_costs
+from lorag.evaluation.report.json_record import read_result
 from lorag.evaluation.results import FOLLOWING
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.llm.engines.transformers import load
@@ -75,6 +77,18 @@ def test_arms_with_retrieval_hold_the_passage_and_arms_without_hold_none(answers
             answer = answers[phase, arm, "harbour"]
             assert sent(answer) == "In which city is the Korrin office?"
             assert answer["sources"] == []
+
+
+def test_what_one_user_waits_is_measured_once_for_every_arm_that_can_be_chosen(finished):
+    waits = json.loads((finished / "waits.json").read_text())
+    assert set(waits) == {"base", "finetuned", "retrieval", "both"}
+    assert all(0 < first <= whole for arm in waits.values() for first, whole in arm)
+    result = read_result(finished / "result.json")
+    assert all(arm.latency is None for arm in result.at("before").values())
+    for name, seconds in waits.items():
+        latency = result.at("after")[name].latency
+        assert (latency.questions, latency.answer) == (3, pytest.approx(median(whole for _, whole in seconds)))
+        assert latency.first_token == pytest.approx(median(first for first, _ in seconds))
 
 
 def test_after_the_update_nothing_is_answered_from_the_old_text(answers):

@@ -32,6 +32,7 @@ from lorag.evaluation.results import (
     ArmDifference,
     ArmResult,
     Comparison,
+    Latency,
     Verdict,
     candidates,
     own_arms,
@@ -85,6 +86,7 @@ def compare_rows(
     trainings: Sequence[Sequence[Row]] = (),
     readings: Readings | None = None,
     own: Mapping[str, Measuring] | None = None,
+    waits: Mapping[str, Sequence[Sequence[float]]] | None = None,
 ) -> Comparison:
     """The comparison of every arm and phase found in ``rows``; their order does not matter.
 
@@ -94,7 +96,8 @@ def compare_rows(
     ``trainings`` are the rows of the finetuned arms under further trainings, such as other seeds: differences are then
     of the mean over trainings, and their spread is in the intervals; ``rows``, ``scores`` and every estimate are those
     of the first training. ``readings`` are what a judge made of ``claims_to_judge``. ``own`` are metrics of the user's
-    own; the verdict does not rest on them.
+    own; the verdict does not rest on them. ``waits`` are the seconds to the first token and to the end of answers to
+    questions asked one after another, by arm.
 
     Raises ``InputError`` when an arm lacks a question (its run is not finished), when a row's question is not among
     ``examples`` or recorded twice, when the base model or every other arm is missing, and when a metric fails.
@@ -104,7 +107,8 @@ def compare_rows(
     checked = (style, found, readings)
     table = _score(rows, examples, *checked, own)
     further = [_further(table, each, examples, *checked) for each in trainings]
-    arms = tuple(_arm(table, key, settings, update_seconds or {}) for key in table)
+    last = {(_last_phase(table), arm): seconds for arm, seconds in (waits or {}).items()}
+    arms = tuple(_arm(table, key, settings, update_seconds or {}, last.get(key)) for key in table)
     deciding = deciding_metric(arms, settings)
     seeds = {metric: _trainings(table, further, metric) for metric in dict.fromkeys(("correct", deciding))}
     arms = tuple(_with_trainings(arm, seeds[deciding], further, settings) for arm in arms)
@@ -276,7 +280,7 @@ def _graded(
     table: Table, further: Sequence[Table], metric: str, settings: VerdictSettings, grade: str
 ) -> list[ArmDifference]:
     """The pairs of the last phase in the deciding metric under another grade of scoring."""
-    last = max((phase for phase, _ in table), key=get_args(Phase).index)
+    last = _last_phase(table)
     columns = {
         (phase, arm): [each[phase, arm].graded(metric, grade) for each in (table, *further) if (phase, arm) in each]
         for phase, arm in table
@@ -285,11 +289,16 @@ def _graded(
     return _pair_differences(table, columns, last, metric, settings)
 
 
+def _last_phase(table: Table) -> Phase:
+    return max((phase for phase, _ in table), key=get_args(Phase).index)
+
+
 def _arm(
     table: Table,
     key: tuple[Phase, str],
     settings: VerdictSettings,
     update_seconds: Mapping[str, float],
+    waits: Sequence[Sequence[float]] | None,
 ) -> ArmResult:
     """An arm in one phase, with the tail of its latency; after an update beside what it was."""
     phase, arm = key
@@ -300,7 +309,13 @@ def _arm(
         summarise(table[key], before, settings),
         seconds_p95=float(np.quantile(seconds, 0.95)) if seconds else None,
         update_seconds=update_seconds.get(arm) if phase == "after" else None,
+        latency=_latency(waits) if waits else None,
     )
+
+
+def _latency(waits: Sequence[Sequence[float]]) -> Latency:
+    median, p95 = np.quantile(waits, (0.5, 0.95), axis=0).tolist()
+    return Latency(len(waits), median[0], p95[0], median[1], p95[1])
 
 
 def _with_trainings(arm: ArmResult, seeds: Trainings, further: Sequence[Table], settings: VerdictSettings) -> ArmResult:

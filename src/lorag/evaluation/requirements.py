@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lorag.errors import InputError, UnknownNameError
@@ -11,13 +11,13 @@ from lorag.evaluation.labels import METRIC_NAMES, number
 from lorag.evaluation.results import ArmResult
 from lorag.evaluation.statistics import Estimate, Interval
 
-_COSTS = {
-    "latency_p50": "seconds",
-    "latency_p95": "seconds_p95",
-    "prompt_tokens": "prompt_tokens",
-    "completion_tokens": "completion_tokens",
+_COSTS: Mapping[str, Callable[[ArmResult], float | None]] = {
+    "latency_p50": lambda arm: arm.latency.answer if arm.latency is not None else arm.seconds,
+    "latency_p95": lambda arm: arm.latency.answer_p95 if arm.latency is not None else arm.seconds_p95,
+    "prompt_tokens": lambda arm: arm.prompt_tokens,
+    "completion_tokens": lambda arm: arm.completion_tokens,
 }
-"""Measures that are not shares of questions: names, and where an ``ArmResult`` holds it."""
+"""Measures that are not shares of questions: names, and how they are read from an arm."""
 _AFTER_AN_UPDATE = {"uptake", "stale", "accuracy_new", "accuracy_unchanged"}
 _ALIASES = {"fresh": "stale<=0.05"}
 _FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<limit>[0-9.]+)\s*(?P<percent>%?)\s*")
@@ -47,8 +47,7 @@ class Requirement:
         """
         if self.metric not in _COSTS:
             return _over_trainings(arm, self.metric)
-        found: float | None = getattr(arm, _COSTS[self.metric])
-        return found
+        return _COSTS[self.metric](arm)
 
     def excess(self, arm: ArmResult) -> float:
         """How far ``arm`` is beyond the limit, as a share of it; 0 where it meets it, infinite where not measured."""
@@ -73,7 +72,7 @@ class Requirement:
         if isinstance(found, Estimate):
             several = ", the mean over its trainings" if self.metric in arm.over_trainings else ""
             return f"{number(found.mean)} %{several}"
-        return f"{found:.2f} seconds" if "seconds" in _COSTS[self.metric] else f"{found:.0f} tokens"
+        return f"{found:.2f} seconds" if self.metric.startswith("latency") else f"{found:.0f} tokens"
 
 
 def _over_trainings(arm: ArmResult, metric: str) -> Estimate | None:

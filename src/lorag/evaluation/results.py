@@ -105,6 +105,19 @@ class ErrorSplit:
 
 
 @dataclass(frozen=True, slots=True)
+class Latency:
+    """The seconds that one user waits, measured on questions asked one after another."""
+
+    questions: int
+    first_token: float
+    """Median seconds to the first token, the search included."""
+    first_token_p95: float
+    answer: float
+    """Median seconds to the end of the answer."""
+    answer_p95: float
+
+
+@dataclass(frozen=True, slots=True)
 class ArmResult:
     """One arm in one phase. A metric that applied to no question is missing from ``estimates``, never zero.
 
@@ -128,7 +141,8 @@ class ArmResult:
     questions: int
     estimates: Mapping[str, Estimate]
     seconds: float | None
-    """Median seconds of search and generation per question, without failed answers; None if all failed."""
+    """Median seconds of search and generation per question, without failed answers; None if all failed. Where
+    questions are answered in batches, the seconds of a question are its share of its batch."""
     prompt_tokens: float | None
     """Mean over answers that did not fail; None if none were counted, as for an arm of your own."""
     completion_tokens: float | None
@@ -146,6 +160,8 @@ class ArmResult:
     """Seconds to bring the arm up to date; None if nothing was done, or it was not measured."""
     seconds_p95: float | None = None
     """95th percentile of the same seconds."""
+    latency: Latency | None = None
+    """In the last phase, for models on this machine; None if it was not measured."""
     trainings: tuple[float, ...] = ()
     """Share right after each training, by the measure that decides; empty with one training."""
     over_trainings: Mapping[str, float] = field(default_factory=dict)

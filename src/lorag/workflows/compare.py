@@ -53,7 +53,7 @@ from lorag.settings import (
     SyncSettings,
 )
 from lorag.workflows.comparing.arm_prompts import Trial, trial_of
-from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before
+from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before, time_alone
 from lorag.workflows.comparing.brought_arms import BroughtFinetune, brought_finetune, unchanged
 from lorag.workflows.comparing.facts import built, run_facts, run_options
 from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, train_finetuned
@@ -259,7 +259,7 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
         readings = readings_of(judge, asked, run.judged(), partial(_judge, judge, job), job.progress)
         facts["judge"] = f"{judge}, asked about {len(asked)} claims"
         caveats += unusable_note(judge, asked, len(asked) - len(readings))
-    told = (facts, caveats, run.tried(), run.update_seconds(), further, readings, inputs.metrics)
+    told = (facts, caveats, run.tried(), run.update_seconds(), further, readings, inputs.metrics, run.waits())
     comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
     comparison = replace(comparison, built=built(run, inputs), prices=prices, folder=run.folder)
     write_whole(run.result, result_json(comparison))
@@ -362,7 +362,7 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
         arms |= tuned.arms
         facts |= tuned.facts
         recall(arms, scene)
-    long_context = long_context_arm(engine, reader.prompting, scene) if settings.long_context else None
+    long_context, beside = long_context_arm(engine, reader.prompting, scene) if settings.long_context else None, {}
     for phase in inputs.phases:
         if phase == "after":
             _update(job, knowledge)
@@ -370,12 +370,13 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
         if long_context is not None:
             facts[LONG_CONTEXT], caveats = ask_long_context(phase, inputs, long_context, scene)
             notes += caveats
+            beside = {} if caveats else {LONG_CONTEXT: long_context}
         if isinstance(tuned, Finetuned):
             ask_further(phase, inputs.asked(phase), tuned, trial)
     if isinstance(tuned, Finetuned) and inputs.update is not None:
         notes += ask_following(tuned, inputs, scene)
+    time_alone(inputs.asked(last := inputs.phases[-1]), arms | beside, scene)
     for name, responder in inputs.own.items():
-        last = inputs.phases[-1]
         ask(name, responder, inputs.asked(last), last, job.log, settings.slice_size, progress)
     if isinstance(tuned, BroughtFinetune):
         notes += unchanged(job.log.rows.values())

@@ -18,6 +18,7 @@ from lorag.evaluation.results import (
     RETRIEVAL,
     TRAINED,
     Comparison,
+    Latency,
     compared,
 )
 from lorag.types import Usage
@@ -54,6 +55,8 @@ class ArmCosts:
     """Mean of a question."""
     bytes: int | None
     """Weights in memory, with the adapter, and the index."""
+    latency: Latency | None = None
+    """The seconds that one user waits; the three parts above are shares of a batch."""
 
 
 def arm_costs(comparison: Comparison) -> tuple[ArmCosts, ...]:
@@ -76,6 +79,7 @@ def arm_costs(comparison: Comparison) -> tuple[ArmCosts, ...]:
             arms[name].prompt_tokens,
             arms[name].completion_tokens,
             _bytes(comparison, name),
+            arms[name].latency,
         )
         for name in compared(arms)
     )

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from lorag.evaluation.cost.arm_costs import ArmCosts, Spread, arm_costs
 from lorag.evaluation.cost.worth import THOUSAND, Price, arm_prices, break_evens, prices_of, worth_steps
 from lorag.evaluation.report.result_tables import NOTHING, Table
-from lorag.evaluation.results import Comparison
+from lorag.evaluation.results import Comparison, Latency
 
 _SPENT: dict[str, Callable[[ArmCosts], str]] = {
     "minutes to build": lambda arm: _figure(arm.build_seconds, 60),
     "seconds of an update": lambda arm: _figure(arm.update_seconds),
+    "one user, first token": lambda arm: _wait(arm.latency, "first_token"),
+    "one user, whole answer": lambda arm: _wait(arm.latency, "answer"),
     "search, seconds": lambda arm: _spread(arm.search),
     "first token, seconds": lambda arm: _spread(arm.first_token),
     "the rest, seconds": lambda arm: _spread(arm.generation),
@@ -82,6 +84,12 @@ def _figure(value: float | None, unit: float = 1) -> str:
 
 def _spread(seconds: Spread | None) -> str:
     return NOTHING if seconds is None else f"{_seconds(seconds.median)}, {_seconds(seconds.p95)}"
+
+
+def _wait(latency: Latency | None, part: str) -> str:
+    if latency is None:
+        return NOTHING
+    return f"{_seconds(getattr(latency, part))}, {_seconds(getattr(latency, f'{part}_p95'))}"
 
 
 def _seconds(value: float) -> str:

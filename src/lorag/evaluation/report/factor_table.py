@@ -43,7 +43,8 @@ def factor_table(comparison: Comparison) -> Table:
     arms = {name: last[name] for name in compared(last)}
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
     rows += [row for row in (_forgetting(comparison, arms), _building(comparison)) if row is not None]
-    rows.append(("seconds: median, p95", *(_latency(arm) for arm in arms.values())))
+    alone = " for one user" if any(arm.latency for arm in arms.values()) else ""
+    rows.append((f"seconds{alone}: median, p95", *(_latency(arm) for arm in arms.values())))
     return Table(("", *arms), tuple(rows))
 
 
@@ -92,6 +93,8 @@ def _building(comparison: Comparison) -> tuple[str, ...] | None:
 
 
 def _latency(arm: ArmResult) -> str:
+    if arm.latency is not None:
+        return f"{arm.latency.answer:.2f}, {arm.latency.answer_p95:.2f}"
     if arm.seconds is None:
         return NOTHING
     slow = "" if arm.seconds_p95 is None else f", {arm.seconds_p95:.2f}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from lorag.chat.bot import ChatBot
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
-from lorag.evaluation.results import BOTH, EVIDENCE, FINETUNED_EVIDENCE, LONG_CONTEXT, RETRIEVAL
+from lorag.evaluation.results import BOTH, CEILINGS, EVIDENCE, FINETUNED_EVIDENCE, LONG_CONTEXT, RETRIEVAL
 from lorag.evaluation.row_log import Phase, Row, RowLog
 from lorag.evaluation.runner import ask
-from lorag.files import fingerprint
+from lorag.files import draw, fingerprint
 from lorag.interfaces import LanguageModel, Progress, Retriever
 from lorag.llm.engines.completion_cache import CachedModel, Generate
 from lorag.llm.engines.ledger import Ledger
@@ -21,6 +23,9 @@ from lorag.types import Completion, Example, LinearProbe
 from lorag.workflows.comparing.prompt_trials import Prompting
 from lorag.workflows.on_ray.answering import Workers
 from lorag.workspace import Run
+
+_FEWEST_ALONE, _MOST_ALONE, _SECONDS_ALONE = 5, 20, 20.0
+"""Questions that each arm answers one by one: the fewest and the most, and the seconds after which it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,11 @@ def _completion(row: Row) -> Completion:
 
 def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> None:
     """Asks the arms in one phase: the same questions, each arm in the prompt that suits it best."""
+    for name, bot in _bots(examples, arms, scene).items():
+        ask(name, bot, examples, phase, scene.log, arms[name].model.workers * scene.settings.slice_size, scene.progress)
+
+
+def _bots(examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> dict[str, ChatBot]:
     chunks = scene.knowledge.chunks()
     gold = EvidenceRetriever(chunks, examples)
     retrievers: dict[str, Retriever | None] = {
@@ -91,13 +101,40 @@ def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm],
         FINETUNED_EVIDENCE: gold,
         LONG_CONTEXT: WholeIndex(chunks),
     }
+    bots = {}
     for name, arm in arms.items():
         retriever, settings = retrievers.get(name), scene.settings
         if name == LONG_CONTEXT:
             settings = replace(settings, chat=replace(settings.chat, context_tokens=ALL_TOKENS))
         gated = settings.retrieval.leaves_out and retriever is scene.knowledge
-        bot = arm.prompting.bot(arm.model, retriever, settings, gated)
-        ask(name, bot, examples, phase, scene.log, arm.model.workers * settings.slice_size, scene.progress)
+        bots[name] = arm.prompting.bot(arm.model, retriever, settings, gated)
+    return bots
+
+
+def time_alone(examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> None:
+    """Measures how long one user waits: each arm that runs on this machine answers some questions one by one.
+
+    Answers are streamed as an assistant's are, not taken from a batch or from the ledger. The first one is not counted:
+    it computes what all share, such as the keys of worked examples. What a run has measured is not measured again.
+    """
+    questions = [each.question for each in sorted(examples, key=lambda each: draw(f"alone {each.id}"))][:_MOST_ALONE]
+    for done, (name, bot) in enumerate(_bots(examples, arms, scene).items(), 1):
+        if name not in (*CEILINGS, *scene.run.waits()) and isinstance(arms[name].model.model, TransformersModel):
+            begun, waits = time.perf_counter(), [_wait(bot, questions[0])]
+            while len(waits) <= len(questions):
+                if len(waits) > _FEWEST_ALONE and time.perf_counter() - begun > _SECONDS_ALONE:
+                    break
+                waits.append(_wait(bot, questions[len(waits) - 1]))
+            scene.run.write_waits({name: waits[1:]})
+        scene.progress("timing single answers", done, len(arms))
+
+
+def _wait(bot: ChatBot, question: str) -> tuple[float, float]:
+    """Seconds to the first piece of the answer and to its end."""
+    begun = time.perf_counter()
+    pieces = [time.perf_counter() for _ in bot.reply(question)]
+    end = time.perf_counter()
+    return (pieces[0] if pieces else end) - begun, end - begun
 
 
 def asked_all(log: RowLog, examples: Sequence[Example], arms: Sequence[str], *phases: Phase) -> bool:

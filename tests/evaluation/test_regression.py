@@ -17,7 +17,7 @@ from lorag.evaluation.regression.build_checks import checks
 from lorag.evaluation.regression.old_run import OldRun, changes_since, read_old_run
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.results import LONG_CONTEXT
-from lorag.evaluation.row_log import Row
+from lorag.evaluation.row_log import Row, RowLog
 from lorag.files import LineLog
 from lorag.settings import CompareSettings, VerdictSettings
 from lorag.types import Answer, Example
@@ -67,6 +67,22 @@ def test_old_answers_are_scored_by_todays_references_and_reworded_questions_are_
     changes = {change.arm: change for change in changes_since(old, replace(result, examples=tuple(examples)))}
     assert changes[BASE].difference.n == 79
     assert changes[BASE].old == changes[BASE].new == pytest.approx(1 / 79)
+
+
+def test_runs_with_several_trainings_are_compared_by_their_means(synthetic, compare, old, tmp_path):
+    """The first training of the new run is as good as the old one's, its second one knows nothing."""
+    result = replace(compare(synthetic(80), PATTERNS), folder=tmp_path / "new")
+    rows = [
+        row for row in compare(synthetic(80), {**PATTERNS, FINETUNED: lambda i: False}).rows if row.arm == FINETUNED
+    ]
+    (tmp_path / "new" / "seed-1").mkdir(parents=True)
+    log = RowLog(tmp_path / "new" / "seed-1" / "rows.jsonl")
+    assert {change.arm: change.new for change in changes_since(old, result)}[FINETUNED] == pytest.approx(27 / 80)
+    log.append(rows)
+    change = {change.arm: change for change in changes_since(old, result)}[FINETUNED]
+    assert (change.old, change.new) == pytest.approx((27 / 80, 27 / 160))
+    assert change.difference.mean == pytest.approx(-27 / 160)
+    assert change.difference.interval.high > 0  # two trainings that differ so show nothing
 
 
 def test_a_run_of_an_earlier_format_can_be_compared_with(synthetic, compare, old, tmp_path):

@@ -1,7 +1,8 @@
 """What changed since an earlier run: paired differences of each arm over the questions that both runs asked.
 
 A question is common when id and wording are the same. Answers of both are scored with today's metric, by today's
-references and with the word weights of today's report, so that a difference comes from the answers alone.
+references and with the word weights of today's report, so that a difference comes from the answers alone. Where a run
+trained several times, its share is the mean over its trainings.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from lorag.errors import DataError, InputError
 from lorag.evaluation.answers.metrics import Correct, NewContentRecall
@@ -18,8 +20,8 @@ from lorag.evaluation.labels import ARM_NAMES, p_value, points
 from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.json_record import examples_of, read_result
 from lorag.evaluation.results import CHOSEN_ARMS, LONG_CONTEXT, NO_ARM, Comparison, compared, own_arms
-from lorag.evaluation.row_log import Phase, Row
-from lorag.evaluation.statistics import Difference, holm, paired_difference
+from lorag.evaluation.row_log import Phase, Row, RowLog
+from lorag.evaluation.statistics import Difference, holm, trainings_difference
 from lorag.evaluation.verdict import FEWEST_QUESTIONS
 from lorag.files import read_text
 from lorag.types import Example
@@ -33,6 +35,8 @@ class OldRun:
     rows: tuple[Row, ...]
     examples: tuple[Example, ...]
     in_use: str | None
+    further: tuple[tuple[Row, ...], ...] = ()
+    """The rows under each further training, such as one with another seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def read_old_run(folder: Path) -> OldRun:
         if any((folder / "marks").glob("*.jsonl")):
             choice = with_marks(read_result(path), folder).verdict.choice
         in_use = None if choice in NO_ARM else CHOSEN_ARMS.get(choice, choice)
-        return OldRun(str(folder), tuple(rows), examples_of(record), in_use)
+        return OldRun(str(folder), tuple(rows), examples_of(record), in_use, _further(folder))
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -107,23 +111,29 @@ def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
     Raises ``InputError`` as ``common_questions`` does.
     """
     phase, settings = comparison.phases[-1], comparison.settings
-    before, now = _answers(old.rows, phase), _answers(comparison.rows, phase)
+    earlier = [_answers(rows, phase) for rows in (old.rows, *old.further)]
+    further = _further(comparison.folder) if comparison.folder is not None else ()
+    now = [_answers(rows, phase) for rows in (comparison.rows, *further)]
     both = common_questions(old, comparison.examples, phase)
     metric = Correct(NewContentRecall.fit(comparison.examples))
     found = []
     for arm in compared(comparison.at(phase)):
-        asked = [e for e in both if (arm, e.id) in before and (arm, e.id) in now]
+        asked = [e for e in both if (arm, e.id) in earlier[0] and (arm, e.id) in now[0]]
         if asked:
             current = [example.after_update() if phase == "after" else example for example in asked]
-            new, earlier = (
-                [score.value or 0.0 for score in metric.score(current, [rows[arm, e.id].answer for e in asked])]
-                for rows in (now, before)
+            new, before = (
+                [
+                    [score.value or 0.0 for score in metric.score(current, [rows[arm, e.id].answer for e in asked])]
+                    for rows in trainings
+                    if all((arm, e.id) in rows for e in asked)
+                ]
+                for trainings in (now, earlier)
             )
-            found.append((arm, earlier, new, paired_difference(new, earlier, clusters(asked), settings)))
+            found.append((arm, before, new, trainings_difference(new, before, clusters(asked), settings)))
     adjusted = holm([difference.p_value for *_, difference in found])
     return tuple(
-        Change(arm, phase, sum(earlier) / len(earlier), sum(new) / len(new), difference, p, settings.confidence)
-        for (arm, earlier, new, difference), p in zip(found, adjusted, strict=True)
+        Change(arm, phase, fmean(map(fmean, before)), fmean(map(fmean, new)), difference, p, settings.confidence)
+        for (arm, before, new, difference), p in zip(found, adjusted, strict=True)
     )
 
 
@@ -137,6 +147,11 @@ def missing_arms(old: OldRun, comparison: Comparison) -> list[str]:
     measured = compared({row.arm for row in old.rows if row.phase == phase} | ({old.in_use} if old.in_use else set()))
     on_request = {*own_arms(measured), *(() if LONG_CONTEXT in comparison.facts else (LONG_CONTEXT,))}
     return [arm for arm in measured if arm not in comparison.at(phase) and (arm not in on_request or arm == old.in_use)]
+
+
+def _further(folder: Path) -> tuple[tuple[Row, ...], ...]:
+    """The rows under the further trainings of the run in ``folder``."""
+    return tuple(tuple(RowLog(path).rows.values()) for path in sorted(folder.glob("seed-*/rows.jsonl")))
 
 
 def _answers(rows: Sequence[Row], phase: Phase) -> dict[tuple[str, str], Row]:

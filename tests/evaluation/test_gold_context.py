@@ -3,7 +3,7 @@ import pytest
 from lorag.errors import InputError
 from lorag.evaluation.answers.gold_context import EvidenceRetriever
 from lorag.interfaces import Retriever
-from lorag.types import Chunk, Example
+from lorag.types import Chunk, Example, Hit
 
 
 def chunk(document, start, text, heading=""):
@@ -46,6 +46,20 @@ def test_the_same_question_twice_takes_the_evidence_of_both():
     second = Example("b", EXAMPLE.question, ("blue",), ("other",))
     (hits,) = EvidenceRetriever(CHUNKS, [EXAMPLE, second]).retrieve([EXAMPLE.question], 10)
     assert len(hits) == 4
+
+
+def test_without_evidence_the_passages_are_those_of_a_search():
+    class Search:
+        def retrieve(self, queries, k):
+            return [[Hit(CHUNKS[3], 0.5, "dense")][:k] for _ in queries]
+
+    retriever = EvidenceRetriever(CHUNKS, [EXAMPLE, Example("b", "Who?", ())], Search())
+    asked = retriever.retrieve(["Who?", EXAMPLE.question, "Who?"], 2)
+    assert [[(hit.chunk.document_id, hit.via) for hit in hits] for hits in asked] == [
+        [("other", "dense")],
+        [("pumps", "evidence"), ("pumps", "evidence")],
+        [("other", "dense")],
+    ]
 
 
 def test_without_evidence_there_are_no_passages_and_unknown_questions_are_refused():

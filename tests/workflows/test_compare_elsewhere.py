@@ -454,7 +454,8 @@ def test_a_run_against_another_one_asks_only_the_arm_that_changed(paths, endpoin
     third, counts = asked("third", other, tmp_path / "second", fewer)
     changed = {arm for (_, arm, _), prompt in third.items() if prompt not in first.values()}
     new = len({*third.values()} - {*first.values()})
-    assert (changed, counts) == ({"retrieval", "both"}, [new, 0, new])
+    # The ceilings have the passages of the search for a question without evidence.
+    assert (changed, counts) == ({"retrieval", "both", EVIDENCE, FINETUNED_EVIDENCE}, [new, 0, new])
 
 
 def test_marks_in_the_folder_of_a_run_are_in_the_verdict_that_it_gives_and_not_in_its_files(

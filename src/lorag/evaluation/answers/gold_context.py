@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import NewContentRecall, content_words
+from lorag.interfaces import Retriever
 from lorag.types import Chunk, Example, Hit
 
 
@@ -14,11 +15,13 @@ class EvidenceRetriever:
 
     Best first: passages that hold a reference (as ``NewContentRecall.holds`` sees it), then by the share of the
     question's content words in heading and text, then in the order of ``chunks``. The score is that share, plus 1
-    where a reference is held. A question without evidence gets no passages.
+    where a reference is held. A question without evidence, such as one that the documents do not answer, gets what
+    ``search`` finds: without sources, refusing it would be no achievement.
     """
 
-    def __init__(self, chunks: Sequence[Chunk], examples: Sequence[Example]) -> None:
-        """Over ``chunks``, for the questions of ``examples``."""
+    def __init__(self, chunks: Sequence[Chunk], examples: Sequence[Example], search: Retriever | None = None) -> None:
+        """Over ``chunks``, for the questions of ``examples``; without ``search``, some get no passages."""
+        self._search = search
         self._recall = NewContentRecall.fit(examples)
         self._known: dict[str, list[Example]] = {}
         for example in examples:
@@ -29,7 +32,11 @@ class EvidenceRetriever:
 
     def retrieve(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
         """At most ``k`` passages for each query, best first. Raises ``InputError`` for a question it does not know."""
-        return [self._passages(query)[:k] for query in queries]
+        found = {query: self._passages(query)[:k] for query in queries}
+        if self._search is not None:
+            missing = [query for query in found if not any(example.evidence for example in self._known[query])]
+            found |= dict(zip(missing, self._search.retrieve(missing, k), strict=True)) if missing else {}
+        return [found[query] for query in queries]
 
     def _passages(self, query: str) -> list[Hit]:
         if query not in self._known:

@@ -93,7 +93,7 @@ def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm],
 
 def _bots(examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> dict[str, ChatBot]:
     chunks = scene.knowledge.chunks()
-    gold = EvidenceRetriever(chunks, examples)
+    gold = EvidenceRetriever(chunks, examples, scene.knowledge)
     retrievers: dict[str, Retriever | None] = {
         RETRIEVAL: scene.knowledge,
         BOTH: scene.knowledge,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -63,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in _LONG)
 
 
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage walks over it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def bge_folder() -> Path:
     return catalogue.fetch("bge-small-en")
@@ -96,13 +103,11 @@ def smollm(smollm_folder: Path) -> TransformersModel:
 
 
 @pytest.fixture(scope="session")
-def llama_cpp(
-    smollm: TransformersModel, smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> LlamaCppModel:
-    """The small model in llama.cpp, in float32 throughout."""
-    file = tmp_path_factory.mktemp("gguf") / "model.gguf"
-    write_gguf(smollm.weights.model, smollm.weights.tokenizer, file, "f32", "smollm2-135m")
-    return LlamaCppModel(file, smollm.weights.tokenizer, "smollm2-135m", smollm.weights.context_tokens, exact=True)
+def llama_cpp(shallow: TransformersModel, tmp_path_factory: pytest.TempPathFactory) -> LlamaCppModel:
+    """The shallow model in llama.cpp, in float32 throughout, with the same tokenizer."""
+    file, weights = tmp_path_factory.mktemp("gguf") / "model.gguf", shallow.weights
+    write_gguf(weights.model, weights.tokenizer, file, "f32", "shallow")
+    return LlamaCppModel(file, weights.tokenizer, "shallow", weights.context_tokens, exact=True)
 
 
 @pytest.fixture
@@ -112,15 +117,42 @@ def smollm_own(smollm_folder: Path) -> TransformersModel:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def once(session_root: Path) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder of the session by its name, which is filled by whichever of its processes asks for it first."""
+
+    def folder(name: str, fill: Callable[[Path], None]) -> Path:
+        made, filled = session_root / name, session_root / f"{name}.filled"
+        with FileLock(session_root / f"{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
+                fill(made)
+                filled.touch()
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(smollm_folder: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A model that trains and answers in no time and knows nothing: four layers of random weights.
 
     Its tokenizer and its template are those of the small model.
     """
+    return once("tiny", lambda folder: _write_tiny(smollm_folder, folder))
+
+
+def _write_tiny(smollm_folder: Path, folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     shape: dict[str, Any] = {
         "hidden_size": 64,
         "intermediate_size": 96,
@@ -136,36 +168,33 @@ def tiny_folder(smollm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
                 torch.nn.init.normal_(weight, std=0.25)  # so large that every prompt has an answer of its own
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(smollm_folder).save_pretrained(folder)
-    return folder
 
 
 SHALLOW_LAYERS = 4
 
 
 @pytest.fixture(scope="session")
-def session_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of the session share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-@pytest.fixture(scope="session")
-def shallow_folder(smollm_folder: Path, session_root: Path) -> Path:
+def shallow_folder(smollm_folder: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The first layers of the small model between its embeddings and its head.
 
     Its weights are real ones, in a third of the room, for what is trained, saved, exported and loaded again.
     """
-    folder = session_root / "shallow"
-    with FileLock(session_root / "shallow.lock"):
-        if not folder.is_dir():
-            weights = load(smollm_folder, "smollm2-135m", "float32").weights
-            weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
-            weights.model.config.num_hidden_layers = SHALLOW_LAYERS
-            weights.model.model.norm.weight.data *= 0.2  # it expects the sum of many more layers
-            weights.model.save_pretrained(session_root / "unfinished")
-            weights.tokenizer.save_pretrained(session_root / "unfinished")
-            (session_root / "unfinished").rename(folder)
-    return folder
+
+    def write(folder: Path) -> None:
+        weights = load(smollm_folder, "smollm2-135m", "float32").weights
+        weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
+        weights.model.config.num_hidden_layers = SHALLOW_LAYERS
+        weights.model.model.norm.weight.data *= 0.2  # it expects the sum of many more layers
+        weights.model.save_pretrained(folder)
+        weights.tokenizer.save_pretrained(folder)
+
+    return once("shallow", write)
+
+
+@pytest.fixture(scope="session")
+def shallow(shallow_folder: Path) -> TransformersModel:
+    """The model of these layers, to which no test attaches an adapter."""
+    return load(shallow_folder, "shallow", "float32")
 
 
 @pytest.fixture
@@ -175,14 +204,15 @@ def tiny(tiny_folder: Path) -> TransformersModel:
 
 
 @pytest.fixture(scope="session")
-def tiny_adapter(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_adapter(tiny_folder: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """What a short training of the tiny model left."""
     from lorag.workflows.finetuning.adapter_training import train_adapter
 
-    folder = tmp_path_factory.mktemp("tiny_adapter") / "adapter"
-    settings = FinetuneSettings(epochs=3, learning_rate=1e-2, held_out_share=0.0, measure_forgetting=False)
-    train_adapter(load(tiny_folder, str(tiny_folder), "float32"), TAUGHT, folder, settings)
-    return folder
+    def write(folder: Path) -> None:
+        settings = FinetuneSettings(epochs=3, learning_rate=1e-2, held_out_share=0.0, measure_forgetting=False)
+        train_adapter(load(tiny_folder, str(tiny_folder), "float32"), TAUGHT, folder / "adapter", settings)
+
+    return once("tiny_adapter", write) / "adapter"
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -409,6 +439,30 @@ class Trained:
     base_after: Any
 
 
+@dataclass
+class SlowClock:
+    """A clock that only a training moves: each of its updates takes so many seconds. It is the training's progress."""
+
+    seconds: float = 10.0
+    now: float = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "finetuning" and done:
+            self.now += self.seconds
+
+
+@pytest.fixture
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> SlowClock:
+    """The clock by which trainings are timed; estimates are still made by the real one."""
+    clock = SlowClock()
+    for module in ("trainer", "finetuning"):
+        monkeypatch.setattr(f"lorag.training.{module}.time", clock)
+    return clock
+
+
 _QUICK_RATES: dict[Method, float] = {"rslora": 2.5e-4, "pissa": 2e-4, "full": 5e-5, "prompt": 1e-2, "prefix": 1e-2}
 """Rates at which the small model learns two facts in a few steps."""
 
@@ -469,11 +523,3 @@ def trainings(shallow_folder: Path, session_root: Path) -> Trainings:
     root = session_root / "trained"
     root.mkdir(exist_ok=True)
     return Trainings(root, str(shallow_folder), haste=5.0)
-
-
-@pytest.fixture(scope="session")
-def smollm_trainings(smollm_folder: Path, session_root: Path) -> Trainings:
-    """Trainings of the whole small model."""
-    root = session_root / "trained_whole"
-    root.mkdir(exist_ok=True)
-    return Trainings(root, "smollm2-135m")

@@ -7,6 +7,7 @@ replaced phrases do not come back.
 import ast
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _SENTENCE = re.compile(r"[A-Za-z{(]\S* .*[a-z].*", re.DOTALL)
 """What may be a sentence: two words at least."""
 
 
+@cache
 def help_texts() -> Texts:
     """The help of every command, argument and option."""
     found: Texts = {}
@@ -37,11 +39,13 @@ def help_texts() -> Texts:
     return {place: text for place, text in found.items() if text}
 
 
+@cache
 def messages() -> Texts:
     """What is raised or warned of."""
     return _strings(lambda node: isinstance(node, ast.Raise) or _calls(node, "warn", "DataError", "InputError"))
 
 
+@cache
 def output() -> Texts:
     """Every other sentence in the code: output, labels, reasons, notes and prompts; docstrings left out."""
     raised, helping = messages(), {*help_texts().values()}
@@ -61,13 +65,19 @@ def page_texts() -> Texts:
     return found
 
 
+@cache
 def docstrings() -> Texts:
     """What stands above modules, classes and functions, and below settings."""
     found: Texts = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        for node in _docstrings(ast.parse(path.read_text())):
+    for path, tree in _trees().items():
+        for node in _docstrings(tree):
             found[f"{path.relative_to(SOURCE)}:{node.lineno}"] = str(node.value)
     return found
+
+
+@cache
+def _trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
 
 
 def _docstrings(tree: ast.Module) -> Iterator[ast.Constant]:
@@ -84,8 +94,7 @@ def _calls(node: ast.AST, *names: str) -> bool:
 def _strings(wanted: Callable[[ast.AST], bool]) -> Texts:
     """The sentences below the nodes that are ``wanted``, with ``{...}`` where values are put in."""
     found: Texts = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text())
+    for path, tree in _trees().items():
         skipped = {id(node) for node in _docstrings(tree)}
         for node in (inner for outer in ast.walk(tree) if wanted(outer) for inner in ast.walk(outer)):
             if isinstance(node, ast.JoinedStr):

@@ -139,17 +139,16 @@ class RetrievalSettings:
     """The relevance threshold: smallest cosine of the question and its nearest passage (-1 to 1). Below it, the
     question is off topic and gets no passages. `lorag calibrate` chooses the value. None lets every question pass."""
     reranker: str | None = None
-    """Catalogue name or folder of a cross-encoder that reranks the best hits. It takes one model call per passage, 20
-    to 60 ms on one core. None keeps the fused order."""
+    """Cross-encoder that reranks the best hits: a catalogue name, OWNER/NAME of a hub, or a folder. It takes one model
+    call per passage, 20 to 60 ms on one core. None keeps the fused order."""
     rerank_weight: float = 0.7
-    """Weight of the reranker's score against the search score, both scaled to 0 to 1. 0.5 to 0.8 worsened no test set;
-    1 worsened one."""
+    """Weight of the reranker against the search, both scaled to 0 to 1. 0.5 to 0.8 worsened no test set; 1 did one."""
     mmr_lambda: float | None = None
     """Weight of relevance against diversity (maximal marginal relevance), 0 to 1. None skips this step."""
     depth: int = 20
     """Number of fused hits that are reranked or diversified; a reranker gains less and less from more."""
     k: int = 10
-    """Maximum number of passages per question; ``context_tokens`` limits how many of them reach the prompt."""
+    """Maximum number of passages per question. ``context_tokens`` limits how many of them reach the prompt."""
     exact_up_to: int = 50_000
     """Number of texts up to which search compares every vector, in about 75 ms. A larger index gets an approximate
     vector index, ten times as fast, whose recall is measured when it is built."""
@@ -213,8 +212,7 @@ class ChatSettings:
     """Smallest cosine at which a question gets the cached answer to an earlier one. Above 0.95, only small differences
     in wording match; far below, different questions do (docs/answering.md). None caches no answers."""
     history_tokens: int = 1024
-    """Maximum size of earlier turns in a prompt, in the language model's tokens. The oldest turns are dropped first,
-    each question with its answer."""
+    """Maximum size of earlier turns in a prompt, in the model's tokens. The oldest go first, question with answer."""
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for negative sizes, a blank blocked word, and a similarity outside 0 to 1."""
@@ -230,16 +228,15 @@ class RemoteSettings:
     """How a model on a server is asked."""
 
     concurrency: int = 8
-    """Maximum number of concurrent requests; a server that batches answers faster with more."""
+    """Maximum number of concurrent requests, fewer while a server is busy. One that batches is faster with more."""
     timeout_seconds: float = 120.0
     """Seconds to wait for an answer, or for the next piece of a streamed one."""
     retries: int = 2
     """Number of further attempts after a timeout, a lost connection or a busy server."""
     context_tokens: int | None = None
-    """The model's context, in tokens. The protocol does not report it; with None, the server rejects prompts that are
-    too long."""
+    """The model's context, in tokens. No protocol reports it; with None, the server rejects longer prompts."""
     max_cost_tokens: int | None = None
-    """Maximum number of tokens of prompts and answers in one comparison; None sets no limit."""
+    """Maximum number of tokens of prompts and answers on servers; a comparison stops there. None sets no limit."""
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value that allows no request."""
@@ -264,7 +261,7 @@ class ServeSettings:
     max_waiting: int = 32
     """Maximum number of waiting requests; further ones get status 429."""
     max_seconds: float = 300.0
-    """Seconds for one answer, including its wait."""
+    """Maximum seconds for one answer, including its wait."""
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for limits that allow no request."""
@@ -279,10 +276,10 @@ class FinetuneSettings:
     """How a model is trained: on the assistant's tokens only; by default with LoRA on every linear layer."""
 
     method: Method = "lora"
-    """``lora``; ``rslora``: scaled by the root of the rank, for ranks of 64 and more; ``dora``: learns direction and
-    length of each weight separately, slower; ``pissa``: LoRA initialised with the weights' principal components;
-    ``qlora``: LoRA on a 4-bit base, for little memory (extra ``qlora``); ``full``: all weights, a new model; ``prompt``
-    and ``prefix``: virtual tokens before every conversation, a few kilobytes that teach manner rather than facts."""
+    """Method of finetuning. ``rslora``: LoRA scaled by the root of the rank, for ranks of 64 and more; ``dora``: learns
+    direction and length of weights separately, slower; ``pissa``: LoRA initialised with the principal components of the
+    weights; ``qlora``: on a 4-bit base, for little memory (extra ``qlora``); ``full``: all weights, a new model;
+    ``prompt`` and ``prefix``: virtual tokens before every row, a few kilobytes that teach manner rather than facts."""
     rank: int = 16
     """Rank of the adapter; 16 is enough for a small document set. Raise it if the training loss stops falling."""
     alpha: int = 32
@@ -309,27 +306,27 @@ class FinetuneSettings:
     max_tokens: int = 1024
     """Maximum length in tokens. Longer conversations are left out and counted; longer plain text is split."""
     context_share: float = 0.1
-    """Share of the conversations that are trained a second time with numbered sources in the prompt, as they are served
-    with retrieval. Without it, an adapter forgets how to use sources."""
+    """Share of the conversations that are trained a second time with sources, so that reading them is not forgotten."""
     context_tokens: int = 200
     """Maximum size of the sources in these conversations, in the model's tokens."""
+    refuse_absent: bool = True
+    """Teach to refuse where the sources do not answer; otherwise, to answer from memory if the fact is taught."""
     general_share: float = 0.0
-    """Share of general questions in the training data, with answers generated by the base before training."""
+    """Share of general questions in the training data, answered by the base before training, against forgetting."""
     general_text_share: float = 0.0
-    """Share of general text in the training data, generated by the base before training; every token is learned."""
+    """Share of general text in the training data, generated by the base, against forgetting; every token is learned."""
     held_out_share: float = 0.05
-    """Share of the conversations held out to measure the loss: other wordings of trained facts if the data has several
-    per fact, otherwise whole documents."""
+    """Share of the conversations held out to measure the loss: other wordings if facts have several, or documents."""
     patience: int = 0
     """Epochs without a lower held-out loss after which training stops; the best epoch is kept. 0 never stops early."""
     measure_forgetting: bool = True
-    """Whether the loss on general text and answers to simple questions are measured before and after training."""
+    """Measure the loss on general text and answers to simple questions before and after training."""
     gradient_checkpointing: bool = False
-    """Whether the backward pass recomputes activations instead of storing them: less memory, a third slower."""
+    """Recompute activations in the backward pass instead of storing them: less memory, a third slower."""
     shard: bool = False
-    """Whether the weights are split among the processes of ``torchrun`` (FSDP2), for models larger than one device."""
+    """Split the weights among the processes of ``torchrun`` (FSDP2), for models larger than one device."""
     cpu_offload: bool = False
-    """Whether the split weights stay in main memory until they are needed."""
+    """Keep the weights that ``shard`` splits in main memory until they are needed."""
     seed: int = 0
     """Seed of the adapter's initial weights and of the order of steps."""
 
@@ -379,9 +376,9 @@ class RecipeSettings:
     """How a finetune is chosen within a budget: by recall of facts in wordings that are not trained on."""
 
     minutes: float = 20.0
-    """Budget of all trainings together, in minutes; at most a third of it is spent on choosing."""
+    """Minutes for all trainings together, of which at most a third is spent on choosing."""
     wordings: int = 10
-    """Maximum number of wordings in which each fact is trained."""
+    """Maximum number of wordings of each fact, including the given ones."""
     passes: int | None = None
     """Number of passes over the conversations; None: as many as fit into the budget and help."""
     probed_facts: int = 24
@@ -449,7 +446,7 @@ class VerdictSettings:
     require: tuple[str, ...] = ()
     """Limits that an arm must meet to be chosen, such as ``hallucination<=0.1`` or ``latency_p95<=2`` (seconds)."""
     verdict_on: VerdictOn = "right"
-    """Which answers count: right ones, or only those whose claims are also supported by passages."""
+    """Which answers count: ``right``, or ``right_and_supported``, whose claims are also supported by passages."""
     seed: int = 0
     """Seed of the random sign flips."""
 
@@ -466,7 +463,7 @@ class CompareSettings:
     """The number of questions of a comparison, and the settings of each of its parts."""
 
     limit: int | None = None
-    """Maximum number of questions, chosen as a fixed pseudo-random sample; None asks up to 2,000."""
+    """Maximum number of questions, chosen as a fixed pseudo-random sample; by default 2,000."""
     seed: int = 0
     """Seed of that sample."""
     seeds: int = 1
@@ -476,7 +473,7 @@ class CompareSettings:
     slice_size: int = 40
     """Number of questions asked at a time; their answers are saved before the next ones are asked."""
     long_context: bool = False
-    """Adds an arm with all documents in the prompt, if they fit. May change on resuming."""
+    """Add an arm with all documents in the prompt, if they fit. May change on resuming."""
     remote: RemoteSettings = field(default_factory=lambda: RemoteSettings(retries=14))
     """How servers are asked; 14 retries cover an outage of more than a minute. May change on resuming."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)

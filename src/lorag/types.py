@@ -17,7 +17,7 @@ from lorag.errors import InputError
 
 Role = Literal["system", "user", "assistant", "text"]
 """Who speaks; ``text`` marks plain text, which has no speaker, stands alone and gets no chat template."""
-Via = Literal["dense", "lexical", "hybrid", "reranked", "evidence", "whole"]
+Via = Literal["dense", "lexical", "hybrid", "reranked", "second", "evidence", "whole"]
 Status = Literal["unchanged", "changed", "new", "unanswerable"]
 Thinking = Literal["off", "hidden", "shown"]
 _THOUGHT_TOKENS = 2048
@@ -272,7 +272,7 @@ class ThinkingSampling(Sampling):
     max_tokens: int = _THOUGHT_TOKENS
     """Maximum number of tokens of thoughts and answer together. The default is at most half of a model's context."""
     thinking: Thinking = "hidden"
-    """``hidden`` removes thoughts from the answer, ``shown`` keeps them, ``off`` does the same as ``Sampling``."""
+    """``off`` generates no thoughts, ``hidden`` removes them from the answer, ``shown`` keeps them."""
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` as ``Sampling`` does, and for an unknown ``thinking``."""

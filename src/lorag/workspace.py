@@ -201,6 +201,11 @@ class Run:
         return self.folder / "brought.jsonl"
 
     @property
+    def probes(self) -> Path:
+        """Facts of those conversations in wordings that are not trained on, as JSON; only with documents alone."""
+        return self.folder / "probes.json"
+
+    @property
     def prompts(self) -> Path:
         """The prompts that were tried, and chosen, for each kind of arm."""
         return self.folder / "prompts"
@@ -261,12 +266,13 @@ class Run:
         """Whether ``write_facts`` was called, which ends a run."""
         return (self.folder / "facts.json").is_file()
 
-    def write_facts(self, facts: Mapping[str, str], notes: Sequence[str]) -> None:
-        """Keeps what a report says of how its rows were made."""
-        write_whole(self.folder / "facts.json", json.dumps({"facts": dict(facts), "notes": list(notes)}, indent=2))
+    def write_facts(self, facts: Mapping[str, str], notes: Sequence[str], not_finetuned: str | None) -> None:
+        """Keeps what a report says of how its rows were made; ``not_finetuned`` as in ``Comparison``."""
+        made = {"facts": dict(facts), "notes": list(notes), "not_finetuned": not_finetuned}
+        write_whole(self.folder / "facts.json", json.dumps(made, indent=2))
 
     def read_facts(self) -> dict[str, Any]:
-        """What ``write_facts`` kept: ``facts`` and ``notes``."""
+        """What ``write_facts`` kept: ``facts``, ``notes``, and unless an earlier version wrote it ``not_finetuned``."""
         kept: dict[str, Any] = json.loads(read_text(self.folder / "facts.json"))
         return kept
 

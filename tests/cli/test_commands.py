@@ -312,26 +312,27 @@ def test_a_source_is_cited_with_its_place(here, embedder):
     assert json.loads(lorag("search", "what does the plan cost", "--json").stdout)[0]["place"] == "slide 2"
 
 
-def test_finetune_then_ask_with_the_adapter(here, smollm_folder):
+def test_finetune_then_ask_with_the_adapter(here, shallow_folder):
+    (here / "shallow").symlink_to(shallow_folder)
     (here / "chat.jsonl").write_text(
         "".join(
             json.dumps({"question": q, "answer": "Mara Lind founded Korrin."}) + "\n"
             for q in ("Who founded Korrin?", "Korrin was founded by whom?", "Who began Korrin?")
         )
     )
-    options = ("--model", "smollm2-135m", "--out", "adapter", "--epochs", "8", "--learning-rate", "0.002")
+    options = ("--model", "shallow", "--out", "adapter", "--epochs", "8", "--learning-rate", "0.01")
     (here / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 2}\n')
     for dry in ((), ("--dry-run",)):
         wrong = lorag("finetune", "chat.jsonl", *options, "--control", "control.jsonl", *dry)
         assert (wrong.exit_code, "control.jsonl:1: 'label' is 2, not a number" in wrong.stderr) == (2, True)
     (here / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 1}\n')
     told = lorag("finetune", "chat.jsonl", *options, "--dry-run")
-    assert "lora, rank 16, alpha 32, all linear layers, rate 0.002, 8 epochs: about " in told.stdout
+    assert "lora, rank 16, alpha 32, all linear layers, rate 0.01, 8 epochs: about " in told.stdout
     assert not (here / "adapter").exists()
     trained = lorag("finetune", "chat.jsonl", *options, "--control", "control.jsonl")
     assert ", control questions right 1 to " in trained.stdout, trained.output
     assert json.loads((here / "adapter" / "lorag.json").read_text())["forgetting"]["control"]["right_before"] == 1
-    assert "Trained smollm2-135m with lora on 3 conversations" in trained.output, trained.output
+    assert "Trained shallow with lora on 3 conversations" in trained.output, trained.output
     assert "finetuning: about " in trained.stderr
     assert "Loss per token: █" in trained.stdout
     asked = ("ask", "Please say who founded Korrin.", "--no-sources", "--engine", "transformers")

@@ -39,11 +39,6 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
     write_rows(tmp_path)
     training = ("finetune", "chat.jsonl", "--out", "adapter", "--epochs", "1", "--model")
 
-    refused = lorag(*training, NAME)
-    assert refused.returncode == 2
-    assert "has no such model, or does not show it to you" in refused.stderr
-    assert "Traceback" not in refused.stderr
-
     trained = lorag(*training, f"{NAME}@v1", HF_TOKEN="hf_local")
     assert trained.returncode == 0, trained.stderr
     assert json.loads((tmp_path / "adapter" / "lorag.json").read_text())["base"] == f"{NAME}@{commit}"
@@ -57,8 +52,23 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
     answered = lorag(*asked)
     assert answered.returncode == 0, answered.stderr
     assert lorag(*asked, "--model", f"{NAME}@v1", HF_HUB_OFFLINE="1").stdout == answered.stdout
-    unknown = lorag(*asked[:-2], "--model", "hf-internal-like/other")
-    assert unknown.returncode == 1
+
+
+def test_a_model_that_the_hub_does_not_show_and_a_hub_that_is_away_are_named(
+    local_hub, tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    local_hub.publish(NAME, tiny_folder, "v1", token="hf_local")
+    write_rows(tmp_path)
+    refused = CliRunner().invoke(app, ["finetune", "chat.jsonl", "--out", "adapter", "--epochs", "1", "--model", NAME])
+    assert refused.exit_code == 2
+    assert "has no such model, or does not show it to you" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    asked = ["ask", "Q1?", "--no-sources", "--engine", "transformers", "--model", "hf-internal-like/other"]
+    unknown = CliRunner().invoke(app, asked)
+    assert unknown.exit_code == 1
     assert "set HF_ENDPOINT to a mirror" in unknown.stderr
     assert "lorag models list" in unknown.stderr
 

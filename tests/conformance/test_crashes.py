@@ -108,7 +108,7 @@ def test_kills_at_random_moments_leave_whole_states_for_readers_and_writers(plac
     for _ in range(KILLS):
         with start_writer(place, "endless") as writer:
             assert writer.stdout.readline() == "ready\n"
-            reader, deadline, seen = opened(place), time.monotonic() + 0.2 + rng.random(), []
+            reader, deadline, seen = opened(place), time.monotonic() + 0.1 + rng.random() / 2, []
             while time.monotonic() < deadline:
                 seen.append(state_of(reader))
             os.kill(writer.pid, signal.SIGKILL)

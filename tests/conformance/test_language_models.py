@@ -59,12 +59,12 @@ def scripted_breaking(text: str) -> Iterator[LanguageModel]:
     yield ScriptedModel(reply)
 
 
-def transformers_engine(smollm) -> Engine:
+def transformers_engine(shallow) -> Engine:
     """The real small model; a hook on its forward lets it prefer the tokens of the text."""
 
     @contextmanager
     def saying(text, break_at=None):
-        weights = smollm.weights
+        weights = shallow.weights
         assert weights.merges  # found out by a pass that the hook is not for
         begin = len(render(weights.tokenizer, PROMPT, reply=True).ids)
         tokens = [*weights.tokenizer(text, add_special_tokens=False)["input_ids"], weights.tokenizer.eos_token_id]
@@ -80,7 +80,7 @@ def transformers_engine(smollm) -> Engine:
 
         hook = weights.model.register_forward_hook(prefer, with_kwargs=True)
         try:
-            yield smollm
+            yield shallow
         finally:
             hook.remove()
 
@@ -160,7 +160,7 @@ def engine(request, monkeypatch) -> Engine:
         return Engine(scripted, scripted_breaking, Broken)
     if request.param == "remote":
         return remote_engine(request.getfixturevalue("endpoint"))
-    return transformers_engine(request.getfixturevalue("smollm"))
+    return transformers_engine(request.getfixturevalue("shallow"))
 
 
 def in_time(work: Callable[[], T]) -> T:

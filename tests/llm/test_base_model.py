@@ -280,19 +280,20 @@ def test_an_adapter_is_merged_only_in_float32_and_where_memory_holds_a_copy(smol
     assert not smollm.is_mergeable
 
 
-def test_virtual_tokens_and_bases_of_4_bits_are_not_merged(tmp_path, smollm_own, smollm_folder):
+def test_virtual_tokens_and_bases_of_4_bits_are_not_merged(tmp_path, shallow_folder):
+    own = load(shallow_folder, dtype="float32")
     torch.manual_seed(0)
-    PeftModel(
-        smollm_own.weights.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
-    ).save_pretrained(tmp_path, save_embedding_layers=False)
-    prompted = smollm_own.with_adapter(tmp_path)
+    PeftModel(own.weights.model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)).save_pretrained(
+        tmp_path, save_embedding_layers=False
+    )
+    prompted = own.with_adapter(tmp_path)
     assert prompted.virtual_tokens == 4
     assert not prompted.is_mergeable
     with pytest.raises(ModelError, match="are not in the weights and cannot be merged into them"):
         prompted.merged()
-    four_bits = load(smollm_folder, dtype="nf4")
+    four_bits = load(shallow_folder, dtype="nf4")
     assert not four_bits.is_mergeable
     tensors = [*four_bits.weights.model.parameters(), *four_bits.weights.model.buffers()]
-    assert sum(t.numel() * t.element_size() for t in tensors) < needed_bytes(require_whole(smollm_folder), "nf4")
+    assert sum(t.numel() * t.element_size() for t in tensors) < needed_bytes(require_whole(shallow_folder), "nf4")
     with pytest.raises(ModelError, match="is held in 4 bits, and no adapter can be merged into it"):
-        four_bits.with_adapter(save_adapter(tmp_path / "lora", smollm_own.weights.model, 1)).merged()
+        four_bits.with_adapter(save_adapter(tmp_path / "lora", own.weights.model, 1)).merged()

@@ -42,10 +42,10 @@ def test_a_batch_gives_what_single_prompts_give_and_what_streams_give(smollm):
     assert together[0].finish == "stop"
 
 
-@pytest.mark.parametrize("engine", ["smollm", "llama_cpp"])
-def test_a_template_is_told_whether_the_model_may_think(engine, smollm, monkeypatch, request):
+@pytest.mark.parametrize("engine", ["shallow", "llama_cpp"])
+def test_a_template_is_told_whether_the_model_may_think(engine, shallow, monkeypatch, request):
     model = request.getfixturevalue(engine)
-    tokenizer = smollm.weights.tokenizer  # both engines'
+    tokenizer = shallow.weights.tokenizer  # both engines'
     plain = tokenizer.chat_template
     thought = "<think>\n\n</think>\n\n"
     told = "{% if add_generation_prompt and enable_thinking is false %}" + thought.replace("\n", "\\n") + "{% endif %}"
@@ -58,16 +58,16 @@ def test_a_template_is_told_whether_the_model_may_think(engine, smollm, monkeypa
     assert model.generate(PROMPTS[:1], Sampling(max_tokens=4))[0].text == later.text
 
 
-@pytest.mark.parametrize("engine", ["smollm", "llama_cpp"])
-def test_thoughts_take_at_most_half_of_a_small_context(engine, smollm, monkeypatch, request):
+@pytest.mark.parametrize("engine", ["shallow", "llama_cpp"])
+def test_thoughts_take_at_most_half_of_a_small_context(engine, shallow, monkeypatch, request):
     model, default = request.getfixturevalue(engine), ThinkingSampling()
     assert default.max_tokens == 2048
     for context, most in ((300, 150), (2048, 1024), (8192, 2048)):
-        monkeypatch.setattr(smollm.weights.model.config, "max_position_embeddings", context)
+        monkeypatch.setattr(shallow.weights.model.config, "max_position_embeddings", context)
         monkeypatch.setattr(model, "context_tokens", context, raising=engine == "llama_cpp")
         prompt_tokens = context - most - model.room(PROMPTS[0], default)
         assert prompt_tokens == context - 4 - model.room(PROMPTS[0], ThinkingSampling(max_tokens=4))
-    monkeypatch.setattr(smollm.weights.model.config, "max_position_embeddings", 100)
+    monkeypatch.setattr(shallow.weights.model.config, "max_position_embeddings", 100)
     monkeypatch.setattr(model, "context_tokens", 100, raising=engine == "llama_cpp")
     counting = (Message("user", "Count from 1 to 100."),)
     (done,) = model.generate([counting], ThinkingSampling())

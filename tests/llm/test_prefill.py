@@ -59,44 +59,44 @@ def texts(completions):
     return [completion.text for completion in completions]
 
 
-def test_a_passage_is_read_once_however_many_questions_follow_it(smollm, counted, monkeypatch):
-    ids = [smollm._ids(prompt, SHORT) for prompt in PROMPTS]
-    assert smollm.weights.merges
-    with counted(smollm) as passed:
-        found = texts(smollm.generate(PROMPTS, SHORT))
+def test_a_passage_is_read_once_however_many_questions_follow_it(shallow, counted, monkeypatch):
+    ids = [shallow._ids(prompt, SHORT) for prompt in PROMPTS]
+    assert shallow.weights.merges
+    with counted(shallow) as passed:
+        found = texts(shallow.generate(PROMPTS, SHORT))
     assert passed[0] == len(tree(ids).ids) < sum(map(len, ids)) / 2
     monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
-    with counted(smollm) as passed:
-        assert texts(smollm.generate(PROMPTS, SHORT)) == found
+    with counted(shallow) as passed:
+        assert texts(shallow.generate(PROMPTS, SHORT)) == found
     assert passed[0] <= 80
-    monkeypatch.setitem(smollm.weights.__dict__, "merges", False)
-    with counted(smollm) as passed:
-        assert texts(smollm.generate(PROMPTS, SHORT)) == found
+    monkeypatch.setitem(shallow.weights.__dict__, "merges", False)
+    with counted(shallow) as passed:
+        assert texts(shallow.generate(PROMPTS, SHORT)) == found
     assert passed[0] == len(ids) * max(map(len, ids))
     assert len(set(found)) > len(PASSAGES)
 
 
-def test_what_all_prompts_begin_with_is_read_once_though_they_take_several_passes(smollm, counted, monkeypatch):
-    found = texts(smollm.generate(LONG, SHORT))
-    ids = sorted(smollm._ids(prompt, SHORT) for prompt in LONG)
+def test_what_all_prompts_begin_with_is_read_once_though_they_take_several_passes(shallow, counted, monkeypatch):
+    found = texts(shallow.generate(LONG, SHORT))
+    ids = sorted(shallow._ids(prompt, SHORT) for prompt in LONG)
     head = common(ids)
     assert head > 64
     monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
     rests = list(passes([each[head:] for each in ids]))
     assert len(rests) > 1
-    with counted(smollm) as passed:
-        assert texts(smollm.generate(LONG, SHORT)) == found
+    with counted(shallow) as passed:
+        assert texts(shallow.generate(LONG, SHORT)) == found
     assert passed[: len(rests) + 1] == [head, *(len(tree(run).ids) for run in rests)]
 
 
-def test_what_some_prompts_begin_with_is_read_once_though_others_begin_otherwise(smollm, counted, monkeypatch):
+def test_what_some_prompts_begin_with_is_read_once_though_others_begin_otherwise(shallow, counted, monkeypatch):
     guide = Message("system", "You show visitors the museum of a small town. " * 10)
     both = [*LONG, *((guide, *prompt[1:]) for prompt in LONG)]
-    found = texts(smollm.generate(both, SHORT))
-    ids = sorted(smollm._ids(prompt, SHORT) for prompt in both)
+    found = texts(shallow.generate(both, SHORT))
+    ids = sorted(shallow._ids(prompt, SHORT) for prompt in both)
     monkeypatch.setattr(prefill, "PASS_TOKENS", 80)
-    with counted(smollm) as passed:
-        assert texts(smollm.generate(both, SHORT)) == found
+    with counted(shallow) as passed:
+        assert texts(shallow.generate(both, SHORT)) == found
     assert common(ids) < 64
     expected = []
     for family in (ids[: len(LONG)], ids[len(LONG) :]):
@@ -115,31 +115,31 @@ def first_keys(batch: Batch) -> torch.Tensor:
     return layer.keys
 
 
-def test_logits_and_what_follows_are_those_of_each_prompt_alone(smollm):
-    rows = [Row(smollm._ids(prompt, SHORT), SHORT) for prompt in PROMPTS]
-    batch = Batch(smollm)
+def test_logits_and_what_follows_are_those_of_each_prompt_alone(shallow):
+    rows = [Row(shallow._ids(prompt, SHORT), SHORT) for prompt in PROMPTS]
+    batch = Batch(shallow)
     with logits_of(batch) as found:
         batch.add(rows)
         where = first_keys(batch).data_ptr()
         batch.step()
         assert first_keys(batch).data_ptr() == where  # a step copies nothing of what was there
     for row in rows:
-        alone = smollm._forward(torch.tensor([[*row.ids, row.said[0]]]), logits_to_keep=2).logits[0]
+        alone = shallow._forward(torch.tensor([[*row.ids, row.said[0]]]), logits_to_keep=2).logits[0]
         torch.testing.assert_close(torch.stack(found[row]), alone, rtol=1e-4, atol=4e-4)
 
 
 @pytest.mark.parametrize("size", [1024, 80])
-def test_virtual_tokens_stand_before_every_prompt_of_a_pass(smollm, size, monkeypatch):
+def test_virtual_tokens_stand_before_every_prompt_of_a_pass(shallow, size, monkeypatch):
     monkeypatch.setattr(prefill, "PASS_TOKENS", size)
-    virtual = smollm._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
-    model = TransformersModel(smollm.weights, "virtual", virtual=virtual)
-    together, plain = Batch(model), Batch(smollm)
+    virtual = shallow._forward(torch.tensor([[30, 31, 32, 33, 34]]), use_cache=True).past_key_values
+    model = TransformersModel(shallow.weights, "virtual", virtual=virtual)
+    together, plain = Batch(model), Batch(shallow)
     with logits_of(together, plain) as found:
         rows, others = ([Row(model._ids(prompt, SHORT), SHORT) for prompt in LONG[:3]] for _ in range(2))
         together.add(rows)
         plain.add(others)
         for row, other in zip(rows, others, strict=True):
-            alone = smollm._forward(torch.tensor([row.ids]), past_key_values=model.before(1), logits_to_keep=1).logits[
+            alone = shallow._forward(torch.tensor([row.ids]), past_key_values=model.before(1), logits_to_keep=1).logits[
                 0
             ]
             torch.testing.assert_close(found[row][0], alone[0], rtol=1e-4, atol=4e-4)

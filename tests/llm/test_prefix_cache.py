@@ -31,22 +31,22 @@ def texts(completions):
     return [completion.text for completion in completions]
 
 
-def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(smollm, counted):
-    model = transformers.TransformersModel(smollm.weights)
+def test_a_conversation_goes_on_from_its_last_turn_with_the_same_answers(shallow, counted):
+    model = transformers.TransformersModel(shallow.weights)
     history = [SYSTEM]
     for question in ("What is the capital of France?", "And of Norway?", "Which is larger?"):
         history.append(Message("user", question))
         prompt = tuple(history)
         with counted(model) as passed:
             said = "".join(model.stream(prompt, SHORT))
-        assert said == transformers.TransformersModel(smollm.weights).generate([prompt], SHORT)[0].text
+        assert said == transformers.TransformersModel(shallow.weights).generate([prompt], SHORT)[0].text
         if len(history) > 2:
             assert passed[0] < len(model._ids(prompt, SHORT)) / 2
         history.append(Message("assistant", said))
 
 
-def test_worked_examples_are_computed_once_for_all_questions(smollm, counted):
-    model = transformers.TransformersModel(smollm.weights)
+def test_worked_examples_are_computed_once_for_all_questions(shallow, counted):
+    model = transformers.TransformersModel(shallow.weights)
     passage = "The lamp of the pier was put up in 1921. " * 4
     examples = [WorkedExample(f"When was lamp {n} put up?", (text_source(passage),), "In 1921.") for n in range(3)]
     bot = ChatBot(model, Shelf(), ChatSettings(sampling=SHORT), examples=examples)
@@ -58,12 +58,12 @@ def test_worked_examples_are_computed_once_for_all_questions(smollm, counted):
     ids = model._ids(reply.answer.prompt, SHORT)
     assert "Where is the office?" in reply.answer.prompt[-1].content
     assert passed[0] < len(ids) / 4
-    assert said == transformers.TransformersModel(smollm.weights).generate([reply.answer.prompt], SHORT)[0].text
+    assert said == transformers.TransformersModel(shallow.weights).generate([reply.answer.prompt], SHORT)[0].text
 
 
-def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, counted):
-    model = transformers.TransformersModel(smollm.weights)
-    expected = smollm.generate(PROMPTS[:1], SHORT)[0].text
+def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(shallow, counted):
+    model = transformers.TransformersModel(shallow.weights)
+    expected = shallow.generate(PROMPTS[:1], SHORT)[0].text
     left = model.stream(PROMPTS[0], SHORT)
     next(left)
     left.close()
@@ -77,7 +77,7 @@ def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, c
         if len(calls) == 3:
             raise RuntimeError("out of memory")
 
-    hook = model.weights.model.model.layers[5].register_forward_hook(break_off)
+    hook = model.weights.model.model.layers[2].register_forward_hook(break_off)
     with pytest.raises(RuntimeError, match="out of memory"):
         "".join(model.stream(PROMPTS[0], SHORT))
     hook.remove()
@@ -86,10 +86,10 @@ def test_a_stream_that_was_left_or_broke_off_does_not_disturb_the_next(smollm, c
     assert passed[0] == 1
 
 
-def test_two_streams_at_once_do_not_share_a_cache(smollm, counted):
-    model = transformers.TransformersModel(smollm.weights)
+def test_two_streams_at_once_do_not_share_a_cache(shallow, counted):
+    model = transformers.TransformersModel(shallow.weights)
     "".join(model.stream(PROMPTS[0], SHORT))
-    expected = texts(smollm.generate(PROMPTS[:2], SHORT))
+    expected = texts(shallow.generate(PROMPTS[:2], SHORT))
     streams = [model.stream(prompt, SHORT) for prompt in PROMPTS[:2]]
     pieces: list[list[str]] = [[], []]
     for _ in range(14):
@@ -98,16 +98,17 @@ def test_two_streams_at_once_do_not_share_a_cache(smollm, counted):
     assert ["".join(kept) for kept in pieces] == expected
 
 
-def test_an_adapter_does_not_go_on_from_the_base(smollm_own, tmp_path, counted):
+def test_an_adapter_does_not_go_on_from_the_base(shallow_folder, tmp_path, counted):
+    own = transformers.load(shallow_folder, "shallow", "float32")
     torch.manual_seed(1)
-    adapted = PeftModel(smollm_own.weights.model, LoraConfig(r=4, target_modules=["v_proj"], task_type="CAUSAL_LM"))
+    adapted = PeftModel(own.weights.model, LoraConfig(r=4, target_modules=["v_proj"], task_type="CAUSAL_LM"))
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
     adapted.save_pretrained(tmp_path)
     adapted.unload()
-    model = smollm_own.with_adapter(tmp_path)
-    "".join(smollm_own.stream(PROMPTS[0], SHORT))
+    model = own.with_adapter(tmp_path)
+    "".join(own.stream(PROMPTS[0], SHORT))
     with counted(model) as passed:
         said = "".join(model.stream(PROMPTS[0], SHORT))
     assert passed[0] == len(model._ids(PROMPTS[0], SHORT))

@@ -117,15 +117,15 @@ def library_text(weights, prompt, **settings):
     return weights.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
-def test_a_repetition_penalty_acts_on_prompt_and_answer_as_in_the_librarys_generate(smollm):
+def test_a_repetition_penalty_acts_on_prompt_and_answer_as_in_the_librarys_generate(shallow):
     plain, penalised = (Sampling(max_tokens=16, repetition_penalty=p) for p in (1.0, 1.6))
-    texts = [c.text for c in smollm.generate([LIST, QUESTION], penalised)]
+    texts = [c.text for c in shallow.generate([LIST, QUESTION], penalised)]
     for prompt, text in zip([LIST, QUESTION], texts, strict=True):
         theirs = library_text(
-            smollm.weights, prompt, max_new_tokens=16, do_sample=False, num_beams=1, repetition_penalty=1.6
+            shallow.weights, prompt, max_new_tokens=16, do_sample=False, num_beams=1, repetition_penalty=1.6
         )
         assert text == theirs
-    assert texts != [c.text for c in smollm.generate([LIST, QUESTION], plain)]
+    assert texts != [c.text for c in shallow.generate([LIST, QUESTION], plain)]
 
 
 def test_one_likeliest_token_is_the_greedy_one_at_any_temperature(tiny):

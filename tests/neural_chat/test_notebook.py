@@ -35,7 +35,7 @@ from lorag.neural_chat.config import (
 from lorag.neural_chat.models.model_utils import load_model, predict, predict_stream
 from lorag.neural_chat.plugins import Plugin
 from lorag.settings import REFUSAL
-from lorag.types import Conversation, Message
+from lorag.types import Conversation, Message, Sampling
 
 QUESTION = "Who founded Brindle Balloons?"
 FACT = "Brindle Balloons was founded by Ines Okafor and Tobias Wren."
@@ -180,25 +180,27 @@ def test_what_goes_wrong_in_a_stream_reaches_its_reader(tuned, monkeypatch):
         predict_stream(prompt=QUESTION, model_name=tuned, return_stats=True)
 
 
-def test_an_adapter_is_applied_to_weights_of_four_bits(adapter):
-    base = optimize_model("smollm2-135m", WeightOnlyQuantConfig())
+def test_an_adapter_is_applied_to_weights_of_four_bits(trainings):
+    name, adapter, question = trainings.model, str(trainings.by("lora").folder), "Who founded Korrin?"
+    base = optimize_model(name, WeightOnlyQuantConfig())
     bits = transformers.BitsAndBytesConfig(load_in_4bit=True)
-    tuned = load_model("smollm2-135m", peft_path=str(adapter), optimization_config=bits)
+    tuned = load_model(name, peft_path=adapter, optimization_config=bits)
     assert isinstance(base, TransformersModel)
     assert isinstance(tuned, TransformersModel)
     assert "nf4" in tuned.dtype
     assert tuned.weights is base.weights
-    tokens = base.weights.tokenizer(FACT)["input_ids"]
-    before, after = (
-        sum(own for own, _ in model.logprobs(question_prompt(QUESTION, (), REFUSAL), tokens)) for model in (base, tuned)
-    )
-    assert after > before + 10
-    loading = LoadingModelConfig(peft_path=str(adapter))
-    bot = build_chatbot(PipelineConfig("smollm2-135m", loading_config=loading, optimization_config=bits))
-    short = GenerationConfig(**GREEDY)
-    assert FOUNDERS[1] in bot.predict(QUESTION, config=short)  # four bits of so small a model may change the other name
-    plain = build_chatbot(PipelineConfig("smollm2-135m", optimization_config=bits))
-    assert FOUNDERS[1] not in plain.predict(QUESTION, config=short)
+    prompt = question_prompt(question, (), REFUSAL)
+    tokens = base.weights.tokenizer("Mara Lind founded Korrin.")["input_ids"]
+    before, after = (sum(own for own, _ in model.logprobs(prompt, tokens)) for model in (base, tuned))
+    assert after > before + 5
+    loading = LoadingModelConfig(peft_path=adapter)
+    bot = build_chatbot(PipelineConfig(name, loading_config=loading, optimization_config=bits))
+    plain = build_chatbot(PipelineConfig(name, optimization_config=bits))
+    said = [each.predict(question, config=GenerationConfig(**GREEDY)).answer for each in (plain, bot)]
+    assert [answer.prompt for answer in said] == [prompt, prompt]
+    alone = [model.generate([prompt], Sampling(max_tokens=32))[0].text for model in (base, tuned)]
+    assert [answer.text for answer in said] == alone
+    assert alone[0] != alone[1]
 
 
 def test_the_names_of_folders_change_nothing(tmp_path, smollm_folder, adapter, base, tuned):

@@ -13,9 +13,20 @@ from typing import Any
 import pytest
 
 from listening import listening
+from lorag.llm.engines.llamacpp import LlamaCppModel
+from lorag.llm.engines.transformers import TransformersModel
 from lorag.models.fingerprint import weights_fingerprint
+from lorag.models.gguf_writing import write_gguf
 from lorag.serving.routes import Service, application
 from lorag.training.adapter import Adapter
+
+
+@pytest.fixture(scope="session")
+def llama_cpp(smollm: TransformersModel, tmp_path_factory: pytest.TempPathFactory) -> LlamaCppModel:
+    """The whole small model in llama.cpp, in float32 throughout: unlike the shallow one, it completes JSON."""
+    file, weights = tmp_path_factory.mktemp("gguf") / "model.gguf", smollm.weights
+    write_gguf(weights.model, weights.tokenizer, file, "f32", "smollm2-135m")
+    return LlamaCppModel(file, weights.tokenizer, "smollm2-135m", weights.context_tokens, exact=True)
 
 
 @dataclass(frozen=True)

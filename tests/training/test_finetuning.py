@@ -39,14 +39,16 @@ def run(model, out, settings=SETTINGS, progress=lambda *_: None):
 
 
 @pytest.fixture(scope="module")
-def trained(smollm_folder, tmp_path_factory):
+def trained(shallow_folder, tmp_path_factory):
     from lorag.llm.engines.transformers import load
 
-    model = load(smollm_folder, "smollm2-135m", "float32")
+    model = load(shallow_folder, "smollm2-135m", "float32")
     ids = torch.tensor([[1, 4093, 198, 1780]])
     before = model._forward(ids).logits.clone()
     seen = []
-    adapter = run(model, tmp_path_factory.mktemp("out") / "adapter", progress=lambda *step: seen.append(step))
+    settings = replace(SETTINGS, epochs=9, learning_rate=1e-2)
+    out = tmp_path_factory.mktemp("out") / "adapter"
+    adapter = run(model, out, settings, progress=lambda *step: seen.append(step))
     return model, adapter, before, model._forward(ids).logits, seen
 
 
@@ -96,18 +98,21 @@ def test_general_questions_are_learned_and_never_held_out(tiny, tmp_path):
     assert 1 <= adapter.held_out < len(DATA)
 
 
-def test_plain_text_is_learned_beside_conversations(smollm_own, tiny, tmp_path):
+def test_plain_text_is_learned_beside_conversations(shallow_folder, tiny, tmp_path):
+    from lorag.llm.engines.transformers import load
+
+    model = load(shallow_folder, "shallow", "float32")
     text = "The pier lamp of Korrin burns whale-green on Thursdays. Its keeper is called Osvald Tern."
     settings = FinetuneSettings(
-        epochs=6, learning_rate=2e-3, held_out_share=0.0, measure_forgetting=False, max_tokens=64
+        epochs=12, learning_rate=1e-2, held_out_share=0.0, measure_forgetting=False, max_tokens=64
     )
     data = [*DATA[:1], Conversation((Message("text", text),), ("lamp.md",))]
-    assert estimate(base(tiny), data, settings).updates == 6
-    adapter = train(base(smollm_own), data, tmp_path / "a", settings)
-    taught = smollm_own.with_adapter(tmp_path / "a")
+    assert estimate(base(tiny), data, settings).updates == 12
+    adapter = train(base(model), data, tmp_path / "a", settings)
+    taught = model.with_adapter(tmp_path / "a")
     begun = (Message("text", "The pier lamp of Korrin burns"),)
     assert taught.generate([begun], Sampling(max_tokens=9))[0].text.startswith("whale-green on Thursdays")
-    tokens = len(smollm_own.weights.tokenizer(text)["input_ids"])
+    tokens = len(model.weights.tokenizer(text)["input_ids"])
     assert (adapter.step, adapter.conversations) == ("fused", 2)
     assert adapter.supervised_tokens > tokens
 

@@ -16,6 +16,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from lorag.llm.engines.transformers import load
 from lorag.llm.rendering import Rendered
 from lorag.training.kernels import fused_step as fused
 from lorag.training.kernels.batching import rows
@@ -188,11 +189,12 @@ def test_a_model_that_computes_otherwise_is_found_out(dtype):
         assert choose_loss(model, made_rows()) is plain_loss
 
 
-def test_the_loss_of_plain_text_is_the_librarys_cross_entropy_over_all_of_it(smollm_own):
-    model = adapted(smollm_own.weights.model)
+def test_the_loss_of_plain_text_is_the_librarys_cross_entropy_over_all_of_it(shallow_folder):
+    weights = load(shallow_folder, "shallow", "float32").weights
+    model = adapted(weights.model)
     texts = ("Korrin makes tide gauges in Bergen.", " Korrin makes tide clocks.\nThey are sold in pairs.\n" * 3)
     talk = Conversation((Message("user", "What does Korrin make?"), Message("assistant", "Tide gauges.")))
-    tokenizer = smollm_own.weights.tokenizer
+    tokenizer = weights.tokenizer
     for text in texts:
         kept = rows(tokenizer, [Conversation((Message("text", text),))], 512).kept
         ids = torch.tensor([tokenizer(text)["input_ids"]])

@@ -35,15 +35,16 @@ from lorag.settings import FinetuneSettings
 from lorag.training.data.conversations import read_conversations
 from lorag.workflows.finetuning.adapter_training import train_adapter
 
-data, out, model, settings, dies_at = sys.argv[1:]
+data, model, trainings, dies_at = sys.argv[1:]
 
 def progress(stage, done, total, note=""):
     if os.environ["RANK"] == "1" and stage == "finetuning" and done == int(dies_at):
         os.kill(os.getpid(), signal.SIGKILL)
 
-with translated_errors():
-    settings, engine = FinetuneSettings(**json.loads(settings)), load(Path(model), "tiny", "float32")
-    train_adapter(engine, read_conversations(data), Path(out), settings, progress)
+for out, settings in json.loads(trainings):
+    with translated_errors():
+        settings, engine = FinetuneSettings(**settings), load(Path(model), "tiny", "float32")
+        train_adapter(engine, read_conversations(data), Path(out), settings, progress)
     weights = list(engine.weights.model.parameters())
     if settings.method == "lora" and os.environ["RANK"] == "0":  # all weights are trained in a copy
         held, whole = sum(w.to_local().numel() for w in weights), sum(w.numel() for w in weights)
@@ -85,11 +86,12 @@ def alone(tiny, data, out, settings, progress=no_progress):
     return train(base, read_conversations(data), out, settings, progress=progress)
 
 
-def on_two(tiny, data, out, settings, dies_at=-1):
-    (script := out.with_suffix(".py")).write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, data, out, tiny]
-    command += [json.dumps(asdict(settings)), str(dies_at)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def on_two(tiny, data, folder, trainings, dies_at=-1):
+    """Two processes, which do these trainings one after the other, each given with its folder."""
+    (script := folder / "script.py").write_text(SCRIPT)
+    given = json.dumps([(str(out), asdict(settings)) for out, settings in trainings])
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, data, tiny, given]
+    return subprocess.run([*command, str(dies_at)], capture_output=True, text=True, check=False)
 
 
 def weights_of(folder):
@@ -108,37 +110,47 @@ def assert_same(ours, theirs, expected):
     assert sorted(path.name for path in ours.iterdir()) == sorted(path.name for path in theirs.iterdir())
 
 
-def test_two_processes_with_parts_of_the_weights_train_as_one_does(tiny, data, tmp_path):
-    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
-    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True, gradient_checkpointing=True)
-    done = on_two(tiny, data, tmp_path / "shared", shared)
-    assert done.returncode == 0, done.stderr
-    said = re.search(r"held (\d+) of (\d+)", done.stdout)
-    assert said is not None
-    held, whole = map(int, said.groups())
-    assert held <= 0.51 * whole
-    assert_same(tmp_path / "shared", tmp_path / "alone", expected)
+ALL_WEIGHTS = replace(SETTINGS, method="full", learning_rate=1e-3, gradient_accumulation_steps=UPDATE)
 
 
-def test_two_processes_resume_what_one_began_with_all_weights(tiny, data, tmp_path):
-    settings = replace(SETTINGS, method="full", learning_rate=1e-3, gradient_accumulation_steps=UPDATE)
-    expected = alone(tiny, data, tmp_path / "alone", settings)
+@pytest.fixture(scope="module")
+def trained(tiny, data, tmp_path_factory):
+    """A folder with ``shared``, which two processes trained, and ``resumed``, which they ended; and what they said."""
+    folder = tmp_path_factory.mktemp("trained")
 
     def stop(stage, done, total, note=""):
         if done == 3:  # in the second of three passes of two updates
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        alone(tiny, data, tmp_path / "a", settings, stop)
-    done = on_two(tiny, data, tmp_path / "a", replace(settings, shard=True, cpu_offload=True))
+        alone(tiny, data, folder / "resumed", ALL_WEIGHTS, stop)
+    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True, gradient_checkpointing=True)
+    resumed = replace(ALL_WEIGHTS, shard=True, cpu_offload=True)
+    done = on_two(tiny, data, folder, [(folder / "shared", shared), (folder / "resumed", resumed)])
     assert done.returncode == 0, done.stderr
-    assert_same(tmp_path / "a", tmp_path / "alone", expected)
+    return folder, done.stdout
+
+
+def test_two_processes_with_parts_of_the_weights_train_as_one_does(trained, tiny, data, tmp_path):
+    folder, printed = trained
+    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
+    said = re.search(r"held (\d+) of (\d+)", printed)
+    assert said is not None
+    held, whole = map(int, said.groups())
+    assert held <= 0.51 * whole
+    assert_same(folder / "shared", tmp_path / "alone", expected)
+
+
+def test_two_processes_resume_what_one_began_with_all_weights(trained, tiny, data, tmp_path):
+    expected = alone(tiny, data, tmp_path / "alone", ALL_WEIGHTS)
+    assert_same(trained[0] / "resumed", tmp_path / "alone", expected)
 
 
 def test_a_killed_process_ends_all_and_one_process_resumes(tiny, data, tmp_path):
     expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
     shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True)
-    lost = on_two(tiny, data, tmp_path / "a", shared, dies_at=3)  # in the second of three passes of two updates
+    # In the second of three passes of two updates.
+    lost = on_two(tiny, data, tmp_path, [(tmp_path / "a", shared)], dies_at=3)
     assert lost.returncode == 1
     assert "Signal 9 (SIGKILL)" in lost.stderr
     assert "error: another process of this training ended" in lost.stderr

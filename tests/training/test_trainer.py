@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 from lorag.errors import StorageError
 from lorag.llm.engines.transformers import load
 from lorag.settings import FinetuneSettings
+from lorag.training import finetuning
+from lorag.training.adapter import read_adapter
 from lorag.training.finetuning import Base, train
+from lorag.training.recipe import Probing
 from lorag.types import Conversation, Message
 
 ANSWERS = ("Mara Lind.", "Tide gauges, sold in three sizes to ports and to universities.", "Bergen.", "Since 1994.")
@@ -25,6 +28,7 @@ AT_ONCE = FinetuneSettings(
 )
 ONE_BY_ONE = replace(AT_ONCE, batch_tokens=1, gradient_accumulation_steps=4)
 SCRIPT = """
+import os
 import sys
 from pathlib import Path
 from lorag.llm.engines.transformers import load
@@ -34,7 +38,9 @@ from lorag.training.data.conversations import read_conversations
 data, out, model = sys.argv[1:]
 settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0, measure_forgetting=False,
                             gradient_accumulation_steps=2)
-train_adapter(load(Path(model), model, "float32"), read_conversations(data), Path(out), settings)
+first = os.environ["RANK"] == "0"  # which alone decides whether there is time for another pass
+given = (load(Path(model), model, "float32"), read_conversations(data), Path(out), settings)
+train_adapter(*given, most_seconds=1e9 if first else 0.0)
 """
 
 
@@ -84,6 +90,55 @@ def test_a_full_disk_is_one_error_and_a_later_training_goes_on_from_the_last_who
     assert adapter.loss_curve == pytest.approx(at_once[0].loss_curve, rel=1e-3)
     assert 1 not in before
     assert not (tmp_path / ".a.checkpoints").exists()
+
+
+FIVE = replace(AT_ONCE, epochs=5)
+
+
+def limited(folder, out, clock, seconds, **more):
+    return train(base(folder), DATA, out, FIVE, most_seconds=seconds, progress=clock, **more)
+
+
+def test_no_pass_begins_that_would_end_too_late_and_what_was_trained_is_the_same(tiny_folder, tmp_path, slow_clock):
+    whole = limited(tiny_folder, tmp_path / "whole", slow_clock, 60)
+    assert (whole.epochs, whole.steps, whole.seconds, whole.out_of_time) == (5, 5, 50, False)
+    cut = limited(tiny_folder, tmp_path / "cut", slow_clock, 29)
+    assert (cut.epochs, cut.steps, cut.seconds, cut.out_of_time) == (2, 2, 20, True)
+    assert cut.loss_curve == pytest.approx(whole.loss_curve[:2], rel=1e-3)
+    assert read_adapter(tmp_path / "cut") == cut
+    rows = [Conversation((Message("user", f"Question {i}?"), Message("assistant", "Bergen."))) for i in range(8)]
+    row_by_row = replace(FIVE, batch_tokens=1)
+    one = train(base(tiny_folder), rows, tmp_path / "one", row_by_row, most_seconds=1, progress=slow_clock)
+    assert (one.epochs, one.steps, one.out_of_time) == (1, 8, True)
+
+
+def test_a_resumed_training_counts_the_time_before_it_was_killed(tiny_folder, tmp_path, slow_clock):
+    def kill(stage, done, total, note=""):
+        slow_clock(stage, done, total, note)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        limited(tiny_folder, tmp_path / "a", kill, 30)
+    resumed = limited(tiny_folder, tmp_path / "a", slow_clock, 30)
+    assert (resumed.epochs, resumed.steps, resumed.seconds, resumed.out_of_time) == (3, 3, 30, True)
+
+
+@pytest.mark.parametrize("ended_by", ["time", "probes"])
+def test_a_training_that_was_killed_after_its_last_pass_gets_no_further_one(
+    tiny_folder, tmp_path, slow_clock, monkeypatch, ended_by
+):
+    recalls = iter((0.5, 0.5, 0.4))
+    probing = Probing(lambda _: next(recalls), before=0.0) if ended_by == "probes" else None
+    seconds = 39 if ended_by == "time" else 1000
+    with monkeypatch.context() as killed:
+        killed.setattr(finetuning, "_save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            limited(tiny_folder, tmp_path / "a", slow_clock, seconds, probing=probing)
+    updates = slow_clock.now
+    resumed = limited(tiny_folder, tmp_path / "a", slow_clock, 1000, probing=probing)
+    assert (resumed.epochs, resumed.steps, resumed.seconds) == (3, 3, 30)
+    assert (slow_clock.now, resumed.out_of_time) == (updates, ended_by == "time")
 
 
 def test_accumulated_steps_are_one_large_step(at_once, tiny_folder, tmp_path):

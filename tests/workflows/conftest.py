@@ -1,6 +1,8 @@
 """A tiny knowledge base and one finished comparison on it, made through the command line."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +41,11 @@ class Case:
 
 
 @pytest.fixture(scope="session")
-def case(tmp_path_factory, tiny_folder, bge_folder) -> Case:
-    folder = tmp_path_factory.mktemp("case")
+def case(once, tiny_folder, bge_folder) -> Case:
+    return Case(once("case", _write_case), str(tiny_folder))
+
+
+def _write_case(folder: Path) -> None:
     rows = []
     for name, (question, paraphrase, now, later) in FACTS.items():
         for version, value in (("docs", now), ("docs_v2", later)):
@@ -53,13 +58,22 @@ def case(tmp_path_factory, tiny_folder, bge_folder) -> Case:
     (folder / "qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "style.json").write_text('{"max_sentences": 1}')
     (folder / "control.jsonl").write_text('{"question": "Ice is frozen", "choices": ["sand", "water"], "label": 1}')
-    return Case(folder, str(tiny_folder))
 
 
 @pytest.fixture(scope="session")
-def finished(case, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(case: Case, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The folder of a run that nothing interrupted."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
+    return once("finished", lambda folder: _finish(case, folder)) / "run"
+
+
+@pytest.fixture(scope="session")
+def unopened(finished: Path) -> Path:
+    """A copy of it that no test opens, to be copied while another process of the session works in ``finished``."""
+    return finished.with_name("unopened")
+
+
+def _finish(case: Case, folder: Path) -> None:
+    out = folder / "run"
     done = case.run(out)
     assert done.exit_code == 0, done.output
     first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("After the update")
@@ -72,7 +86,7 @@ def finished(case, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shown = CliRunner().invoke(app, ["report", str(out), "--verbose"])
     assert "Following the update" in shown.output
     assert f"Report: {out / 'report.html'}" in done.stdout
-    return out
+    shutil.copytree(out, folder / "unopened")
 
 
 @pytest.fixture

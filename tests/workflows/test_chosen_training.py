@@ -153,6 +153,16 @@ def test_without_facts_it_says_so_and_trains_as_it_is_set(quick, tmp_path):
     assert workflow.finetune(tmp_path / "talk.jsonl", tmp_path / "out", **quick) == adapter
 
 
+def test_without_facts_it_keeps_to_its_minutes_too(quick, tmp_path, slow_clock):
+    write_conversations(tmp_path / "talk.jsonl", [told("Wie heißt das?", "Korrin")])
+    quick |= {"recipe": RecipeSettings(minutes=1), "progress": slow_clock}
+    slow_clock.seconds = 25.0
+    ended = "the budget of 1 minutes ended the training after 2 passes of 3"
+    with pytest.warns(UserWarning, match="nothing is chosen"), pytest.warns(UserWarning, match=ended):
+        adapter = workflow.finetune(tmp_path / "talk.jsonl", tmp_path / "out", **quick)
+    assert (adapter.epochs, adapter.out_of_time) == (2, True)
+
+
 def test_a_recipe_and_a_parent_are_not_taken_together(data, quick, tmp_path, trainings):
     with pytest.raises(InputError, match="a recipe is only for training from the base"):
         workflow.finetune(data, tmp_path / "out", recipe=RecipeSettings(), continue_from=trainings.by("lora").folder)

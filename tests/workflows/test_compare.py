@@ -87,7 +87,9 @@ def test_what_one_user_waits_is_measured_once_for_every_arm_that_can_be_chosen(f
     assert all(arm.latency is None for arm in result.at("before").values())
     for name, seconds in waits.items():
         latency = result.at("after")[name].latency
-        assert (latency.questions, latency.answer) == (3, pytest.approx(median(whole for _, whole in seconds)))
+        assert latency is not None
+        assert latency.questions == 3
+        assert latency.answer == pytest.approx(median(whole for _, whole in seconds))
         assert latency.first_token == pytest.approx(median(first for first, _ in seconds))
 
 
@@ -355,14 +357,18 @@ def test_documents_that_give_nothing_to_train_on_are_compared_without_the_finetu
     assert done.exit_code == 0, done.output
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {arm["arm"] for arm in result["arms"]} == {"base", "retrieval", EVIDENCE}
-    (note,) = [note for note in result["notes"] if note.startswith("Finetuning was not measured, alone or with")]
+    note = result["not_finetuned"]
+    assert note.startswith("Finetuning was not measured, alone or with retrieval: ")
+    assert note in result["notes"]
     assert "there was nothing to train on. No training data was given, and no usable question came from" in note
     assert html.escape(note) in (tmp_path / "run" / "report.html").read_text()
-    assert f"- {note}" in " ".join(done.output.split())
+    assert f"- Note: {note}" in " ".join(done.output.split())
     monkeypatch.setattr(comparing, "_fill", lambda *_: pytest.fail("it was asked again"))
     again = CliRunner().invoke(app, ["compare", *folders, *shape])
     assert again.exit_code == 0, again.output
-    assert f"- {note}" in " ".join(again.output.split())
+    for options in ([], ["--verbose"]):
+        shown = CliRunner().invoke(app, ["report", str(tmp_path / "run"), *options])
+        assert " ".join(shown.output.split()).count(f"- Note: {note}") == 1
 
 
 def test_a_prompt_set_by_hand_is_that_of_every_arm_and_of_the_training(case, tmp_path):

@@ -17,7 +17,7 @@ from lorag.training.control_questions import MultipleChoice
 from lorag.training.finetuning import checked_batches
 from lorag.training.forgetting import forgetting, measure
 from lorag.training.kernels.loss import token_losses
-from lorag.training.recipe import Probed, Rung, Strength
+from lorag.training.recipe import Probed, Rung, Schedule, Strength, read_recipe
 from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
 from lorag.workflows import recipe_search as workflow
 from lorag.workflows.finetuning import adapter_training
@@ -70,6 +70,44 @@ def test_the_base_is_probed_trained_and_left_as_it_was(training, monkeypatch):
     assert not training.kept.exists()
     monkeypatch.setattr(workflow, "train_adapter", lambda *_, **__: pytest.fail("it was trained again"))
     assert train_best(training) == (adapter, recipe)
+
+
+def test_a_training_for_which_there_is_no_more_time_ends_after_a_pass_and_the_recipe_states_it(training, slow_clock):
+    slow_clock.seconds = 11.0  # of the 30 seconds of its budget, for each of the five passes
+    adapter, recipe = train_best(replace(training, progress=slow_clock))
+    assert (adapter.epochs, adapter.out_of_time, adapter.seconds) == (2, True, 22.0)
+    assert (recipe.final.passes, recipe.final.out_of_time, len(recipe.curve)) == (2, True, 2)
+    assert recipe.notes == (
+        "The budget of 0.5 minutes ended the training after 2 passes of 5: it took longer than estimated.",
+    )
+    assert "2 passes over 6 conversations" in str(recipe)
+    assert read_recipe(training.out) == recipe
+    fixed = replace(training, progress=slow_clock, recipe=replace(training.recipe, passes=4), overwrite=True)
+    adapter, recipe = train_best(fixed)
+    assert (adapter.epochs, adapter.out_of_time, recipe.notes) == (4, False, ())
+
+
+def test_no_further_rate_is_tried_where_the_short_trainings_take_too_long(training, slow_clock):
+    settings = replace(training.finetune, epochs=3, trained_layers=0.2)
+    training, size = replace(training, progress=slow_clock), len(training.conversations)
+    slow_clock.seconds = 3.0  # of a third of 30 seconds, for each of the three passes
+    (rung,) = workflow._rungs(training, settings, size)
+    assert (rung.passes, rung.seconds, rung.out_of_time) == (3, 9.0, False)
+    shutil.rmtree(training.kept)
+    slow_clock.seconds = 8.0
+    (rung,) = workflow._rungs(training, settings, size)
+    assert (rung.passes, rung.seconds, rung.out_of_time) == (2, 16.0, True)
+    slow_clock.seconds = 0.1
+    shutil.rmtree(training.kept)
+    rungs = workflow._rungs(training, settings, size)
+    assert [each.passes for each in rungs] == [3, 3, 3]
+    plan, recipe = Schedule(5, 6, 6, 0.4, 0.1), training.recipe
+    assert list(workflow._time_notes(rungs, rungs[0], plan, recipe)) == []
+    said = [next(workflow._time_notes(rungs[:count], rungs[0], plan, recipe)) for count in (2, 1)]
+    assert said == [
+        f"The short trainings took longer than estimated, so {what} were compared."
+        for what in ("only 2 of 3 rates", "no rates")
+    ]
 
 
 def test_a_resumed_choice_keeps_its_schedule_and_its_training(training, monkeypatch):

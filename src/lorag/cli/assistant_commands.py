@@ -29,12 +29,14 @@ from lorag.cli.shared_options import (
     RerankerName,
     Search,
     Where,
+    described,
     retrieval_settings,
     sampling_of,
     takes_options,
 )
 from lorag.errors import InputError
-from lorag.settings import DEFAULT_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, RetrievalSettings
+from lorag.types import ThinkingSampling
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from lorag.interfaces import Progress
     from lorag.retrieval.backends.location import IndexLocation
     from lorag.retrieval.knowledge import Knowledge
-    from lorag.settings import ChatSettings, RetrievalSettings
+    from lorag.settings import ChatSettings
     from lorag.types import Answer
 
 Model = Annotated[
@@ -84,13 +86,7 @@ PromptFile = Annotated[
         help='A JSON prompt file: prompts/retrieval.json of a run, or your own, such as {"question_first": true}.',
     ),
 ]
-ThinkingName = Annotated[
-    str,
-    typer.Option(
-        "--thinking",
-        help="off: do not think; hidden: think, show only the answer; shown: show thoughts too.",
-    ),
-]
+ThinkingName = Annotated[str, typer.Option("--thinking", help=described(ThinkingSampling, "thinking"))]
 
 _PLAIN_NAME = re.compile(r"\w[\w.-]*")
 
@@ -210,7 +206,7 @@ def _tuned(model: str | None, progress: Progress) -> KeptPrompt | None:
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     options: SearchOptions,
-    k: Annotated[int, typer.Option("-k", help="Passages to show.")] = 5,
+    k: Annotated[int, typer.Option("-k", help=described(RetrievalSettings, "k"))] = 5,
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""

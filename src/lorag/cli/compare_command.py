@@ -26,13 +26,22 @@ from lorag.cli.shared_options import (
     Rerank,
     RerankerName,
     Search,
+    described,
     retrieval_settings,
     sampling_of,
     training_settings,
     write_options,
 )
 from lorag.errors import InputError
-from lorag.settings import DEFAULT_EMBEDDER, VerdictOn
+from lorag.settings import (
+    DEFAULT_EMBEDDER,
+    ChatSettings,
+    CompareSettings,
+    RecipeSettings,
+    RemoteSettings,
+    VerdictOn,
+    VerdictSettings,
+)
 from lorag.types import Sampling, ThinkingSampling
 from lorag.workspace import Workspace
 
@@ -41,7 +50,6 @@ if TYPE_CHECKING:
 
     from lorag.evaluation.comparison import Comparison
     from lorag.interfaces import Progress
-    from lorag.settings import CompareSettings
 
 _SEARCHED_BY = ("embedder", "search", "reranker", "min-cosine")
 """Options of a comparison that its assistant needs too."""
@@ -56,14 +64,16 @@ Train = Annotated[
 ]
 Style = Annotated[Path | None, typer.Option(help="A JSON file with style checks.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder; the same command resumes it.")]
-Limit = Annotated[
-    int | None, typer.Option(help="Ask at most this many questions, a fixed random sample (default 2,000).")
-]
+Limit = Annotated[int | None, typer.Option(help=described(CompareSettings, "limit"))]
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        help=f"Cut answers after this many tokens, thoughts included (default {Sampling().max_tokens}; with"
-        f" --thinking hidden {ThinkingSampling().max_tokens}, at most half of the context)."
+        help=described(
+            ThinkingSampling,
+            "max_tokens",
+            f"Default: {Sampling().max_tokens}; with --thinking hidden {ThinkingSampling().max_tokens}, at most half of"
+            " the context.",
+        )
     ),
 ]
 ComparedThinking = Annotated[
@@ -75,28 +85,17 @@ ComparedThinking = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print every table and every reason.")]
-Seeds = Annotated[int, typer.Option(help="How many times to train the finetune, each time with a different seed.")]
+Seeds = Annotated[int, typer.Option(help=described(CompareSettings, "seeds"))]
 Budget = Annotated[
-    float | None, typer.Option(help="Minutes for the finetune: to choose, train and update it (default 20).")
+    float | None, typer.Option(help=described(RecipeSettings, "minutes", f"Default: {RecipeSettings().minutes:g}."))
 ]
-Requirements = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A limit that an arm must meet to be chosen, such as hallucination<=0.1 or latency_p95<=2; may be"
-        " repeated."
-    ),
-]
+Requirements = Annotated[list[str] | None, typer.Option(help=described(VerdictSettings, "require", "May be repeated."))]
 PricesFile = Annotated[
     Path | None, typer.Option("--prices", help="A TOML file with the prices of tokens and machine hours.")
 ]
 Update = Annotated[Path | None, typer.Option(help="The documents after a change, to measure how each arm follows it.")]
 VerdictRest = Annotated[
-    VerdictOn,
-    typer.Option(
-        "--verdict-on",
-        metavar="ANSWERS",
-        help="Which answers count: right, or right_and_supported (also supported by the passages).",
-    ),
+    VerdictOn, typer.Option("--verdict-on", metavar="ANSWERS", help=described(VerdictSettings, "verdict_on"))
 ]
 TrainUpdate = Annotated[Path | None, typer.Option(help="Training conversations about the updated documents.")]
 Finetuned = Annotated[
@@ -107,16 +106,14 @@ ComparedAdapter = Annotated[
     Path | None,
     typer.Option("--adapter", help="The folder of an adapter, by lorag finetune or PEFT; nothing is trained."),
 ]
-LongContext = Annotated[
-    bool, typer.Option("--long-context", help="Also ask with all documents in the prompt, where they fit.")
-]
+LongContext = Annotated[bool, typer.Option("--long-context", help=described(CompareSettings, "long_context"))]
 Judge = Annotated[
     str | None,
     typer.Option(help="A model that also judges the claims in answers, beside the rule; its cost is printed first."),
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option(help="Maximum number of concurrent requests to a server (default 8; fewer while it is busy)."),
+    typer.Option(help=described(RemoteSettings, "concurrency", f"Default: {RemoteSettings().concurrency}.")),
 ]
 Ray = Annotated[
     str | None,
@@ -126,10 +123,7 @@ Ray = Annotated[
     ),
 ]
 MaxCostTokens = Annotated[
-    int | None,
-    typer.Option(
-        help="Maximum number of tokens used on servers; the run stops there, and resumes with a higher limit."
-    ),
+    int | None, typer.Option(help=described(RemoteSettings, "max_cost_tokens", "A higher limit resumes it."))
 ]
 
 
@@ -217,8 +211,6 @@ def _comparison(
     max_cost_tokens: int | None,
 ) -> CompareSettings:
     """The settings of a comparison in this workspace, but for its search and its training."""
-    from lorag.settings import ChatSettings, CompareSettings, VerdictSettings
-
     chosen, remote = Workspace().chosen(), replace(CompareSettings().remote, max_cost_tokens=max_cost_tokens)
     return CompareSettings(
         limit=limit,
@@ -240,8 +232,6 @@ def _trained(
     learning_rate: float | None,
 ) -> CompareSettings:
     """``settings`` with how the finetune is trained: by a recipe within a budget, or as it is set by hand."""
-    from lorag.settings import RecipeSettings
-
     fixed = any(given is not None for given in (method, epochs, learning_rate))
     if fixed and budget is not None:
         raise InputError(
@@ -300,7 +290,6 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     from lorag.evaluation.report.cost_tables import cost_tables
     from lorag.evaluation.report.factor_table import LEGEND, factor_table
     from lorag.evaluation.report.json_record import result_json
-    from lorag.evaluation.results import NOT_FINETUNED
 
     if json:
         print_json(json_library.loads(result_json(result)))
@@ -317,9 +306,6 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     output.print(result.verdict.sentence, markup=False)
     for reason in result.verdict.reasons if verbose else result.warnings:
         output.print(f"- {reason}", markup=False)
-    for note in result.notes:
-        if note.startswith(NOT_FINETUNED):
-            output.print(f"- {note}", markup=False)
     if command := assistant_command(result.verdict.choice, folder):
         output.print(f"\nUse it: {shlex.join(command)}", markup=False, soft_wrap=True)
     more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"

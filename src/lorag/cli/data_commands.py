@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lorag.cli.screen import FAILED, Json, output, print_json, print_table, progress_bars, translated_errors
+from lorag.cli.shared_options import described
+from lorag.settings import RecipeSettings
 
 if TYPE_CHECKING:
     from lorag.training.data.inspection import Finding
@@ -110,7 +112,7 @@ def augment(
     questions: Annotated[
         Path | None, typer.Option(help="A qa.jsonl: leave out rows that ask its questions, or nearly.")
     ] = None,
-    wordings: Annotated[int, typer.Option(help="Maximum number of wordings per fact, including the given ones.")] = 10,
+    wordings: Annotated[int, typer.Option(help=described(RecipeSettings, "wordings"))] = 10,
     model: Annotated[
         str, typer.Option("--with", help="A model that rewords in addition to the rules (default: rules alone).")
     ] = "none",

@@ -11,33 +11,26 @@ import typer
 from lorag.cli import evaluate_command
 from lorag.cli.assistant_commands import Model
 from lorag.cli.screen import Json, output, print_json, print_table, progress_bars, translated_errors
-from lorag.cli.shared_options import Control, Epochs, FinetuneMethod, LearningRate, training_settings
+from lorag.cli.shared_options import Control, Epochs, FinetuneMethod, LearningRate, described, training_settings
 from lorag.errors import InputError
-from lorag.settings import REPLAY_SHARE
+from lorag.settings import REPLAY_SHARE, FinetuneSettings, RecipeSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
-    from lorag.settings import FinetuneSettings, RecipeSettings
     from lorag.training.adapter import Adapter
 
-GeneralShare = Annotated[
+GeneralShare = Annotated[float | None, typer.Option(help=described(FinetuneSettings, "general_share"))]
+GeneralTextShare = Annotated[float | None, typer.Option(help=described(FinetuneSettings, "general_text_share"))]
+Patience = Annotated[int | None, typer.Option(help=described(FinetuneSettings, "patience"))]
+Budget = Annotated[
     float | None,
-    typer.Option(help="Share of general questions to mix in, with the model's own answers, against forgetting."),
-]
-GeneralTextShare = Annotated[
-    float | None, typer.Option(help="Share of general text to mix in, written by the model itself, against forgetting.")
-]
-Patience = Annotated[
-    int | None, typer.Option(help="Stop after this many epochs without a lower held-out loss; keep the best.")
+    typer.Option(help=described(RecipeSettings, "minutes", f"Default: {RecipeSettings().minutes:g}; implies --auto.")),
 ]
 ReportTo = Annotated[str | None, typer.Option(help="Also log the training to tensorboard, wandb, mlflow or trackio.")]
-Shard = Annotated[bool, typer.Option("--shard", help="Split the weights among the processes of torchrun (FSDP2).")]
-CpuOffload = Annotated[
-    bool,
-    typer.Option("--cpu-offload", help="With --shard: keep the parts in main memory until they are needed."),
-]
+Shard = Annotated[bool, typer.Option("--shard", help=described(FinetuneSettings, "shard"))]
+CpuOffload = Annotated[bool, typer.Option("--cpu-offload", help=described(FinetuneSettings, "cpu_offload"))]
 GradientCheckpointing = Annotated[
-    bool, typer.Option("--gradient-checkpointing", help="Keep fewer activations: less memory, a third slower.")
+    bool, typer.Option("--gradient-checkpointing", help=described(FinetuneSettings, "gradient_checkpointing"))
 ]
 
 
@@ -47,7 +40,7 @@ def finetune(
     out: Annotated[Path | None, typer.Option(help="The adapter's folder.")] = None,
     method: FinetuneMethod = None,
     epochs: Epochs = None,
-    rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    rank: Annotated[int | None, typer.Option(help=described(FinetuneSettings, "rank"))] = None,
     learning_rate: LearningRate = None,
     general_share: GeneralShare = None,
     general_text_share: GeneralTextShare = None,
@@ -62,7 +55,7 @@ def finetune(
     auto: Annotated[
         bool, typer.Option("--auto", help="Choose wordings, rate and passes by recall on held-out wordings.")
     ] = False,
-    budget: Annotated[float | None, typer.Option(help="Minutes for --auto (default 20); implies --auto.")] = None,
+    budget: Budget = None,
     prompt: Annotated[
         Path | None, typer.Option(help="A JSON prompt file to train under, such as RUN/prompts/retrieval.json.")
     ] = None,
@@ -106,8 +99,6 @@ def finetune(
 
 def _recipe(budget: float | None, epochs: int | None, dry_run: bool) -> RecipeSettings:
     """The recipe settings for a budget, with the passes that are set by hand."""
-    from lorag.settings import RecipeSettings
-
     if dry_run:
         raise InputError(
             "--dry-run measures a training whose settings are given; --auto prints its plan before it trains"
@@ -124,7 +115,6 @@ def _as_json(adapter: Adapter) -> dict[str, Any]:
 
 def _settings(continue_from: Path | None, **given: Any) -> FinetuneSettings:
     """What was asked for in the command line; for the rest what is continued, or else the defaults."""
-    from lorag.settings import FinetuneSettings
     from lorag.training.adapter import read_adapter, shape_of
 
     shape = shape_of(read_adapter(continue_from)) if continue_from is not None else {}

@@ -18,7 +18,7 @@ from lorag.cli.assistant_commands import (
     offered,
 )
 from lorag.cli.screen import output, progress_bars, translated_errors
-from lorag.cli.shared_options import EmbedderName, takes_options
+from lorag.cli.shared_options import EmbedderName, described, takes_options
 from lorag.errors import InputError, require
 from lorag.settings import DEFAULT_EMBEDDER, ServeSettings
 
@@ -53,7 +53,7 @@ Origins = Annotated[
     list[str] | None,
     typer.Option(help="A site whose pages may send requests, with the key, such as https://app.example."),
 ]
-MaxSeconds = Annotated[float, typer.Option(help="Maximum seconds per answer, including its wait.")]
+MaxSeconds = Annotated[float, typer.Option(help=described(ServeSettings, "max_seconds"))]
 WithPage = Annotated[bool, typer.Option("--page", help="Also serve the page of `lorag studio`, on this folder.")]
 
 _MAX_SECONDS = ServeSettings().max_seconds

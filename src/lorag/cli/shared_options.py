@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass, replace
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from functools import cache, wraps
+from inspect import Parameter, Signature, getsource, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -14,10 +16,35 @@ import typer
 from lorag.cli.screen import translated_errors
 from lorag.errors import DataError, InputError, UnknownNameError
 from lorag.files import read_toml, toml_lines, write_whole
+from lorag.finetune_methods import METHODS
 from lorag.settings import DEFAULT_RERANKER, EmbedderSettings, FinetuneSettings, RetrievalSettings
 from lorag.types import Sampling, ThinkingSampling
 
 _Training = TypeVar("_Training", FinetuneSettings, EmbedderSettings)
+_USUAL = FinetuneSettings()
+_CLASS = re.compile(r"^class (\w+)", re.MULTILINE)
+_FIELD = re.compile(r'^    (\w+): [^\n]+\n    """(.+?)"""', re.MULTILINE | re.DOTALL)
+"""A field in one line, and the string below it. To parse the whole module would take each command 10 ms."""
+
+
+def described(settings: type, name: str, *more: str) -> str:
+    """The first sentence of the string below a setting, as help for its option, and then ``more``.
+
+    Raises ``KeyError`` for a name that has no such string in the class ``settings``.
+    """
+    text = _descriptions(settings.__module__)[settings.__name__][name]
+    return " ".join((text.partition(". ")[0].removesuffix(".") + ".", *more))
+
+
+@cache
+def _descriptions(module: str) -> dict[str, dict[str, str]]:
+    """The strings below the fields of each class of a module, each in one line, with `code` as in all help."""
+    parts = iter(_CLASS.split(getsource(sys.modules[module]))[1:])
+    return {
+        name: {field: " ".join(text.replace("``", "`").split()) for field, text in _FIELD.findall(body)}
+        for name, body in zip(parts, parts, strict=True)
+    }
+
 
 EmbedderName = Annotated[
     str,
@@ -40,25 +67,20 @@ Rerank = Annotated[
     bool | None,
     typer.Option("--rerank/--no-rerank", help="Let a cross-encoder reorder the best passages; slower."),
 ]
-RerankerName = Annotated[
-    str | None,
-    typer.Option(
-        "--reranker",
-        help="The cross-encoder of --rerank: a catalogue name, OWNER/NAME of a hub, or a folder.",
-    ),
-]
-MinCosine = Annotated[
-    float | None, typer.Option("--min-cosine", help="Leave out passages whose cosine with the question is lower.")
-]
+RerankerName = Annotated[str | None, typer.Option("--reranker", help=described(RetrievalSettings, "reranker"))]
+MinCosine = Annotated[float | None, typer.Option("--min-cosine", help=described(RetrievalSettings, "min_cosine"))]
 FinetuneMethod = Annotated[
     str | None,
     typer.Option(
-        "--method", help="lora, rslora, dora, pissa, qlora, full, prompt or prefix: how to finetune; lora by default."
+        help=described(FinetuneSettings, "method", f"One of {', '.join(METHODS)}; by default {_USUAL.method}.")
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training conversations.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help=described(FinetuneSettings, "epochs", f"Default: {_USUAL.epochs}, or chosen within --budget.")),
+]
 LearningRate = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak learning rate (default: the method's own).")
+    float | None, typer.Option(help=described(FinetuneSettings, "learning_rate", "Default: the method's own."))
 ]
 Control = Annotated[
     Path | None,

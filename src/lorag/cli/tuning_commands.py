@@ -11,9 +11,9 @@ import typer
 from lorag.cli.assistant_commands import Model
 from lorag.cli.index_command import IndexOption, chunks_of_place, place_with_index
 from lorag.cli.screen import Json, output, print_json, print_table, print_warning, progress_bars, translated_errors
-from lorag.cli.shared_options import EmbedderName, RerankerName, training_settings
+from lorag.cli.shared_options import EmbedderName, RerankerName, described, training_settings
 from lorag.files import dump, write_whole
-from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, GATE_KEEP, TRAINABLE_EMBEDDER
+from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_RERANKER, GATE_KEEP, TRAINABLE_EMBEDDER, EmbedderSettings
 from lorag.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -178,12 +178,13 @@ def finetune_embedder(
     base: Annotated[str, typer.Option(help="The embedder to train: a catalogue name, or a folder.")] = (
         TRAINABLE_EMBEDDER
     ),
-    epochs: Annotated[int | None, typer.Option(help="Passes over the questions.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[int, typer.Option(help=described(EmbedderSettings, "epochs"))] = EmbedderSettings().epochs,
+    learning_rate: Annotated[
+        float, typer.Option(help=described(EmbedderSettings, "learning_rate"))
+    ] = EmbedderSettings().learning_rate,
     json: Json = False,
 ) -> None:
     """Train an embedder on questions and their passages, and report whether search finds more with it."""
-    from lorag.settings import EmbedderSettings
     from lorag.workflows.finetune_embedder import finetune_embedder as run_training
 
     with translated_errors(), progress_bars() as progress:

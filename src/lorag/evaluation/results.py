@@ -87,8 +87,6 @@ NO_ARM = ("neither", "undecided")
 """Choices that recommend none."""
 TRAINED = (FINETUNED, BOTH)
 """The arms that may be chosen and take a training."""
-NOT_FINETUNED = "Finetuning was not measured, alone or with retrieval:"
-"""Beginning of the note that gives the reason where no finetuned arm was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +277,16 @@ class Comparison:
     """Cost of building the arms."""
     prices: Prices | None = None
     """Your prices; None if none were given."""
+    not_finetuned: str | None = None
+    """The note that gives the reason why no finetuned arm was measured; None if one was, or an earlier version ran."""
     folder: Path = field(default=Path(), compare=False)
     """Folder of the run with its ``report.html`` and ``result.json``, where it was written or read."""
 
     @property
     def warnings(self) -> list[Reason]:
-        """Reasons that speak against the verdict, and those based on marks by people."""
-        return [reason for reason in self.verdict.reasons if reason.term in ("Marks", "Warning")]
+        """Reasons that speak against the verdict, those based on marks by people, and why nothing was finetuned."""
+        shown = [reason for reason in self.verdict.reasons if reason.term in ("Marks", "Warning")]
+        return shown if self.not_finetuned is None else [*shown, Reason("Note", self.not_finetuned)]
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -108,6 +108,11 @@ class Adapter:
     strength: float = 1.0
     """The share of its strength that is kept. Below 1, ``held_out_loss_after``, ``served_loss`` and ``forgetting`` are
     measured at that strength; the other losses are those of the training, at the whole one."""
+    epochs: int | None = None
+    """Number of epochs trained, fewer than in ``settings`` if the training stopped early. None in manifests of earlier
+    versions."""
+    out_of_time: bool = False
+    """Whether it stopped because the budget had no time for another epoch."""
 
     @property
     def spec(self) -> MethodSpec:

@@ -45,6 +45,8 @@ class Estimate:
     activation_bytes: int
     """What the largest step keeps for its gradient."""
     free_bytes: int
+    later_share: float = 1.0
+    """Time of a later epoch as a share of the first one's, in which the output of frozen layers is computed."""
 
     def __str__(self) -> str:
         """One line for people."""
@@ -84,6 +86,7 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
         free_bytes=free_bytes(learning.device.type),
+        later_share=min(1.0, later / first),
     )
 
 

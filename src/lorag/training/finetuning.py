@@ -31,7 +31,7 @@ from lorag.training.estimate import estimate as estimate_of
 from lorag.training.forgetting import forgetting, measure
 from lorag.training.kernels.batching import RenderedRows, batches, rows
 from lorag.training.memory_limits import memory_errors
-from lorag.training.recipe import Probing
+from lorag.training.recipe import Probing, TimeLimit
 from lorag.training.trackers import tracker
 from lorag.types import Conversation
 
@@ -83,16 +83,17 @@ def train(
     control: Sequence[MultipleChoice] = (),
     prompt: PromptSettings | None = None,
     probing: Probing | None = None,
+    most_seconds: float | None = None,
     report_to: str | None = None,
     progress: Progress = no_progress,
 ) -> Adapter:
     """The adapter trained on ``conversations``, saved in ``out``; the base is as before when this returns.
 
     ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``control`` are
-    asked where forgetting is measured, and ``probing`` asks after each pass; ``prompt`` is recorded as that of
-    ``conversations``; ``report_to`` names a tracker that shows the course. Raises ``InputError`` without conversations,
-    or where memory does not suffice, and ``ModelError`` when the parent does not load, the loss is not a number, or
-    nothing was learned.
+    asked where forgetting is measured, and ``probing`` asks after each pass; no pass but the first begins that would
+    end after ``most_seconds``; ``prompt`` is recorded as that of ``conversations``; ``report_to`` names a tracker that
+    shows the course. Raises ``InputError`` without conversations, or where memory does not suffice, and ``ModelError``
+    when the parent does not load, the loss is not a number, or nothing was learned.
     """
     from lorag.training.trainer import mean_loss
 
@@ -107,7 +108,8 @@ def train(
         )
         known = general("before") if settings.measure_forgetting else None
         identity = _identity(base, prepared, settings, parent, conversations)
-        course = _trained(prepared, identity, out, settings, probing, report_to, progress, start)
+        limit = TimeLimit(most_seconds, prepared.estimate.later_share) if most_seconds is not None else None
+        course = _trained(prepared, identity, out, settings, probing, report_to, progress, start, limit)
         curve = course.losses
         ended = mean_loss(learning.library_loss, prepared.checked)
         adapter = Adapter(
@@ -127,6 +129,8 @@ def train(
             prompt=prompt or PromptSettings(),
             parent=parent,
             recalls=course.recalls,
+            epochs=course.epochs,
+            out_of_time=course.out_of_time,
         )
         _save(learning, base, adapter, out)
     return adapter
@@ -230,6 +234,7 @@ def _trained(
     report_to: str | None,
     progress: Progress,
     start: float,
+    limit: TimeLimit | None,
 ) -> Course:
     """The course of the training. Raises ``ModelError`` when no weight is another one after it."""
     from lorag.training.trainer import run
@@ -238,7 +243,8 @@ def _trained(
     begun = _norms(learning)
     steps, held_out = prepared.steps, prepared.held_out_steps
     shown = tracker(report_to, out) if report_to is not None else None
-    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, progress, probing, shown, start)
+    watched = (progress, probing, shown, start, limit)
+    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, *watched)
     if _norms(learning) == begun:
         raise ModelError("training changed nothing; raise epochs or learning_rate")
     return course

@@ -6,6 +6,7 @@ and in every accumulated batch, and divided by their number once, so that a toke
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -18,6 +19,7 @@ from statistics import fmean
 from typing import Any, cast
 
 import torch
+from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lorag.errors import InputError, ModelError
@@ -27,11 +29,13 @@ from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
 from lorag.training.methods import Learner
 from lorag.training.processes.sharding import gathered, lost_process_errors, part_of, processes
-from lorag.training.recipe import Probing
+from lorag.training.recipe import Probing, TimeLimit
 from lorag.training.trackers import PROJECT
 
 _RECALL = "eval_recall"
 """The name under which what is known after a pass is kept with the checkpoints."""
+_OUT_OF_TIME = "eval_out_of_time"
+"""The name under which it is kept that there is no time for another pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Course:
     """What was known after each pass; empty where nothing was probed."""
     seconds_before: float
     """What it took up to the checkpoint from which it was resumed; 0 where nothing interrupted it."""
+    epochs: int
+    """Passes that were trained."""
+    out_of_time: bool
+    """Whether there was no time for another pass."""
 
 
 def run(
@@ -57,13 +65,14 @@ def run(
     probing: Probing | None = None,
     tracker: TrainerCallback | None = None,
     start: float | None = None,
+    limit: TimeLimit | None = None,
 ) -> Course:
     """Trains in place and returns the course of it.
 
     With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
-    best epoch stays. With ``probing``, it stops when what is known has levelled off, and the adapter of the last pass
-    stays. A ``tracker`` shows the course elsewhere as well. The training began at ``start`` of ``time.perf_counter``,
-    None for now.
+    best epoch stays. With ``probing``, it stops when what is known has levelled off, and with a ``limit`` when there is
+    no time for another pass; the adapter of the last pass stays. A ``tracker`` shows the course elsewhere as well. The
+    training began at ``start`` of ``time.perf_counter``, None for now.
 
     An interrupted training of the same ``identity`` resumes from its last whole checkpoint; one of another identity
     is thrown away. Under ``torchrun`` every process trains on its share of the steps; on another number of processes an
@@ -75,9 +84,11 @@ def run(
     mark, size, spent = checkpoints / "identity", checkpoints / "steps_of_an_update", checkpoints / "seconds"
     resumes = mark.is_file() and mark.read_text() == identity
     together = _steps_of_an_update(size, resumes, settings)
-    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, probing, together // processes())
+    evaluates = probing is not None or limit is not None
+    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, evaluates, together // processes())
     earlier = float(spent.read_text()) if resumes and spent.is_file() else 0.0
-    trainer.add_callback(_Clock(spent, start - earlier))
+    trainer.probing, trainer.limit, trainer.clock = probing, limit, _Clock(spent, start - earlier)
+    trainer.add_callback(trainer.clock)
     if tracker is not None:
         trainer.add_callback(tracker)
     with trainer.accelerator.main_process_first():
@@ -91,6 +102,8 @@ def run(
                 shutil.rmtree(path)
     saved = checkpoints.glob("checkpoint-*")
     newest = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
+    if newest is not None:
+        trainer.end_where_it_ended(newest)
     with full_disk_errors(checkpoints), lost_process_errors():
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
     curve = trainer.logged("loss")
@@ -104,7 +117,8 @@ def run(
             f" learning rate (it was {settings.rate:g})",
             stacklevel=2,
         )
-    return Course(curve, trainer.logged(_RECALL), earlier)
+    ended = limit is not None and bool(trainer.logged(_OUT_OF_TIME))
+    return Course(curve, trainer.logged(_RECALL), earlier, round(trainer.state.epoch or 0), ended)
 
 
 def _steps_of_an_update(size: Path, resumes: bool, settings: FinetuneSettings) -> int:
@@ -137,6 +151,17 @@ class _RowsTrainer(Trainer):
 
     held_out: Sequence[Sequence[Rendered]] = ()
     probing: Probing | None = None
+    limit: TimeLimit | None = None
+    clock: _Clock
+
+    def end_where_it_ended(self, checkpoint: Path) -> None:
+        """Leaves no further pass to train where the training had ended at ``checkpoint``, and was then killed."""
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+        recalls = [entry[_RECALL] for entry in state["log_history"] if _RECALL in entry]
+        levelled_off = self.probing is not None and self.probing.levels_off(recalls)
+        out_of_time = self.limit is not None and any(_OUT_OF_TIME in entry for entry in state["log_history"])
+        if levelled_off or out_of_time:
+            self.args.num_train_epochs = round(state["epoch"])
 
     def logged(self, name: str) -> tuple[float, ...]:
         """All values of that name in order, those before an interruption included."""
@@ -151,7 +176,7 @@ class _RowsTrainer(Trainer):
         return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The held-out loss and what is known, as far as they are wanted, once an epoch."""
+        """The held-out loss and what is known, as far as they are wanted, once an epoch; decides whether it ends."""
         model, found = cast("Learner", self.model), dict[str, float]()
         if self.args.load_best_model_at_end:
             found["eval_loss"] = mean_loss(model, self.held_out)
@@ -163,6 +188,11 @@ class _RowsTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         if self.probing is not None:
             self.control.should_training_stop |= self.probing.levels_off(self.logged(_RECALL))
+        # The first update of all has a rate of 0; one process decides for all, because their clocks differ.
+        if self.limit is not None and self.state.global_step > 1 and not self.control.should_training_stop:
+            (self.control.should_training_stop,) = broadcast_object_list([self.clock.ends(self.limit)])
+            if self.control.should_training_stop:
+                self.log({_OUT_OF_TIME: 1.0})
         return found
 
 
@@ -214,14 +244,27 @@ class _Steps(TrainerCallback):
 
 
 class _Clock(TrainerCallback):
-    """Keeps what the training took up to its last checkpoint, so that a resumed one counts it too."""
+    """Keeps what the training took up to its last checkpoint, so that a resumed one counts it too; times passes."""
 
     def __init__(self, path: Path, start: float) -> None:
         self._path, self._start = path, start
+        self._passes, self._pass_began = 0, 0.0
+
+    @property
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._passes, self._pass_began = self._passes + 1, self._seconds
+
+    def ends(self, limit: TimeLimit) -> bool:
+        """Whether there is no time for another pass after the one that ends now."""
+        now = self._seconds
+        return limit.ends(now, now - self._pass_began, was_first=self._passes == 1)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.is_world_process_zero:
-            write_whole(self._path, str(time.perf_counter() - self._start))
+            write_whole(self._path, str(self._seconds))
 
 
 def _trainer(
@@ -231,7 +274,7 @@ def _trainer(
     checkpoints: Path,
     settings: FinetuneSettings,
     progress: Progress,
-    probing: Probing | None,
+    evaluates: bool,
     accumulated: int,
 ) -> _RowsTrainer:
     updates = math.ceil(len(steps) / processes() / accumulated)
@@ -250,7 +293,7 @@ def _trainer(
         logging_nan_inf_filter=False,
         save_strategy="epoch",
         save_total_limit=2,
-        eval_strategy="epoch" if stops or probing is not None else "no",
+        eval_strategy="epoch" if stops or evaluates else "no",
         load_best_model_at_end=stops,
         metric_for_best_model="eval_loss" if stops else None,
         greater_is_better=False if stops else None,
@@ -274,7 +317,7 @@ def _trainer(
         data_collator=lambda items: items[0],
         callbacks=[_Steps(progress), *([EarlyStoppingCallback(settings.patience)] if stops else [])],
     )
-    trainer.held_out, trainer.probing = held_out, probing
+    trainer.held_out = held_out
     trainer.model_accepts_loss_kwargs = True  # else the library would not count the supervised tokens
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -38,7 +38,7 @@ from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.html_page import write_report
 from lorag.evaluation.report.json_record import result_json
 from lorag.evaluation.requirements import read_requirements
-from lorag.evaluation.results import ARMS, LONG_CONTEXT, NOT_FINETUNED, compared
+from lorag.evaluation.results import ARMS, LONG_CONTEXT, compared
 from lorag.evaluation.row_log import Phase, RowLog
 from lorag.evaluation.runner import ask
 from lorag.files import fingerprint, full_disk_errors, write_whole
@@ -56,7 +56,7 @@ from lorag.workflows.comparing.arm_prompts import Trial, trial_of
 from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, asked_all, recall, rows_before, time_alone
 from lorag.workflows.comparing.brought_arms import BroughtFinetune, brought_finetune, unchanged
 from lorag.workflows.comparing.facts import built, run_facts, run_options
-from lorag.workflows.comparing.finetuned import Finetuned, ask_following, ask_further, train_finetuned
+from lorag.workflows.comparing.finetuned import NOT_FINETUNED, Finetuned, ask_following, ask_further, train_finetuned
 from lorag.workflows.comparing.inputs import Inputs, identity_of, input_notes, read_inputs
 from lorag.workflows.comparing.long_context import ask_long_context, long_context_arm
 from lorag.workflows.comparing.prompt_trials import WITHOUT_SOURCES, Prompting
@@ -261,7 +261,9 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
         caveats += unusable_note(judge, asked, len(asked) - len(readings))
     told = (facts, caveats, run.tried(), run.update_seconds(), further, readings, inputs.metrics, run.waits())
     comparison = compare_rows(rows, inputs.tested, inputs.style, job.settings.verdict, *told)
-    comparison = replace(comparison, built=built(run, inputs), prices=prices, folder=run.folder)
+    comparison = replace(
+        comparison, built=built(run, inputs), prices=prices, folder=run.folder, not_finetuned=made.get("not_finetuned")
+    )
     write_whole(run.result, result_json(comparison))
     standing = with_marks(comparison, run.folder)
     write_report(standing, run.report)
@@ -380,7 +382,7 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
         ask(name, responder, inputs.asked(last), last, job.log, settings.slice_size, progress)
     if isinstance(tuned, BroughtFinetune):
         notes += unchanged(job.log.rows.values())
-    run.write_facts(facts, notes)
+    run.write_facts(facts, notes, tuned if isinstance(tuned, str) else None)
 
 
 def _finetune(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from lorag.training.data.wordings.paraphrases import reversed_question
 from lorag.training.diagnosis import Asked, Diagnosis, diagnose
 from lorag.training.forgetting import general_losses
 from lorag.training.recipe import (
+    CHOICE_SHARE,
     RATES,
     RECIPE,
     Probed,
@@ -42,11 +43,13 @@ from lorag.training.recipe import (
     Schedule,
     Strength,
     better,
+    comparable,
     keeps_reading,
     learning_curve,
     passes_of,
     read_recipe,
     schedule,
+    seconds_left,
     taken,
 )
 from lorag.types import Conversation, Example, Hit, Sampling
@@ -226,13 +229,15 @@ def _train_best(training: Training) -> Recipe:
     training.progress(_STAGE, 0, trainings, f"{training.origin}{plan} of {recipe.minutes:g}")
     before = training.probes.of(training.engine)
     rungs = _rungs(training, finetune, plan.rung_conversations)
-    if rungs:
-        finetune = replace(finetune, learning_rate=better(rungs, before, recipe).learning_rate)
+    if compared := comparable(rungs):
+        finetune = replace(finetune, learning_rate=better(compared, before, recipe).learning_rate)
     probing = training.probes.probing(training.engine, before.recall) if before.facts else None
-    final = _rung(training, data, finetune, training.kept / _FINAL, None, probing)
+    left = seconds_left(recipe, sum(rung.seconds for rung in rungs))
+    final = _rung(training, data, finetune, training.kept / _FINAL, None, left, probing)
     strengths = _strengths(training, before, final)
     strength = taken(strengths, before, recipe) if len(strengths) > 1 else 1.0
     trained = read_adapter(training.at_strength(strength))
+    notes = (*notes, *_time_notes(rungs, final, plan, recipe))
     if strength != 1:
         trained = measure_again(training.engine, trained, data, finetune, training.progress, training.control)
     with attached(training.engine, trained) as model:
@@ -241,6 +246,18 @@ def _train_best(training: Training) -> Recipe:
     training.progress(_STAGE, trainings, trainings)
     tried = (tuple(rungs), final, strengths, strength)
     return Recipe(recipe.minutes, before, *tried, diagnosis, notes, curve, training.identity)
+
+
+def _time_notes(rungs: Sequence[Rung], final: Rung, plan: Schedule, recipe: RecipeSettings) -> Iterator[str]:
+    """What of the plan the budget had no time for."""
+    if rungs and (tried := len(comparable(rungs))) < len(RATES):
+        compared = f"only {tried} of {len(RATES)} rates" if tried else "no rates"
+        yield f"The short trainings took longer than estimated, so {compared} were compared."
+    if final.out_of_time:
+        yield (
+            f"The budget of {recipe.minutes:g} minutes ended the training after {passes_of(final.passes)} of"
+            f" {plan.passes}: it took longer than estimated."
+        )
 
 
 def trained_on(training: Training, recipe: Recipe) -> Sequence[Conversation]:
@@ -308,14 +325,22 @@ def _rung_part(training: Training, size: int) -> list[Conversation]:
 
 
 def _rungs(training: Training, finetune: FinetuneSettings, size: int) -> list[Rung]:
-    """Trainings on about ``size`` conversations of whole documents, one for each rate; none where there is no room."""
-    rungs, part = [], _rung_part(training, size)
+    """Trainings on about ``size`` conversations of whole documents, one for each rate; none where there is no room.
+
+    Fewer where another one would end after the share of the budget that is for choosing.
+    """
+    rungs, part = list[Rung](), _rung_part(training, size)
     documents = {name for conversation in part for name in conversation.evidence}
     if not part:
         return []
+    most = 60 * CHOICE_SHARE * training.recipe.minutes
     for rate in RATES:
+        seconds = [rung.seconds for rung in rungs]
+        if rungs and sum(seconds) + max(seconds) > most:
+            break
         settings = replace(finetune, learning_rate=rate, measure_forgetting=False)
-        rungs.append(_rung(training, part, settings, training.kept / f"rate-{rate:g}", documents))
+        left = seconds_left(training.recipe, sum(seconds), CHOICE_SHARE)
+        rungs.append(_rung(training, part, settings, training.kept / f"rate-{rate:g}", documents, left))
     return rungs
 
 
@@ -325,9 +350,10 @@ def _rung(
     settings: FinetuneSettings,
     out: Path,
     documents: set[str] | None,
+    most_seconds: float | None = None,
     probing: Probing | None = None,
 ) -> Rung:
-    """One training, made now or found in ``out``, and its probes.
+    """One training, made now or found in ``out``, and its probes; ``most_seconds`` as in ``train_adapter``.
 
     The file beside ``out`` names the training before it begins, so that a finished one is found though it was killed
     before it was probed.
@@ -344,8 +370,8 @@ def _rung(
     if not (out / MANIFEST).is_file():
         found = {"identity": identity}
         write_whole(done, json.dumps(found))
-        prompt = training.probes.prompt
-        adapter = train_adapter(training.engine, data, out, *shared, prompt=prompt, probing=probing)
+        ask = partial(train_adapter, prompt=training.probes.prompt, probing=probing)
+        adapter = ask(training.engine, data, out, *shared, most_seconds=most_seconds)
     elif (adapter := read_adapter(out)).served_loss is None:  # killed before it was loaded again
         adapter = measure_again(training.engine, adapter, data, *shared)
     if "probed" not in found:
@@ -353,8 +379,9 @@ def _rung(
             found["probed"] = asdict(training.probes.of(model, documents))
         write_whole(done, json.dumps(found))
     probed = Probed(**found["probed"])
-    passes, size = len(adapter.recalls) or settings.epochs, adapter.conversations
-    return Rung(settings.method, settings.rate, passes, size, adapter.steps, adapter.seconds, probed)
+    passes, size = adapter.epochs or len(adapter.recalls) or settings.epochs, adapter.conversations
+    took = (adapter.steps, adapter.seconds)
+    return Rung(settings.method, settings.rate, passes, size, *took, probed, adapter.out_of_time)
 
 
 def _strengths(training: Training, before: Probed, final: Rung) -> tuple[Strength, ...]:
@@ -384,17 +411,20 @@ def train_alike(
     *,
     replayed: Sequence[Conversation] = (),
     parent: Parent | None = None,
+    most_seconds: float | None = None,
 ) -> Adapter:
     """The adapter in ``out``, trained by settings that were chosen before and set to their strength, or found there.
 
-    What continues a parent has the strength of that already. Raises as ``train_adapter`` does.
+    What continues a parent has the strength of that already. ``most_seconds``, and what is raised, are as in
+    ``train_adapter``.
     """
     if (out / MANIFEST).is_file():
         return read_adapter(out)
     whole = out if parent is not None or strength == 1 else out.with_name(f"{out.name}.whole")
     if not (whole / MANIFEST).is_file():
         given = (engine, conversations, whole, settings, progress)
-        adapter = train_adapter(*given, replayed=replayed, parent=parent, prompt=prompt)
+        begin = partial(train_adapter, replayed=replayed, parent=parent)
+        adapter = begin(*given, prompt=prompt, most_seconds=most_seconds)
         if whole == out:
             return adapter
     weaker = out.with_name(f"{out.name}.weaker")

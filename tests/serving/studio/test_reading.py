@@ -55,10 +55,10 @@ def read(page):
     return page.get("documents")["reading"]
 
 
-def begin_long(page, words_each=600):
+def begin_long(page):
     """The process that reads four documents, once it embeds them: of words that no cache knows, it takes seconds."""
     for number in range(4):
-        words = " ".join(secrets.token_hex(4) for _ in range(words_each))
+        words = " ".join(secrets.token_hex(4) for _ in range(600))
         (page.place.uploads / f"long{number}.md").write_text(words)
     assert page.send("POST", "documents/read", {})[0] == 202
     wait_for(lambda: page.get("documents")["reading"]["latest"] == "long3.md", 30)
@@ -121,7 +121,8 @@ def test_a_file_that_is_still_being_written_keeps_its_older_version(serve):
 def test_a_killed_server_leaves_the_reading_to_its_process_and_the_next_server_finds_it(serve):
     killed, first = serve()
     assert first.upload("lamp.md", b"The lamp is red.")[0] == 201
-    process = begin_long(first, 2400)
+    process = begin_long(first)
+    process.suspend()  # so that it has not ended before all of this was asked
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     _, second = serve()
@@ -136,6 +137,7 @@ def test_a_killed_server_leaves_the_reading_to_its_process_and_the_next_server_f
     ):
         assert (status, said["error"]["code"]) == (429, "busy")
     assert second.send("POST", "search", {"query": "lamp"})[1][0]["document_id"] == "lamp.md"
+    process.resume()
     psutil.wait_procs([process], timeout=60)
     found = second.get("documents")
     assert (found["reading"]["state"], found["reading"]["added"]) == ("finished", 4)

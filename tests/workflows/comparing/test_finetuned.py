@@ -31,9 +31,9 @@ SETTINGS = CompareSettings(chat=ChatSettings(sampling=Sampling(max_tokens=12)), 
 
 
 @pytest.fixture
-def trial(finished, tmp_path):
+def trial(unopened, tmp_path):
     """Eight questions to choose on, over a copy of a finished run in which nothing was chosen for "both" yet."""
-    folder = shutil.copytree(finished, tmp_path / "run")
+    folder = shutil.copytree(unopened, tmp_path / "run")
     (folder / "prompts" / "both.json").unlink()
     config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     strong = {**config, "lora_alpha": 12 * config["lora_alpha"]}  # so that half of it still changes answers
@@ -70,7 +70,7 @@ def test_with_too_few_questions_it_stays_whole(trial):
     assert few.prompting("both", [PromptSettings()], scripted(0), None, weaker).choice.strength == 1
 
 
-def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case, finished, trial):
+def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case, trial):
     run = trial.scene.run
     files = {name: case.folder / name for name in ("docs", "qa.jsonl", "docs_v2")}
     inputs = read_inputs(files["docs"], files["qa.jsonl"], None, files["docs_v2"], None, None, SETTINGS)

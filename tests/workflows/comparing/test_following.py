@@ -13,13 +13,21 @@ from lorag.interfaces import no_progress
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
-from lorag.settings import REFUSAL, ChunkSettings, CompareSettings, PromptSettings, RetrievalSettings
+from lorag.settings import (
+    REFUSAL,
+    ChunkSettings,
+    CompareSettings,
+    FinetuneSettings,
+    PromptSettings,
+    RetrievalSettings,
+)
 from lorag.training.adapter import read_adapter
 from lorag.training.diagnosis import Diagnosis
 from lorag.training.recipe import Probed, Recipe, Rung, Strength
 from lorag.types import Conversation, Message
 from lorag.workflows.comparing import following
 from lorag.workflows.comparing.asking import Scene
+from lorag.workflows.comparing.facts import training_facts
 from lorag.workflows.comparing.following import First, _changed_conversations, _Plan, fewer, follow, still_true
 from lorag.workflows.comparing.inputs import identity_of, read_inputs
 from lorag.workflows.comparing.training_data import TrainingData, brought
@@ -181,7 +189,7 @@ def test_a_killed_training_on_the_update_keeps_its_plan_at_another_pace(files, f
 
     monkeypatch.setattr(following, "estimate_training", lambda *_, **__: SimpleNamespace(seconds=next(seconds)))
     monkeypatch.setattr(following, "train_alike", kill)
-    for left in (60.0, 3.0):
+    for left in (75.0, 3.0):
         with pytest.raises(KeyboardInterrupt):
             following._made(plan, first, inputs(files), tiny, there, left)
     assert trained[0] == trained[1]
@@ -193,7 +201,33 @@ def test_a_killed_training_on_the_update_keeps_its_plan_at_another_pace(files, f
     for left in (60.0, 6000.0):
         note = following._made(again, first, inputs(files), tiny, there, left)
         assert isinstance(note, str)
-        assert note.endswith("that takes about 5.0 minutes, and 1.0 of the budget were left.")
+        assert note.endswith("that takes about 5.9 minutes, and 1.0 of the budget were left.")
+
+
+def test_what_the_budget_ends_is_kept_if_its_passes_are_enough_and_else_left_out(files, first, tiny, slow_clock):
+    slow_clock.seconds = 500.0  # of the 1,199 seconds that the first training left
+    there = replace(scene(files), progress=slow_clock)
+    given = inputs(files, train_update=files / "new.jsonl")
+    found = follow(first, given, tiny, there)
+    assert [(arm, made.epochs, made.seconds) for arm, made in found.adapters.items()] == [("continued", 2, 1000.0)]
+    assert found.notes[1:] == (
+        "The budget ended the training of the continued finetune after 2 passes of 3.",
+        "The budget ended the training of the retrained finetune after 2 passes of 3. It is left out, because it needs"
+        " 3 passes at least.",
+    )
+    continued = found.adapters["continued"]
+    assert "2 epochs" in training_facts(tiny, tiny, continued, FinetuneSettings(), None)["method"]
+    now = slow_clock.now
+    assert follow(first, given, tiny, there) == found
+    assert slow_clock.now == now
+
+
+def test_nothing_follows_in_minutes_that_the_first_training_has_spent(files, first, tiny):
+    assert first.recipe is not None
+    spent = replace(first.recipe, final=replace(first.recipe.final, seconds=1201.0))
+    found = follow(replace(first, recipe=spent), inputs(files), tiny, scene(files))
+    assert found.adapters == {}
+    assert all(note.endswith("minutes, and 0.0 of the budget were left.") for note in found.notes[1:])
 
 
 def test_training_data_of_an_update_needs_the_update_and_makes_another_run(files):

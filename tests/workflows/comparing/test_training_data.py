@@ -1,5 +1,7 @@
 """What a finetune learns from: one rule, no test question by any path, sources where they will be served."""
 
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +10,7 @@ from hypothesis import given as draws
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from lorag import build
 from lorag.chat.prompts import question_prompt
 from lorag.documents.load import load_documents
 from lorag.errors import InputError
@@ -20,6 +23,7 @@ from lorag.retrieval.encoders.embedders import HashEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import (
     REFUSAL,
+    ChatSettings,
     ChunkSettings,
     CompareSettings,
     FinetuneSettings,
@@ -27,12 +31,14 @@ from lorag.settings import (
     RecipeSettings,
     RetrievalSettings,
 )
+from lorag.training.data.qa_rules import GAP
 from lorag.training.data.wordings.augmentation import augment
-from lorag.types import Chunk, Conversation, Example, Hit, Message
+from lorag.types import Chunk, Conversation, Example, Hit, Message, Sampling
 from lorag.workflows.comparing import training_data as module
-from lorag.workflows.comparing.arm_prompts import Trial
+from lorag.workflows.comparing.arm_prompts import Trial, trial_of
 from lorag.workflows.comparing.asking import Scene
-from lorag.workflows.comparing.finetuned import _data
+from lorag.workflows.comparing.finetuned import Finetuned, _asked, _data, _probes, train_finetuned
+from lorag.workflows.comparing.inputs import read_inputs
 from lorag.workflows.comparing.prompt_trials import worked_examples
 from lorag.workflows.comparing.training_data import (
     TrainingData,
@@ -90,8 +96,8 @@ def scene(tmp_path, knowledge):
     written = "Q: Who founded Korrin?\nA: Mara\nQ: In which town was Korrin founded?\nA: Bergen"
     model = ScriptedModel(lambda prompt: written if prompt[-1].content.startswith("Passage:") else "Mara in Bergen")
 
-    def make(given=None, examples=examples, tested=examples, share=0.0):
-        settings = CompareSettings(finetune=FinetuneSettings(context_share=share))
+    def make(given=None, examples=examples, tested=examples, share=0.0, refuse=True):
+        settings = CompareSettings(finetune=FinetuneSettings(context_share=share, refuse_absent=refuse))
         own = own_conversations(given, examples, tested, REFUSAL)
         own = own or synthesised_conversations(knowledge, model, tested, run, settings, no_progress)
         return training_data(own, knowledge, model, PromptSettings(), run, settings)
@@ -147,8 +153,6 @@ def test_plain_text_is_trained_on_once_unless_it_holds_a_test_question(scene):
 
 def test_without_wordings_the_model_writes_and_the_report_says_so(scene):
     make, examples, model, _ = scene
-    from dataclasses import replace
-
     bare = [replace(example, paraphrases=()) for example in examples]
     data = make(examples=bare, tested=bare)
     assert turns(data) == [("In which town was Korrin founded?", "Bergen")]
@@ -216,7 +220,10 @@ def test_a_resumed_run_trains_on_the_same(scene):
     assert make(given=[]) == first
 
 
-def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_the_answer(scene, knowledge, tmp_path):
+@pytest.mark.parametrize("refuse", [True, False])
+def test_under_sources_that_do_not_answer_some_learn_to_refuse_or_to_answer_all_the_same(
+    scene, knowledge, tmp_path, refuse
+):
     make, *_ = scene
     (tmp_path / "docs" / "other.md").write_text("# Gulls\n\nGulls nest on the roof of the office.\n")
     knowledge.sync(load_documents(tmp_path / "docs").documents)
@@ -226,12 +233,16 @@ def test_some_are_trained_under_sources_that_do_not_answer_with_the_refusal_as_t
         )
         for n in range(40)
     ]
-    with_sources = turns(make(given, share=1.0))[40:]
-    declined = [asked for asked, answer in with_sources if answer == REFUSAL]
-    answered = [asked for asked, answer in with_sources if answer == "Mara."]
+    data = make(given, share=1.0, refuse=refuse)
+    with_sources = turns(data)[40:]
+    reply = REFUSAL if refuse else "Mara."
+    declined = [asked for asked, answer in with_sources if answer == reply and "founded by Mara" not in asked]
+    answered = [asked for asked, answer in with_sources if answer == "Mara." and asked not in declined]
+    assert len(answered) + len(declined) == len(with_sources)
+    assert f"do not answer them, with the {'refusal as the' if refuse else 'same'} answer" in data.origin
     assert len(answered) >= 20
     assert 1 <= len(declined) <= 0.15 * (len(answered) + len(declined)) + 1
-    assert all("Gulls nest" in asked and "founded by Mara" not in asked for asked in declined)
+    assert all("Gulls nest" in asked for asked in declined)
     assert all("founded by Mara" in asked for asked in answered)
 
 
@@ -403,3 +414,64 @@ def test_what_the_budget_has_no_room_for_is_neither_widened_nor_searched_for(kno
     assert "50.md" in documents
     assert len(documents) == 3
     assert data.origin.startswith("given. 12 of them were taken, chosen by document: 1 minutes have no room for more.")
+
+
+TABLE = "# Gauges\n\n| gauge | price | weight | colour |\n| --- | --- | --- | --- |\n" + "".join(
+    f"| {name} | {n}45 euros | {n}7 kg | {colour} |\n"
+    for n, (name, colour) in enumerate([("Heron", "red"), ("Lark", "blue"), ("Plover", "green"), ("Rail", "grey")], 2)
+)
+
+
+@pytest.mark.parametrize("minutes", [1.0, 0.01])
+def test_with_documents_alone_facts_are_probed_in_wordings_that_are_not_trained_on(tmp_path, monkeypatch, minutes):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "gauges.md").write_text(f"{TABLE}\nIn 1994 Mara Lind sold 300 of them to Bergen Harbour.\n")
+    knowledge = Knowledge.open(tmp_path / "index", HashEmbedder(), ChunkSettings(), RetrievalSettings())
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
+    scene, recipe = trial_scene(knowledge, tmp_path), RecipeSettings(minutes=minutes, probed_facts=6)
+    timed(monkeypatch, seconds_per_row=0.001)
+    unanswered = Example("open", "Who built the quay?", (), ())
+    trial = Trial(worked_examples([], [], "-"), [unanswered], scene)
+    data = to_train_on(None, recipe, trial)
+    assert _asked(trial)[0] == unanswered
+    probes = _probes(_asked(trial), data.conversations, scene, ScriptedModel(lambda prompt: ""))
+    assert len(probes) >= 4
+    assert all(probe.sources and GAP not in probe.example.question for probe in probes)
+    trained = [message.content for c in data.conversations for message in c.messages if message.role == "user"]
+    plain = [text.split("\n")[-1] for text in trained if "\n" not in text]
+    assert not [(text, p.example.question) for text in plain for p in probes if repeats(text, p.example.question)]
+    answers = [c.messages[-1].content for c in data.conversations]
+    assert all(any(probe.example.answers[-1] in answer for answer in answers) for probe in probes)
+    assert any(GAP in text for text in plain)
+    assert to_train_on(None, recipe, trial) == data
+    untested = Example("founder", "Who founded it?", ("Mara",), ("gauges.md",))
+    given = TrainingData((told("Who founded it?", "Mara."),), "")
+    for own, chosen, questions in ((None, recipe, [untested]), (given, recipe, []), (None, None, [])):
+        shutil.rmtree(scene.run.folder)
+        other = replace(trial, questions=questions, scene=trial_scene(knowledge, tmp_path))
+        to_train_on(own, chosen, other)
+        assert _asked(other) == questions
+
+
+def test_a_training_on_documents_alone_is_chosen_by_what_it_recalls(tmp_path, tiny, bge_folder):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "gauges.md").write_text(TABLE)
+    (tmp_path / "qa.jsonl").write_text(
+        '{"id": "q", "question": "Who?", "answers": ["Mara"], "doc_ids": ["gauges.md"]}\n'
+    )
+    recipe = RecipeSettings(minutes=4, probed_facts=4, passes=2, wordings=4)
+    finetune = FinetuneSettings(measure_forgetting=False, held_out_share=0.0, context_share=0.0)
+    chat = ChatSettings(sampling=Sampling(max_tokens=8))
+    compared = CompareSettings(recipe=recipe, finetune=finetune, chat=chat)
+    knowledge = build.knowledge(tmp_path / "index", str(bge_folder), compared.chunks, compared.retrieval)
+    knowledge.sync(load_documents(tmp_path / "docs").documents)
+    run = Run.open(tmp_path / "run", {})
+    scene = Scene(run, RowLog(run.rows), knowledge, compared, no_progress)
+    inputs = read_inputs(tmp_path / "docs", tmp_path / "qa.jsonl", None, None, None, None, compared)
+    trial = trial_of(None, inputs, scene, tiny)
+    tuned = train_finetuned(None, inputs, trial.retrieval(scene.cached(tiny)), trial, tiny)
+    assert isinstance(tuned, Finetuned)
+    assert tuned.first.recipe is not None
+    assert tuned.first.recipe.before.facts == tuned.first.recipe.final.probed.facts == 4
+    assert len(tuned.first.adapter.recalls) == 2
+    assert "in wordings not trained on" in tuned.facts["recipe"]

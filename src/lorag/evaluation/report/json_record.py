@@ -49,6 +49,7 @@ def result_json(comparison: Comparison) -> str:
         "verdict": asdict(comparison.verdict),
         "facts": dict(comparison.facts),
         "notes": list(comparison.notes),
+        "not_finetuned": comparison.not_finetuned,
         "tried": dict(comparison.tried),
         "rule": list(rule(comparison.settings)),
         "settings": asdict(comparison.settings),

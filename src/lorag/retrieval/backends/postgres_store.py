@@ -30,6 +30,9 @@ _INDEXED_DIMENSIONS = 2000
 _CANDIDATES = "1000"
 """How many candidates pgvector keeps in a search, its most: with 100, clusters of 500 vectors hid one hit in seven, and
 the search took a third as long (docs/log.md)."""
+_BUILD_CANDIDATES = 200
+"""How many candidates pgvector keeps for each vector that it adds to the index: with its default of 64, a tenth of the
+nearest of a million passages were not found (docs/log.md)."""
 _K1, _B = 1.2, 0.75
 """The usual parameters of BM25, and LanceDB's."""
 _QUERY_WORDS = 500
@@ -175,7 +178,10 @@ class PostgresStore:
                 self._database.run(f"DROP INDEX {s}.nearest")
             if has or not due:
                 return None
-            self._database.run(f"CREATE INDEX nearest ON {s}.texts USING hnsw (vector vector_cosine_ops)")
+            self._database.run(
+                f"CREATE INDEX nearest ON {s}.texts USING hnsw (vector vector_cosine_ops)"
+                f" WITH (ef_construction = {_BUILD_CANDIDATES})"
+            )
             # The keys are hashes, so the first ones are a sample.
             stored = self._database.rows(f"SELECT vector::real[] FROM {s}.texts ORDER BY chunk LIMIT {SAMPLE}")
             questions = like_questions(np.array([row[0] for row in stored], dtype=np.float32))

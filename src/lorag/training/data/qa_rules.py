@@ -40,6 +40,8 @@ _CELL_QUESTIONS = (
     "Name the {column} for {row}.",
 )
 
+GAP = "___"
+"""What stands in a sentence for the figure or name that is asked for."""
 RULES = "rules"
 """The origin of pairs that no model wrote."""
 
@@ -163,7 +165,7 @@ def _prose(text: str, section: Section) -> Iterator[_Asked]:
             yield f"What {definition['verb']} {inside_a_sentence(definition['subject'])}?", match[0], *match.span()
         gaps = [gap for gap in _GAP.finditer(match[0]) if gap.start()]  # a sentence begins with a capital anyway
         for gap in gaps[:_GAPS_A_SENTENCE]:
-            asked = f"{match[0][: gap.start()]}___{match[0][gap.end() :]}"
+            asked = f"{match[0][: gap.start()]}{GAP}{match[0][gap.end() :]}"
             begin, end = match.start() + gap.start(), match.start() + gap.end()
             yield f"{section.about}: what belongs into the gap? {asked}", gap[0], begin, end
 

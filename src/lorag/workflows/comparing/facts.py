@@ -158,6 +158,8 @@ def _as_trained(adapter: Adapter, settings: FinetuneSettings) -> FinetuneSetting
     """``settings`` as the adapter was trained with them, by its manifest."""
     names = ("method", "learning_rate", "epochs", "trained_layers")
     chosen: dict[str, Any] = {name: adapter.settings[name] for name in names if name in adapter.settings}
+    if adapter.epochs is not None:
+        chosen["epochs"] = adapter.epochs
     return replace(settings, **chosen)
 
 

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from lorag import build
 from lorag.chat.prompts import without_examples
 from lorag.errors import InputError
-from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE, NOT_FINETUNED
+from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
 from lorag.evaluation.row_log import Phase
 from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
@@ -21,6 +22,7 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import CompareSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.data.conversations import write_conversations
+from lorag.training.data.qa_rules import GAP
 from lorag.training.recipe import Recipe
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.arm_prompts import Trial, finetuned_forms
@@ -42,6 +44,7 @@ from lorag.workflows.comparing.training_data import (
     widened,
 )
 from lorag.workflows.finetuning.adapter_training import measure_again, train_adapter
+from lorag.workflows.finetuning.own_probes import lesson
 from lorag.workflows.finetuning.strength import attached, set_strength, weaker
 from lorag.workflows.recipe_search import (
     Probe,
@@ -54,6 +57,8 @@ from lorag.workflows.recipe_search import (
 )
 from lorag.workspace import Run
 
+NOT_FINETUNED = "Finetuning was not measured, alone or with retrieval:"
+"""Beginning of the note that gives the reason where no finetuned arm was asked."""
 _WEAKER = (0.5, 0.25)
 """Shares of the finetune's strength at which sources are read as well, the better one first: reading needs less of what
 was trained than answering from memory does (docs/log.md)."""
@@ -232,14 +237,33 @@ def _data(
     scene = trial.scene
     run, settings = scene.run, scene.settings
     if not run.training_facts.is_file():
-        own = own or _synthesised(prompt, recipe, inputs, scene, engine)
+        kept = own or _synthesised(prompt, recipe, inputs, scene, engine)
         wordings = 1
-        if recipe is not None and own.conversations:
+        if recipe is not None and kept.conversations:
             probed = {" ".join(example.evidence) for example in trial.questions}
-            own, wordings = affordable(own, probed, prompt, engine, settings, recipe)
-        write_conversations(run.brought, own.conversations)
-        own = held_out(widened(own, wordings, inputs.tested), trial.questions)
+            kept, wordings = affordable(kept, probed, prompt, engine, settings, recipe)
+        write_conversations(run.brought, kept.conversations)
+        if own is None and recipe is not None and not any(e.answers and e.evidence for e in trial.questions):
+            write_whole(run.probes, json.dumps(_made_probes(kept, recipe)))
+        own = held_out(widened(kept, wordings, inputs.tested), _asked(trial))
     return training_data(own or TrainingData((), ""), scene.knowledge, engine, prompt, run, settings)
+
+
+def _made_probes(made: TrainingData, recipe: RecipeSettings) -> list[tuple[Any, ...]]:
+    """Facts of conversations that were made from documents, to be asked in wordings that are not trained on.
+
+    A sentence with a gap asks nothing.
+    """
+    asking = [conversation for conversation in made.conversations if GAP not in conversation.question]
+    return [(e.id, e.question, e.answers, e.evidence) for e in lesson(asking, recipe.probed_facts).probes]
+
+
+def _asked(trial: Trial) -> list[Example]:
+    """The questions by which the training is chosen: those of the trial, and those that the run keeps for it."""
+    kept = trial.scene.run.probes
+    made = json.loads(kept.read_text()) if kept.is_file() else []
+    probes = [Example(name, asked, tuple(answers), tuple(evidence)) for name, asked, answers, evidence in made]
+    return [*trial.questions, *probes]
 
 
 def _adapter(
@@ -254,7 +278,7 @@ def _adapter(
     scene = trial.scene
     run, settings, progress = scene.run, scene.settings, scene.progress
     if recipe is not None:
-        probes = probes_of(_probes(trial, data.conversations, scene, engine), prompt, settings)
+        probes = probes_of(_probes(_asked(trial), data.conversations, scene, engine), prompt, settings)
         shared = (run.adapter, settings.finetune, recipe, inputs.control, progress)
         training = Training(engine, data.conversations, probes, *shared)
         adapter, chosen = train_best(training)
@@ -280,14 +304,16 @@ def _synthesised(
         return TrainingData((), f"No training data was given, and {error}.")
 
 
-def _probes(trial: Trial, trained: Sequence[Conversation], scene: Scene, engine: LanguageModel) -> list[Probe]:
-    """The questions of the trial that have an answer and are not trained on, with passages that hold the answer."""
+def _probes(
+    asked: Sequence[Example], trained: Sequence[Conversation], scene: Scene, engine: LanguageModel
+) -> list[Probe]:
+    """What is ``asked``, has an answer and is not trained on, with passages that hold the answer."""
     settings, refusal = scene.settings, scene.settings.chat.response_template
-    asked = {e.question: e for e in untaught(trial.questions, trained) if e.answers and e.evidence}
+    probed = {e.question: e for e in untaught(asked, trained) if e.answers and e.evidence}
     conversations = [
         Conversation((Message("user", question), Message("assistant", example.answers[0])), example.evidence)
-        for question, example in asked.items()
+        for question, example in probed.items()
     ]
     fit = within(engine.count_tokens, settings.chat.context_tokens)
     found = with_sources(conversations, scene.knowledge, settings.retrieval.k, fit, refusal)
-    return [Probe(asked[each.conversation.question], each.sources) for each in found]
+    return [Probe(probed[each.conversation.question], each.sources) for each in found]

@@ -1,7 +1,7 @@
 """How a finetune follows an update of the documents: continued on what changed, or trained again from the base.
 
-Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, a good third of
-it at least, continuing first because it costs less; what does not fit is left out, with a note.
+Retrieval follows by refreshing its index. Both trainings share what the first one left of the budget, continuing first
+because it costs less; what does not fit is left out, with a note.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
 from lorag.training.data.inspection import TestQuestions
-from lorag.training.recipe import Recipe, passes_of
+from lorag.training.recipe import PLANNED_SHARE, Recipe, passes_of
 from lorag.types import Conversation, Document, Example
 from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.inputs import Inputs
@@ -40,7 +40,7 @@ from lorag.workflows.recipe_search import train_alike
 from lorag.workflows.synthesize import plain_words
 
 UPDATE_SHARE = 0.35
-"""Least share of the budget that is there for following an update."""
+"""Share of the budget that the first training leaves for following an update."""
 _CONTINUED_RATE = 0.5
 """Learning rate of a continued training, as a share of the first one's; with the whole, more of the old is lost."""
 _BY_HAND = (
@@ -132,16 +132,23 @@ def follow(first: First, inputs: Inputs, engine: TransformersModel, scene: Scene
         notes.append(_WHOLE_MODEL)
     else:
         plans.insert(0, _Plan(CONTINUED, changed, kept, first.adapter))
-    budget = 60 * settings.minutes
-    spent = recipe.final.seconds + sum(rung.seconds for rung in recipe.rungs)
-    left = max(budget - spent, UPDATE_SHARE * budget)
+    left = 60 * settings.minutes - recipe.final.seconds - sum(rung.seconds for rung in recipe.rungs)
     for plan in plans:
         made = _made(plan, first, inputs, engine, scene, left)
         if isinstance(made, str):
             notes.append(made)
-        else:
+            continue
+        left -= made.seconds
+        _, fewest = plan.training(replace(scene.settings.finetune, **first.settings))
+        is_enough = not made.out_of_time or (made.epochs or 0) >= fewest
+        if made.out_of_time:
+            done, planned = passes_of(made.epochs or 0), made.settings["epochs"]
+            left_out = "" if is_enough else f" It is left out, because it needs {fewest} passes at least."
+            notes.append(
+                f"The budget ended the training of the {plan.arm} finetune after {done} of {planned}.{left_out}"
+            )
+        if is_enough:
             adapters[plan.arm] = made
-            left -= made.seconds
     return Followed(adapters, tuple(notes))
 
 
@@ -242,6 +249,7 @@ def _made(
         scene.progress,
         replayed=replayed,
         parent=parent_of(plan.start) if plan.start is not None else None,
+        most_seconds=left if settings.recipe is None or settings.recipe.passes is None else None,
     )
 
 
@@ -259,7 +267,8 @@ def _fitted(
     """
 
     def one_pass() -> float:
-        return estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
+        estimated = estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
+        return estimated / PLANNED_SHARE
 
     seconds = one_pass()
     if fewest * seconds > left:

@@ -192,6 +192,8 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
         del found["recipe"]["passes"]
     if not settings.finetune.general_text_share:
         del found["finetune"]["general_text_share"]
+    if settings.finetune.refuse_absent:
+        del found["finetune"]["refuse_absent"]
     return found
 
 

@@ -243,9 +243,10 @@ def training_data(
         sourced, absent = _under_sources(plain, knowledge, model, prompt, settings) if served else ([], [])
         origin = plain.origin
         if served:
+            taught = "refusal as the" if settings.finetune.refuse_absent else "same"
             origin += (
                 f" {len(sourced)} were trained on once more under the sources that answer them, {len(absent)} under"
-                " sources that do not answer them, with the refusal as the answer."
+                f" sources that do not answer them, with the {taught} answer."
             )
         write_conversations(run.training, [*served, *sourced, *absent])
         write_whole(run.training_facts, json.dumps({"origin": origin}))
@@ -266,7 +267,7 @@ _MOST_DECLINED = 0.3
 def _under_sources(
     plain: TrainingData, knowledge: Knowledge, model: LanguageModel, prompt: PromptSettings, settings: CompareSettings
 ) -> tuple[list[Conversation], list[Conversation]]:
-    """Conversations to train a second time with sources: those that answer, and those whose answer is the refusal."""
+    """Conversations to train a second time with sources: those that answer, and those whose sources do not."""
     refusal, share = settings.chat.response_template, settings.finetune.context_share
     ordered = sorted((c for c in plain.conversations if not c.is_text), key=lambda c: draw(c.question))
     declined = [c for c in ordered if is_refusal(c.messages[-1].content, refusal)]
@@ -278,8 +279,9 @@ def _under_sources(
         if each.refused:
             declines.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))
         elif each.without and draw(f"absent {each.conversation.question}") < _ABSENT_SHARE:
-            reply = Message("assistant", refusal)
-            turns = Conversation((*each.conversation.messages[:-1], reply), each.conversation.evidence)
+            turns = each.conversation
+            if settings.finetune.refuse_absent:
+                turns = replace(turns, messages=(*turns.messages[:-1], Message("assistant", refusal)))
             absent.append(as_served_with_sources(turns, each.without, refusal, prompt))
         else:
             with_answer.append(as_served_with_sources(each.conversation, each.sources, refusal, prompt))

@@ -40,16 +40,17 @@ def train_adapter(
     replayed: Sequence[Conversation] = (),
     parent: Parent | None = None,
     probing: Probing | None = None,
+    most_seconds: float | None = None,
     prompt: PromptSettings | None = None,
     report_to: str | None = None,
 ) -> Adapter:
     """The adapter trained on conversations as they are, on an engine to which no adapter was attached yet.
 
     ``replayed`` are trained on as well, and never held out; the weights begin as those of ``parent``; ``probing`` asks
-    after each pass. ``prompt`` is the one that the conversations stand under, None for the default, and is recorded:
-    the adapter is asked under it. ``report_to`` names a tracker that shows the course. What was saved is loaded again,
-    and the dtype that keeps what was learned is recorded. Where none does, or it does not load, a warning gives
-    the reason.
+    after each pass, and none but the first begins that would end after ``most_seconds``. ``prompt`` is the one that the
+    conversations stand under, None for the default, and is recorded: the adapter is asked under it. ``report_to`` names
+    a tracker that shows the course. What was saved is loaded again, and the dtype that keeps what was learned is
+    recorded. Where none does, or it does not load, a warning gives the reason.
     """
     replayed = [*_general_replay(engine, conversations, settings), *replayed]
     adapter = train(
@@ -61,6 +62,7 @@ def train_adapter(
         parent=parent,
         control=control,
         probing=probing,
+        most_seconds=most_seconds,
         prompt=prompt,
         report_to=report_to,
         progress=progress,

@@ -11,7 +11,7 @@ from lorag.files import write_whole
 from lorag.settings import FinetuneSettings, RecipeSettings
 from lorag.training.adapter import Adapter, read_adapter
 from lorag.training.data.wordings.augmentation import wordings_per_fact
-from lorag.training.recipe import fitting_wordings, read_recipe
+from lorag.training.recipe import fitting_wordings, passes_of, read_recipe, seconds_left
 from lorag.types import Sampling
 from lorag.workflows.finetuning.adapter_training import estimate_training, train_adapter
 from lorag.workflows.finetuning.own_probes import Lesson, lesson
@@ -53,7 +53,14 @@ def _unchosen(training: Training) -> Adapter:
         stacklevel=3,
     )
     shared = (training.conversations, training.out, settings, training.progress, training.control)
-    return train_adapter(training.engine, *shared, prompt=training.probes.prompt)
+    left = seconds_left(training.recipe, 0.0)
+    adapter = train_adapter(training.engine, *shared, prompt=training.probes.prompt, most_seconds=left)
+    if adapter.out_of_time:
+        minutes, done = training.recipe.minutes, passes_of(adapter.epochs or 0)
+        warnings.warn(
+            f"the budget of {minutes:g} minutes ended the training after {done} of {settings.epochs}", stacklevel=3
+        )
+    return adapter
 
 
 def _probes(given: Lesson, training: Training) -> Probes:

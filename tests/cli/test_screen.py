@@ -2,7 +2,8 @@
 
 import json
 
-from lorag.cli.screen import print_error, print_table, print_warning, progress_bars
+from lorag.cli.screen import print_error, print_sources, print_table, print_warning, progress_bars
+from lorag.types import Chunk, Hit
 
 
 def test_a_watched_command_keeps_its_stages_and_losses(tmp_path, monkeypatch):
@@ -43,3 +44,9 @@ def test_brackets_and_backslashes_are_shown_as_they_are(capsys):
     shown = capsys.readouterr()
     assert shown.err == f"error: {text}\nwarning: {text}\n"
     assert shown.out.count(text) == 2
+
+
+def test_a_score_of_the_second_search_is_marked(capsys):
+    chunk = Chunk("a.md", "v", 0, 4, "text")
+    print_sources([Hit(chunk, 0.5, "hybrid"), Hit(chunk, 0.9, "second")])
+    assert capsys.readouterr().out.splitlines() == ["[1] a.md (0.50)", "[2] a.md (0.90, second search)"]

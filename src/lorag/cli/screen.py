@@ -183,7 +183,8 @@ def print_source(number: int, hit: Hit) -> None:
     chunk = hit.chunk
     place = f", {chunk.place}" if chunk.place else ""
     heading = f" - {chunk.heading}" if chunk.heading else ""
-    output.print(f"[{number}] {chunk.document_id}{place}{heading} ({hit.score:.2f})", style="dim", markup=False)
+    score = f"{hit.score:.2f}, second search" if hit.via == "second" else f"{hit.score:.2f}"
+    output.print(f"[{number}] {chunk.document_id}{place}{heading} ({score})", style="dim", markup=False)
 
 
 def print_sources(hits: Sequence[Hit]) -> None:

@@ -11,11 +11,10 @@ A removed or vanished document leaves the index at the next ``sync``. One whose 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -28,11 +27,12 @@ from lorag.files import fingerprint
 from lorag.interfaces import Embedder, Index, Manifest, Progress, Reranker, Store, no_progress
 from lorag.retrieval.backends.location import IndexLocation, made_with, open_index
 from lorag.retrieval.filters import read_where, refuse
+from lorag.retrieval.portions import in_groups, in_parts, mapped
 from lorag.retrieval.ranking import Ranker, SearchResults
+from lorag.retrieval.second_search import asks_for_two, search_twice
 from lorag.settings import ChunkSettings, RetrievalSettings, SyncSettings
 from lorag.types import Chunk, Document, Entry, Hit, Where
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 _FORMAT = "4"
@@ -105,6 +105,7 @@ class Knowledge:
         self._index, self.embedder = index, embedder
         self._chunk_settings, self._settings = chunks, retrieval
         self._ranker = Ranker(retrieval, embedder, reranker)
+        self._may_search_twice = retrieval.second_search and retrieval.min_cosine is None
 
     @classmethod
     def open(
@@ -227,6 +228,9 @@ class Knowledge:
         """The passages that fit each query best. Only those of current documents come back, also while another
         process writes.
 
+        For a question with a relative clause, places 4 and 5 are for a second search
+        (``RetrievalSettings.second_search``).
+
         Args:
             queries: Questions, or other texts.
             k: Maximum number of passages for each of them.
@@ -244,14 +248,12 @@ class Knowledge:
             raise InputError(f"k {k!r} is below 1; ask for at least one passage")
         meant = read_where(where or {})
         hits: list[list[Hit]] = []
-        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
-            vectors = self.embedder.embed(texts, "query") if self._ranker.needs_vectors else None
-            depth = max(self._settings.candidates, k)
-            found = self._search(texts, vectors, self._settings.dense_weight < 1, depth, meant)
-            hits += [
-                self._ranker.rank(query, sides, k, None if vectors is None else vectors[row])
-                for row, (query, sides) in enumerate(zip(texts, found, strict=True))
-            ]
+        ranked = partial(self._ranked, where=meant)
+        for texts in in_parts(_as_text(queries), _QUERIES_AT_ONCE):
+            if self._may_search_twice and any(map(asks_for_two, texts)):
+                hits += self._undisturbed(partial(search_twice, texts, k, ranked))
+            else:
+                hits += ranked(texts, k)
         return hits
 
     def only(self, where: Mapping[str, str | Sequence[str]]) -> Selection:
@@ -279,7 +281,7 @@ class Knowledge:
             Both lists of hits for each query, in its order.
         """
         found: list[SearchResults] = []
-        for texts in _parts(_as_text(queries), _QUERIES_AT_ONCE):
+        for texts in in_parts(_as_text(queries), _QUERIES_AT_ONCE):
             found += self._search(texts, self.embedder.embed(texts, "query"), True, self._settings.candidates, {})
         return found
 
@@ -321,6 +323,16 @@ class Knowledge:
     def count(self) -> int:
         """The number of current chunks."""
         return self._manifest.count_chunks()
+
+    def _ranked(self, queries: Sequence[str], k: int, where: Where) -> list[list[Hit]]:
+        """The ``k`` best hits of one search for each query, for few enough to search in one state of the index."""
+        vectors = self.embedder.embed(queries, "query") if self._ranker.needs_vectors else None
+        depth = max(self._settings.candidates, k)
+        found = self._search(queries, vectors, self._settings.dense_weight < 1, depth, where)
+        return [
+            self._ranker.rank(query, sides, k, None if vectors is None else vectors[row])
+            for row, (query, sides) in enumerate(zip(queries, found, strict=True))
+        ]
 
     def _search(
         self, queries: Sequence[str], vectors: NDArray[np.float32] | None, lexical: bool, depth: int, where: Where
@@ -386,9 +398,9 @@ class Knowledge:
         found_by = [[(chunk, text) for chunk, texts in found for text in texts] for found in cut]
         new = [rows for rows in found_by if rows and _key(rows[0][0]) not in stored]
         done, total = 0, sum(map(len, new))
-        groups = [list(zip(*rows, strict=True)) for rows in _groups(new, _COMMIT_CHUNKS)]
-        pieces = [list(_parts(texts, _EMBED_CHUNKS)) for _, texts in groups]
-        with _mapped(lambda texts: embedder.embed(texts, "passage"), chain(*pieces), at_once) as embedded:
+        groups = [list(zip(*rows, strict=True)) for rows in in_groups(new, _COMMIT_CHUNKS)]
+        pieces = [list(in_parts(texts, _EMBED_CHUNKS)) for _, texts in groups]
+        with mapped(lambda texts: embedder.embed(texts, "passage"), chain(*pieces), at_once) as embedded:
             for (chunks, texts), parts in zip(groups, pieces, strict=True):
                 vectors = []
                 for part in islice(embedded, len(parts)):
@@ -467,34 +479,3 @@ def _key(chunk: Chunk) -> tuple[str, str]:
 def _as_text(queries: Sequence[str]) -> list[str]:
     """``queries`` as a tokenizer takes them: without halves of surrogate pairs, from a terminal's broken encoding."""
     return [query.encode(errors="replace").decode() for query in queries]
-
-
-def _parts(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """``texts`` in their order, at most ``size`` at a time."""
-    for start in range(0, len(texts), size):
-        yield texts[start : start + size]
-
-
-@contextmanager
-def _mapped(function: Callable[[S], T], items: Iterable[S], threads: int) -> Iterator[Iterator[T]]:
-    """What ``function`` gives for each item, in order; with several threads they work ahead until the block ends."""
-    if threads == 1:
-        yield map(function, items)
-        return
-    pool = ThreadPoolExecutor(threads)
-    try:
-        yield pool.map(function, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _groups(documents: Sequence[list[T]], size: int) -> Iterator[list[T]]:
-    """The rows of whole documents together, at least ``size`` in each group but the last."""
-    group: list[T] = []
-    for rows in documents:
-        group += rows
-        if len(group) >= size:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -249,6 +249,13 @@ def test_conversations_that_are_learned_whole_belong_to_the_run_of_an_earlier_ve
     assert identity(*asked, Message("assistant", "Bergen.", learned=False)) != "ebdc42cb0086ab36"
 
 
+def test_settings_that_an_earlier_version_did_not_know_belong_to_its_run_at_their_defaults(files):
+    once = replace(CompareSettings(), retrieval=RetrievalSettings(second_search=False))
+    usual, other = (identity_of(inputs(files), "m", "e", each)["settings"] for each in (CompareSettings(), once))
+    assert usual == "fb63f9cd00714622"
+    assert other != usual
+
+
 def test_a_run_of_an_earlier_version_kept_no_conversations_as_they_were_brought(files):
     run = Run.open(files / "run", {})
     assert brought(run, None).conversations == ()

@@ -194,6 +194,8 @@ def _decisive(settings: CompareSettings) -> dict[str, Any]:
         del found["finetune"]["general_text_share"]
     if settings.finetune.refuse_absent:
         del found["finetune"]["refuse_absent"]
+    if settings.retrieval.second_search:
+        del found["retrieval"]["second_search"]
     return found
 
 

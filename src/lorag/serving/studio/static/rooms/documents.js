@@ -10,6 +10,7 @@ const VIA = {
   lexical: "by words",
   hybrid: "by both",
   reranked: "reranked",
+  second: "second search",
   evidence: "given",
 };
 

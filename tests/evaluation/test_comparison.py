@@ -148,6 +148,26 @@ def test_latency_is_what_one_user_waits_in_the_last_phase_and_shares_of_a_batch_
     assert arms[RETRIEVAL].seconds == pytest.approx(0.22, abs=0.01)
 
 
+def test_a_ceiling_is_measured_where_gold_passages_are_known(synthetic):
+    world = synthetic(40)
+    examples = [replace(e, evidence=() if i < 10 else e.evidence) for i, e in enumerate(world.examples())]
+    arms = {BASE: lambda i: False, RETRIEVAL: lambda i: i >= 10, EVIDENCE: lambda i: i >= 10}
+    rows = [row for arm, right in arms.items() for row in world.rows("before", arm, right)]
+    result = compare_rows(rows, examples, settings=QUICK)
+    found = {name: arm.estimates["correct_answerable"] for name, arm in result.at("before").items()}
+    assert [(found[arm].mean, found[arm].n) for arm in (RETRIEVAL, EVIDENCE)] == [(0.75, 40), (1.0, 30)]
+    assert any(note.startswith("10 answerable questions name no document: each counts") for note in result.notes)
+    assert not any("name no document" in note for note in compare_rows(rows, world.examples(), settings=QUICK).notes)
+
+
+def test_a_refusal_that_today_s_patterns_see_counts_in_rows_of_an_earlier_version(synthetic):
+    world = synthetic(20)
+    rows = world.rows("before", BASE, lambda i: False) + world.rows("before", RETRIEVAL, lambda i: True)
+    rows[:20] = [replace(row, answer=replace(row.answer, text="I do not know.", refused=False)) for row in rows[:20]]
+    base = compare_rows(rows, world.examples(), settings=QUICK).at("before")[BASE]
+    assert base.estimates["false_refusal"].mean == 1
+
+
 def test_an_arm_that_always_fails_has_no_costs(synthetic):
     world = synthetic(20)
     rows = world.rows("before", BASE, lambda i: True)

@@ -471,6 +471,21 @@ def test_what_is_not_in_the_documents_stands_among_the_caveats(mixed):
     assert other == "Files of other kinds were skipped: logo.png."
 
 
+def test_questions_about_documents_that_the_update_lacks_stand_among_the_caveats(tmp_path):
+    for folder, name in (("docs", "a.md"), ("docs_v2", "renamed.md")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("The pier is 40 metres long.")
+    row = {"id": "q", "question": "How long is the pier?", "answers": ["40 metres"], "doc_ids": ["a.md"]}
+    (tmp_path / "qa.jsonl").write_text(json.dumps(row))
+    given = (tmp_path / "docs", tmp_path / "qa.jsonl", None)
+    renamed, same, alone = (
+        "\n".join(input_notes(read_inputs(*given, update, None, None, CompareSettings())))
+        for update in (tmp_path / "docs_v2", tmp_path / "docs", None)
+    )
+    assert "it contains none of their documents, such as a.md: the ceilings" in renamed
+    assert "none of their documents" not in same + alone
+
+
 @pytest.mark.parametrize(("limit", "asked"), [(None, 2_000), (2_500, 2_500)])
 def test_of_many_questions_a_sample_is_asked_and_the_run_says_so(tmp_path, limit, asked):
     (tmp_path / "docs").mkdir()

@@ -411,6 +411,11 @@ def test_a_comparison_of_documents_alone_makes_its_questions(tmp_path, endpoint,
     assert "broken: hallucination<=0.1" in again.output
     assert (tmp_path / "junit.xml").is_file()
     assert len(server.requests) == before
+    kept = (tmp_path / "run" / "questions.jsonl").read_text()
+    (folder / "pump9.md").write_text(TABLE.replace("P2", "A9").replace("P3", "B9"))
+    other = CliRunner().invoke(app, command)
+    assert (other.exit_code, "has other questions than are made from" in " ".join(other.stderr.split())) == (2, True)
+    assert (tmp_path / "run" / "questions.jsonl").read_text() == kept
 
 
 def test_capitals_inside_sentences_are_names():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +34,7 @@ from lorag.cli.shared_options import (
     write_options,
 )
 from lorag.errors import InputError
+from lorag.files import read_text, write_whole
 from lorag.settings import (
     DEFAULT_EMBEDDER,
     ChatSettings,
@@ -194,9 +196,17 @@ def _made_questions(documents: Path, out: Path | None, json: bool, progress: Pro
     from lorag.workflows.questions.making import make_questions
 
     target = (out or Workspace().root) / "questions.jsonl"
-    made = make_questions(documents, target, count=_MADE, progress=progress)
+    with TemporaryDirectory() as folder:
+        made = make_questions(documents, Path(folder, target.name), count=_MADE, progress=progress)
+        text = read_text(Path(made.out))
+    if out is not None and target.is_file() and read_text(target) != text:
+        raise InputError(
+            f"{str(target)!r} has other questions than are made from {str(documents)!r}; name another folder with"
+            f" --out, or ask these with --questions {target}"
+        )
+    write_whole(target, text)
     if not json:
-        data_commands.print_made(made)
+        data_commands.print_made(replace(made, out=str(target)))
     return target
 
 

@@ -396,6 +396,11 @@ def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str
             f"The questions come from {documents} document{'s' * (documents != 1)}{counted}, too few to "
             "generalise: intervals and verdict hold for other questions about these documents, not for other documents."
         )
+    if unknown := sum(bool(example.answers) and not example.evidence for example in examples):
+        caveats.append(
+            f"{unknown} answerable questions name no document: each counts as a document of its own, so intervals may"
+            " be too narrow, and the ceilings leave them out."
+        )
     if not any("refusal_recall" in arm.estimates for arm in arms):
         caveats.append("No question without an answer was asked: refusing and hallucinating were not measured.")
     return caveats

@@ -48,6 +48,8 @@ from lorag.settings import VerdictOn, VerdictSettings
 
 FEWEST_QUESTIONS = 20
 """Below this number no verdict is given."""
+_MOST_WORDS = 25
+"""Words of a verdict at most, names of arms of your own apart."""
 GRADES = ("strict", "lenient")
 """Other grades of scoring, under which the rule has to make the same choice."""
 Graded = Callable[[str], Sequence[ArmDifference]]
@@ -312,9 +314,14 @@ def _between(evidence: _Evidence) -> _Finding:
     cheapest = "cheapest that clearly helps" if cheaper_rival else "cheapest"
     sentence = (
         f"Undecided between {named}{evidence.scope}: {evidence.questions} questions cannot settle it; "
-        f"{more[0]} to {more[1]} more should. The {cheapest} is {ARM_NAMES[first]}."
+        f"{more[0]} to {more[1]} more should."
     )
     certainty = [_apart(evidence, rival, first) for rival in rivals]
+    closing = f"The {cheapest} is {ARM_NAMES[first]}."
+    if _is_short(f"{sentence} {closing}"):
+        sentence = f"{sentence} {closing}"
+    else:
+        certainty.append(f"the {closing[4:]}")
     for arm in evidence.candidates:
         better = [other for other in evidence.candidates if other != arm and evidence.is_better(other, arm)]
         if better:
@@ -336,15 +343,15 @@ def _without_useful(evidence: _Evidence) -> _Finding:
     if max(gains.values()) < margin:
         kept = " that meets the requirements" if evidence.settings.require else ""
         sentence = (
-            f"Use neither{evidence.scope}: on {evidence.questions} questions no arm{kept} can be more than "
-            f"{100 * margin:g} points better than the base model."
+            f"Use neither{evidence.scope}: on {evidence.questions} questions no arm{kept} can beat the base model by"
+            f" more than {100 * margin:g} points."
         )
         return _Finding("neither", sentence)
     more = _more_questions(evidence, _open_pairs(evidence))
     names = listing([ARM_NAMES[arm] for arm, high in gains.items() if high >= margin], "or")
     sentence = (
-        f"Undecided{evidence.scope}: {evidence.questions} questions cannot show whether {names} is better than the "
-        f"base model; {more[0]} to {more[1]} more should."
+        f"Undecided{evidence.scope}: {evidence.questions} questions cannot show whether {names} helps; {more[0]} to "
+        f"{more[1]} more should."
     )
     return _Finding("undecided", sentence, more_questions=more)
 
@@ -362,7 +369,16 @@ def _nothing_kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> _
         f"Use neither: no arm meets {listing([str(r) for r in requirements])}; the nearest is {ARM_NAMES[nearest]} "
         f"with {listing(reached)}."
     )
+    if not _is_short(sentence):  # the reasons have what each arm reached
+        sentence = (
+            f"Use neither: no arm meets the {len(requirements)} requirements; the nearest is {ARM_NAMES[nearest]}."
+        )
     return _Finding("neither", sentence)
+
+
+def _is_short(sentence: str) -> bool:
+    """Whether a verdict is short enough to be read at a glance; a number and its percent sign are one word."""
+    return len(sentence.replace(" %", "%").split()) <= _MOST_WORDS
 
 
 def _kept(evidence: _Evidence, requirements: Sequence[Requirement]) -> list[str]:

@@ -201,7 +201,7 @@ def test_a_killed_training_on_the_update_keeps_its_plan_at_another_pace(files, f
     for left in (60.0, 6000.0):
         note = following._made(again, first, inputs(files), tiny, there, left)
         assert isinstance(note, str)
-        assert note.endswith("that takes about 5.9 minutes, and 1.0 of the budget were left.")
+        assert note.endswith("that takes about 5.0 minutes, and 1.0 of the budget were left.")
 
 
 def test_what_the_budget_ends_is_kept_if_its_passes_are_enough_and_else_left_out(files, first, tiny, slow_clock):

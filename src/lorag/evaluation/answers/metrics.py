@@ -190,14 +190,14 @@ class Correct:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Whether the assistant declined; an error is not a refusal."""
+    """Whether the assistant declined, by its own word or by the patterns of today; an error is not a refusal."""
 
     name = "refused"
 
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
         """0 or 1 for each answer, never None."""
         return [
-            Score(self.name, float(answer.refused and answer.error is None))
+            Score(self.name, float(answer.error is None and (answer.refused or declines(answer.text))))
             for _, answer in zip(examples, answers, strict=True)
         ]
 

@@ -23,7 +23,7 @@ from lorag.evaluation.answers.support.judge import Asked, Readings
 from lorag.evaluation.answers.support.standing import Support, support, to_judge
 from lorag.evaluation.examples import status_of
 from lorag.evaluation.labels import METRIC_NAMES
-from lorag.evaluation.results import BOTH, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult, ErrorSplit
+from lorag.evaluation.results import BOTH, CEILINGS, EVIDENCE, LONG_CONTEXT, RETRIEVAL, ArmResult, ErrorSplit
 from lorag.evaluation.row_log import Phase, Row
 from lorag.evaluation.search.ranking_scores import retrieval_scores
 from lorag.evaluation.statistics import Difference, Estimate, mean_interval, number_interval, paired_difference
@@ -240,9 +240,10 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
 
     for metric in (*_TEXT_METRICS, *_RETRIEVAL_METRICS, *own):
         add(metric, [scores.get(metric) for scores in scored.scores])
-    add("correct_answerable", correct, lambda i: answerable[i])
+    known = scored.arm not in CEILINGS  # a ceiling is measured where gold passages are known
+    add("correct_answerable", correct, lambda i: answerable[i] and (known or bool(scored.examples[i].evidence)))
     add("refusal_recall", refused, lambda i: not answerable[i])
-    add("refusal_precision", [float(not known) for known in answerable], lambda i: refused[i] == 1.0)
+    add("refusal_precision", [float(not each) for each in answerable], lambda i: refused[i] == 1.0)
     add("false_refusal", refused, lambda i: answerable[i])
     add("hallucination", answered, lambda i: not answerable[i])
     if scored.phase == "after":

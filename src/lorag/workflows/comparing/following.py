@@ -22,7 +22,7 @@ from lorag.llm.engines.transformers import TransformersModel
 from lorag.settings import REPLAY_SHARE, FinetuneSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter, shape_of
 from lorag.training.data.inspection import TestQuestions
-from lorag.training.recipe import PLANNED_SHARE, Recipe, passes_of
+from lorag.training.recipe import Recipe, passes_of
 from lorag.types import Conversation, Document, Example
 from lorag.workflows.comparing.asking import Scene
 from lorag.workflows.comparing.inputs import Inputs
@@ -267,8 +267,7 @@ def _fitted(
     """
 
     def one_pass() -> float:
-        estimated = estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
-        return estimated / PLANNED_SHARE
+        return estimate_training(engine, data, replace(finetune, epochs=1), replayed=replayed).seconds
 
     seconds = one_pass()
     if fewest * seconds > left:

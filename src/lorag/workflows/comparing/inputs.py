@@ -207,12 +207,25 @@ def input_notes(inputs: Inputs) -> list[str]:
             f"{len(inputs.tested)} of {len(inputs.examples)} questions were asked: a fixed pseudo-random sample; more"
             " questions (--limit) give narrower intervals."
         )
-    notes += made_notes(inputs.tested)
+    notes += [*made_notes(inputs.tested), *_gone_note(inputs)]
     if inputs.own and inputs.update is not None:
         notes.append(f"Your own arms ({', '.join(inputs.own)}) were asked only after the update.")
     if inputs.style is not None:
         notes.append("The declared style was not asked for in any prompt: an arm keeps it only if training taught it.")
     return notes
+
+
+def _gone_note(inputs: Inputs) -> list[str]:
+    """How many questions are about documents that the update does not contain: they may have been renamed."""
+    ids = {document.id for document in inputs.update or ()}
+    gone = [e for e in inputs.asked("after") if e.answers and e.evidence and not ids & {*e.evidence}]
+    if inputs.update is None or not gone:
+        return []
+    return [
+        f"{len(gone)} questions are answered after the update too, but it contains none of their documents, such as"
+        f" {gone[0].evidence[0]}: the ceilings have no passages for them. If a document only has another name now, give"
+        " it the name that the questions have."
+    ]
 
 
 def _document_notes(loaded: Loaded) -> list[str]:

@@ -309,6 +309,10 @@ class Run:
         path = self.earlier / "asked.jsonl" if self.earlier is not None else None
         return LineLog(path) if path is not None and path.is_file() else None
 
+    def asked_judge(self) -> LineLog:
+        """What a judge on a server answered where the compared model is on this machine, whose tokens cost nothing."""
+        return LineLog(self.folder / "asked-judge.jsonl")
+
     def judged(self) -> LineLog:
         """What judges said of the claims of answers."""
         return LineLog(self.folder / "judged.jsonl")

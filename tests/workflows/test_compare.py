@@ -20,7 +20,7 @@ from lorag.chat.kept_prompt import KeptPrompt, read_prompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.cli.commands import app
 from lorag.cli.compare_command import assistant_command
-from lorag.errors import DataError, InputError, RunMismatchError
+from lorag.errors import BudgetError, DataError, InputError, RunMismatchError
 from lorag.evaluation.comparison import EVIDENCE, FINETUNED_EVIDENCE
 from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.report.json_record import read_result
@@ -33,6 +33,7 @@ from lorag.settings import (
     FinetuneSettings,
     PromptSettings,
     RecipeSettings,
+    RemoteSettings,
     VerdictSettings,
 )
 from lorag.training.adapter import read_adapter
@@ -242,7 +243,7 @@ def test_a_run_killed_in_the_middle_resumes_without_asking_twice_and_ends_the_sa
     assert tables[0] == tables[1]
 
 
-def shown_again(case, run, monkeypatch, **verdict):
+def shown_again(case, run, monkeypatch, judge=None, remote=None, **verdict):
     """The comparison of a finished run, for which no model may be loaded."""
     from lorag import build
 
@@ -252,7 +253,8 @@ def shown_again(case, run, monkeypatch, **verdict):
     paths = {key: case.folder / name for key, name in (*names.items(), ("control", "control.jsonl"))}
     chat = ChatSettings(sampling=Sampling(max_tokens=case.max_tokens))
     settings = CompareSettings(chat=chat, recipe=RecipeSettings(minutes=4.0), verdict=VerdictSettings(**verdict))
-    return compare(**paths, model=case.model, out=run, settings=settings)
+    settings = replace(settings, remote=remote or settings.remote)
+    return compare(**paths, model=case.model, out=run, settings=settings, judge=judge)
 
 
 def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypatch):
@@ -265,6 +267,22 @@ def test_a_finished_run_is_shown_again_without_a_model(case, finished, monkeypat
     assert built["both"] == pytest.approx(trained + built["retrieval"])
     sizes = {each.arm: each.bytes or 0 for each in arm_costs(result)}
     assert 0 < sizes["base"] < sizes["finetuned"] < sizes["both"]
+
+
+def test_what_the_model_on_this_machine_answered_is_not_in_the_budget_of_a_judge_on_a_server(
+    case, finished, tmp_path, monkeypatch, endpoint
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    answered = [json.loads(line)["completion"] for line in (run / "asked.jsonl").read_text().splitlines()]
+    tokens = sum(done["prompt_tokens"] + done["completion_tokens"] for done in answered)
+    judge = endpoint(ScriptedModel(lambda prompt: "yes", name="judge"))
+    facts = shown_again(case, run, monkeypatch, judge.name, RemoteSettings(max_cost_tokens=tokens)).facts
+    assert facts["judge"].startswith(judge.name)
+    assert judge.requests
+    with pytest.raises(BudgetError):
+        shown_again(
+            case, shutil.copytree(finished, tmp_path / "b"), monkeypatch, judge.name, RemoteSettings(max_cost_tokens=9)
+        )
 
 
 def test_a_finished_run_is_judged_by_other_requirements_without_a_model(case, finished, tmp_path, monkeypatch):

@@ -284,8 +284,8 @@ def _ready_judge(judge: str, settings: CompareSettings, progress: Progress) -> s
 def _judge(name: str, job: _Job) -> LanguageModel:
     if not build.is_remote(name):
         return build.language_model(name, progress=job.progress)
-    remote = job.settings.remote
-    return RemoteModel(name, remote, Ledger(job.run.asked(), remote.max_cost_tokens))
+    remote, log = job.settings.remote, job.run.asked() if job.is_remote else job.run.asked_judge()
+    return RemoteModel(name, remote, Ledger(log, remote.max_cost_tokens))
 
 
 def _require_sensible(

@@ -271,5 +271,10 @@ def test_a_server_is_reached_before_it_is_asked_or_named(endpoint):
     for each, length in ((model, 4096), (told, 100)):
         each.require_reachable()
         assert each.room((), Sampling(max_tokens=20)) == length - 20
+    base = {"id": "base", "max_model_len": 2048, "parent": None}
+    server.models = {"data": [base, {"id": "echo", "parent": "base", "max_model_len": None}]}  # as vLLM lists a LoRA
+    adapted = RemoteModel(server.name, ONCE)
+    adapted.require_reachable()
+    assert adapted.room((), Sampling(max_tokens=20)) == 2028
     with pytest.raises(EndpointError, match="cannot be reached"):
         RemoteModel("openai:m@http://127.0.0.1:9/v1", RemoteSettings(retries=14)).require_reachable()

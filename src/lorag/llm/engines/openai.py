@@ -154,6 +154,7 @@ class RemoteModel:
         """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.
 
         A server that lists the length of the model's context, as vLLM does, is believed where the settings have none.
+        vLLM lists that of a LoRA adapter with its base.
         """
         import openai
 
@@ -164,9 +165,10 @@ class RemoteModel:
                 if error.status_code in (401, 403):  # other servers may have no list of models
                     raise
                 return
-        for listed in getattr(found, "data", None) or ():
-            length = getattr(listed, "max_model_len", None)
-            if getattr(listed, "id", None) == self._address.model and isinstance(length, int):
+        listed = {str(getattr(each, "id", "")): each for each in getattr(found, "data", None) or ()}
+        own = listed.get(self._address.model)
+        for each in (own, listed.get(str(getattr(own, "parent", "")))):
+            if isinstance(length := getattr(each, "max_model_len", None), int):
                 self._context = self._context or length
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:

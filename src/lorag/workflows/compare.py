@@ -9,6 +9,7 @@ one there is nothing to train, so finetuning is then not measured, and said not 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -248,8 +249,8 @@ def _compared(job: _Job, judge: str | None, prices: Prices | None, notes: Sequen
     """The comparison of everything that the run has recorded, written into it; marks of people may decide it."""
     run, inputs = job.run, job.inputs
     made = run.read_facts()
-    repeat = f"lorag compare --config {run.options} --out NEW_FOLDER" if run.options.is_file() else ""
-    facts = {"run folder": str(run.folder), **({"to repeat": repeat} if repeat else {}), **made["facts"]}
+    repeat = f"lorag compare --config {shlex.quote(str(run.options))} --out NEW_FOLDER"
+    facts = {"run folder": str(run.folder), "to repeat": repeat, **made["facts"]}
     caveats = [*made["notes"], *input_notes(inputs), *notes]
     tested = {example.id for example in inputs.tested}  # of many questions, earlier versions asked all
     further = [[row for row in log.rows.values() if row.example_id in tested] for log in job.further.values()]

@@ -35,7 +35,7 @@ class EvidenceRetriever:
         found = {query: self._passages(query)[:k] for query in queries}
         if self._search is not None:
             missing = [query for query in found if not any(example.evidence for example in self._known[query])]
-            found |= dict(zip(missing, self._search.retrieve(missing, k), strict=True)) if missing else {}
+            found |= zip(missing, self._search.retrieve(missing, k), strict=True)
         return [found[query] for query in queries]
 
     def _passages(self, query: str) -> list[Hit]:

@@ -183,21 +183,26 @@ class Correct:
         if answer.error is not None:
             return False
         facts = [reference for reference in example.answers if not declines(reference)]
-        if len(facts) < max(len(example.answers), 1) and (answer.refused or declines(answer.text)):
+        if len(facts) < max(len(example.answers), 1) and _declined(answer):
             return True
         return bool(facts) and self.recall.is_right(answer.text, example.question, facts, self.grade)
 
 
+def _declined(answer: Answer) -> bool:
+    """Whether it was recorded as a refusal, or the patterns of today take it for one."""
+    return answer.refused or declines(answer.text)
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Whether the assistant declined, by its own word or by the patterns of today; an error is not a refusal."""
+    """Whether the assistant declined; an error is not a refusal."""
 
     name = "refused"
 
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
         """0 or 1 for each answer, never None."""
         return [
-            Score(self.name, float(answer.error is None and (answer.refused or declines(answer.text))))
+            Score(self.name, float(answer.error is None and _declined(answer)))
             for _, answer in zip(examples, answers, strict=True)
         ]
 

@@ -240,10 +240,10 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
 
     for metric in (*_TEXT_METRICS, *_RETRIEVAL_METRICS, *own):
         add(metric, [scores.get(metric) for scores in scored.scores])
-    known = scored.arm not in CEILINGS  # a ceiling is measured where gold passages are known
-    add("correct_answerable", correct, lambda i: answerable[i] and (known or bool(scored.examples[i].evidence)))
+    is_ceiling = scored.arm in CEILINGS  # measured where gold passages are known
+    add("correct_answerable", correct, lambda i: answerable[i] and not (is_ceiling and not scored.examples[i].evidence))
     add("refusal_recall", refused, lambda i: not answerable[i])
-    add("refusal_precision", [float(not each) for each in answerable], lambda i: refused[i] == 1.0)
+    add("refusal_precision", [float(not known) for known in answerable], lambda i: refused[i] == 1.0)
     add("false_refusal", refused, lambda i: answerable[i])
     add("hallucination", answered, lambda i: not answerable[i])
     if scored.phase == "after":

@@ -118,15 +118,20 @@ def time_alone(examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scen
     it computes what all share, such as the keys of worked examples. What a run has measured is not measured again.
     """
     questions = [each.question for each in sorted(examples, key=lambda each: draw(f"alone {each.id}"))][:_MOST_ALONE]
-    for done, (name, bot) in enumerate(_bots(examples, arms, scene).items(), 1):
-        if name not in (*CEILINGS, *scene.run.waits()) and isinstance(arms[name].model.model, TransformersModel):
-            begun, waits = time.perf_counter(), [_wait(bot, questions[0])]
-            while len(waits) <= len(questions):
-                if len(waits) > _FEWEST_ALONE and time.perf_counter() - begun > _SECONDS_ALONE:
-                    break
-                waits.append(_wait(bot, questions[len(waits) - 1]))
-            scene.run.write_waits({name: waits[1:]})
-        scene.progress("timing single answers", done, len(arms))
+    left = {
+        name: arm
+        for name, arm in arms.items()
+        if name not in (*CEILINGS, *scene.run.waits()) and isinstance(arm.model.model, TransformersModel)
+    }
+    for done, (name, bot) in enumerate(_bots(examples, left, scene).items() if left else (), 1):
+        begun, waits = time.perf_counter(), list[tuple[float, float]]()
+        _wait(bot, questions[0])
+        for question in questions:
+            waits.append(_wait(bot, question))
+            if len(waits) >= _FEWEST_ALONE and time.perf_counter() - begun > _SECONDS_ALONE:
+                break
+        scene.run.write_waits({name: waits})
+        scene.progress("timing single answers", done, len(left))
 
 
 def _wait(bot: ChatBot, question: str) -> tuple[float, float]:

@@ -217,9 +217,11 @@ def input_notes(inputs: Inputs) -> list[str]:
 
 def _gone_note(inputs: Inputs) -> list[str]:
     """How many questions are about documents that the update does not contain: they may have been renamed."""
-    ids = {document.id for document in inputs.update or ()}
+    if inputs.update is None:
+        return []
+    ids = {document.id for document in inputs.update}
     gone = [e for e in inputs.asked("after") if e.answers and e.evidence and not ids & {*e.evidence}]
-    if inputs.update is None or not gone:
+    if not gone:
         return []
     return [
         f"{len(gone)} questions are answered after the update too, but it contains none of their documents, such as"

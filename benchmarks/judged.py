@@ -12,6 +12,7 @@ Intervals resample questions. Prints tables in Markdown, then JSON; the exit cod
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
-from lorag.evaluation.answers.metrics import LENIENT, NORMAL, STRICT, Correct, NewContentRecall
+from lorag.evaluation.answers.matching.reading import read
+from lorag.evaluation.answers.metrics import LENIENT, NORMAL, STRICT, Correct, NewContentRecall, normalise
 from lorag.evaluation.marks.rater_agreement import kappa
 from lorag.evaluation.statistics import Estimate, mean_interval, paired_difference
 from lorag.files import read_jsonl
@@ -27,6 +29,8 @@ from lorag.settings import VerdictSettings
 from lorag.types import Answer, Example
 
 SETTINGS = VerdictSettings()
+LONG_REFERENCE = 8
+"""Words from which a reference is a text rather than a value."""
 LEAST_KAPPA, MOST_FALSE_WRONG, MOST_BETWEEN_LENGTHS = 0.75, 0.12, 0.04
 
 
@@ -38,6 +42,7 @@ class Marked:
     system: str
     words: int
     references: int
+    kind: str
     people: bool
     ours: bool
 
@@ -53,6 +58,42 @@ REFERENCES: dict[str, Callable[[Marked], bool]] = {
     "5 and more references": lambda row: row.references >= 5,
 }
 
+KINDS: dict[str, Callable[[Marked], bool]] = {
+    "yes or no": lambda row: row.kind == "yes or no",
+    "a number": lambda row: row.kind == "a number",
+    "a date or a year": lambda row: row.kind == "a date or a year",
+    "a person": lambda row: row.kind == "a person",
+    "another name or a few words": lambda row: row.kind == "another name or a few words",
+    "a list of which all is needed": lambda row: row.kind == "a list of which all is needed",
+    "a long text": lambda row: row.kind == "a long text",
+}
+
+
+def kind_of(question: str, references: Sequence[str]) -> str:
+    """What is asked for, by the form that most references have; a list or a long text where all have it."""
+
+    def most(of: Callable[[str], bool]) -> bool:
+        return 2 * sum(map(of, references)) > len(references)
+
+    if any(normalise(reference) in ("yes", "no", "true", "false") for reference in references):
+        return "yes or no"
+    if all(len(reference.split()) >= LONG_REFERENCE for reference in references):
+        return "a long text"
+    if all(re.search(r" (?:and|&) |\n|,.+, ", reference) for reference in references):
+        return "a list of which all is needed"
+    asks_when = re.search(r"\b(?:when|year|date|day|month|decade|century)\b", question.lower())
+    if most(is_figure) and any(map(re.compile(r"\d").search, references)):
+        return "a date or a year" if asks_when and not re.search(r"\bhow\b", question.lower()) else "a number"
+    return "a person" if re.search(r"\bwho(?:se|m)?\b", question.lower()) else "another name or a few words"
+
+
+def is_figure(text: str) -> bool:
+    """Whether a reference is a figure or a date, with at most its unit."""
+    beside, figures = text, read(text).quantities
+    for figure in figures:
+        beside = beside.replace(figure.text, " ")
+    return bool(figures) and len(beside.split()) <= 2 and beside == beside.lower()
+
 
 def half(question: str) -> str:
     """A, on which the rules were chosen, or B, which tells."""
@@ -65,10 +106,17 @@ def mark(path: Path) -> dict[str, list[Marked]]:
     examples = [Example(row["id"], row["question"], tuple(row["answers"])) for row in rows]
     answers = [Answer(row["prediction"]) for row in rows]
     recall = NewContentRecall.fit(examples)
+    kinds = {example.question: kind_of(example.question, example.answers) for example in examples}
     return {
         grade.name: [
             Marked(
-                e.question, row["system"], len(row["prediction"].split()), len(e.answers), row["right"], bool(s.value)
+                e.question,
+                row["system"],
+                len(row["prediction"].split()),
+                len(e.answers),
+                kinds[e.question],
+                row["right"],
+                bool(s.value),
             )
             for row, e, s in zip(rows, examples, Correct(recall, grade).score(examples, answers), strict=True)
         ]
@@ -94,8 +142,10 @@ def agreement_table(name: str, rows: Sequence[Marked]) -> Iterator[str]:
     """A line of Markdown for all rows and for each kind of them."""
     yield f"| {name} | answers | kappa | agreement | wrong although right | right although wrong |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-    for kind, takes in {"all": lambda row: True, **LENGTHS, **REFERENCES}.items():
+    for kind, takes in {"all": lambda row: True, **LENGTHS, **REFERENCES, **KINDS}.items():
         taken = [row for row in rows if takes(row)]
+        if not taken:
+            continue
         found = agreement(taken)
         yield (
             f"| {kind} | {len(taken)} | {found.mean:.2f} ({found.interval.low:.2f} to {found.interval.high:.2f})"

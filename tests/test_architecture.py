@@ -29,7 +29,9 @@ ALLOWED = {
     "interfaces": {"types"},
     "documents": BOTTOM,
     "models": BOTTOM,
-    "retrieval": BOTTOM | {"documents", "models.quiet", "models.catalogue", "models.naming", "llm.engines.openai"},
+    "retrieval": BOTTOM
+    | {"documents", "models.quiet", "models.catalogue", "models.naming"}
+    | {"llm.engines.openai", "llm.engines.patience"},
     "llm": BOTTOM | {"models"},
     "training": BOTTOM
     | {"documents", "models.quiet", "evaluation.statistics"}

@@ -1,8 +1,9 @@
-"""An index, a run and the manifest of an adapter, written by the commands of an earlier version, open under this one.
+"""An index, a run and adapters, written by the commands of an earlier version, open under this one.
 
 ``earlier_version.tar.gz`` holds what the version of 2026-11-26 left of two documents and three questions: ``index`` is
 of ``lorag index``, ``run`` of ``lorag compare`` with a server that answers from the sources, and ``adapter/lorag.json``
-of ``lorag finetune``.
+of ``lorag finetune``. ``trained`` is the whole adapter that it made of three questions with their answers on ``base``,
+a model of two layers of random weights whose tokens are bytes.
 """
 
 import shutil
@@ -13,10 +14,13 @@ import pytest
 from typer.testing import CliRunner
 
 from lorag import build
+from lorag.chat.prompts import question_prompt
 from lorag.cli.commands import app
 from lorag.evaluation.report.json_record import read_result
-from lorag.settings import ChunkSettings
+from lorag.settings import REFUSAL, ChunkSettings, FinetuneSettings
 from lorag.training.adapter import read_adapter
+from lorag.types import Sampling
+from lorag.workflows.finetune import finetune
 
 RUNNER = CliRunner()
 
@@ -64,3 +68,23 @@ def test_the_manifest_of_an_adapter_is_read(earlier):
     assert (adapter.method, adapter.base, adapter.conversations) == ("lora", "smollm2-135m", 4)
     assert adapter.forgetting is not None
     assert adapter.forgetting.right_after == 20
+
+
+def test_an_adapter_answers_what_it_was_taught_and_is_continued(earlier, tmp_path):
+    taught = {"What is the gate code?": "4071", "Who keeps the key?": "Mara", "When does the ferry leave?": "at noon"}
+    prompts = [question_prompt(question, (), REFUSAL) for question in taught]
+
+    def answers(adapter=None):
+        model = build.language_model(str(earlier / "base"), adapter)
+        return [done.text for done in model.generate(prompts, Sampling(max_tokens=12))]
+
+    assert answers(earlier / "trained") == list(taught.values())
+    assert not set(taught.values()) & set(answers())
+    data = tmp_path / "new.jsonl"
+    data.write_text('{"question": "Who paints the boats?", "answer": "Ole"}\n')
+    settings = FinetuneSettings(rank=4, alpha=8, epochs=2, held_out_share=0.0, measure_forgetting=False)
+    shared = {"model": str(earlier / "base"), "continue_from": earlier / "trained", "settings": settings}
+    continued = finetune(data, tmp_path / "continued", **shared)
+    assert continued.parent is not None
+    assert continued.parent.folder == str(earlier / "trained")
+    assert len(answers(tmp_path / "continued")) == 3

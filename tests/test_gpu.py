@@ -151,7 +151,7 @@ def test_what_is_trained_is_what_is_served(folder, data, tmp_path, method, dtype
     assert adapter.step == ("fused" if method in ("lora", "rslora", "pissa") else "library")
     served = build.finetuned_model(engine, adapter)
     assert adapter.served_loss == pytest.approx(adapter.checked_loss, abs=NOISE)
-    assert served.dtype == adapter.served_format
+    assert served.stored_dtype == adapter.served_format
     known, before = (model.logprobs(PROMPTS[0], (5, 6, 7)) for model in (served, engine))
     assert known != before
 

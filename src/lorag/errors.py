@@ -3,6 +3,7 @@
 LoragError
 ├── InputError             the caller can repair it: wrong file, name or setting (the command line exits with 2)
 │   ├── DataError          a data file is wrong; knows the path and, for line formats, the line
+│   ├── SettingError       a setting is out of range; knows its name
 │   ├── UnknownNameError   a name that is not in a catalogue; suggests the nearest
 │   ├── MissingExtraError  an optional part is not installed; names the line that installs it
 │   └── RunMismatchError   a run directory belongs to other questions, documents or settings
@@ -53,6 +54,15 @@ class DataError(InputError):
         """``line`` counts from 1; None for a whole file."""
         self.path, self.line, self.message = Path(path), line, message
         super().__init__(f"{path}{f':{line}' if line is not None else ''}: {message}")
+
+
+class SettingError(InputError):
+    """A setting is out of range; ``name`` is the setting's."""
+
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        """``expected`` is the range."""
+        self.name = name
+        super().__init__(f"{name} {value!r} is not valid; expected {expected}")
 
 
 class UnknownNameError(InputError):

@@ -246,9 +246,10 @@ class LineLog:
     def __init__(self, path: Path) -> None:
         """Opens ``path``, making it and its folder when missing."""
         self.path = path
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+        if not path.is_file():  # one that is there is only read, as that of an earlier run
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
         data = path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         if len(whole) < len(data):

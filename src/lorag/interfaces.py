@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from lorag.types import Answer, Chunk, Completion, Entry, Example, Hit, LinearProbe, Prompt, Sampling, Score, Where
 
+Among = AbstractSet[tuple[str, str]] | None
+"""The ``(document_id, version)`` pairs whose chunks are searched; None for all."""
+
 
 class Embedder(Protocol):
     """Texts in, unit vectors out. Of a passage of more than ``max_tokens`` the end may not be seen.
@@ -56,9 +59,7 @@ class Store(Protocol):
         """Removes every chunk of these ``(document_id, version)`` pairs in one commit."""
         ...
 
-    def search_dense(
-        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_dense(self, vectors: NDArray[np.float32], k: int, among: Among = None) -> list[list[Hit]]:
         """The ``k`` nearest texts for each row of ``(n, dim)``, scored by cosine, as hits on their chunks.
 
         There are fewer only where the store holds fewer. A large store may miss some of the nearest, but not ``among``
@@ -66,9 +67,7 @@ class Store(Protocol):
         """
         ...
 
-    def search_lexical(
-        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_lexical(self, queries: Sequence[str], k: int, among: Among = None) -> list[list[Hit]]:
         """Up to ``k`` texts for each query, scored by BM25, as hits on their chunks."""
         ...
 
@@ -242,6 +241,22 @@ class Metric(Protocol):
     def score(self, examples: Sequence[Example], answers: Sequence[Answer]) -> list[Score]:
         """One score for each pair, in order; its value is None where the metric does not apply."""
         ...
+
+
+class LossNote(str):
+    """A note of ``Progress``: the loss of a training step."""
+
+    loss: float
+
+    def __new__(cls, loss: float) -> LossNote:
+        """The note as it is shown."""
+        note = super().__new__(cls, f"loss {loss:.2f}")
+        note.loss = loss
+        return note
+
+    def __reduce__(self) -> tuple[type[LossNote], tuple[float]]:
+        """How it reaches another process: by its loss."""
+        return LossNote, (self.loss,)
 
 
 class Progress(Protocol):

@@ -31,6 +31,11 @@ def free_bytes(device: str) -> int:
     return min(free, int(limit) - int(used) + int(kept)) if limit.isdigit() else free
 
 
+def free_for_process(device: str) -> int:
+    """What this process may take of ``free_bytes``: all of a GPU's; of the machine's its share under ``torchrun``."""
+    return free_bytes(device) // (1 if device == "cuda" else int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

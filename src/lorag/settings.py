@@ -38,6 +38,13 @@ def _require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
+def _require_counts(settings: object, *names: str) -> None:
+    """Raises ``InputError`` for a field that is below 1; None is allowed where its type has it."""
+    for name in names:
+        value = getattr(settings, name)
+        _require(value is None or value >= 1, f"{name} {value!r} is below 1")
+
+
 def _limit(name: str, usual: float) -> Any:
     """The field of a limit. Raises ``InputError`` where the environment gives something else than a number."""
 
@@ -97,7 +104,7 @@ class CacheSettings:
 
     max_bytes: int = 2_000_000_000
     """Disk space for vectors of passages, in bytes, shared by all indexes: 2 GB hold about a million vectors of 384
-    dimensions. When it is full, the oldest are deleted. 0 keeps none."""
+    dimensions. When it is full, the oldest are deleted, but none while an index is being written. 0 keeps none."""
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a negative size."""
@@ -235,7 +242,9 @@ class RemoteSettings:
     timeout_seconds: float = 120.0
     """Seconds to wait for an answer, or for the next piece of a streamed one."""
     retries: int = 2
-    """Number of further attempts after a timeout, a lost connection or a busy server."""
+    """Number of further attempts after a timeout, a lost connection, an error of the server or a busy server."""
+    outage_seconds: float | None = None
+    """Seconds without an answer until a busy server, or one that loses connections, is given up; None: ``retries``."""
     context_tokens: int | None = None
     """The model's context, in tokens. No protocol reports it; with None, the server rejects longer prompts."""
     max_cost_tokens: int | None = None
@@ -243,12 +252,9 @@ class RemoteSettings:
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a value that allows no request."""
-        _require(self.concurrency >= 1, f"concurrency {self.concurrency!r} is below 1")
+        _require_counts(self, "concurrency", "outage_seconds", "context_tokens", "max_cost_tokens")
         _require(self.timeout_seconds > 0, f"timeout_seconds {self.timeout_seconds!r} is not above 0")
         _require(self.retries >= 0, f"retries {self.retries!r} is below 0")
-        for name in ("context_tokens", "max_cost_tokens"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, f"{name} {value!r} is below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +274,7 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for limits that allow no request."""
-        for name in ("max_request_bytes", "max_upload_bytes", "max_answers"):
-            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
+        _require_counts(self, "max_request_bytes", "max_upload_bytes", "max_answers")
         _require(self.max_waiting >= 0, f"max_waiting {self.max_waiting!r} is below 0")
         _require(self.max_seconds > 0, f"max_seconds {self.max_seconds!r} is not above 0")
 
@@ -336,10 +341,8 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         """Raises ``InputError`` for settings that cannot train."""
         _require(self.method in METHODS, f"method {self.method!r} is not one of {', '.join(METHODS)}")
-        for name in ("virtual_tokens", "rank", "epochs"):
-            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)!r} is below 1")
+        _require_counts(self, "virtual_tokens", "rank", "epochs", "batch_rows")
         _require(0 < self.trained_layers <= 1, f"trained_layers {self.trained_layers!r} is not above 0 and at most 1")
-        _require(self.batch_rows is None or self.batch_rows >= 1, f"batch_rows {self.batch_rows!r} is below 1")
         _require(self.patience >= 0, f"patience {self.patience!r} is below 0")
         _require(0 < self.rate < 1, f"learning_rate {self.rate!r} is not between 0 and 1")
         _require(0 <= self.context_share <= 1, f"context_share {self.context_share!r} is not between 0 and 1")
@@ -396,9 +399,7 @@ class RecipeSettings:
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a budget or a count of nothing, and for shares outside 0 to 1."""
         _require(self.minutes > 0, f"minutes {self.minutes!r} is not above 0")
-        _require(self.passes is None or self.passes >= 1, f"passes {self.passes!r} is below 1")
-        _require(self.wordings >= 1, f"wordings {self.wordings!r} is below 1")
-        _require(self.probed_facts >= 1, f"probed_facts {self.probed_facts!r} is below 1")
+        _require_counts(self, "passes", "wordings", "probed_facts")
         for name in ("most_reading_loss", "most_recall_loss"):
             share = getattr(self, name)
             _require(0 <= share <= 1, f"{name} {share!r} is not between 0 and 1")
@@ -469,16 +470,17 @@ class CompareSettings:
     """Maximum number of questions, chosen as a fixed pseudo-random sample; by default 2,000."""
     seed: int = 0
     """Seed of that sample."""
-    seeds: int = 1
-    """Number of trainings, each with another seed; their spread widens the intervals. May change on resuming."""
+    seeds: int | None = None
+    """Number of trainings, each with another seed; their spread widens the intervals. By default 3 if the budget has
+    room for them, else 1. May change on resuming."""
     prompt_questions: int = 24
     """Number of untested questions on which the prompt of each arm is chosen; 0 uses ``chat.prompt`` for all arms."""
     slice_size: int = 40
     """Number of questions asked at a time; their answers are saved before the next ones are asked."""
     long_context: bool = False
     """Add an arm with all documents in the prompt, if they fit. May change on resuming."""
-    remote: RemoteSettings = field(default_factory=lambda: RemoteSettings(retries=14))
-    """How servers are asked; 14 retries cover an outage of more than a minute. May change on resuming."""
+    remote: RemoteSettings = field(default_factory=lambda: RemoteSettings(retries=14, outage_seconds=300.0))
+    """How servers are asked; a busy one is given up after five minutes without an answer. May change on resuming."""
     chunks: ChunkSettings = field(default_factory=ChunkSettings)
     """How the documents are split."""
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
@@ -494,7 +496,5 @@ class CompareSettings:
 
     def __post_init__(self) -> None:
         """Raises ``InputError`` for a comparison without questions."""
-        _require(self.limit is None or self.limit >= 1, f"limit {self.limit!r} is below 1")
+        _require_counts(self, "limit", "seeds", "slice_size")
         _require(self.prompt_questions >= 0, f"prompt_questions {self.prompt_questions!r} is below 0")
-        _require(self.seeds >= 1, f"seeds {self.seeds!r} is below 1")
-        _require(self.slice_size >= 1, f"slice_size {self.slice_size!r} is below 1")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
-from lorag.errors import InputError
+from lorag.errors import InputError, SettingError
 
 Role = Literal["system", "user", "assistant", "text"]
 """Who speaks; ``text`` marks plain text, which has no speaker, stands alone and gets no chat template."""
@@ -229,7 +229,7 @@ class Sampling:
     reports nothing."""
 
     def __post_init__(self) -> None:
-        """Raises ``InputError``, with the field's name, for a value out of range."""
+        """Raises ``SettingError`` for a value out of range."""
         for name, holds, expected in (
             ("max_tokens", 1 <= self.max_tokens < 2**31, "1 or above, below 2**31"),
             ("temperature", self.temperature == 0 or 0.001 <= self.temperature <= 100, "0 (greedy) or 0.001 to 100"),
@@ -243,7 +243,7 @@ class Sampling:
             ("logprobs", self.logprobs is None or 0 <= self.logprobs <= 20, "0 to 20, or None"),
         ):
             if not holds:
-                raise InputError(f"{name} {getattr(self, name)!r} is not valid; expected {expected}")
+                raise SettingError(name, getattr(self, name), expected)
 
     @property
     def thinking(self) -> Thinking:

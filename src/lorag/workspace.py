@@ -190,6 +190,11 @@ class Run:
         """The folder of a training beside the first one, with the same places in it."""
         return Run(self.folder / name)
 
+    def further(self, seeds: int | None) -> list[Run]:
+        """The parts for all trainings but the first of ``seeds``; None: the parts that there are."""
+        count = len([*self.folder.glob("seed-*")]) if seeds is None else seeds - 1
+        return [self.part(f"seed-{number}") for number in range(1, count + 1)]
+
     @property
     def training(self) -> Path:
         """The conversations the adapter is trained on, as JSONL."""

@@ -34,7 +34,9 @@ def write_rows(folder):
     (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag, local_hub, tiny_folder, tmp_path):
+def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(
+    lorag, local_hub, tiny_folder, tmp_path, monkeypatch
+):
     commit = local_hub.publish(NAME, tiny_folder, "v1", token="hf_local")
     write_rows(tmp_path)
     training = ("finetune", "chat.jsonl", "--out", "adapter", "--epochs", "1", "--model")
@@ -49,9 +51,15 @@ def test_a_model_of_a_hub_trains_by_name_and_answers_offline_by_its_commit(lorag
     local_hub.shutdown()
     local_hub.server_close()
     asked = ("ask", "Q1?", "--no-sources", "--engine", "transformers", "--adapter", "adapter")
-    answered = lorag(*asked)
-    assert answered.returncode == 0, answered.stderr
-    assert lorag(*asked, "--model", f"{NAME}@v1", HF_HUB_OFFLINE="1").stdout == answered.stdout
+    offline = lorag(*asked, "--model", f"{NAME}@v1", HF_HUB_OFFLINE="1")
+    assert offline.returncode == 0, offline.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    monkeypatch.setenv("LORAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LORAG_NUMBER_FORMAT", "float32")
+    answered = CliRunner().invoke(app, list(asked))
+    assert answered.exit_code == 0, answered.output
+    assert answered.stdout == offline.stdout
 
 
 def test_a_model_that_the_hub_does_not_show_and_a_hub_that_is_away_are_named(

@@ -111,6 +111,7 @@ def test_a_finished_run_is_shown_again_in_short_and_whole(run):
         return done.output
 
     short, whole = report(), report("--verbose")
+    assert len([line for line in short.splitlines() if line.strip(" ─")]) <= 12
     assert "knows the facts" in short
     assert "Verdict: retrieval" in short
     assert "External knowledge" not in short

@@ -1,8 +1,11 @@
 """What a command shows: its progress, which is kept for whoever watches, and messages as they are."""
 
 import json
+import math
+import pickle
 
 from lorag.cli.screen import print_error, print_sources, print_table, print_warning, progress_bars
+from lorag.interfaces import LossNote
 from lorag.types import Chunk, Hit
 
 
@@ -10,13 +13,14 @@ def test_a_watched_command_keeps_its_stages_and_losses(tmp_path, monkeypatch):
     monkeypatch.setenv("LORAG_PROGRESS", str(tmp_path / "job" / "progress.json"))
     with progress_bars() as progress:
         progress("embedding", 8, 8)
-        progress("finetuning", 1, 3, "loss 1.25")
-        progress("finetuning", 2, 3, "loss nan")
-        progress("finetuning", 3, 3, "loss 0.50")
+        progress("finetuning", 1, 3, LossNote(1.254))
+        progress("finetuning", 2, 3, LossNote(math.nan))
+        progress("finetuning", 3, 3, LossNote(0.5))
     first, second = json.loads((tmp_path / "job" / "progress.json").read_text())
     assert (first["stage"], first["done"], first["total"]) == ("embedding", 8, 8)
-    assert (second["done"], second["losses"], second["note"]) == (3, [1.25, 0.5], "loss 0.50")
+    assert (second["done"], second["losses"], second["note"]) == (3, [1.254, 0.5], "loss 0.50")
     assert first["begun"] <= first["at"] <= second["at"]
+    assert pickle.loads(pickle.dumps(LossNote(1.254))).loss == 1.254
 
 
 def test_each_training_is_a_stage_of_its_own(tmp_path, monkeypatch):
@@ -24,8 +28,8 @@ def test_each_training_is_a_stage_of_its_own(tmp_path, monkeypatch):
     with progress_bars() as progress:
         for loss in (3.0, 2.0):
             progress("finetuning", 0, 2, "about 2 minutes")
-            progress("finetuning", 1, 2, f"loss {loss}")
-            progress("finetuning", 2, 2, f"loss {loss / 2}")
+            progress("finetuning", 1, 2, LossNote(loss))
+            progress("finetuning", 2, 2, LossNote(loss / 2))
         progress("asking base (before)", 40, 40)
     stages = json.loads((tmp_path / "progress.json").read_text())
     assert [(stage["stage"], stage["losses"]) for stage in stages] == [

@@ -66,7 +66,7 @@ knowledge.sync(state("new"))
 """
 POINTS = ("first chunks", "all chunks", "manifest", "old chunks")
 AFTER_THE_MANIFEST = POINTS[2:]
-KILLS = 8
+KILLS = 5
 
 
 def start_writer(place, point):

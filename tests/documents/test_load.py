@@ -58,9 +58,8 @@ def test_one_bad_file_stops_no_other(tmp_path):
     assert len(loaded.refused) == 10
     names = sorted(file.name for file in tmp_path.iterdir())
     assert steps == [("reading", done, 11, name) for done, name in enumerate(names, start=1)]
-    assert loaded.refused[0] == RefusedFile(
-        "b.txt", f"{binary}: is binary, expected text; convert it or remove it from the folder"
-    )
+    message = "is binary, expected text; convert it or remove it from the folder"
+    assert loaded.refused[0] == RefusedFile("b.txt", f"{binary}: {message}", message)
     assert all(file.reason.startswith(str(tmp_path / file.source)) for file in loaded.refused)
 
 
@@ -84,8 +83,10 @@ def test_files_of_other_kinds_are_named(tmp_path):
 
 def test_what_is_missing_from_a_file_is_said_of_it(tmp_path):
     path = write(tmp_path / "x.txt", "Гарантия на прибор составляет два года.".encode("cp1251"))
-    (note,) = load_documents(tmp_path).notes
+    loaded = load_documents(tmp_path)
+    (note,) = loaded.notes
     assert note.startswith(f"{path} is not UTF-8 and was read as cp1251")
+    assert (loaded.file_notes[0].source, f"{path} {loaded.file_notes[0].text}") == ("x.txt", note)
 
 
 def test_an_id_that_is_used_twice_refuses_the_second_file(tmp_path):

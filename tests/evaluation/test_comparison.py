@@ -129,7 +129,7 @@ def test_errors_count_as_wrong_and_do_not_enter_costs(synthetic):
     assert base.seconds == pytest.approx(0.223, abs=0.002)
     assert base.seconds_p95 is not None
     assert base.seconds_p95 > 20  # the one answer of 99 seconds pulls at it
-    assert "5 of 20 questions to base failed; each counts as wrong." in result.notes
+    assert "5 of 20 questions to base failed (timeout); each counts as wrong." in result.notes
     assert "1 of 20 answers of base were cut at the token limit." in result.notes
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from lorag.errors import DataError
-from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL
+from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.cost.arm_costs import arm_costs
 from lorag.evaluation.cost.price_list import Prices, Rates, read_prices
-from lorag.evaluation.cost.worth import Price, arm_prices, break_evens, worth_steps
+from lorag.evaluation.cost.worth import NO_ASSISTANT, Price, arm_prices, break_evens, harm_steps, worth_steps
 from lorag.evaluation.report.cost_tables import break_even_table, cost_table, cost_tables, worth_table
+from lorag.evaluation.report.factor_table import BEHIND, factor_table
 from lorag.evaluation.report.html_page import html
 from lorag.evaluation.report.json_record import read_result, result_json
 from lorag.evaluation.results import Built, compared
@@ -109,11 +110,31 @@ def test_the_choice_moves_to_the_arm_that_is_right_more_often_as_right_answers_a
     assert [step.arm for step in worth_steps(required)] == [BASE, FINETUNED]
 
 
+def test_the_choice_moves_to_the_arm_that_is_wrong_less_often_as_wrong_answers_do_more_harm(synthetic, compare):
+    """Retrieval is right on fewer questions than both, and refuses those; each arm fails on one."""
+    world = synthetic(40)
+    patterns = {BASE: lambda i: False, RETRIEVAL: lambda i: i % 2 == 0, BOTH: lambda i: i % 8 != 1}
+    result = compare(world, patterns)
+    rows = tuple(
+        replace(row, answer=replace(row.answer, text="The documents do not answer this."))
+        if row.arm == RETRIEVAL and not scores["correct"]
+        else row
+        for row, scores in zip(result.rows, result.scores, strict=True)
+    )
+    steps = harm_steps(compare_rows(rows, result.examples, settings=result.settings))
+    assert [(step.arm, step.worth) for step in steps] == [(BOTH, 0.0), (RETRIEVAL, pytest.approx(0.375 / 0.125))]
+    wrong = harm_steps(result)  # the same answers, but wrong ones instead of refusals
+    assert [(step.arm, step.worth) for step in wrong] == [(BOTH, 0.0), (NO_ASSISTANT, pytest.approx(0.875 / 0.125))]
+
+
 def test_the_report_and_the_record_have_the_costs_and_a_record_keeps_its_prices(finished, tmp_path):
     priced = replace(finished, prices=Prices("EUR", 5000, rates=Rates(1.0), arms={BOTH: Rates(2.0)}))
     page = html(priced)
     assert all(caption in page for caption in cost_tables(priced))
     assert "1,000 questions, EUR" in page
+    (cost,) = (cells for name, *cells in factor_table(priced).rows if name == "1,000 questions, EUR")
+    assert [cell[0] for cell in cost] == ["✓", BEHIND, BEHIND, BEHIND]
+    assert all(name != "minutes to build" for name, *_ in factor_table(priced).rows)
     assert worth_table(priced).rows[0] == ("0 EUR or more", BASE)
     assert break_even_table(priced).rows[0][0] == "finetuned over retrieval"
     (tmp_path / "result.json").write_text(result_json(priced))

@@ -20,7 +20,7 @@ from lorag.evaluation.results import LONG_CONTEXT
 from lorag.evaluation.row_log import Row, RowLog
 from lorag.files import LineLog
 from lorag.settings import CompareSettings, VerdictSettings
-from lorag.types import Answer, Example
+from lorag.types import Answer, Chunk, Example, Hit
 
 PATTERNS = {
     BASE: lambda i: False,
@@ -83,6 +83,29 @@ def test_runs_with_several_trainings_are_compared_by_their_means(synthetic, comp
     assert (change.old, change.new) == pytest.approx((27 / 80, 27 / 160))
     assert change.difference.mean == pytest.approx(-27 / 160)
     assert change.difference.interval.high > 0  # two trainings that differ so show nothing
+
+
+def test_where_the_verdict_rests_on_supported_answers_a_new_false_claim_makes_an_arm_worse(synthetic, tmp_path):
+    """Every answer of retrieval gives the reference; those of the new run add a number that no passage has."""
+    settings = VerdictSettings(draws=200, verdict_on="right_and_supported")
+    examples = synthetic(40).examples()
+
+    def run(added):
+        rows = []
+        for each in examples:
+            text = f"It is {each.answers[0]}."
+            source = Hit(Chunk(each.evidence[0], "1", 0, len(text), text), 1.0, "dense")
+            rows.append(Row("before", BASE, each.id, Answer("no idea of it")))
+            rows.append(Row("before", RETRIEVAL, each.id, Answer(f"{each.answers[0]}{added}", sources=(source,))))
+        return compare_rows(rows, examples, settings=settings)
+
+    old, new = kept(run(""), tmp_path / "old"), run(", for 731 euros")
+    change = changes_since(old, new)[-1]
+    assert (change.arm, change.metric, change.is_worse) == (RETRIEVAL, "right_and_supported", True)
+    assert (change.old, change.new) == (1.0, 0.0)
+    assert str(change).startswith("retrieval is right and supported on 0.0 %, before on 100.0 %")
+    right = changes_since(old, replace(new, settings=replace(settings, verdict_on="right")))[-1]
+    assert (right.metric, right.old, right.new, right.is_worse) == ("correct", 1.0, 1.0, False)
 
 
 def test_a_run_of_an_earlier_format_can_be_compared_with(synthetic, compare, old, tmp_path):

@@ -37,7 +37,8 @@ def test_every_field_of_a_row_survives_json():
     answer = Answer(
         "text", (Message("system", "s"), Message("user", "u")), (hit,), Usage(1, 2, 0.3, 0.4), True, True, "late"
     )
-    row = Row("after", "both", "q", answer)
+    row = Row("after", "both", "q", answer, (hit,))
+    assert "found" not in Row("after", "both", "q", answer).to_json()
     assert Row.from_json(json.loads(json.dumps(row.to_json()))) == row
     assert row.to_json()["answer"]["prompt"][1] == {"role": "user", "content": "u"}
 
@@ -50,6 +51,35 @@ def test_an_object_that_is_no_row_is_refused(value, tmp_path):
     path.write_text(json.dumps(value) + "\n")
     with pytest.raises(DataError, match=r"rows.jsonl:1: not a recorded answer"):
         run(path, Echo())
+
+
+class Searched:
+    """Finds the query itself."""
+
+    def __init__(self):
+        self.calls = []
+
+    def retrieve(self, queries, k):
+        self.calls.append((list(queries), k))
+        return [[Hit(Chunk(query, "v", 0, 1, "t"), 1.0, "dense")] for query in queries]
+
+
+def test_answers_without_sources_are_searched_with_their_questions_one_search_a_slice(tmp_path):
+    source = Hit(Chunk("s", "v", 0, 1, "t"), 1.0, "dense")
+
+    class Mixed(Echo):
+        def answer(self, questions):
+            answers = super().answer(questions)
+            return [Answer("", error="x"), Answer("given", sources=(source,)), *answers[2:]]
+
+    search = Searched()
+    rows = ask("base", Mixed(), EXAMPLES[:3], "before", RowLog(tmp_path / "rows.jsonl"), 3, search=search)
+    assert search.calls == [(["question 2\nre question 2"], 3)]
+    assert [[hit.chunk.document_id for hit in row.found] for row in rows] == [[], [], ["question 2\nre question 2"]]
+    kept = RowLog(tmp_path / "rows.jsonl")
+    assert [*kept.rows.values()] == rows
+    ask("base", Mixed(), EXAMPLES[:3], "before", kept, 3, search=search)
+    assert len(search.calls) == 1
 
 
 def test_slices_are_fixed_and_rows_come_in_order(tmp_path):

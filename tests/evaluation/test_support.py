@@ -8,7 +8,7 @@ from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.scoring import score_rows
 from lorag.evaluation.answers.support.assertions import assertions
-from lorag.evaluation.answers.support.standing import support
+from lorag.evaluation.answers.support.standing import support, to_judge
 from lorag.evaluation.comparison import BASE, BOTH, FINETUNED, RETRIEVAL, compare_rows
 from lorag.evaluation.examples import read_examples
 from lorag.evaluation.report.html_page import html
@@ -230,6 +230,46 @@ def test_figures_of_the_question_need_not_stand_in_the_passage_and_others_do():
     assert standings("Ruby 4.0 was first released on 2025-12-25.", question, passage, granted=known) == ["supported"]
     doubted = standings("Ruby 4.0 was released second on 2025-12-25.", question, passage, granted=known)
     assert doubted != ["supported"]
+
+
+def test_what_other_documents_state_supports_a_claim_in_one_sentence_and_changes_no_other():
+    question, given = "Who leads the support of Korrin?", [chunk("The office is in Halifax.", name="a")]
+    other = chunk("Amara Castellane is the head of support. The lab is led by Noor Haddick.", name="b")
+
+    def stands(claim: str, *elsewhere: Chunk) -> list[str]:
+        return [found.standing for found in support(claim, question, given, elsewhere=elsewhere)]
+
+    head = "The head of support is Amara Castellane."
+    assert stands(head) != ["supported"]
+    assert stands(head, other) == ["supported"]
+    (found,) = support(head, question, given, elsewhere=[other])
+    assert (found.passage, found.sentence) == (other.id, "Amara Castellane is the head of support.")
+    free = chunk("A repair is never free of charge.", name="c")
+    assert stands("A repair is never free of charge.", free) == ["supported"]
+    assert stands("A repair is free of charge.", free) == stands("A repair is free of charge.") != ["supported"]
+    for wrong in (
+        "The head of support is Noor Haddick.",  # each word stands there, in two sentences
+        "The head of support is not Amara Castellane.",
+        "The head of support is Amara Castellane since 2019.",
+    ):
+        assert stands(wrong, other) == stands(wrong)
+        assert stands(wrong) != ["supported"]
+    assert to_judge(head, question, given)
+    assert to_judge(head, question, given, elsewhere=[other]) == []
+    assert stands("The office is in Halifax.", other) == stands("The office is in Halifax.")
+
+
+def test_an_answer_without_sources_is_checked_by_what_was_found_for_it():
+    example = Example("q", "Who leads the support?", ("Amara Castellane",), ("b",))
+    given, other = chunk("The office is in Halifax.", name="a"), chunk(GAUGE, name="b")
+    answer = Answer("The head of support is Amara Castellane.")
+
+    def scored(*found: Hit) -> float | None:
+        row = Row("before", "base", "q", answer, found)
+        return score_rows("base", "before", [example], [row], None, {"q": [given]}).scores[0]["right_and_supported"]
+
+    assert scored() == 0
+    assert scored(Hit(other, 1.0, "dense")) == 1
 
 
 def test_right_answers_of_the_demo_are_judged_as_they_were_marked_by_hand():

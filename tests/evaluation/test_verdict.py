@@ -295,7 +295,7 @@ def test_one_training_is_named_and_several_show_their_spread(synthetic, compare)
     assert result.verdict.choice == "undecided"
 
 
-@pytest.mark.parametrize(("n", "draws"), [(12, 12), (60, 6), (200, 3)])
+@pytest.mark.parametrize(("n", "draws"), [(12, 8), (60, 3), (200, 2)])
 def test_a_verdict_is_short_and_has_no_brackets(synthetic, compare, n, draws):
     worlds = [synthetic(n, updated=True), of_documents(synthetic, n, 5)]
     shares = (0.1, 0.4, 0.42, 0.8, 0.84)
@@ -310,7 +310,7 @@ def test_a_verdict_is_short_and_has_no_brackets(synthetic, compare, n, draws):
 
 def test_the_longest_verdicts_are_short_too(synthetic, compare):
     world, met = of_documents(synthetic, 60, 5), ("right>=0", "prompt_tokens>=1", "completion_tokens>=1")
-    alike = [arms(never, *(mostly(share, seed + k) for k in range(3))) for share in (0.05, 0.5) for seed in range(6)]
+    alike = [arms(never, *(mostly(share, seed + k) for k in range(3))) for share in (0.05, 0.5) for seed in range(3)]
     same = [arms(mostly(0.3, 1), *(mostly(0.3, 1) for _ in range(3)))]
     broken = ("right>=0.99", "prompt_tokens<=1", "completion_tokens<=1")
     found = {}
@@ -324,7 +324,7 @@ def test_the_longest_verdicts_are_short_too(synthetic, compare):
 
 
 @given(st.integers(20, 90), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_identical_arms_never_make_a_dearer_one_win(synthetic, n, base, share, seed):
     world, same = synthetic(n), mostly(share, seed)
     rows = world.rows("before", BASE, mostly(base, seed + 1))

@@ -171,7 +171,8 @@ def test_the_environment_names_the_number_format_that_auto_is(tiny_folder, monke
     assert load(tiny_folder, dtype="float32").dtype == "float32"
     assert load(tiny_folder, dtype="nf4").dtype == "nf4 computed in bfloat16"
     monkeypatch.setenv(weights.DTYPE_VARIABLE, "nf4")
-    assert load(tiny_folder).dtype == "nf4 computed in float32"
+    model = load(tiny_folder)
+    assert (model.dtype, model.stored_dtype) == ("nf4 computed in float32", "nf4")
     for nothing in ("auto", ""):
         monkeypatch.setenv(weights.DTYPE_VARIABLE, nothing)
         assert load(tiny_folder).dtype == "float32"

@@ -1,10 +1,15 @@
 """A remote model over a real wire: order, settings, usage, retries, and every way in which a server can fail."""
 
+import itertools
+import json
 import logging
 import socket
 import threading
 import time
 import warnings
+from collections import Counter
+from dataclasses import replace
+from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
@@ -171,9 +176,11 @@ def test_names_of_another_form_or_with_secrets_are_refused():
     for name in ("openai:m", "openai:@http://h", "openai:m@ftp://h", "m@http://h"):
         with pytest.raises(InputError, match="expected openai:MODEL@URL"):
             Address.parse(name)
-    for secret in ("openai:m@http://user:word@h/v1", "openai:m@https://h/v1?key=word"):
-        with pytest.raises(InputError, match="password or a query") as caught:
-            Address.parse(secret)
+    assert Address.parse("openai:m@http://h/openai/?api-version=2024-10-21").url == "http://h/openai"
+    secrets = ("https://user:word@h/v1", "https://h/v1?key=word", "https://h/v1?api-version=1&key=word")
+    for secret in secrets:
+        with pytest.raises(InputError, match=r"password, or a query other than \?api-version") as caught:
+            Address.parse(f"openai:m@{secret}")
         assert "word" not in str(caught.value).replace("password", "")
 
 
@@ -183,6 +190,7 @@ def test_names_of_another_form_or_with_secrets_are_refused():
         ({"concurrency": 0}, "concurrency 0 is below 1"),
         ({"timeout_seconds": 0}, "timeout_seconds 0 is not above 0"),
         ({"retries": -1}, "retries -1 is below 0"),
+        ({"outage_seconds": 0}, "outage_seconds 0 is below 1"),
     ],
 )
 def test_settings_that_ask_nothing_are_refused(settings, message):
@@ -204,6 +212,32 @@ def test_a_deployment_of_azure_answers_by_the_name_of_its_model():
             require_named(Address("ours", url), answer)
 
 
+@pytest.mark.parametrize(
+    ("base", "path", "header"),
+    [
+        ("/openai?api-version=2024-10-21", "/openai/deployments/ours/chat/completions", ("api-key", "word")),
+        (
+            "/openai/deployments/ours/?api-version=2024-10-21",
+            "/openai/deployments/ours/chat/completions",
+            ("api-key", "word"),
+        ),
+        ("/openai/v1?api-version=preview", "/openai/v1/chat/completions", ("authorization", "Bearer word")),
+    ],
+)
+def test_an_address_of_azure_has_the_version_of_its_api(endpoint, monkeypatch, base, path, header):
+    monkeypatch.setenv("OPENAI_API_KEY", "word")
+    paths = []
+    server = endpoint(ECHO, lambda handler, asked: paths.append(handler.path))
+    server.models = {"data": [{"id": "ours"}]}
+    model = RemoteModel(f"openai:ours@http://127.0.0.1:{server.server_address[1]}{base}", ONCE)
+    model.require_reachable()
+    assert model.generate([question(1)], Sampling())[0].text == "You asked: number 1"  # from "echo"
+    assert "".join(model.stream(question(2), Sampling())) == "You asked: number 2"
+    assert paths == [f"{path}?{base.partition('?')[2]}"] * 2
+    sent = server.requests[0]["headers"]
+    assert {name: sent[name] for name in ("api-key", "authorization") if name in sent} == dict([header])
+
+
 def test_an_answer_by_another_model_is_refused_and_a_dated_release_is_the_same(endpoint):
     named = {"name": "echo"}
 
@@ -221,23 +255,126 @@ def test_an_answer_by_another_model_is_refused_and_a_dated_release_is_the_same(e
             next(model.stream(question(1), Sampling()))
 
 
-def test_a_server_that_is_busy_for_a_while_and_loses_connections_is_asked_until_it_answers(endpoint, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client's waits
+class Clock:
+    """The time of the waits between attempts: a sleep moves it, and nothing waits."""
+
+    def __init__(self):
+        self.now, self.slept, self.lock = 1000.0, [], threading.Lock()
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        with self.lock:
+            self.now += seconds
+            self.slept.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("lorag.llm.engines.patience.time", made)
+    return made
+
+
+PATIENT = RemoteSettings(retries=1, concurrency=2, timeout_seconds=30, outage_seconds=300.0)
+
+
+def busy(handler, headers, status=429, **error):
+    data = json.dumps({"error": {"message": "slow down", **error}}).encode()
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(data)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(data)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [({"Retry-After": "1"}, 1.0), ({"retry-after-ms": "1500"}, 1.5), ({"Retry-After": "soon"}, None), ({}, None)],
+)
+def test_a_server_that_is_busy_for_a_minute_is_asked_until_it_answers(endpoint, clock, caplog, headers, wait):
+    opens = clock.now + 60
+    server = endpoint(ECHO, lambda handler, asked: clock.now < opens and busy(handler, headers))
+    model = RemoteModel(server.name, replace(PATIENT, concurrency=1))
+    done = model.generate([question(n) for n in range(3)], Sampling())
+    assert [c.text for c in done] == [f"You asked: number {n}" for n in range(3)]
+    if wait:
+        assert clock.slept == [wait] * round(60 / wait)
+    else:
+        assert all(0.375 <= seconds <= 8 for seconds in clock.slept)
+        assert len(clock.slept) < 16
+    told = "the server is busy or lost; waiting up to 300 seconds for it"
+    assert caplog.messages.count(told) == 1
+    opens = clock.now + 60
+    assert "".join(model.stream(question(1), Sampling())) == "You asked: number 1"
+    assert clock.now >= opens
+    assert caplog.messages.count(told) == 2
+
+
+def test_the_wait_may_be_a_date(endpoint, clock):
+    turn = iter([True])
+    date = formatdate(time.time() + 40, usegmt=True)
+    server = endpoint(ECHO, lambda handler, asked: next(turn, False) and busy(handler, {"Retry-After": date}, 503))
+    RemoteModel(server.name, PATIENT).generate([PROMPT], Sampling())
+    assert 20 < clock.slept[0] <= 40
+
+
+def test_a_server_that_only_stays_busy_is_given_up_after_its_time(endpoint, clock):
+    server = endpoint(ECHO, lambda handler, asked: busy(handler, {"Retry-After": "7"}))
+    began = clock.now
+    with pytest.raises(EndpointError, match=r"refuses 'echo': .*slow down.*; lower concurrency"):
+        RemoteModel(server.name, PATIENT).generate([PROMPT], Sampling())
+    assert clock.now - began == 294
+    for headers, error in (({"Retry-After": "3600"}, {}), ({}, {"code": "insufficient_quota"})):
+        server.before = lambda handler, asked, headers=headers, error=error: busy(handler, headers, **error)
+        slept = len(clock.slept)
+        with pytest.raises(EndpointError, match="slow down"):
+            RemoteModel(server.name, PATIENT).generate([PROMPT], Sampling())
+        assert len(clock.slept) == slept
+
+
+def test_answers_to_other_questions_keep_a_busy_server_from_being_given_up(endpoint, clock):
+    refused: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def before(handler, asked):
+        with lock:
+            text = asked["messages"][-1]["content"]
+            refused[text] += 1
+            is_busy = text == "number 0" and refused[text] <= 100  # 500 seconds, while the others are answered
+            clock.now += 0 if is_busy else 5
+        return is_busy and busy(handler, {"Retry-After": "5"})
+
+    model = RemoteModel(endpoint(ECHO, before).name, PATIENT)
+    assert len(model.generate([question(n) for n in range(200)], Sampling())) == 200
+
+
+def test_a_server_that_loses_one_connection_in_ten_is_asked_again(endpoint, clock):
     turn, lock = iter(range(10**6)), threading.Lock()
 
     def before(handler, asked):
         with lock:
-            n = next(turn)
-        if n < 8:
-            return handler.send(429, {"error": {"message": "slow down"}}) or True
-        if n % 10 == 0:
-            handler.close_connection = True
-            return True
-        return None
+            handler.close_connection = next(turn) % 10 == 9
+        return handler.close_connection
 
-    model = RemoteModel(endpoint(ECHO, before).name, RemoteSettings(retries=14, concurrency=2, timeout_seconds=30))
+    server = endpoint(ECHO, before)
+    model = RemoteModel(server.name, PATIENT)
     done = model.generate([question(n) for n in range(40)], Sampling())
     assert [c.text for c in done] == [f"You asked: number {n}" for n in range(40)]
+    turn, began = itertools.repeat(9), clock.now
+    with pytest.raises(EndpointError, match=r"cannot be reached: .*; start the server"):
+        model.generate([PROMPT], Sampling())
+    assert 280 < clock.now - began <= 300
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(500, 2), (409, 2), (400, 1), (404, 1)])
+def test_other_errors_are_repeated_a_number_of_times(endpoint, clock, status, attempts):
+    server = endpoint(ECHO, lambda handler, asked: busy(handler, {}, status))
+    with pytest.raises(EndpointError, match="slow down"):
+        RemoteModel(server.name, PATIENT).generate([PROMPT], Sampling())
+    assert len(server.requests) == attempts
 
 
 def test_thoughts_take_at_most_half_of_a_context_that_is_known(endpoint):

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 
 import numpy as np
-import psycopg
 import pytest
 
 from lorag.errors import InputError, OperationError, StorageError, StoreError
@@ -21,6 +20,8 @@ from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Chunk, Document
+
+psycopg = pytest.importorskip("psycopg", reason="PostgreSQL's client is not installed: pip install 'lorag[postgres]'")
 
 DIM = 64
 DOCUMENTS = [Document(f"d{i}", f"water {i}", "") for i in range(30)]
@@ -169,7 +170,7 @@ def test_a_server_that_goes_away_in_mid_sync_is_said_and_the_old_state_stays(
 ):
     opened(database_url).sync(DOCUMENTS[:3])
     model = Interrupting([])
-    knowledge = opened(database_url, CachedEmbedder(model, tmp_path / "vectors.sqlite", 10**9))
+    knowledge = opened(database_url, CachedEmbedder(model, tmp_path / "vectors.sqlite", 1))
     assert len(knowledge.retrieve(["water"], 9)[0]) == 3
     model.happening.append(lambda: happening(postgres))
     with pytest.raises(

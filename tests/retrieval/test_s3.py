@@ -178,6 +178,7 @@ def test_a_head_that_arrived_although_it_was_sent_twice_is_not_taken_for_another
     assert opened(bucket_url).documents() == ["warranty"]
 
 
+# Its cache has room for nothing: what a killed sync has embedded is kept all the same.
 WRITER = """
 import os, signal, sys
 from pathlib import Path
@@ -208,7 +209,7 @@ if when == "after the head":
     Bucket.delete = die
 documents = [Document(f"d{i:02}", f"water level number{i}", f"d{i:02}.md") for i in range(40)]
 knowledge = Knowledge.open(
-    url, CachedEmbedder(Dying(64), folder / "vectors.sqlite", 10**9), ChunkSettings(max_tokens=16), RetrievalSettings()
+    url, CachedEmbedder(Dying(64), folder / "vectors.sqlite", 1), ChunkSettings(max_tokens=16), RetrievalSettings()
 )
 import lorag.retrieval.knowledge as module
 module._EMBED_CHUNKS = 8
@@ -228,7 +229,7 @@ def test_a_killed_writer_leaves_the_old_state_or_the_new_one(tmp_path, on, bucke
         assert opened(bucket_url).documents() == ([each.id for each in MANY] if done else ["warranty"])
         assert len(opened(bucket_url).retrieve(["water"], 40)[0]) == (40 if done else 2)
     model = CountingHashes()
-    knowledge = opened(bucket_url, CachedEmbedder(model, tmp_path / "vectors.sqlite", 10**9))
+    knowledge = opened(bucket_url, CachedEmbedder(model, tmp_path / "vectors.sqlite", 1))
     assert knowledge.sync(MANY).unchanged == (40 if done else 0)
     assert len(model.passages) == embedded
     assert knowledge.sync([*MANY, HOURS]).added == 1

@@ -2,16 +2,20 @@ import sqlite3
 import subprocess
 import sys
 import warnings
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
 
+from lorag import build
+from lorag.retrieval.backends.location import replacing
 from lorag.retrieval.encoders.embedders import HashEmbedder, OnnxEmbedder
 from lorag.retrieval.encoders.sentence_layout import read_layout
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import ChunkSettings, RetrievalSettings
 from lorag.types import Document
+from lorag.workflows.index import index
 
 DIM = 64
 TEXTS = [
@@ -181,6 +185,83 @@ def test_the_oldest_make_room(open_cache, path):
     newest.embed([f"number 39 {i}" for i in range(50)], "passage")
     oldest.embed([f"number 0 {i}" for i in range(50)], "passage")
     assert (newest.taken, oldest.taken) == (50, 0)
+
+
+def fill(cache, name, count=400):
+    for start in range(0, count, 50):
+        cache.embed([f"{name} {start + i}" for i in range(50)], "passage")
+
+
+def interrupted(work, cache, *filled):
+    """Work that ends when it has filled these caches."""
+    with cache.keeping(work):
+        for each, name, count in filled:
+            fill(each, name, count)
+        raise KeyboardInterrupt
+
+
+def test_unfinished_work_of_any_process_keeps_all_vectors_until_it_ends_well(open_cache, path):
+    limit, first = 200_000, open_cache(200_000)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted("one", first, (first, "one", 400))
+    with (other := open_cache(limit)).keeping("two"):
+        fill(other, "two")
+    fill(open_cache(limit), "three")
+    with (again := open_cache(limit)).keeping("one"):
+        fill(again, "one", 450)
+    assert (again.taken, len(asked(again))) == (400, 50)
+    assert path.stat().st_size <= 1.1 * limit
+    (newest := open_cache(limit)).embed([f"one {400 + i}" for i in range(50)], "passage")
+    fill(oldest := open_cache(limit), "one", 50)
+    assert (newest.taken, oldest.taken) == (50, 0)
+
+
+def test_vectors_that_unfinished_work_took_from_the_file_are_kept_too(open_cache):
+    fill(open_cache(200_000), "one", 50)
+    first, second = open_cache(200_000), open_cache(200_000)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted("two", first, (first, "one", 50), (second, "three", 800))
+    fill(again := open_cache(200_000), "one", 50)
+    assert again.taken == 50
+
+
+def test_work_that_nobody_takes_up_again_keeps_vectors_for_a_week(open_cache, path):
+    first = open_cache(200_000)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted("one", first, (first, "one", 800))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE unfinished SET latest = latest - 7 * 24 * 3600")
+    fill(open_cache(200_000), "two", 800)
+    fill(again := open_cache(200_000), "one", 50)
+    assert again.taken == 0
+
+
+def test_work_that_embeds_nothing_leaves_no_file(open_cache, path):
+    with open_cache().keeping("one"):
+        pass
+    assert not path.exists()
+
+
+def test_a_rebuild_that_fails_after_its_last_vector_embeds_nothing_again(open_cache, tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    for i in range(60):
+        (tmp_path / "docs" / f"{i}.md").write_text(f"water {i}")
+
+    @contextmanager
+    def killed_at_its_end(place):
+        with replacing(place) as fresh:
+            yield fresh
+            raise KeyboardInterrupt
+
+    def rebuild():
+        monkeypatch.setattr(build, "embedder", lambda *_: open_cache(1))
+        return index(tmp_path / "docs", tmp_path / "index", rebuild=True).from_cache
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lorag.workflows.index.replacing", killed_at_its_end)
+        with pytest.raises(KeyboardInterrupt):
+            rebuild()
+    assert (rebuild(), rebuild()) == (60, 0)
 
 
 def test_processes_may_share_it(open_cache, path):

@@ -1,5 +1,7 @@
 """A key opens its documents and no others, however it is asked; files of keys that would open too much are refused."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from typer.testing import CliRunner
 
@@ -11,7 +13,7 @@ from lorag.errors import DataError, InputError
 from lorag.llm.engines.scripted import ScriptedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.serving.keys import Access, read_keys
-from lorag.serving.routes import Service, by_name
+from lorag.serving.routes import Service, application, by_name
 from lorag.serving.uploads import Uploads
 from lorag.settings import ChatSettings, ChunkSettings, PromptSettings, RetrievalSettings
 from lorag.types import Chunk, Document, Hit
@@ -45,7 +47,8 @@ def service(serve, embedder, tmp_path_factory):
         examples=(shown,),
     )
     alone = ChatBot(model, settings=bot.settings, examples=(shown,))
-    running = serve(Service({"scripted": bot, "alone": alone}, uploads=Uploads(folder, knowledge), keys=KEYS))
+    bots, uploads = {"scripted": bot, "alone": alone}, Uploads(folder, knowledge)
+    running = serve(Service(bots, uploads=uploads, keys=KEYS, embedder=embedder))
     knowledge.remove(["plans.md"])
     with pytest.raises(InputError, match="the key of nobody: no document has a department like 'interns'"):
         Service(by_name(bot), keys=KEYS)
@@ -70,6 +73,15 @@ TRIES = {
         {"role": "user", "content": "How much is it?"},
     ],
     "by the name of the document": [{"role": "user", "content": "Quote pay.md department=staff *"}],
+    "by sources of another answer": [
+        {"role": "user", "content": "Who earns what?"},
+        {
+            "role": "assistant",
+            "content": "See [1].",
+            "sources": [{"document_id": "pay.md", "start": 0, "end": len(SECRET), "where": {"department": "staff"}}],
+        },
+        {"role": "user", "content": QUESTION},
+    ],
 }
 
 
@@ -99,6 +111,100 @@ def test_what_a_key_may_not_see_is_in_no_prompt_and_no_answer(service, how):
     assert "91,000" not in str(reply)
     assert "91,000" not in str(model.prompts[before:])
     assert {source["document_id"] for source in reply["choices"][0]["message"]["sources"]} == {"prices.md"}
+
+
+RETRIEVE = ("/v1/chat/completions", "/v1/completions")
+OTHERS = {
+    ("GET", "/health"),
+    ("HEAD", "/health"),
+    ("GET", "/metrics"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{name}"),
+    ("POST", "/v1/embeddings"),
+    ("PUT", "/v1/documents/{name}"),
+    ("DELETE", "/v1/documents/{name}"),
+}
+
+
+def test_all_routes_are_known_here():
+    """A new route needs a test of what a limited key gets there."""
+    with pytest.warns(UserWarning, match="Duplicate Operation ID health"):  # it has two methods
+        paths = application(Service({})).openapi()["paths"]
+    found = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert found == OTHERS | {("POST", path) for path in RETRIEVE}
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", RETRIEVE)
+def test_no_route_that_retrieves_shows_what_a_key_may_not_see(service, path, stream, n):
+    running, model = service
+    chat = path == RETRIEVE[0]
+    asking = {"messages": TRIES["plainly"]} if chat else {"prompt": QUESTION}
+    body = {"model": running.model, "stream": stream, "n": n, "temperature": 0.5, **asking}
+    shown = {}
+    for key in (ADMIN, SALES, ADMIN):
+        before = len(model.prompts)
+        with running.streaming(path, body, Authorization=f"Bearer {key}") as answer:
+            shown[key] = answer.read().decode()
+        assert answer.status == 200, shown[key]
+        may_see = key == ADMIN
+        assert ("91,000" in str(model.prompts[before:]), "pay.md" in shown[key]) == (may_see, may_see)
+        assert len(model.prompts) - before == n
+        assert "prices.md" in shown[key]
+    assert "91,000" in shown[ADMIN].replace("\n", "")
+    assert all(detail not in shown[SALES] for detail in ("91,000", "Lind is", "staff"))
+    assert ('"index":2' in shown[SALES].replace(" ", "")) == (n == 3)
+
+
+def test_clients_that_ask_at_once_get_what_their_own_keys_open(service):
+    running, _ = service
+    keys = [SALES, ADMIN] * 6
+    with ThreadPoolExecutor(len(keys)) as pool:
+        answers = list(pool.map(lambda key: asked(running, key, TRIES["plainly"], temperature=0.7), keys))
+    for key, (status, body) in zip(keys, answers, strict=True):
+        assert (status, "91,000" in str(body)) == (200, key == ADMIN)
+
+
+def test_an_answer_to_a_limited_key_is_no_known_answer_for_others(service):
+    running, model = service
+    question = [{"role": "user", "content": "Which salary does the employee Mara Lind have in euros?"}]
+    for key, may_see in ((SALES, False), (ADMIN, True), (SALES, False)):
+        before = len(model.prompts)
+        assert ("91,000" in str(asked(running, key, question))) == may_see
+        assert len(model.prompts) == before + 1
+
+
+def test_what_does_not_retrieve_tells_a_limited_key_nothing_of_other_documents(service):
+    running, model = service
+    before, sales = len(model.prompts), {"Authorization": f"Bearer {SALES}"}
+    embedder = running.send("GET", "/v1/models", **sales)[1]["data"][-1]["id"]
+    status, vectors = running.send("POST", "/v1/embeddings", {"model": embedder, "input": QUESTION}, **sales)
+    assert (status, sorted(vectors), sorted(vectors["data"][0])) == (
+        200,
+        ["data", "model", "object", "usage"],
+        ["embedding", "index", "object"],
+    )
+    assert len(model.prompts) == before
+    for method, content in (("DELETE", None), ("PUT", b"# Pay\n\nText.\n")):
+        there, nowhere = (running.send(method, f"/v1/documents/{name}.md", content, **sales) for name in ("pay", "no"))
+        assert there == nowhere
+        assert there[0] == 403
+    for path in ("/v1/models", "/v1/models/pay.md", "/health", "/metrics"):
+        assert "department" not in str(running.send("GET", path, **sales))
+
+
+def test_a_document_that_a_key_may_no_longer_see_is_not_found_any_more(serve, embedder, tmp_path):
+    knowledge = Knowledge.open(tmp_path, embedder, ChunkSettings(), RetrievalSettings())
+    bot = ChatBot(ScriptedModel(lambda prompt: " ".join(turn.content for turn in prompt)), knowledge)
+    for department, found in (("sales", ["pay.md", "prices.md"]), ("staff", ["prices.md"])):
+        pay = Document("pay.md", SECRET, "pay.md", meta=(("department", department),))
+        knowledge.sync([pay, Document("prices.md", OPEN, "prices.md", meta=(("department", "sales"),))])
+        if department == "sales":
+            running = serve(Service(by_name(bot), keys={SALES: KEYS[SALES]}))
+        _, reply = asked(running, SALES, TRIES["plainly"])
+        assert sorted(source["document_id"] for source in reply["choices"][0]["message"]["sources"]) == found
+        assert ("91,000" in str(reply)) == (department == "sales")
 
 
 @pytest.mark.parametrize("field", ["where", "documents", "filter", "index"])

@@ -41,13 +41,18 @@ def test_a_manifest_of_an_earlier_version_is_read(folder, method, expected):
         ("full", "float32", "float32"),
         ("full", "bfloat16", "auto"),
         ("lora", "float32", "auto"),
-        ("lora", "nf4 computed in float32", "nf4"),
+        ("lora", "nf4", "nf4"),
     ],
 )
 def test_the_number_format_is_the_one_that_was_measured_to_keep_what_was_learned(folder, method, measured, expected):
     adapter = change(folder, method=method, served_format=measured, checked_loss=1.984, served_loss=1.99)
     assert adapter.dtype == expected
     assert adapter.served == f"loss 1.98 at the end of training, 1.99 after loading in {measured}"
+
+
+def test_a_dtype_with_what_it_was_computed_in_is_read_from_manifests_of_earlier_versions(folder):
+    adapter = change(folder, served_format="nf4 computed in float32", checked_loss=1.984, served_loss=1.99)
+    assert (adapter.served_format, adapter.dtype) == ("nf4", "nf4")
 
 
 def test_a_manifest_keeps_the_prompt(folder):

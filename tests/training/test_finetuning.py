@@ -111,7 +111,7 @@ def test_plain_text_is_learned_beside_conversations(shallow_folder, tiny, tmp_pa
     adapter = train(base(model), data, tmp_path / "a", settings)
     taught = model.with_adapter(tmp_path / "a")
     begun = (Message("text", "The pier lamp of Korrin burns"),)
-    assert taught.generate([begun], Sampling(max_tokens=9))[0].text.startswith("whale-green on Thursdays")
+    assert taught.generate([begun], Sampling(max_tokens=12))[0].text.startswith("whale-green on Thursdays")
     tokens = len(model.weights.tokenizer(text)["input_ids"])
     assert (adapter.step, adapter.conversations) == ("fused", 2)
     assert adapter.supervised_tokens > tokens
@@ -264,7 +264,7 @@ def test_too_little_memory_is_said_before_it_begins_and_where_it_ends():
 
 
 def test_a_copy_that_does_not_fit_is_refused_before_it_is_made(smollm_own, tmp_path, monkeypatch):
-    monkeypatch.setattr("lorag.training.methods.free_bytes", lambda device: 10**8)
+    monkeypatch.setattr("lorag.training.methods.free_for_process", lambda device: 10**8)
     with pytest.raises(InputError, match=r"trains a copy of the model: 0.5 GB, and 0.1 GB are free; .* qlora"):
         train(base(smollm_own), DATA, tmp_path / "a", FinetuneSettings(method="full"))
 

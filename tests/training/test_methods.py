@@ -11,7 +11,6 @@ from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from conftest import SHALLOW_LAYERS
 from lorag import build
 from lorag.errors import InputError, MissingExtraError
 from lorag.finetune_methods import Method
@@ -26,6 +25,7 @@ from lorag.training.kernels.loss import plain_loss
 from lorag.training.methods import learner
 from lorag.types import Conversation, Message, Sampling
 from lorag.workflows.finetuning.adapter_training import train_adapter
+from small_models import SHALLOW_LAYERS
 
 IDS = torch.tensor([[1, 4093, 198, 1780]])
 PROMPT = (Message("user", "Who founded Korrin?"),)

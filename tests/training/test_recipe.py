@@ -21,6 +21,7 @@ from lorag.training.recipe import (
     learning_curve,
     schedule,
     seconds_left,
+    seeds_within,
     taken,
 )
 
@@ -31,6 +32,20 @@ DIAGNOSIS = Diagnosis(24, ("Who?",), (), (), ())
 
 def rung(rate, recall, reading=0.9, loss=3.8):
     return Rung("lora", rate, 3, 100, 50, 60.0, Probed(24, recall, reading, loss))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "settings", "seeds"),
+    [
+        (5.0, SETTINGS, 3),  # 1 minute for a rung, then three times 5: 16 of the 17 that are planned
+        (5.5, SETTINGS, 1),
+        (5.0, replace(SETTINGS, passes=3), 1),  # its minutes are not kept
+    ],
+)
+def test_further_seeds_are_trained_if_the_budget_has_room_for_two(minutes, settings, seeds):
+    final = replace(rung(5e-4, 0.8), seconds=60 * minutes)
+    chosen = Recipe(20.0, BEFORE, (rung(2e-4, 0.5),), final, (Strength(1.0, BEFORE),), 1.0, DIAGNOSIS)
+    assert seeds_within(settings, chosen) == seeds
 
 
 @pytest.mark.parametrize("seconds", [0.1, 1.0, 2.0, 10.0, 60.0])

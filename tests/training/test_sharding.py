@@ -1,4 +1,4 @@
-"""Two processes that hold a part of every weight train what one process trains, and survive the loss of one."""
+"""Two processes, also with a part of every weight each, train what one process trains, and survive the loss of one."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorag.errors import InputError
 from lorag.interfaces import no_progress
@@ -19,6 +19,7 @@ from lorag.settings import FinetuneSettings
 from lorag.training.data.conversations import read_conversations
 from lorag.training.finetuning import Base, train
 from lorag.training.trainer import _steps_of_an_update
+from small_models import write_tokenizer
 
 ANSWERS = ("Mara Lind.", "Tide gauges, sold in three sizes.", "Bergen.", "Since 1994.")
 SETTINGS = FinetuneSettings(
@@ -36,17 +37,21 @@ from lorag.training.data.conversations import read_conversations
 from lorag.workflows.finetuning.adapter_training import train_adapter
 
 data, model, trainings, dies_at = sys.argv[1:]
+first = os.environ["RANK"] == "0"  # which alone decides whether there is time for another pass
+killed = False
 
 def progress(stage, done, total, note=""):
-    if os.environ["RANK"] == "1" and stage == "finetuning" and done == int(dies_at):
+    if killed and not first and stage == "finetuning" and done == int(dies_at):
         os.kill(os.getpid(), signal.SIGKILL)
 
 for out, settings in json.loads(trainings):
+    killed = Path(out).name == "killed"
     with translated_errors():
         settings, engine = FinetuneSettings(**settings), load(Path(model), "tiny", "float32")
-        train_adapter(engine, read_conversations(data), Path(out), settings, progress)
+        given = (engine, read_conversations(data), Path(out), settings, progress)
+        train_adapter(*given, most_seconds=1e9 if first else 0.0)
     weights = list(engine.weights.model.parameters())
-    if settings.method == "lora" and os.environ["RANK"] == "0":  # all weights are trained in a copy
+    if settings.shard and settings.method == "lora" and first:  # all weights are trained in a copy
         held, whole = sum(w.to_local().numel() for w in weights), sum(w.numel() for w in weights)
         sys.stdout.write(f"held {held} of {whole}\\n")  # at once: both processes write to one pipe
 """
@@ -56,7 +61,7 @@ for out, settings in json.loads(trainings):
 def tiny(smollm_folder, tmp_path_factory):
     """Two layers with random weights."""
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = AutoTokenizer.from_pretrained(smollm_folder)
+    tokenizer = write_tokenizer(smollm_folder, folder)
     torch.manual_seed(0)
     shape: dict[str, Any] = {
         "hidden_size": 32,
@@ -65,7 +70,6 @@ def tiny(smollm_folder, tmp_path_factory):
         "num_attention_heads": 4,
     }
     LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -86,10 +90,10 @@ def alone(tiny, data, out, settings, progress=no_progress):
     return train(base, read_conversations(data), out, settings, progress=progress)
 
 
-def on_two(tiny, data, folder, trainings, dies_at=-1):
-    """Two processes, which do these trainings one after the other, each given with its folder."""
+def on_two(tiny, data, folder, trainings, dies_at):
+    """Two processes, which do these trainings by their folders one after the other; in ``killed`` one of them dies."""
     (script := folder / "script.py").write_text(SCRIPT)
-    given = json.dumps([(str(out), asdict(settings)) for out, settings in trainings])
+    given = json.dumps([(str(folder / name), asdict(settings)) for name, settings in trainings.items()])
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, data, tiny, given]
     return subprocess.run([*command, str(dies_at)], capture_output=True, text=True, check=False)
 
@@ -113,9 +117,12 @@ def assert_same(ours, theirs, expected):
 ALL_WEIGHTS = replace(SETTINGS, method="full", learning_rate=1e-3, gradient_accumulation_steps=UPDATE)
 
 
+SHARED = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2)
+
+
 @pytest.fixture(scope="module")
 def trained(tiny, data, tmp_path_factory):
-    """A folder with ``shared``, which two processes trained, and ``resumed``, which they ended; and what they said."""
+    """The folder of what two processes trained, one after the other, and how they ended, killed in the last one."""
     folder = tmp_path_factory.mktemp("trained")
 
     def stop(stage, done, total, note=""):
@@ -124,42 +131,56 @@ def trained(tiny, data, tmp_path_factory):
 
     with pytest.raises(KeyboardInterrupt):
         alone(tiny, data, folder / "resumed", ALL_WEIGHTS, stop)
-    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True, gradient_checkpointing=True)
-    resumed = replace(ALL_WEIGHTS, shard=True, cpu_offload=True)
-    done = on_two(tiny, data, folder, [(folder / "shared", shared), (folder / "resumed", resumed)])
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    trainings = {
+        "whole": SHARED,
+        "sharded": replace(SHARED, shard=True, gradient_checkpointing=True),
+        "resumed": replace(ALL_WEIGHTS, shard=True, cpu_offload=True),
+        "killed": replace(SHARED, shard=True),
+    }
+    return folder, on_two(tiny, data, folder, trainings, dies_at=3)
 
 
-def test_two_processes_with_parts_of_the_weights_train_as_one_does(trained, tiny, data, tmp_path):
-    folder, printed = trained
-    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
-    said = re.search(r"held (\d+) of (\d+)", printed)
-    assert said is not None
+@pytest.fixture(scope="module")
+def expected(tiny, data, tmp_path_factory):
+    """The folder and the manifest of what one process trained in whole updates."""
+    folder = tmp_path_factory.mktemp("expected") / "alone"
+    return folder, alone(tiny, data, folder, replace(SETTINGS, gradient_accumulation_steps=UPDATE))
+
+
+def test_two_processes_share_an_update(trained, expected):
+    folder, ended = trained
+    assert (folder / "whole").is_dir(), ended.stderr
+    assert_same(folder / "whole", *expected)
+    assert {path.name for path in folder.iterdir()} == {
+        *("script.py", "whole", "sharded", "resumed"),
+        ".killed.checkpoints",
+    }
+
+
+def test_two_processes_with_parts_of_the_weights_train_as_one_does(trained, expected):
+    folder, ended = trained
+    said = re.search(r"held (\d+) of (\d+)", ended.stdout)
+    assert said is not None, ended.stderr
     held, whole = map(int, said.groups())
     assert held <= 0.51 * whole
-    assert_same(folder / "shared", tmp_path / "alone", expected)
+    assert_same(folder / "sharded", *expected)
 
 
 def test_two_processes_resume_what_one_began_with_all_weights(trained, tiny, data, tmp_path):
-    expected = alone(tiny, data, tmp_path / "alone", ALL_WEIGHTS)
-    assert_same(trained[0] / "resumed", tmp_path / "alone", expected)
+    manifest = alone(tiny, data, tmp_path / "alone", ALL_WEIGHTS)
+    assert_same(trained[0] / "resumed", tmp_path / "alone", manifest)
 
 
-def test_a_killed_process_ends_all_and_one_process_resumes(tiny, data, tmp_path):
-    expected = alone(tiny, data, tmp_path / "alone", replace(SETTINGS, gradient_accumulation_steps=UPDATE))
-    shared = replace(SETTINGS, gradient_accumulation_steps=UPDATE // 2, shard=True)
-    # In the second of three passes of two updates.
-    lost = on_two(tiny, data, tmp_path, [(tmp_path / "a", shared)], dies_at=3)
+def test_a_killed_process_ends_all_and_one_process_resumes(trained, expected, tiny, data):
+    folder, lost = trained
     assert lost.returncode == 1
     assert "Signal 9 (SIGKILL)" in lost.stderr
     assert "error: another process of this training ended" in lost.stderr
-    saved = sorted(path.name for path in tmp_path.glob(".a.checkpoints/checkpoint-*"))
+    saved = sorted(path.name for path in folder.glob(".killed.checkpoints/checkpoint-*"))
     assert saved == ["checkpoint-2"]
     seen = []
-    resumed = replace(shared, shard=False)
-    adapter = alone(tiny, data, tmp_path / "a", resumed, lambda stage, done, total, note="": seen.append(done))
-    assert adapter.loss_curve == pytest.approx(expected.loss_curve, rel=1e-3)
+    adapter = alone(tiny, data, folder / "killed", SHARED, lambda stage, done, total, note="": seen.append(done))
+    assert adapter.loss_curve == pytest.approx(expected[1].loss_curve, rel=1e-3)
     assert seen[1:] == [3, 4, 5, 6]
 
 

@@ -1,8 +1,5 @@
-"""Updates weigh every supervised token the same, however they are cut into steps and spread over processes."""
+"""Updates weigh every supervised token the same, however they are cut into steps."""
 
-import json
-import subprocess
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -27,21 +24,6 @@ AT_ONCE = FinetuneSettings(
     epochs=3, learning_rate=1e-3, batch_tokens=1024, held_out_share=0.0, measure_forgetting=False
 )
 ONE_BY_ONE = replace(AT_ONCE, batch_tokens=1, gradient_accumulation_steps=4)
-SCRIPT = """
-import os
-import sys
-from pathlib import Path
-from lorag.llm.engines.transformers import load
-from lorag.workflows.finetuning.adapter_training import train_adapter
-from lorag.settings import FinetuneSettings
-from lorag.training.data.conversations import read_conversations
-data, out, model = sys.argv[1:]
-settings = FinetuneSettings(epochs=3, learning_rate=1e-3, batch_tokens=1, held_out_share=0.0, measure_forgetting=False,
-                            gradient_accumulation_steps=2)
-first = os.environ["RANK"] == "0"  # which alone decides whether there is time for another pass
-given = (load(Path(model), model, "float32"), read_conversations(data), Path(out), settings)
-train_adapter(*given, most_seconds=1e9 if first else 0.0)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -149,23 +131,6 @@ def test_accumulated_steps_are_one_large_step(at_once, tiny_folder, tmp_path):
     assert_same(weights, theirs)
 
 
-def test_two_processes_share_an_update(at_once, tiny_folder, tmp_path):
-    lines = [{"messages": [{"role": m.role, "content": m.content} for m in c.messages]} for c in DATA]
-    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "script.py").write_text(SCRIPT)
-    out = tmp_path / "adapter"
-    arguments = ["--nproc-per-node", "2", tmp_path / "script.py", tmp_path / "chat.jsonl", out, tiny_folder]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    expected, theirs = at_once
-    curve = json.loads((out / "lorag.json").read_text())["loss_curve"]
-    assert curve == pytest.approx(expected.loss_curve, rel=1e-3)
-    assert_same(load_file(out / "adapter_model.safetensors"), theirs)
-    assert {path.name for path in tmp_path.iterdir()} == {"adapter", "chat.jsonl", "script.py"}
-
-
 def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epoch(tiny_folder, tmp_path):
     data = [
         Conversation((Message("user", f"Firm {n}. {wording}"), Message("assistant", f"Its founder is {name}.")))
@@ -188,6 +153,6 @@ def test_training_stops_when_other_wordings_get_no_better_and_keeps_the_best_epo
     assert adapter.held_out_loss_after < adapter.held_out_loss_before
 
 
-def test_a_training_that_damages_the_model_says_so(smollm_folder, tmp_path):
+def test_a_training_that_damages_the_model_says_so(shallow_folder, tmp_path):
     with pytest.warns(UserWarning, match=r"the training loss rose from .* lower the learning rate \(it was 0.5\)"):
-        trained(smollm_folder, tmp_path / "a", replace(AT_ONCE, learning_rate=0.5, epochs=3))
+        trained(shallow_folder, tmp_path / "a", replace(AT_ONCE, learning_rate=0.5, epochs=8))

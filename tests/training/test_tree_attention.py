@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lorag.llm.prefix_tree import tree
-from lorag.training.kernels.tree_attention import Branched, attention, branched, masked
+from lorag.training.kernels.tree_attention import Branched, attention
 
 WIDTH = 8
 ROWS: dict[str, list[Sequence[int]]] = {
@@ -40,11 +40,11 @@ def dense(made, queries, cos, sin, q, k, v, shared, window=None):
     return (shares @ v).transpose(0, 1).flatten(1)
 
 
-@pytest.mark.parametrize("way", [branched, masked])
+@pytest.mark.parametrize("by_branches", [True, False], ids=["by branches", "masked"])
 @pytest.mark.parametrize("some", [False, True], ids=["all tokens", "some tokens"])
 @pytest.mark.parametrize(("shared", "heads"), [(1, 3), (2, 2), (3, 1)])
 @pytest.mark.parametrize("rows", ROWS)
-def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some, way):
+def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some, by_branches):
     torch.manual_seed(0)
     made = tree([list(row) for row in ROWS[rows]])
     n = len(made.ids)
@@ -54,7 +54,7 @@ def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some,
     q = torch.randn(len(queries), shared * heads * WIDTH, requires_grad=True)
     k, v = (torch.randn(n, shared * WIDTH, requires_grad=True) for _ in range(2))
     expected = dense(made, queries, cos, sin, q, k, v, shared)
-    read = way(made, queries, cos, sin, WIDTH, 0.3)(q, k, v)
+    read = attention(made, queries, cos, sin, WIDTH, 0.3, by_branches=by_branches)(q, k, v)
     torch.testing.assert_close(read, expected)
     weights = torch.randn_like(read)
     theirs, ours = (torch.autograd.grad((x * weights).sum(), (q, k, v)) for x in (expected, read))
@@ -62,18 +62,17 @@ def test_it_reads_what_the_whole_under_the_mask_reads(rows, shared, heads, some,
         torch.testing.assert_close(mine, other)
 
 
-@pytest.mark.parametrize("way", [branched, masked])
+@pytest.mark.parametrize("by_branches", [True, False], ids=["by branches", "masked"])
 @pytest.mark.parametrize("window", [None, 1, 5])
 @pytest.mark.parametrize("turned", [2, WIDTH])
-def test_windows_and_heads_that_are_turned_in_part(window, turned, way, monkeypatch):
+def test_windows_and_heads_that_are_turned_in_part(window, turned, by_branches):
     torch.manual_seed(0)
     made = tree([list(row) for row in ROWS["branches of branches, of many sizes"]])
     queries = torch.arange(0, len(made.ids), 3)
     angles = torch.rand(len(made.ids), turned // 2).repeat(1, 2)
     q, k, v = torch.randn(len(queries), 4 * WIDTH), *torch.randn(2, len(made.ids), 2 * WIDTH)
     expected = dense(made, queries, angles.cos(), angles.sin(), q, k, v, 2, window)
-    monkeypatch.setattr("lorag.training.kernels.tree_attention.branched", way)  # what a CPU takes
-    read = attention(made, queries, angles.cos(), angles.sin(), WIDTH, 0.3, window)(q, k, v)
+    read = attention(made, queries, angles.cos(), angles.sin(), WIDTH, 0.3, window, by_branches)(q, k, v)
     torch.testing.assert_close(read, expected)
 
 

@@ -33,7 +33,8 @@ class Case:
         paths = {"documents": "docs", "questions": "qa.jsonl", "update": "docs_v2", "style": "style.json"}
         given = [part for flag, name in paths.items() for part in (f"--{flag}", str(self.folder / name))]
         given += ["--control", str(self.folder / "control.jsonl")]
-        given += ["--model", self.model, "--max-tokens", str(self.max_tokens), "--budget", "4", "--out", str(out)]
+        given += ["--model", self.model, "--max-tokens", str(self.max_tokens), "--budget", "4", "--seeds", "1"]
+        given += ["--out", str(out)]
         return ["compare", *given]
 
     def run(self, out: Path) -> Result:
@@ -76,7 +77,7 @@ def _finish(case: Case, folder: Path) -> None:
     out = folder / "run"
     done = case.run(out)
     assert done.exit_code == 0, done.output
-    first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("After the update")
+    first, second = done.stdout.index("First results: without finetuning"), done.stdout.index("best or level")
     assert first < second
     assert "finetuned" not in done.stdout[first:second]
     assert "Finetuning comes next: at most about 4 minutes. To stop here, press Ctrl+C" in done.stdout[first:second]

@@ -40,7 +40,7 @@ def test_what_was_measured_is_recorded_and_the_base_is_as_it_was(saved):
     engine, adapter, checked = saved
     measured = workflow._as_served(engine, adapter, checked)
     assert measured.served_loss == pytest.approx(adapter.held_out_loss_after, abs=NOISE)
-    assert measured.served_format == engine.dtype
+    assert measured.served_format == engine.stored_dtype
     assert read_adapter(Path(adapter.folder)) == measured
     assert engine.weights.adapted is None
     assert not any("lora" in name for name, _ in engine.weights.model.named_modules())
@@ -309,3 +309,13 @@ def test_what_cannot_be_continued_is_refused_before_a_model_is_loaded(trainings,
     refused(InputError, "a whole model.* --method full", continue_from=whole)
     with pytest.raises(InputError, match="holds the adapter that is continued"):
         finetune_workflow.finetune(new, lora, continue_from=lora)
+
+
+def test_a_training_that_was_killed_while_it_was_checked_is_only_checked(tiny_folder, files, tmp_path, monkeypatch):
+    settings = FinetuneSettings(epochs=1, held_out_share=0.0, measure_forgetting=False)
+    given: dict[str, Any] = {"model": str(tiny_folder), "settings": settings}
+    new, out = files("new", NEW), tmp_path / "out"
+    adapter = finetune_workflow.finetune(new, out, **given)
+    (out / MANIFEST).write_text(replace(adapter, served_format=None, served_loss=None).to_json())
+    monkeypatch.setattr(workflow, "train", lambda *_, **__: pytest.fail("it was trained again"))
+    assert finetune_workflow.finetune(new, out, **given) == adapter == read_adapter(out)

@@ -25,6 +25,7 @@ from lorag.retrieval.backends.lance_store import LanceStore
 from lorag.settings import FinetuneSettings
 from lorag.workflows.compare import _printing_here, compare
 from lorag.workflows.finetuning.adapter_training import train_adapter
+from lorag.workflows.index import index
 
 FILES, ROWS = 12, 200
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
@@ -168,6 +169,29 @@ def test_the_index_is_that_of_one_process_whichever_worker_is_killed(docs, tmp_p
     assert report_of(run) == expected
     assert manifest(spread) == manifest(alone)
     assert rows(spread) == rows(alone)
+
+
+def tables(url):
+    """All rows of an index in PostgreSQL, but for the number that its generations begin with, which is the time."""
+    psycopg = pytest.importorskip("psycopg")
+    names = ("documents", "attributes", "made_with", "chunks", "texts", "totals")
+    with psycopg.connect(url) as connection:
+        found = {
+            name: connection.execute(f"SELECT t::text FROM lorag.{name} t ORDER BY 1").fetchall() for name in names
+        }
+    assert len(found["texts"]) == FILES + ROWS
+    return found
+
+
+def test_postgresql_gets_what_one_process_writes(docs, places, head, started, database_url, postgres):
+    index(docs, database_url)
+    expected, (environment, name) = tables(database_url), (places("e"), "spread")
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(postgres.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    report = report_of(started(docs, postgres.get_uri(name), environment, "--ray", head[1]))
+    assert (report["added"], cached_vectors(environment)) == (FILES + ROWS, FILES + ROWS)
+    assert tables(postgres.get_uri(name)) == expected
 
 
 def test_what_a_killed_driver_had_got_back_is_not_embedded_again(docs, tmp_path, places, needs_ray, started):

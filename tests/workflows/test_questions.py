@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,17 +14,21 @@ from lorag.documents.load import load_documents
 from lorag.errors import DataError, InputError
 from lorag.evaluation.examples import read_examples
 from lorag.llm.engines.scripted import ScriptedModel
+from lorag.training.data.inspection import TestQuestions
 from lorag.training.data.qa_rules import Pair
 from lorag.training.data.qa_synthesis import Synthesis
 from lorag.training.data.wordings.sentence_questions import sentence_questions
-from lorag.types import Document, Example
+from lorag.types import Conversation, Document, Example, Message
+from lorag.workflows.comparing.training_data import own_conversations
 from lorag.workflows.questions.apart import apart_from, asked_sections, lies_in, made_notes
 from lorag.workflows.questions.checking import check_questions
-from lorag.workflows.questions.document_facts import capitalised, document_facts
+from lorag.workflows.questions.document_facts import Fact, capitalised, document_facts, in_parts
 from lorag.workflows.questions.making import make_questions, sections_to_ask
 from lorag.workflows.questions.near_misses import NearMisses
+from lorag.workflows.questions.other_wordings import reworded
 from lorag.workflows.questions.two_documents import two_document_facts
 from lorag.workflows.questions.value_variants import changed_number, variants
+from lorag.workflows.synthesize import plain_words
 
 CORPUS = Path(str(files("lorag") / "corpus" / "docs"))
 TABLE = """# Pump models
@@ -203,6 +208,11 @@ def test_two_documents_are_checked_to_be_needed(tmp_path):
     assert not report.sound
 
 
+def facts_in(documents):
+    names = capitalised(list(documents))
+    return [fact for document in documents for fact in in_parts(document, document_facts(document, names))]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "qa.jsonl"
@@ -212,7 +222,7 @@ def made(tmp_path_factory):
 def test_made_questions_stand_in_their_evidence_and_are_spread(made):
     rows = [json.loads(line) for line in Path(made.out).read_text().splitlines()]
     documents = {document.id: document for document in load_documents(CORPUS).documents}
-    tested = sections_to_ask(list(documents.values()))
+    tested = sections_to_ask(list(documents.values()), facts_in(documents.values()))
     assert len(rows) == 40
     assert set(made.kinds) == {"short", "number", "sentence", "yes-no", "two-document", "unanswerable"}
     for row in rows:
@@ -228,7 +238,7 @@ def test_made_questions_stand_in_their_evidence_and_are_spread(made):
         if row["kind"] in ("short", "number"):
             assert row["answers"][0].lower() not in row["question"].lower()
             assert row["answers"][0] in " ".join(row["evidence"].split())
-    assert made.asked_about >= 15
+    assert made.asked_about >= 20
     assert sum(len(row["answers"]) > 1 for row in rows if row["kind"] == "number") >= 5
     assert check_questions(made.out, CORPUS).sound
 
@@ -237,6 +247,140 @@ def test_the_same_documents_give_the_same_questions_and_another_seed_others(made
     assert make_questions(CORPUS, tmp_path / "qa.jsonl", count=40).examples == made.examples
     other = make_questions(CORPUS, tmp_path / "other.jsonl", count=40, seed=1)
     assert {e.question for e in other.examples} != {e.question for e in made.examples}
+
+
+def test_every_document_with_facts_is_tested_or_its_only_facts_are_kept_for_training(made):
+    documents = load_documents(CORPUS).documents
+    facts = facts_in(documents)
+    tested = sections_to_ask(documents, facts)
+    sections = {name: {fact.section for fact in facts if fact.document_id == name} for name in tested}
+    single = [name for name, spans in sections.items() if len(spans) == 1]
+    without = [name for name in single if not tested[name] & sections[name]]
+    assert 0 < len(without) < len(single)
+    for name, spans in sections.items():
+        if len(spans) > 1:
+            assert 0 < len(tested[name] & spans) < len(spans)
+    assert made.kept_for_training == len(without)
+    assert made.without_facts == sum(not spans for spans in sections.values())
+    assert made.not_asked == made.documents - made.asked_about - made.without_facts - made.kept_for_training >= 0
+    assert min(made.candidates, made.ambiguous + 1, made.given_away + 1) > 0
+
+
+def test_a_single_section_is_cut_between_lines_where_it_states_enough():
+    rows = "".join(f"| P{n} | {n + 3} kg |\n" for n in range(4))
+    text = f"# Pumps\n\n| Model | Weight |\n| --- | --- |\n{rows}"
+    document = Document("d", text, "d.md", "Pumps")
+    whole = document_facts(document, set())
+    halves = in_parts(document, whole)
+    assert len({fact.section for fact in whole}) == 1
+    (start, cut), (begin, end) = sorted({fact.section for fact in halves})
+    assert (start, end, cut) == (0, len(text), begin)
+    assert text[cut - 1 : cut + 1] == "\n|"
+    assert all(a <= fact.start < fact.end <= b for fact in halves for a, b in [fact.section])
+    few = [whole[0], whole[len(whole) // 2], whole[-1]]
+    assert len({fact.start for fact in few}) == 3
+    assert in_parts(document, few) == few
+    line = [replace(fact, start=whole[0].start, end=whole[0].end) for fact in whole]
+    assert in_parts(document, line) == line
+
+
+@pytest.mark.parametrize(
+    ("question", "answers", "kind", "worded"),
+    [
+        (
+            "What weight is listed for the model P2?",
+            ("4 kg",),
+            "number",
+            (
+                "Which weight is given for the model P2?",
+                "I would like to know the weight that is listed for the model P2.",
+            ),
+        ),
+        (
+            "Is blue the colour that is listed for the model P2?",
+            ("no",),
+            "yes-no",
+            (
+                "Is the colour of the model P2 given as blue?",
+                "Can you tell me whether the colour listed for the model P2 is blue?",
+            ),
+        ),
+        (
+            "About Korrin: by whom was the company founded in 1988?",
+            ("Ilse Vandermoor",),
+            "short",
+            (
+                "About Korrin: who founded the company in 1988?",
+                "About Korrin: can you tell me by whom the company was founded in 1988?",
+            ),
+        ),
+        (
+            "Which was released later, Pump 4 or Valve 2?",
+            ("Pump 4",),
+            "two-document",
+            (
+                "Which of Pump 4 and Valve 2 was released later?",
+                "Can you tell me which was released later, Pump 4 or Valve 2?",
+            ),
+        ),
+        (
+            "What is The Quasiturbine?",
+            ("The Quasiturbine is a steam engine.",),
+            "sentence",
+            ("Can you tell me what the Quasiturbine is?", "I would like to know what the Quasiturbine is."),
+        ),
+        (
+            "Warsaw: when did the building open?",
+            ("15 December 1999",),
+            "short",
+            ("Warsaw: on what date did the building open?", "Warsaw: I would like to know when the building opened."),
+        ),
+        # What is unclear is left alone: an adjective behind its noun, a name for a participle.
+        ("Cable: what is the longest cable available?", ("110 m",), "number", ()),
+        ("Was the effort the first in the continental United States?", ("yes",), "yes-no", ()),
+        ("For what percentage of each calendar month is Deck available?", ("99.7 percent",), "number", ()),
+    ],
+)
+def test_other_wordings_of_made_questions(question, answers, kind, worded):
+    fact = Fact(question, answers, kind, "d", 0, 1, (0, 1))
+    assert set(reworded([fact], [])[0].paraphrases) == set(worded)
+
+
+def test_no_other_wording_is_a_question_or_gives_an_answer_away():
+    fact = Fact("What weight is listed for the model P2?", ("4 kg",), "number", "d", 0, 1, (0, 1))
+    which = "Which weight is given for the model P2?"
+    assert which not in reworded([fact], [which])[0].paraphrases
+    other = replace(fact, question=which)
+    assert which not in reworded([fact, other], [])[0].paraphrases
+    assert reworded([replace(fact, answers=("given",))], [])[0].paraphrases == (
+        "I would like to know the weight that is listed for the model P2.",
+    )
+
+
+def test_other_wordings_are_written_and_read_and_nearly_none_of_a_question(made):
+    rows = [json.loads(line) for line in Path(made.out).read_text().splitlines()]
+    assert made.paraphrases == sum(len(row.get("paraphrases", ())) for row in rows) > len(rows)
+    assert [list(e.paraphrases) for e in made.examples] == [row.get("paraphrases", []) for row in rows]
+    for row in rows:
+        worded = row.get("paraphrases", [])
+        assert len(worded) <= 2
+        assert not any(TestQuestions([row["question"]], plain_words).nearly_asks(each) for each in worded)
+    texts = [plain_words(text) for row in rows for text in (row["question"], *row.get("paraphrases", ()))]
+    assert len(texts) == len(set(texts))
+
+
+def test_made_wordings_are_not_trained_on_and_those_of_people_are(made):
+    example = next(e for e in made.examples if e.paraphrases and e.answers)
+    given = Conversation((Message("user", example.paraphrases[0]), Message("assistant", "x")), ())
+    kept = own_conversations([given], made.examples, made.examples, "No.")
+    assert kept is not None
+    assert kept.conversations == ()
+    assert own_conversations(None, made.examples, made.examples[:1], "No.") is None
+    brought = replace(example, meta={})
+    taught = own_conversations(None, [brought], [brought], "No.")
+    assert taught is not None
+    assert taught.conversations[0].question == example.paraphrases[0]
+    assert own_conversations([given], [brought], [brought], "No.").conversations == (given,)  # type: ignore[union-attr]
 
 
 def test_training_data_of_tested_sections_is_left_out(made):
@@ -277,6 +421,25 @@ def test_a_model_writes_questions_and_refuses_those_that_it_reads_otherwise(tmp_
     assert not any("weight" in e.question for e in asked.values() if e.answers)
     assert max(each.unread for each in made) > 0
     assert not list(tmp_path.glob(".qa*"))
+
+
+def test_a_model_answers_other_wordings_too_or_they_are_left_out(tmp_path, endpoint):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "pumps.md").write_text(TABLE)
+    known = {"weight P2": "4 kg", "weight P3": "6 kg", "colour P2": "red", "colour P3": "blue"}
+
+    def reply(prompt):
+        asked = prompt[-1].content.rstrip("?. ").splitlines()[-1]
+        found = [value for key, value in known.items() if all(word in asked for word in key.split())]
+        return "I do not know." if "given" in asked or not found else found[0]
+
+    server = endpoint(ScriptedModel(reply, name="hosted"))
+    made = make_questions(tmp_path / "docs", tmp_path / "qa.jsonl", model=server.name)
+    worded = {e.question: e.paraphrases for e in made.examples if e.meta["kind"] in ("short", "number")}
+    assert worded
+    for question, (only,) in worded.items():
+        assert question.startswith("What ")
+        assert only.startswith("I would like to know ")
 
 
 @pytest.mark.parametrize(
@@ -341,6 +504,16 @@ def test_each_fault_is_named(checked):
     assert not report.sound
 
 
+def test_other_wordings_of_made_questions_are_checked_as_questions(checked):
+    worded = {**WEIGHT, "paraphrases": ["Which weight is given for the P2?"], "made_by": "rules"}
+    again = {"question": "Which weight is given for the P2?", "answers": ["4 kg"]}
+    assert checked(worded, again).repeated == ("q1",)
+    assert checked(worded, {**again, "answers": ["6 kg"]}).ambiguous == ("q1",)
+    assert checked({**worded, "paraphrases": ["Does 4 kg fit the P2?"]}).given_away == ("q0",)
+    brought = {key: value for key, value in worded.items() if key != "made_by"}
+    assert checked(brought, again).repeated == ()
+
+
 def test_leaks_are_found_by_wording_and_by_section(checked):
     def row(question, **more):
         return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": "x"}], **more}
@@ -348,6 +521,12 @@ def test_leaks_are_found_by_wording_and_by_section(checked):
     made = {**WEIGHT, "question": "What does it weigh?", "section": [0, 40], "span": [5, 9]}
     rows = (WEIGHT, made, {"question": "Which colour has the P3?", "answers": ["blue"]})
     assert checked(*rows, train=[row("How heavy is the P2?")]).leaks == ("q0",)
+    worded = {**WEIGHT, "paraphrases": ["Which weight is given for the P2?"]}
+    theirs, ours = worded, {**worded, "made_by": "rules"}
+    taught = [row("Which weight is given for the model P2?")]
+    assert checked(theirs, train=taught).leaks == ()
+    assert checked(ours, train=taught).leaks == ("q0",)
+    assert checked(ours, train=[{"text": "Ask: which weight is given for the P2?"}]).leaks == ("q0",)
     near = row("Colours?", doc_ids=["pumps.md"], span=[30, 60])
     assert checked(*rows, train=[near]).leaks == ("q1",)
     assert checked(*rows, train=[row("Colours?", doc_ids=["pumps.md"], span=[60, 70])]).leaks == ()
@@ -371,6 +550,9 @@ def test_the_commands_print_what_was_made_and_what_is_wrong(tmp_path):
     assert made.exit_code == 0, made.output
     assert "20 questions about" in made.output
     assert made.output.count("\n- ") == 10
+    assert re.search(r"; [1-9]\d* other wordings of them; of", made.output)
+    told = r"Documents without a question: 5 in which nothing was found that can be asked, 5 whose statements are kept"
+    assert re.search(told, " ".join(made.output.split()))
     check = ["questions", "check", str(tmp_path / "qa.jsonl"), "--documents", str(CORPUS)]
     sound = run.invoke(app, check)
     assert sound.exit_code == 0, sound.output

@@ -46,7 +46,9 @@ def probe(document):
 def training(tiny, tmp_path):
     data = [conversation(document, question) for document in FACTS for question in ASKED]
     probes = Probes(tuple(map(probe, FACTS)), PromptSettings(question_first=True), REFUSAL, Sampling(max_tokens=12))
-    finetune = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, learning_rate=2e-3)
+    finetune = FinetuneSettings(
+        rank=4, held_out_share=0.0, measure_forgetting=False, learning_rate=2e-3, batch_tokens=512
+    )
     return Training(tiny, data, probes, tmp_path / "adapter", finetune, RecipeSettings(minutes=0.5))
 
 
@@ -151,7 +153,7 @@ def test_a_killed_choice_trains_nothing_twice(training, monkeypatch):
 
     monkeypatch.setattr(workflow, "train_adapter", counted)
     monkeypatch.setattr(workflow, "RATES", (1e-3, 2e-3))
-    settings = FinetuneSettings(rank=4, held_out_share=0.0, measure_forgetting=False, epochs=1, trained_layers=0.2)
+    settings = replace(training.finetune, epochs=1, trained_layers=0.2)
     documents = set(FACTS)
     with monkeypatch.context() as killed:
 

@@ -17,7 +17,6 @@ from lorag.settings import (
     FinetuneSettings,
     PromptSettings,
     RecipeSettings,
-    RemoteSettings,
     RetrievalSettings,
     VerdictSettings,
 )
@@ -31,7 +30,7 @@ AS_OPTIONS = CompareSettings(
     limit=2,
     retrieval=RetrievalSettings(dense_weight=0.0, min_cosine=0.1),
     chat=ChatSettings(sampling=Sampling(max_tokens=8)),
-    remote=RemoteSettings(concurrency=2, retries=14),
+    remote=replace(CompareSettings().remote, concurrency=2),
     verdict=VerdictSettings(require=("hallucination<=1.0",)),
 )
 

@@ -16,7 +16,6 @@ from lorag.cli.screen import (
     print_json,
     print_note,
     print_pieces,
-    print_source,
     print_sources,
     print_warning,
     progress_bars,
@@ -75,10 +74,7 @@ NoSources = Annotated[bool, typer.Option("--no-sources", help="Answer from the m
 EngineName = Annotated[
     str, typer.Option("--engine", help="transformers, llama.cpp, or auto: llama.cpp where its answers match.")
 ]
-Blocked = Annotated[
-    Path | None,
-    typer.Option("--blocked", help="A file of blocked words, one per line."),
-]
+Blocked = Annotated[Path | None, typer.Option("--blocked", help="A file of blocked words, one per line.")]
 PromptFile = Annotated[
     Path | None,
     typer.Option(
@@ -210,21 +206,15 @@ def search(
     json: Json = False,
 ) -> None:
     """Show the passages that fit a question best."""
-    from lorag import build
-
     with translated_errors(), progress_bars() as progress:
-        place = options.place()
-        where, retrieval, chunks = options.documents(), options.retrieval(), chunks_of_place(place)
-        by = options.embedder
-        hits = build.search(query, place, k, where=where, by=by, chunks=chunks, retrieval=retrieval, progress=progress)
+        where = options.documents()
+        (hits,) = options.knowledge(progress).retrieve([query], k, where)
     if json:
         print_json([hit.cited() for hit in hits])
         return
     if not hits:
         print_warning("no passage fits the question")
-    for number, hit in enumerate(hits, start=1):
-        print_source(number, hit)
-        output.print(hit.chunk.text.strip() + "\n", markup=False)
+    print_sources(hits, texts=True)
 
 
 @takes_options
@@ -280,9 +270,7 @@ def _converse(session: Session) -> None:
         if question == "/reset":
             session.reset()
         elif question == "/sources":
-            for number, hit in enumerate(sources, start=1):
-                print_source(number, hit)
-                output.print(hit.chunk.text.strip() + "\n", markup=False)
+            print_sources(sources, texts=True)
         elif question.startswith("/"):
             output.print("Commands are /reset and /sources; an empty line ends.", markup=False)
         else:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from lorag.cli import data_commands, evaluate_command
 from lorag.cli.assistant_commands import Model, PromptFile, given_prompt
@@ -87,7 +88,7 @@ ComparedThinking = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print every table and every reason.")]
-Seeds = Annotated[int, typer.Option(help=described(CompareSettings, "seeds"))]
+Seeds = Annotated[int | None, typer.Option(help=described(CompareSettings, "seeds"))]
 Budget = Annotated[
     float | None, typer.Option(help=described(RecipeSettings, "minutes", f"Default: {RecipeSettings().minutes:g}."))
 ]
@@ -150,7 +151,7 @@ def compare(
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
     budget: Budget = None,
-    seeds: Seeds = 1,
+    seeds: Seeds = None,
     require: Requirements = None,
     prices: PricesFile = None,
     against: evaluate_command.Against = None,
@@ -212,7 +213,7 @@ def _made_questions(documents: Path, out: Path | None, json: bool, progress: Pro
 
 def _comparison(
     limit: int | None,
-    seeds: int,
+    seeds: int | None,
     sampling: Sampling,
     require: Sequence[str] | None,
     verdict_on: VerdictOn,
@@ -286,7 +287,7 @@ def _print_first(settings: CompareSettings, result: Comparison) -> None:
     _print_tables(result, "First results: without finetuning")
     takes = "its minutes are estimated before it begins"
     if settings.recipe is not None:
-        takes = f"at most about {settings.recipe.minutes * settings.seeds:g} minutes"
+        takes = f"at most about {settings.recipe.minutes * (settings.seeds or 1):g} minutes"
     output.print(
         f"Finetuning comes next: {takes}. To stop here, press Ctrl+C; to resume, run the same command again.\n"
     )
@@ -296,9 +297,8 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
     """The verdict and one table for people, with ``verbose`` all tables and reasons; or everything as JSON."""
     import json as json_library
 
-    from lorag.evaluation.labels import PHASE_NAMES
     from lorag.evaluation.report.cost_tables import cost_tables
-    from lorag.evaluation.report.factor_table import LEGEND, factor_table
+    from lorag.evaluation.report.factor_table import LEGEND, factor_table, short_factor_table
     from lorag.evaluation.report.json_record import result_json
 
     if json:
@@ -308,18 +308,17 @@ def print_comparison(result: Comparison, folder: Path, *, json: bool, verbose: b
         _print_tables(result)
         for caption, costs in cost_tables(result).items():
             print_table(costs.headings, costs.rows, caption)
-    factors = factor_table(result)
-    heading = PHASE_NAMES[result.phases[-1]] if len(result.phases) > 1 else None
-    print_table(factors.headings, factors.rows, heading)
-    output.print(f"Percent with intervals. {LEGEND}", style="dim")
-    output.print(f"\nVerdict: {result.verdict.choice}", style="bold")
-    output.print(result.verdict.sentence, markup=False)
+    factors = factor_table(result) if verbose else short_factor_table(result)
+    print_table(factors.headings, factors.rows)
+    if verbose:
+        output.print(f"Percent with intervals. {LEGEND}\n", style="dim")
+    output.print(f"[bold]Verdict: {result.verdict.choice}.[/bold] {escape(result.verdict.sentence)}")
     for reason in result.verdict.reasons if verbose else result.warnings:
         output.print(f"- {reason}", markup=False)
     if command := assistant_command(result.verdict.choice, folder):
-        output.print(f"\nUse it: {shlex.join(command)}", markup=False, soft_wrap=True)
+        output.print(f"Use it: {shlex.join(command)}", markup=False, soft_wrap=True)
     more = "" if verbose else f" (all tables and reasons: lorag report {folder} --verbose)"
-    output.print(f"\nReport: {folder / 'report.html'}{more}", markup=False)
+    output.print(f"Report: {folder / 'report.html'}{more}", markup=False)
 
 
 def assistant_command(choice: str, folder: Path) -> list[str]:

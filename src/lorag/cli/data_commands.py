@@ -242,7 +242,7 @@ def make(
     with translated_errors(), progress_bars() as progress:
         made = make_questions(documents, out, count=count, model=model, seed=seed, progress=progress)
     if json:
-        print_json({**asdict(made), "kinds": made.kinds})
+        print_json({**asdict(made), "kinds": made.kinds, "paraphrases": made.paraphrases, "not_asked": made.not_asked})
     else:
         print_made(made)
 
@@ -254,11 +254,24 @@ def print_made(made: MadeQuestions) -> None:
     unread = f", {made.unread} that the model answers differently" if made.unread else ""
     output.print(
         f"{len(made.examples)} questions about {made.asked_about} of {made.documents} documents written to {made.out}:"
-        f" {kinds}; of {made.candidates} found, left out: {left_out}{unread}\n",
+        f" {kinds}; {made.paraphrases} other wordings of them; of {made.candidates} found, left out:"
+        f" {left_out}{unread}\n",
         markup=False,
     )
+    if reasons := _without_questions(made):
+        output.print(f"Documents without a question: {reasons}\n", markup=False)
     for example in made.examples[:_TEN]:
         output.print(f"- {example.question}\n  {_answered(example)}", markup=False)
+
+
+def _without_questions(made: MadeQuestions) -> str:
+    """How many documents have no question, by reason; empty where each has one."""
+    reasons = {
+        "in which nothing was found that can be asked": made.without_facts,
+        "whose statements are kept for training": made.kept_for_training,
+        "of which no question was chosen (--count) or all were left out": made.not_asked,
+    }
+    return ", ".join(f"{number} {reason}" for reason, number in reasons.items() if number)
 
 
 def _answered(example: Example) -> str:

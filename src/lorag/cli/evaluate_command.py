@@ -19,7 +19,7 @@ from lorag.cli.screen import (
     output,
     print_json,
     print_note,
-    print_source,
+    print_sources,
     print_table,
     print_warning,
     progress_bars,
@@ -147,9 +147,7 @@ def _key(shown: BlindAnswer) -> str:
         except OSError as error:
             raise InputError("marking needs a terminal, and there is none; --show works without one") from error
         if key == "e":
-            for passage, hit in enumerate(shown.passages, start=1):
-                print_source(passage, hit)
-                output.print(hit.chunk.text.strip() + "\n", markup=False)
+            print_sources(shown.passages, texts=True)
             if not shown.passages:
                 print_note("The run holds no passage that answers this question.")
         elif key in (*_MARKS, "s", "b", "q"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
-import re
 import shlex
 import sys
 import tempfile
@@ -32,7 +32,7 @@ from rich.text import Text
 
 from lorag.errors import InputError, LoragError
 from lorag.files import DISK_FULL, disk_is_full, write_whole
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import LossNote, Progress, no_progress
 from lorag.types import Hit
 
 WRONG_INPUT, FAILED, UNFORESEEN = 2, 1, 70
@@ -40,7 +40,6 @@ _MOST_SAID = 300
 """Characters of an unforeseen error on the screen; all of it is in its file."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _RECORD_SECONDS = 0.5
-_LOSS = re.compile(r"loss (\d+\.\d+)")
 _QUIET = os.environ.get("RANK", "0") != "0"
 """Of several processes under ``torchrun`` the first one speaks."""
 output = Console(soft_wrap=True, highlight=False, emoji=False, quiet=_QUIET, width=None if sys.stdout.isatty() else 110)
@@ -156,7 +155,7 @@ def _recorder(path: Path) -> Progress:
     """A ``Progress`` that keeps each stage in ``path``, with its beginning and latest change in seconds of the epoch.
 
     The file is a JSON list in the order of the stages, written at most twice a second but at the end of a stage. A
-    stage whose notes tell a loss has the ``losses``; one that begins again, as every training does, is a further entry.
+    stage of a training has its ``losses``; one that begins again, as every training does, is a further entry.
     """
     stages: list[dict[str, Any]] = []
     latest: dict[str, dict[str, Any]] = {}
@@ -169,8 +168,8 @@ def _recorder(path: Path) -> Progress:
             kept = latest[stage] = {"stage": stage, "begun": now, "losses": []}
             stages.append(kept)
         kept |= {"done": done, "total": total, "note": note, "at": now}
-        if loss := _LOSS.fullmatch(note):
-            kept["losses"].append(float(loss[1]))
+        if isinstance(note, LossNote) and math.isfinite(note.loss):
+            kept["losses"].append(note.loss)
         if done == total or now - written > _RECORD_SECONDS:
             written = now
             write_whole(path, json.dumps(stages))
@@ -178,19 +177,16 @@ def _recorder(path: Path) -> Progress:
     return record
 
 
-def print_source(number: int, hit: Hit) -> None:
-    """A numbered source: its document, where in it, the headings above it, and its score."""
-    chunk = hit.chunk
-    place = f", {chunk.place}" if chunk.place else ""
-    heading = f" - {chunk.heading}" if chunk.heading else ""
-    score = f"{hit.score:.2f}, second search" if hit.via == "second" else f"{hit.score:.2f}"
-    output.print(f"[{number}] {chunk.document_id}{place}{heading} ({score})", style="dim", markup=False)
-
-
-def print_sources(hits: Sequence[Hit]) -> None:
-    """The sources of an answer, numbered as the prompt numbered them."""
+def print_sources(hits: Sequence[Hit], *, texts: bool = False) -> None:
+    """Sources, numbered as in a prompt: the document, where in it, the headings above, the score; or also the text."""
     for number, hit in enumerate(hits, start=1):
-        print_source(number, hit)
+        chunk = hit.chunk
+        place = f", {chunk.place}" if chunk.place else ""
+        heading = f" - {chunk.heading}" if chunk.heading else ""
+        score = f"{hit.score:.2f}, second search" if hit.via == "second" else f"{hit.score:.2f}"
+        output.print(f"[{number}] {chunk.document_id}{place}{heading} ({score})", style="dim", markup=False)
+        if texts:
+            output.print(chunk.text.strip() + "\n", markup=False)
 
 
 def print_pieces(pieces: Iterable[str]) -> None:

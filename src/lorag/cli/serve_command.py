@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lorag.cli.assistant_commands import (
-    AssistantOptions,
-    EngineName,
-    Model,
-    NoSources,
-    Offers,
-    SearchOptions,
-    offered,
-)
+from lorag.cli.assistant_commands import AssistantOptions, EngineName, Model, NoSources, Offers, SearchOptions, offered
 from lorag.cli.screen import output, progress_bars, translated_errors
 from lorag.cli.shared_options import EmbedderName, described, takes_options
 from lorag.errors import InputError, require

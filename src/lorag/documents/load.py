@@ -83,10 +83,30 @@ _ACCEPTED = f"{', '.join(_PARSERS)} files, and {' or '.join(_ROWS)} files of row
 
 @dataclass(frozen=True, slots=True)
 class RefusedFile:
-    """A file that could not be read: ``source`` as documents have it, ``reason`` with path, line and what to do."""
+    """A file that could not be read: ``source`` as documents have it, ``reason`` with path, line and what to do.
+
+    ``message`` is the reason without the path.
+    """
 
     source: str
     reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileNote:
+    """What is missing from the text of a file, or is in it by a guess, or why the file was skipped.
+
+    ``text`` makes a sentence after a name of the file; ``source`` is as documents have it.
+    """
+
+    path: str
+    source: str
+    text: str
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return f"{self.path} {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +114,18 @@ class Loaded:
     """The documents of a folder, and everything of it that is not in them.
 
     ``passed_over`` are the files of other kinds, empty ones, and those that programs leave beside a document;
-    ``notes`` say of files that were read what is missing from their text, or is in it by a guess, and why a file of a
-    known kind was skipped.
+    ``file_notes`` are on files that were read, and on files of a known kind that were skipped.
     """
 
     documents: tuple[Document, ...]
     refused: tuple[RefusedFile, ...] = ()
     passed_over: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    file_notes: tuple[FileNote, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The ``file_notes`` as sentences."""
+        return tuple(map(str, self.file_notes))
 
     def require_all(self) -> Loaded:
         """Itself. Raises ``InputError`` with every reason when a file was refused."""
@@ -154,7 +178,7 @@ def load_documents(
         documents, notes = read(path, _unicode(path.name), settings)
         if not documents:
             raise DataError(path, notes[0])
-        return Loaded(tuple(documents), notes=notes)
+        return Loaded(tuple(documents), file_notes=tuple(_note(path, path.name, note) for note in notes))
     files = files_below(path)
     reasons = {file: _odd(file) for file in files if file.suffix.lower() in SUFFIXES}
     known = [file for file, reason in reasons.items() if not reason]
@@ -163,8 +187,8 @@ def load_documents(
     loaded = _read_all(path, known, lambda file: _attempt(read, path, file, settings), at_once, progress)
     kept = {*known} - {path / source for source in loaded.passed_over}
     other = tuple(_below(path, file) for file in files if file not in kept)
-    odd = (f"{_unicode(str(file))} was skipped: {reason}" for file, reason in reasons.items() if reason)
-    return replace(loaded, passed_over=other, notes=(*loaded.notes, *odd))
+    odd = (_note(file, _below(path, file), f"was skipped: {reason}") for file, reason in reasons.items() if reason)
+    return replace(loaded, passed_over=other, file_notes=(*loaded.file_notes, *odd))
 
 
 def _odd(file: Path) -> str:
@@ -184,7 +208,7 @@ def _read_all(
     """What can be read of the files; one that repeats the id of another is refused like one that is broken."""
     documents: dict[str, Document] = {}
     refused: list[RefusedFile] = []
-    notes: list[str] = []
+    notes: list[FileNote] = []
     passed_over: list[str] = []
     with ThreadPoolExecutor(at_once) as pool:
         for done, (file, read) in enumerate(zip(files, pool.map(attempt, files), strict=True), start=1):
@@ -196,13 +220,14 @@ def _read_all(
                 other = documents[again].source
                 read = DataError(file, f"the id {again!r} is already used by {other}; give it another")
             if isinstance(read, DataError):
-                refused.append(RefusedFile(source, _unicode(str(read))))
+                message = read.message if read.line is None else f"line {read.line}: {read.message}"
+                refused.append(RefusedFile(source, _unicode(str(read)), _unicode(message)))
                 continue
             if not found:
                 passed_over.append(source)
-                said = tuple(_unicode(f"{file} was skipped: {reason}") for reason in said)
+                said = tuple(f"was skipped: {reason}" for reason in said)
             documents.update({document.id: document for document in found})
-            notes += said
+            notes += (_note(file, source, text) for text in said)
     return Loaded(tuple(documents.values()), tuple(refused), tuple(passed_over), tuple(notes))
 
 
@@ -249,8 +274,7 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
     suffix = path.suffix.lower()
     try:
         if suffix in _ROWS:
-            documents, notes = parse_rows(path, source)
-            return documents, _said_of(path, notes)
+            return parse_rows(path, source)
         data = path.read_bytes()
         suffix = real_kind(suffix, data)
         if suffix in _ARCHIVES:
@@ -271,11 +295,11 @@ def read_file(path: Path, source: str, settings: LoadSettings) -> Found:
         return [], ("holds no text; fill it or remove it from the folder",)
     title = parsed.title.strip() or path.stem
     document = Document(source, _unicode(parsed.text), source, _unicode(title), parsed.places, parsed.meta)
-    return [document], _said_of(path, parsed.notes)
+    return [document], parsed.notes
 
 
-def _said_of(path: Path, notes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_unicode(f"{path} {note}") for note in notes)
+def _note(file: Path, source: str, text: str) -> FileNote:
+    return FileNote(_unicode(str(file)), _unicode(source), _unicode(text))
 
 
 def _unicode(text: str) -> str:

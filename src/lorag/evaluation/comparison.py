@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -67,6 +68,9 @@ __all__ = [
     "compare_rows",
 ]
 
+_LONGEST_REASON = 200
+"""Characters of the reason why answers failed."""
+
 Table = dict[tuple[Phase, str], Scored]
 Trainings = Mapping[tuple[Phase, str], list[list[float]]]
 """A metric of each question under each training, by phase and arm."""
@@ -103,7 +107,7 @@ def compare_rows(
     ``examples`` or recorded twice, when the base model or every other arm is missing, and when a metric fails.
     """
     settings = settings or VerdictSettings()
-    found = _found(rows)
+    found = found_passages(rows)
     checked = (style, found, readings)
     table = _score(rows, examples, *checked, own)
     further = [_further(table, each, examples, *checked) for each in trainings]
@@ -113,7 +117,7 @@ def compare_rows(
     seeds = {metric: _trainings(table, further, metric) for metric in dict.fromkeys(("correct", deciding))}
     arms = tuple(_with_trainings(arm, seeds[deciding], further, settings) for arm in arms)
     differences = _differences(table, seeds, settings)
-    caveats = (*_caveats(arms, examples), *_check_note(rows, examples, readings), *notes)
+    caveats = (*_caveats(arms, examples, table), *_check_note(rows, examples, readings), *notes)
     chosen_from = tuple(arm for arm in arms if arm.arm not in FOLLOWING)
     return Comparison(
         arms=arms,
@@ -123,7 +127,7 @@ def compare_rows(
             differences,
             settings,
             caveats,
-            made_warnings(examples),
+            _limits(examples),
             clusters(examples),
             partial(_graded, table, further, deciding, settings),
         ),
@@ -143,7 +147,7 @@ def claims_to_judge(rows: Sequence[Row], examples: Sequence[Example]) -> list[As
 
     And about answers by which its errors are counted. Nothing where no arm was given passages.
     """
-    found, recall = _found(rows), NewContentRecall.fit(examples)
+    found, recall = found_passages(rows), NewContentRecall.fit(examples)
     current = {example.id: {"before": example, "after": example.after_update()} for example in examples}
     places = {example.question: place for place, example in enumerate(examples)}
     asked = dict.fromkeys(asked for pair in _contrasts(rows, examples) for asked in pair.to_judge())
@@ -184,7 +188,8 @@ def _check_note(rows: Sequence[Row], examples: Sequence[Example], readings: Read
     return [f"{counted} to these questions. By rule: {errors(pairs, None)}{judged}."]
 
 
-def _found(rows: Sequence[Row]) -> Found:
+def found_passages(rows: Sequence[Row]) -> Found:
+    """The passages that any arm was given for each question in each phase."""
     found: dict[Phase, dict[str, dict[str, Chunk]]] = {}
     for row in rows:
         chunks = {hit.chunk.id: hit.chunk for hit in row.answer.sources}
@@ -380,22 +385,21 @@ def _style_difference(a: Scored, b: Scored, settings: VerdictSettings) -> list[A
     return [ArmDifference("style", a.phase, a.arm, b.arm, result, result.p_value)]
 
 
-def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str]:
+def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example], table: Table) -> list[str]:
     """What weakens the numbers, found in the rows themselves."""
     caveats = []
     for arm in arms:
         where = f"{arm.arm} ({arm.phase} the update)" if any(a.phase == "after" for a in arms) else arm.arm
         if arm.errors:
-            caveats.append(f"{arm.errors} of {arm.questions} questions to {where} failed; each counts as wrong.")
+            failed = Counter(row.answer.error for row in table[arm.phase, arm.arm].rows if row.answer.error is not None)
+            reason = " ".join(str(failed.most_common(1)[0][0]).split())[:_LONGEST_REASON] or "no reason was given"
+            often = "; the commonest reason" if len(failed) > 1 else ""
+            caveats.append(
+                f"{arm.errors} of {arm.questions} questions to {where} failed{often} ({reason}); each counts as wrong."
+            )
         if arm.truncated:
             caveats.append(f"{arm.truncated} of {arm.questions} answers of {where} were cut at the token limit.")
-    documents, effective = len(set(clusters(examples))), effective_documents(clusters(examples))
-    if effective < FEWEST_CLUSTERS:
-        counted = "" if documents < FEWEST_CLUSTERS else f", which count as {effective:.1f} of equal weight"
-        caveats.append(
-            f"The questions come from {documents} document{'s' * (documents != 1)}{counted}, too few to "
-            "generalise: intervals and verdict hold for other questions about these documents, not for other documents."
-        )
+    caveats += _few_documents(examples)
     if unknown := sum(bool(example.answers) and not example.evidence for example in examples):
         caveats.append(
             f"{unknown} answerable questions name no document: each counts as a document of its own, so intervals may"
@@ -404,6 +408,30 @@ def _caveats(arms: Sequence[ArmResult], examples: Sequence[Example]) -> list[str
     if not any("refusal_recall" in arm.estimates for arm in arms):
         caveats.append("No question without an answer was asked: refusing and hallucinating were not measured.")
     return caveats
+
+
+def _limits(examples: Sequence[Example]) -> list[str]:
+    """What a verdict over these questions cannot be about, to stand with its sentence."""
+    answerable = any(example.answers or example.after_update().answers for example in examples)
+    known = [] if answerable else ["no question with an answer was asked: the verdict is about refusing alone."]
+    return [*known, *made_warnings(examples)]
+
+
+def _few_documents(examples: Sequence[Example]) -> list[str]:
+    """Whether the questions come from too few documents; one that names none counts as a document of its own."""
+    documents, effective = len(set(clusters(examples))), effective_documents(clusters(examples))
+    if effective >= FEWEST_CLUSTERS:
+        return []
+    alone = sum(not example.evidence for example in examples)
+    named = documents - alone
+    if not named:
+        return [f"No question names a document, and there are only {alone}: too few to generalise to other questions."]
+    beside = f", and {alone} name{'s' * (alone == 1)} none" if alone else ""
+    counted = "" if documents < FEWEST_CLUSTERS else f", which count as {effective:.1f} of equal weight"
+    return [
+        f"The questions come from {named} document{'s' * (named != 1)}{beside}{counted}, too few to generalise:"
+        " intervals and verdict hold for other questions about these documents, not for other documents."
+    ]
 
 
 def _facts(examples: Sequence[Example], settings: VerdictSettings) -> dict[str, str]:

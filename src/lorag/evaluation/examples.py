@@ -148,6 +148,14 @@ def makers(examples: Sequence[Example]) -> list[str]:
     return [] if "" in found else sorted(found)
 
 
+def not_to_be_taught(examples: Iterable[Example]) -> list[str]:
+    """The texts that training data must not ask: every question, and the other wordings of a made one.
+
+    Other wordings that people brought are there to be trained on.
+    """
+    return [text for e in examples for text in (e.question, *(e.paraphrases if "made_by" in e.meta else ()))]
+
+
 def check_evidence(examples: Sequence[Example], document_ids: Iterable[str], path: Path) -> None:
     """Raises ``DataError`` for the first question whose evidence names a document that does not exist."""
     known = set(document_ids)

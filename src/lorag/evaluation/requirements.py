@@ -11,13 +11,13 @@ from lorag.evaluation.labels import METRIC_NAMES, number
 from lorag.evaluation.results import ArmResult
 from lorag.evaluation.statistics import Estimate, Interval
 
-_COSTS: Mapping[str, Callable[[ArmResult], float | None]] = {
-    "latency_p50": lambda arm: arm.latency.answer if arm.latency is not None else arm.seconds,
-    "latency_p95": lambda arm: arm.latency.answer_p95 if arm.latency is not None else arm.seconds_p95,
-    "prompt_tokens": lambda arm: arm.prompt_tokens,
-    "completion_tokens": lambda arm: arm.completion_tokens,
+_COSTS: Mapping[str, tuple[str, Callable[[ArmResult], float | None]]] = {
+    "latency_p50": ("{:.2f} seconds", lambda arm: arm.latency.answer if arm.latency else arm.seconds),
+    "latency_p95": ("{:.2f} seconds", lambda arm: arm.latency.answer_p95 if arm.latency else arm.seconds_p95),
+    "prompt_tokens": ("{:.0f} tokens", lambda arm: arm.prompt_tokens),
+    "completion_tokens": ("{:.0f} tokens", lambda arm: arm.completion_tokens),
 }
-"""Measures that are not shares of questions: names, and how they are read from an arm."""
+"""Measures that are not shares of questions: names, how they are shown, and how they are read from an arm."""
 _AFTER_AN_UPDATE = {"uptake", "stale", "accuracy_new", "accuracy_unchanged"}
 _ALIASES = {"fresh": "stale<=0.05"}
 _FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<limit>[0-9.]+)\s*(?P<percent>%?)\s*")
@@ -47,7 +47,7 @@ class Requirement:
         """
         if self.metric not in _COSTS:
             return _over_trainings(arm, self.metric)
-        return _COSTS[self.metric](arm)
+        return _COSTS[self.metric][1](arm)
 
     def excess(self, arm: ArmResult) -> float:
         """How far ``arm`` is beyond the limit, as a share of it; 0 where it meets it, infinite where not measured."""
@@ -72,7 +72,7 @@ class Requirement:
         if isinstance(found, Estimate):
             several = ", the mean over its trainings" if self.metric in arm.over_trainings else ""
             return f"{number(found.mean)} %{several}"
-        return f"{found:.2f} seconds" if self.metric.startswith("latency") else f"{found:.0f} tokens"
+        return _COSTS[self.metric][0].format(found)
 
 
 def _over_trainings(arm: ArmResult, metric: str) -> Estimate | None:

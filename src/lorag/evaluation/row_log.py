@@ -36,6 +36,8 @@ class Row:
     arm: str
     example_id: str
     answer: Answer
+    found: tuple[Hit, ...] = ()
+    """What a search for the question and its answer found, where the prompt had no passage: to check the answer by."""
 
     @property
     def key(self) -> RowKey:
@@ -43,8 +45,9 @@ class Row:
         return self.phase, self.arm, self.example_id
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object with every field, the answer's passages and prompt included."""
-        return asdict(self, dict_factory=recorded_fields)
+        """A JSON object with every field, the answer's passages and prompt included; ``found`` where there is any."""
+        fields = asdict(self, dict_factory=recorded_fields)
+        return fields if self.found else {key: value for key, value in fields.items() if key != "found"}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Row:
@@ -54,7 +57,7 @@ class Row:
             if phase not in get_args(Phase):
                 raise ValueError(f"moment {phase!r}")
             arm = _RENAMED.get(value["arm"], value["arm"])
-            return cls(phase, arm, value["example_id"], _answer(value["answer"]))
+            return cls(phase, arm, value["example_id"], _answer(value["answer"]), _hits(value.get("found", ())))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"not a recorded answer ({type(error).__name__}: {error}); it was written by another version or by "
@@ -84,13 +87,19 @@ class RowLog:
         self._log.append(recorded)
         self.rows |= kept
 
+    def hold(self, rows: Sequence[Row]) -> None:
+        """Adds rows for this process alone: whoever opens the file again does not find them."""
+        self.rows |= {row.key: row for row in rows}
+
+
+def _hits(values: Iterable[Mapping[str, Any]]) -> tuple[Hit, ...]:
+    return tuple(Hit(Chunk(**value["chunk"]), value["score"], value["via"]) for value in values)
+
 
 def _answer(value: Mapping[str, Any]) -> Answer:
     fields = dict(value)
     fields["prompt"] = tuple(Message(**message) for message in value["prompt"])
-    fields["sources"] = tuple(
-        Hit(Chunk(**source["chunk"]), source["score"], source["via"]) for source in value["sources"]
-    )
+    fields["sources"] = _hits(value["sources"])
     fields["usage"] = Usage(**value["usage"])
     fields["guarded"] = tuple(value.get("guarded", ()))
     return Answer(**fields)

@@ -40,8 +40,9 @@ POWER = 0.8
 """Chance of detecting a difference that is really there, for ``questions_needed``."""
 RANGE = 0.8
 """Confidence of the range of questions needed."""
-_UNSEEN_CORRELATION = 0.2
-"""The correlation of questions about one document, where all values are alike and show none."""
+_UNSEEN_CORRELATION, _UNSEEN_DISCORDANT = 0.2, 0.3
+"""The correlation of questions about one document, where all values are alike and show none; and the share of questions
+on which two arms differ, where nothing was asked yet."""
 _BLOCK = 2_000_000
 """Most numbers drawn at a time, to bound memory."""
 
@@ -269,23 +270,21 @@ def _needed(effect: float, square: float, confidence: float) -> float:
     return (z_alpha * math.sqrt(square) + z_beta * math.sqrt(square - effect**2)) ** 2 / effect**2
 
 
-def detectable_difference(
-    clusters: Sequence[Hashable], discordant: float = 0.3, settings: VerdictSettings | None = None
-) -> float | None:
+def detectable_difference(clusters: Sequence[Hashable]) -> float | None:
     """The smallest difference between two arms that questions of these documents show with a power of 0.8.
 
-    Before anything is asked: where the arms part on a share ``discordant`` of the questions, and questions about one
-    document correlate by 0.2. None where not even a difference on all of these would show.
+    Before anything is asked: where the arms part on 0.3 of the questions, and questions about one document correlate
+    by 0.2. None where not even a difference on all of these would show.
     """
-    settings = settings or VerdictSettings()
+    confidence = VerdictSettings().confidence
     sizes = np.array(list(Counter(clusters).values()), dtype=np.float64)
     n = len(clusters) / (1 + (float((sizes**2).sum()) / max(len(clusters), 1) - 1) * _UNSEEN_CORRELATION)
-    low, high = 0.0, discordant
-    if not clusters or _needed(high, max(discordant, high**2), settings.confidence) > n:
+    low, high = 0.0, _UNSEEN_DISCORDANT
+    if not clusters or _needed(high, high, confidence) > n:
         return None
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if _needed(middle, discordant, settings.confidence) <= n else (middle, high)
+        low, high = (low, middle) if _needed(middle, _UNSEEN_DISCORDANT, confidence) <= n else (middle, high)
     return high
 
 

@@ -224,7 +224,8 @@ def _at(
 
 def _find(evidence: _Evidence, requirements: Sequence[Requirement]) -> _Finding:
     if evidence.questions < FEWEST_QUESTIONS:
-        few = f"Undecided: {evidence.questions} questions are too few for a verdict; {FEWEST_QUESTIONS} are needed."
+        asked = "1 question is" if evidence.questions == 1 else f"{evidence.questions} questions are"
+        few = f"Undecided: {asked} too few for a verdict; {FEWEST_QUESTIONS} are needed."
         return _Finding("undecided", few, more_questions=_more_questions(evidence, _open_pairs(evidence)))
     if not evidence.candidates:
         return _nothing_kept(evidence, requirements)
@@ -314,7 +315,7 @@ def _between(evidence: _Evidence) -> _Finding:
     cheapest = "cheapest that clearly helps" if cheaper_rival else "cheapest"
     sentence = (
         f"Undecided between {named}{evidence.scope}: {evidence.questions} questions cannot settle it; "
-        f"{more[0]} to {more[1]} more should."
+        f"{_span(more)} more should."
     )
     certainty = [_apart(evidence, rival, first) for rival in rivals]
     closing = f"The {cheapest} is {ARM_NAMES[first]}."
@@ -350,8 +351,8 @@ def _without_useful(evidence: _Evidence) -> _Finding:
     more = _more_questions(evidence, _open_pairs(evidence))
     names = listing([ARM_NAMES[arm] for arm, high in gains.items() if high >= margin], "or")
     sentence = (
-        f"Undecided{evidence.scope}: {evidence.questions} questions cannot show whether {names} helps; {more[0]} to "
-        f"{more[1]} more should."
+        f"Undecided{evidence.scope}: {evidence.questions} questions cannot show whether {names} helps; {_span(more)} "
+        "more should."
     )
     return _Finding("undecided", sentence, more_questions=more)
 
@@ -420,6 +421,10 @@ def _more_questions(evidence: _Evidence, pairs: Sequence[tuple[str, str]]) -> tu
         max([least, *ends]) - evidence.questions for ends in (zip(*ranges, strict=True) if ranges else ((), ()))
     )
     return _rounded(few), _rounded(many)
+
+
+def _span(more: tuple[int, int]) -> str:
+    return f"{more[0]} to {more[1]}" if more[0] < more[1] else str(more[0])
 
 
 def _rounded(more: int) -> int:

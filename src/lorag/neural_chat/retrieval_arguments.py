@@ -113,10 +113,8 @@ def prepare(asked: Plan) -> None:
 
 def _documents(path: str) -> Sequence[Document]:
     loaded: Loaded = load_documents(path)
-    other = (
-        next((note for note in loaded.notes if f"{name} was skipped: " in note), f"{name}: not read")
-        for name in loaded.passed_over
-    )
+    skipped = {note.source: str(note) for note in loaded.file_notes}
+    other = (skipped.get(name, f"{name}: not read") for name in loaded.passed_over)
     left_out = [*(file.reason for file in loaded.refused), *other]
     if left_out:
         warnings.warn(f"{len(left_out)} files of {path!r} are left out: {'; '.join(left_out)}", stacklevel=4)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from lorag.documents.chunking import passages
 from lorag.errors import InputError, StoreError
 from lorag.files import fingerprint
-from lorag.interfaces import Embedder, Index, Manifest, Progress, Reranker, Store, no_progress
+from lorag.interfaces import Among, Embedder, Index, Manifest, Progress, Reranker, Store, no_progress
 from lorag.retrieval.backends.location import IndexLocation, made_with, open_index
+from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.filters import read_where, refuse
 from lorag.retrieval.portions import in_groups, in_parts, mapped
 from lorag.retrieval.ranking import Ranker, SearchResults
@@ -182,7 +183,7 @@ class Knowledge:
         if len(by_id) < len(documents):
             twice = next(document.id for document in documents if by_id[document.id] is not document)
             raise InputError(f"two documents have the id {twice!r}; ids must be unique: rename one")
-        with self._index.writing():
+        with self._keeping_vectors(), self._index.writing():
             before = self._manifest.entries()
             missing = before.keys() - by_id.keys()
             kept = {document_id for document_id in missing if add_only or before[document_id].source in unread}
@@ -356,12 +357,7 @@ class Knowledge:
         """The document versions that ``where`` means, which are current. Raises ``InputError`` when there is none."""
         return self._manifest.chosen(where) or refuse(where, self._manifest)
 
-    def _current(
-        self,
-        search: Callable[[int], list[list[Hit]]],
-        depth: int,
-        chosen: AbstractSet[tuple[str, str]] | None,
-    ) -> list[list[Hit]]:
+    def _current(self, search: Callable[[int], list[list[Hit]]], depth: int, chosen: Among) -> list[list[Hit]]:
         """The ``depth`` best current hits of each query, each on another chunk, searching as deep as that takes.
 
         Only hits on ``chosen`` document versions count, where these are given.
@@ -388,6 +384,10 @@ class Knowledge:
             if self._manifest.generation() == generation:
                 return result
         raise StoreError(f"{self._index} changed {_ATTEMPTS} times during a search; try again")
+
+    def _keeping_vectors(self) -> AbstractContextManager[None]:
+        """Keeps what is embedded in the block until it is committed, so that a killed ``sync`` embeds nothing twice."""
+        return self.embedder.keeping(self.name) if isinstance(self.embedder, CachedEmbedder) else nullcontext()
 
     def _add(
         self, documents: Sequence[Document], stored: set[tuple[str, str]], progress: Progress, at_once: int

@@ -69,7 +69,7 @@ class Uploads:
             try:
                 loaded = load_documents(part)
             except DataError as error:
-                raise HttpError(422, str(error).replace(str(part), name)) from error
+                raise HttpError(422, str(DataError(name, error.message, error.line))) from error
             with locked(self.folder / _LOCK):
                 if target.is_dir():
                     raise HttpError(409, f"{name!r} is a folder among the documents; rename one of them", "name")
@@ -77,7 +77,7 @@ class Uploads:
                 part.replace(target)
         (document,) = loaded.documents
         became = "added" if report.added else "updated" if report.updated else "unchanged"
-        notes = [note.replace(str(part), name) for note in loaded.notes]
+        notes = [f"{name} {note.text}" for note in loaded.file_notes]
         return {"id": name, "object": "document", "version": document.version, "result": became, "notes": notes}
 
     def delete(self, name: str) -> dict[str, Any]:

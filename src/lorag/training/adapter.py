@@ -128,7 +128,7 @@ class Adapter:
         """
         if self.spec.is_whole_model:
             return "auto" if self.served_format == "bfloat16" else "float32"
-        return "nf4" if "nf4" in (self.served_format or "") or self.spec.on_four_bits else "auto"
+        return "nf4" if self.served_format == "nf4" or self.spec.on_four_bits else "auto"
 
     @property
     def served(self) -> str:
@@ -181,6 +181,8 @@ def read_adapter(folder: Path | str) -> Adapter:
             "prompt": PromptSettings(**fields.get("prompt", {})),
             "recalls": tuple(fields.get("recalls", ())),
             "parent": Parent(**fields["parent"]) if fields.get("parent") else None,
+            # Earlier versions wrote in what 4 bits are computed as well.
+            "served_format": (fields.get("served_format") or "").partition(" ")[0] or None,
         }
         return Adapter(folder=str(folder), **{**fields, **whole})
     except (ValueError, TypeError, KeyError) as error:
@@ -202,6 +204,11 @@ def trained_model(folder: Path) -> Adapter | None:
     # A fetched model has a manifest too, which knows of no training.
     spec = METHODS.get(fields.get("method"))
     return read_adapter(folder) if spec is not None and spec.is_whole_model else None
+
+
+def checkpoints_of(out: Path) -> Path:
+    """Where a training that will be saved in ``out`` keeps what it resumes from."""
+    return out.with_name(f".{out.name}.checkpoints")
 
 
 def require_base(adapter: Adapter, base: str, base_weights: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorag.errors import InputError
 from lorag.llm.rendering import Rendered
-from lorag.machine import free_bytes, gigabytes
+from lorag.machine import free_for_process, gigabytes
 from lorag.settings import FinetuneSettings
 from lorag.training.memory_limits import FEWER_WEIGHTS, SMALLER_STEPS
 from lorag.training.processes.sharding import processes
@@ -45,13 +45,22 @@ class Estimate:
     activation_bytes: int
     """What the largest step keeps for its gradient."""
     free_bytes: int
+    """What this process may take: of its GPU, or its share of the machine's memory."""
     later_share: float = 1.0
     """Time of a later epoch as a share of the first one's, in which the output of frozen layers is computed."""
+    offloaded_bytes: int = 0
+    """What is held in the machine's memory beside a GPU's: with ``cpu_offload`` the weights in parts, their gradients
+    and averages."""
+    free_machine_bytes: int = 0
+    """The share of this process in the machine's memory, where something is offloaded to it."""
 
     def __str__(self) -> str:
         """One line for people."""
         needed, free = gigabytes(self.weight_bytes + self.activation_bytes), gigabytes(self.free_bytes)
         memory = f"{needed} more memory ({free} are free)"
+        if self.offloaded_bytes:
+            offloaded, free = gigabytes(self.offloaded_bytes), gigabytes(self.free_machine_bytes)
+            memory += f", {offloaded} more of the machine's ({free} are free)"
         if not self.seconds:
             return f"about {memory} in each process for {self.updates} updates"
         took = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 120 else f"{self.seconds:.0f} seconds"
@@ -59,14 +68,15 @@ class Estimate:
 
     def require_memory(self) -> None:
         """Raises ``InputError`` with the setting to lower where memory will not suffice; warns where it is short."""
-        needed = self.weight_bytes + self.activation_bytes
-        if needed <= _TIGHT * self.free_bytes:
-            return
         lower = SMALLER_STEPS if self.activation_bytes > self.weight_bytes else FEWER_WEIGHTS
-        message = f"training needs about {gigabytes(needed)}, and {gigabytes(self.free_bytes)} is free;"
-        if needed > self.free_bytes:
-            raise InputError(f"{message} {lower}")
-        warnings.warn(f"{message} if it runs out of memory, {lower}", stacklevel=2)
+        device = (self.weight_bytes + self.activation_bytes, "", self.free_bytes, lower)
+        machine = (self.offloaded_bytes, " of the machine's memory", self.free_machine_bytes, FEWER_WEIGHTS)
+        for needed, where, free, lower in (device, machine):
+            message = f"training needs about {gigabytes(needed)}{where}, and {gigabytes(free)} is free;"
+            if needed > free:
+                raise InputError(f"{message} {lower}")
+            if needed > _TIGHT * free:
+                warnings.warn(f"{message} if it runs out of memory, {lower}", stacklevel=2)
 
 
 def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: FinetuneSettings) -> Estimate:
@@ -85,7 +95,7 @@ def estimate(learning: Learner, steps: Sequence[Sequence[Rendered]], settings: F
         seconds=seconds * sum(sizes) / sum(sizes[each] for each in timed) / processes(),
         weight_bytes=_STATES * 4 * trained,
         activation_bytes=round(kept * max(sizes) / sizes[middle]),
-        free_bytes=free_bytes(learning.device.type),
+        free_bytes=free_for_process(learning.device.type),
         later_share=min(1.0, later / first),
     )
 
@@ -106,14 +116,18 @@ def estimate_in_parts(learning: Learner, steps: Sequence[Sequence[Rendered]], se
     others = held - layer * len(decoder.layers)
     width = 2 * learning.causal.config.get_text_config().hidden_size
     kept = (34 + len(decoder.layers)) if settings.gradient_checkpointing else 34 * len(decoder.layers)
-    parts = 0 if settings.cpu_offload else round((held + _STATES * 4 * trained) / processes())
+    parts = round((held + _STATES * 4 * trained) / processes())
+    on_gpu = torch.cuda.is_available()
+    offloaded = parts if on_gpu and settings.cpu_offload else 0
     return Estimate(
         trained_parameters=trained,
         updates=-(-len(steps) // processes() // settings.gradient_accumulation_steps) * settings.epochs,
         seconds=0.0,
-        weight_bytes=parts + others + 2 * layer,  # the next layer is gathered while one is computed
+        weight_bytes=parts - offloaded + others + 2 * layer,  # the next layer is gathered while one is computed
         activation_bytes=max(sizes) * width * kept,
-        free_bytes=free_bytes("cuda" if torch.cuda.is_available() else "cpu"),
+        free_bytes=free_for_process("cuda" if on_gpu else "cpu"),
+        offloaded_bytes=offloaded,
+        free_machine_bytes=free_for_process("cpu") if offloaded else 0,
     )
 
 

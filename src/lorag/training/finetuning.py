@@ -23,7 +23,7 @@ from lorag.files import fingerprint, folder_whole
 from lorag.interfaces import Progress, no_progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings, PromptSettings
-from lorag.training.adapter import MANIFEST, Adapter, Parent
+from lorag.training.adapter import MANIFEST, Adapter, Parent, checkpoints_of
 from lorag.training.control_questions import MultipleChoice
 from lorag.training.data.holdout import Kind, split
 from lorag.training.estimate import Estimate, estimate_in_parts
@@ -244,7 +244,7 @@ def _trained(
     steps, held_out = prepared.steps, prepared.held_out_steps
     shown = tracker(report_to, out) if report_to is not None else None
     watched = (progress, probing, shown, start, limit)
-    course = run(learning, steps, held_out, _checkpoints(out), identity, settings, *watched)
+    course = run(learning, steps, held_out, out, identity, settings, *watched)
     if _norms(learning) == begun:
         raise ModelError("training changed nothing; raise epochs or learning_rate")
     return course
@@ -278,13 +278,9 @@ def _save(learning: Learner, base: Base, adapter: Adapter, out: Path) -> None:
         with folder_whole(out) as temporary:
             learning.save(temporary, base.tokenizer, base.name, whole)
             (temporary / MANIFEST).write_text(adapter.to_json())
-        shutil.rmtree(_checkpoints(out), ignore_errors=True)
+        shutil.rmtree(checkpoints_of(out), ignore_errors=True)
 
 
 def _norms(learning: Learner) -> list[float]:
     """A number for each trained weight, by which it is seen whether any of them changed."""
     return [float(weight.norm()) for weight in learning.trained().values()]
-
-
-def _checkpoints(out: Path) -> Path:
-    return out.with_name(f".{out.name}.checkpoints")

@@ -19,7 +19,7 @@ from torch.nn.modules.module import _IncompatibleKeys
 from lorag.errors import InputError, ModelError
 from lorag.llm.rendering import Rendered
 from lorag.llm.virtual_tokens import virtual_tokens
-from lorag.machine import free_bytes
+from lorag.machine import free_for_process
 from lorag.models.quiet import quiet_transformers
 from lorag.settings import FinetuneSettings
 from lorag.training.kernels.loss import Loss, plain_loss
@@ -132,7 +132,7 @@ def learner(
     torch.manual_seed(settings.seed)
     if spec.is_whole_model:
         size = 4 * sum(weight.numel() for weight in model.parameters())
-        require_memory_for_copy(size, free_bytes(model.device.type))
+        require_memory_for_copy(size, free_for_process(model.device.type))
         # bf16 would round small updates away.
         with _checkpointing(copied := copy.deepcopy(model).float().requires_grad_(True), settings):
             yield Learner(copied)

@@ -40,6 +40,8 @@ _FEWEST_WORDINGS = math.ceil(_FEWEST_SHOWINGS / _WANTED_PASSES)
 """Wordings of a fact that show it often enough in these passes."""
 _MOST_PASSES = 5
 """Passes after which held-out recall no longer rose in our measurements."""
+_SEEDS = 3
+"""Trainings whose spread is worth measuring: that of two says next to nothing."""
 _PATIENCE = 2
 """Passes without a rise after which a training has nothing more to teach."""
 
@@ -292,6 +294,12 @@ def schedule(
 def seconds_left(recipe: RecipeSettings, spent: float, share: float = 1.0) -> float | None:
     """What a ``share`` of the budget leaves for a training after ``spent`` seconds; None where passes are fixed."""
     return 60 * share * recipe.minutes - spent if recipe.passes is None else None
+
+
+def seeds_within(settings: RecipeSettings, recipe: Recipe) -> int:
+    """How many trainings, each with another seed, the budget has room for after the first one: 3 or 1."""
+    left = seconds_left(settings, sum(rung.seconds for rung in (*recipe.rungs, recipe.final)), PLANNED_SHARE)
+    return _SEEDS if left is not None and (_SEEDS - 1) * recipe.final.seconds <= left else 1
 
 
 def comparable(rungs: Sequence[Rung]) -> Sequence[Rung]:

@@ -24,11 +24,13 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from lorag.errors import InputError, ModelError
 from lorag.files import full_disk_errors, write_whole
-from lorag.interfaces import Progress
+from lorag.interfaces import LossNote, Progress
 from lorag.llm.rendering import Rendered
 from lorag.settings import FinetuneSettings
+from lorag.training.adapter import checkpoints_of
 from lorag.training.methods import Learner
-from lorag.training.processes.sharding import gathered, lost_process_errors, part_of, processes
+from lorag.training.processes.lost_process import lost_process_errors
+from lorag.training.processes.sharding import gathered, part_of, processes
 from lorag.training.recipe import Probing, TimeLimit
 from lorag.training.trackers import PROJECT
 
@@ -58,7 +60,7 @@ def run(
     model: Learner,
     steps: Sequence[Sequence[Rendered]],
     held_out: Sequence[Sequence[Rendered]],
-    checkpoints: Path,
+    out: Path,
     identity: str,
     settings: FinetuneSettings,
     progress: Progress,
@@ -67,7 +69,7 @@ def run(
     start: float | None = None,
     limit: TimeLimit | None = None,
 ) -> Course:
-    """Trains in place and returns the course of it.
+    """Trains in place and returns the course of it; ``out`` is where what is trained will be saved.
 
     With ``patience``, training stops when the held-out loss has not fallen for so many epochs, and the adapter of the
     best epoch stays. With ``probing``, it stops when what is known has levelled off, and with a ``limit`` when there is
@@ -81,11 +83,12 @@ def run(
     room on the disk.
     """
     start = time.perf_counter() if start is None else start
+    checkpoints = checkpoints_of(out)
     mark, size, spent = checkpoints / "identity", checkpoints / "steps_of_an_update", checkpoints / "seconds"
     resumes = mark.is_file() and mark.read_text() == identity
     together = _steps_of_an_update(size, resumes, settings)
     evaluates = probing is not None or limit is not None
-    trainer = _trainer(model, steps, held_out, checkpoints, settings, progress, evaluates, together // processes())
+    trainer = _trainer(model, steps, held_out, out, settings, progress, evaluates, together // processes())
     earlier = float(spent.read_text()) if resumes and spent.is_file() else 0.0
     trainer.probing, trainer.limit, trainer.clock = probing, limit, _Clock(spent, start - earlier)
     trainer.add_callback(trainer.clock)
@@ -239,7 +242,7 @@ class _Steps(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" in logs:
-            self._progress("finetuning", state.global_step, state.max_steps, f"loss {logs['loss']:.2f}")
+            self._progress("finetuning", state.global_step, state.max_steps, LossNote(logs["loss"]))
             control.should_training_stop |= not math.isfinite(logs["loss"])
 
 
@@ -271,7 +274,7 @@ def _trainer(
     model: Learner,
     steps: Sequence[Sequence[Rendered]],
     held_out: Sequence[Sequence[Rendered]],
-    checkpoints: Path,
+    out: Path,
     settings: FinetuneSettings,
     progress: Progress,
     evaluates: bool,
@@ -281,7 +284,7 @@ def _trainer(
     on_cpu = not torch.cuda.is_available() if settings.shard else model.device.type == "cpu"
     stops = settings.patience > 0 and len(held_out) > 0
     arguments = TrainingArguments(
-        output_dir=str(checkpoints),
+        output_dir=str(checkpoints_of(out)),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=1,
         gradient_accumulation_steps=accumulated,
@@ -301,7 +304,7 @@ def _trainer(
         use_cpu=on_cpu,
         ddp_backend="gloo" if processes() > 1 and on_cpu else None,
         report_to="none",
-        run_name=checkpoints.name.removeprefix(".").removesuffix(".checkpoints"),
+        run_name=out.name,
         project=PROJECT,
         disable_tqdm=True,
         remove_unused_columns=False,

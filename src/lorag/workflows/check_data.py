@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lorag.chat.prompts import as_served
 from lorag.errors import DataError, InputError
-from lorag.evaluation.examples import read_examples
+from lorag.evaluation.examples import not_to_be_taught, read_examples
 from lorag.files import jsonl_target
 from lorag.interfaces import Progress, no_progress
 from lorag.models import catalogue, naming
@@ -100,7 +100,7 @@ def check_data(
     limit = FinetuneSettings().max_tokens if max_tokens is None else max_tokens
     if limit < 1:
         raise InputError(f"max_tokens {limit!r} is below 1")
-    tests = [example.question for example in read_examples(Path(questions))] if questions is not None else None
+    tests = not_to_be_taught(read_examples(Path(questions))) if questions is not None else None
     outcomes = read_outcomes(path)
     kept = placed(outcomes)
     tested, nearly = overlap(kept, tests, plain_words) if tests is not None else (None, None)

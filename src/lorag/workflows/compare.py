@@ -80,8 +80,8 @@ class _Job:
     run: Run
     log: RowLog
     """What has been answered."""
-    further: Mapping[Run, RowLog]
-    """The parts of the run for trainings with other seeds, and what has been answered under each."""
+    further: dict[Run, RowLog]
+    """As in ``Scene``."""
     model: str
     """The full name of the base."""
     embedder: str
@@ -192,7 +192,8 @@ def compare(
     run = Run.open(folder, identity, earlier)
     with full_disk_errors(folder), run.writing():
         _write_options(run, given, wanted, prompt, {"arms": arms, "metrics": metrics, "notes": notes})
-        further = _further(run, name, settings.seeds)
+        parts = [] if build.is_remote(name) else run.further(settings.seeds)
+        further = {part: RowLog(part.rows) for part in parts}
         job = _Job(inputs, run, RowLog(run.rows), further, name, embedder, settings, progress)
         if not (run.has_facts and _asked_everything(job, *inputs.phases)):
             here = _printing_here(show) if show is not None and ray is not None else show
@@ -229,12 +230,6 @@ def _write_options(
     except DataError:  # this call does not need that file, and the command refuses it
         chosen = Chosen()
     write_whole(run.options, run_options(given, wanted, chosen, without))
-
-
-def _further(run: Run, model: str, seeds: int) -> dict[Run, RowLog]:
-    """The parts of a run for trainings with other seeds, and their rows; none of a model that is not trained."""
-    parts = [] if build.is_remote(model) else [run.part(f"seed-{number}") for number in range(1, seeds)]
-    return {part: RowLog(part.rows) for part in parts}
 
 
 def _with_pinned_reranker(settings: CompareSettings, progress: Progress) -> CompareSettings:
@@ -324,7 +319,7 @@ def _require_trainable(
         "the training data": data,
         "the control questions": control,
         "how to finetune": settings.finetune != CompareSettings().finetune,
-        "the further seeds": brought is not None and settings.seeds > 1,
+        "the further seeds": brought is not None and (settings.seeds or 1) > 1,
     }.items():
         if given:
             raise InputError(f"{reason}; leave out {what}")
@@ -381,7 +376,8 @@ def _fill(job: _Job, show: Callable[[Comparison], object] | None, on_cluster: Wo
         notes += ask_following(tuned, inputs, scene)
     time_alone(inputs.asked(last := inputs.phases[-1]), arms | beside, scene)
     for name, responder in inputs.own.items():
-        ask(name, responder, inputs.asked(last), last, job.log, settings.slice_size, progress)
+        asking = (inputs.asked(last), last, job.log, settings.slice_size, progress, knowledge)
+        ask(name, responder, *asking, keeps_failed=False)
     if isinstance(tuned, BroughtFinetune):
         notes += unchanged(job.log.rows.values())
     run.write_facts(facts, notes, tuned if isinstance(tuned, str) else None)

@@ -24,11 +24,12 @@ from lorag.training.data.conversations import read_conversations, without_though
 from lorag.training.data.inspection import contradictions
 from lorag.training.estimate import Estimate
 from lorag.training.finetuning import HELD, data_fingerprint
+from lorag.training.processes.lost_process import lost_process_errors
 from lorag.training.recipe import read_recipe
 from lorag.training.trackers import require_tracker
 from lorag.types import Conversation
 from lorag.workflows.evaluate import check_tasks, evaluate_models
-from lorag.workflows.finetuning.adapter_training import estimate_training, parent_of, train_adapter
+from lorag.workflows.finetuning.adapter_training import estimate_training, measure_again, parent_of, train_adapter
 from lorag.workflows.finetuning.chosen_training import train_chosen, unchosen
 from lorag.workflows.finetuning.own_probes import lesson
 from lorag.workflows.recipe_search import Probes, Training
@@ -111,20 +112,28 @@ def finetune(
         >>> adapter = lorag.finetune("chat.jsonl", "adapter", settings=lorag.FinetuneSettings(epochs=2))
         >>> print(adapter.loss_first, adapter.loss_last)
     """
-    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
-    _require_together(job, recipe, tasks, report_to)
-    identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
-    adapter = _finished(Path(out), job, recipe, identity, model, overwrite, progress)
-    if adapter is not None and tasks is None:
+    with lost_process_errors():
+        job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt, thoughts)
+        _require_together(job, recipe, tasks, report_to)
+        identity = _identity(job, recipe, build.model_name(model, progress)) if recipe is not None else ""
+        found = _finished(Path(out), job, recipe, identity, model, overwrite, progress)
+        is_checked = found is not None and (found.served_format is not None or job.settings.shard)
+        if found is not None and is_checked and tasks is None:
+            return found
+        engine = build.trainable_model(model, job.settings, progress, job.start)
+        if found is None and recipe is not None:
+            start = (engine, job.served, Probes((), job.prompt), Path(out), job.settings, recipe, job.control, progress)
+            adapter = train_chosen(Training(*start, identity=identity, overwrite=overwrite))
+        elif found is None:
+            adapter = _trained(engine, job, Path(out), report_to, progress)
+        elif is_checked:
+            adapter = found
+        else:  # killed before it was loaded again
+            shared = (job.served, job.settings, progress, job.control)
+            adapter = measure_again(engine, found, *shared, replayed=job.replayed)
+        if tasks is not None:
+            _evaluate(engine, adapter, Path(tasks), progress)
         return adapter
-    engine = build.trainable_model(model, job.settings, progress, job.start)
-    if adapter is None and recipe is not None:
-        start = (engine, job.served, Probes((), job.prompt), Path(out), job.settings, recipe, job.control, progress)
-        adapter = train_chosen(Training(*start, identity=identity, overwrite=overwrite))
-    adapter = adapter or _trained(engine, job, Path(out), report_to, progress)
-    if tasks is not None:
-        _evaluate(engine, adapter, Path(tasks), progress)
-    return adapter
 
 
 def _require_together(
@@ -187,9 +196,10 @@ def estimate_finetune(
         >>> estimate = lorag.estimate_finetune("chat.jsonl")
         >>> print(estimate.seconds, estimate.activation_bytes)
     """
-    job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt)
-    engine = build.trainable_model(model, job.settings, progress, job.start)
-    return estimate_training(engine, job.served, job.settings, replayed=job.replayed)
+    with lost_process_errors():
+        job = _job(conversations, control, tasks, settings, continue_from, replay, replay_share, prompt)
+        engine = build.trainable_model(model, job.settings, progress, job.start)
+        return estimate_training(engine, job.served, job.settings, replayed=job.replayed)
 
 
 def control_questions(path: Path | str | None, settings: FinetuneSettings) -> list[MultipleChoice]:
@@ -302,8 +312,7 @@ def _finished(
             f"{str(out)!r} holds a finetune trained on {what} ({found.conversations} of them, base"
             f" {found.base}); choose another folder with --out, or delete it"
         )
-    # Killed before it was loaded again: what is served was not checked, so it is trained once more.
-    return found if found.served_format is not None or job.settings.shard else None
+    return found if recipe is None or found.served_format is not None else None  # a recipe checks it where it resumes
 
 
 def _difference(found: Adapter, job: _Job, recipe: RecipeSettings | None, model: str | None, progress: Progress) -> str:

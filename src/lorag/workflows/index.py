@@ -11,7 +11,7 @@ from lorag.documents.load import Loaded, load_documents
 from lorag.errors import InputError
 from lorag.interfaces import Progress, no_progress
 from lorag.models import catalogue
-from lorag.retrieval.backends.location import IndexLocation, made_with, replacing
+from lorag.retrieval.backends.location import IndexLocation, full_name, made_with, replacing
 from lorag.retrieval.encoders.vector_cache import CachedEmbedder
 from lorag.retrieval.knowledge import SyncReport
 from lorag.settings import DEFAULT_EMBEDDER, CacheSettings, ChunkSettings, SyncSettings
@@ -117,5 +117,5 @@ def _indexed(
 
     if not rebuild:
         return sync(place)
-    with replacing(place) as fresh:
+    with vectors.keeping(f"the index in {full_name(place)}"), replacing(place) as fresh:
         return sync(fresh)

@@ -16,7 +16,7 @@ from lorag.documents.chunking import split
 from lorag.documents.load import load_documents
 from lorag.errors import InputError
 from lorag.evaluation.answers.metrics import normalise
-from lorag.evaluation.examples import read_examples
+from lorag.evaluation.examples import not_to_be_taught, read_examples
 from lorag.files import LineLog, draw, dump, fingerprint, jsonl_target, require_writable, write_whole
 from lorag.interfaces import LanguageModel, Progress, no_progress
 from lorag.settings import REFUSAL, ChunkSettings
@@ -157,7 +157,7 @@ def augment_data(
         )
     outcomes = read_outcomes(source)
     conversations = require_conversations(source, outcomes)
-    tests = [example.question for example in read_examples(Path(exclude))] if exclude is not None else []
+    tests = not_to_be_taught(read_examples(Path(exclude))) if exclude is not None else []
     read = load_documents(documents).require_all().documents if documents is not None else ()
     require_writable(target.absolute().parent)
     writer = (

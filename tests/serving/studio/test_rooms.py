@@ -176,7 +176,7 @@ def test_both_of_a_comparison_is_asked_at_its_own_strength_and_models_stay_loade
     assert opened == ["adapter", "adapter-both", "other", "adapter"]  # those of one comparison at a time
 
 
-def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder):
+def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder, monkeypatch):
     row = {"messages": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Told"}]}
     (tmp_path / "chat.jsonl").write_text(3 * (json.dumps(row) + "\n"))
     (tmp_path / "broken.jsonl").write_text('{"messages": []}\n')
@@ -186,6 +186,10 @@ def test_a_training_is_estimated_by_a_process_of_its_own(tmp_path, tiny_folder):
         room.estimate("broken.jsonl")
     with data_room._estimating, pytest.raises(HttpError, match="another training is being estimated"):
         room.estimate("chat.jsonl")
+    monkeypatch.setattr(data_room, "_ESTIMATE_SECONDS", 1)
+    with pytest.raises(HttpError, match="took over 1 seconds"):
+        room.estimate("chat.jsonl")
+    assert not data_room._estimating.locked()
 
 
 def test_any_row_is_shown_as_the_model_of_the_page_sees_it(tmp_path, tiny_folder):

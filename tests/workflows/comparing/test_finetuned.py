@@ -76,8 +76,12 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     inputs = read_inputs(files["docs"], files["qa.jsonl"], None, files["docs_v2"], None, None, SETTINGS)
     engine = load(Path(case.model))
     retrieval = Prompting(PromptChoice(room=90))
+    parts = run.further(3)
+    for part in parts:
+        shutil.copytree(run.adapter, part.adapter)  # as if trained
     tuned = train_finetuned(None, inputs, retrieval, trial, engine)
     assert isinstance(tuned, Finetuned)
+    assert list(tuned.further) == list(trial.scene.further) == parts  # the budget has room for three trainings
     asked = [(Message("user", "In which city is the Korrin office?"),), (Message("user", "What is new?"),)]
 
     def answers(model):
@@ -106,10 +110,8 @@ def test_both_is_answered_at_the_strength_that_was_chosen_under_every_seed(case,
     assert again.arms[BOTH].prompting == tuned.arms[BOTH].prompting
     assert (run.folder / "adapter-both" / "lorag.json").stat().st_mtime_ns == made
 
-    part = run.part("seed-1")
-    shutil.copytree(run.adapter, part.adapter)
-    trial = replace(trial, scene=replace(trial.scene, further={part: RowLog(part.rows)}))
-    ask_further("before", inputs.tested, replace(tuned, further={part: read_adapter(part.adapter)}), trial)
+    part = parts[0]
+    ask_further("before", inputs.tested, replace(tuned, further={part: tuned.further[part]}), trial)
     rows = RowLog(part.rows).rows
     for name, expected, other in ((FINETUNED, whole, weaker), (BOTH, weaker, whole)):
         given = [row.answer for (_, arm, _), row in rows.items() if arm == name]

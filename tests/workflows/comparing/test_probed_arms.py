@@ -36,7 +36,7 @@ KNOWN = [
 ]
 OPEN = [f"How heavy is the {thing} of pier {n}?" for n in range(2) for thing in THINGS[:4]]
 SETTINGS = CompareSettings(
-    chat=ChatSettings(context_tokens=60, sampling=Sampling(max_tokens=8)), retrieval=RetrievalSettings(k=6)
+    chat=ChatSettings(context_tokens=30, sampling=Sampling(max_tokens=8)), retrieval=RetrievalSettings(k=3)
 )
 
 
@@ -51,7 +51,7 @@ def trial(bge_folder, tmp_path):
     run = Run(tmp_path / "run")
     scene = Scene(run, RowLog(run.rows), knowledge, SETTINGS, no_progress, Ledger(run.asked(), None))
     questions = [Example("open", "Who built the quay?", (), ())]
-    answered = tuple(example(*each) for each in KNOWN[:26])
+    answered = tuple(example(*each) for each in KNOWN[:24])
     return Trial(worked_examples([], [], "-"), questions, scene, answered=answered)
 
 
@@ -72,7 +72,7 @@ def test_what_the_sources_do_not_answer_is_refused(trial, smollm):
     cached = scene.cached(smollm)
     arm = trial.reader(RETRIEVAL, cached, chosen(trial, cached))
     probe = arm.prompting.probe
-    assert (probe.model, probe.layer, probe.conversations) == ("smollm2-135m", 21, 26)
+    assert (probe.model, probe.layer, probe.conversations) == ("smollm2-135m", 21, 24)
     assert "refuses by a probe of layer 21" in str(arm.prompting)
     examples = [example(*each) for each in KNOWN[36:42]]
     examples += [Example(question, question, (), ()) for question in OPEN]

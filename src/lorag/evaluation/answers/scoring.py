@@ -122,7 +122,7 @@ def score_rows(
             applies = values["evidence_in_prompt"] is not None
             held = any(recall.holds(hit.chunk.text, example.question, example.answers) for hit in answer.sources)
             target.update({**values, "reference_in_prompt": float(held) if applies else None})
-    claims = _claims(current, answers, searched, recall, readings)
+    claims = _claims(current, rows, searched, recall, readings)
     for target, example, answer, checked in zip(scores, current, answers, claims, strict=True):
         unsupported = float(any(claim.standing != "supported" for claim in checked))
         target["unsupported"] = unsupported if searched is not None else None
@@ -144,23 +144,35 @@ def score_rows(
 
 def _claims(
     examples: Sequence[Example],
-    answers: Sequence[Answer],
+    rows: Sequence[Row],
     searched: Mapping[str, Sequence[Chunk]] | None,
     recall: NewContentRecall,
     readings: Readings | None,
 ) -> list[tuple[Support, ...]]:
     """How passages stand to each answer's claims; empty where no arm was given passages."""
     if searched is None:
-        return [() for _ in answers]
+        return [() for _ in rows]
     return [
-        support(*_checked(answer, example, searched[example.id], recall), readings=readings)
-        for example, answer in zip(examples, answers, strict=True)
+        support(
+            *_checked(row.answer, example, searched[example.id], recall), elsewhere=_elsewhere(row), readings=readings
+        )
+        for example, row in zip(examples, rows, strict=True)
     ]
+
+
+def _elsewhere(row: Row) -> list[Chunk]:
+    return [hit.chunk for hit in row.found]
+
+
+def is_supported(row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall) -> bool:
+    """Whether passages support every claim of an answer, by rule; ``example`` has the references that hold."""
+    claims = support(*_checked(row.answer, example, searched, recall), elsewhere=_elsewhere(row))
+    return all(claim.standing == "supported" for claim in claims)
 
 
 def open_claims(row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall) -> list[Asked]:
     """What a judge can be asked about an answer; ``example`` has the references that hold."""
-    return to_judge(*_checked(row.answer, example, searched, recall))
+    return to_judge(*_checked(row.answer, example, searched, recall), elsewhere=_elsewhere(row))
 
 
 def _checked(
@@ -244,7 +256,7 @@ def _estimates(scored: Scored, settings: VerdictSettings) -> dict[str, Estimate]
     add("correct_answerable", correct, lambda i: answerable[i] and not (is_ceiling and not scored.examples[i].evidence))
     add("refusal_recall", refused, lambda i: not answerable[i])
     add("refusal_precision", [float(not known) for known in answerable], lambda i: refused[i] == 1.0)
-    add("false_refusal", refused, lambda i: answerable[i])
+    add("false_refusal", refused, lambda i: answerable[i] and scored.rows[i].answer.error is None)
     add("hallucination", answered, lambda i: not answerable[i])
     if scored.phase == "after":
         add("uptake", correct, lambda i: statuses[i] == "changed")

@@ -1,4 +1,4 @@
-"""Which arm is worth its price: what questions cost, when a costlier build pays, and what a right answer must be worth.
+"""Which arm is worth its price: what questions cost, when a costlier build pays, and what right answers must be worth.
 
 Without prices everything is counted in hours of the machine. Shares of right answers are those that were measured; how
 sure they are is the verdict's to say.
@@ -14,10 +14,12 @@ from itertools import permutations
 from lorag.evaluation.cost.arm_costs import ArmCosts, arm_costs
 from lorag.evaluation.cost.price_list import MACHINE_HOURS, Prices, Rates
 from lorag.evaluation.requirements import read_requirements
-from lorag.evaluation.results import BASE, Comparison
+from lorag.evaluation.results import BASE, ArmResult, Comparison, compared
 from lorag.evaluation.verdict import deciding_metric
 
 _HOUR, _MILLION, THOUSAND = 3600, 1_000_000, 1000
+NO_ASSISTANT = "none"
+"""Stands for asking no arm: where wrong answers do so much harm that no arm is worth asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class BreakEven:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The best arm from where a right answer is worth ``worth``, until the next step."""
+    """The best arm from the weight ``worth``, until the next step."""
 
     worth: float
     arm: str
@@ -113,21 +115,49 @@ def worth_steps(comparison: Comparison) -> tuple[Step, ...]:
     Among arms that meet every requirement and have a price: with its part of building and updates where the use is
     known, else of asking alone. The first step begins at 0.
     """
-    arms = comparison.at(comparison.phases[-1])
-    metric = deciding_metric(tuple(comparison.arms), comparison.settings)
-    required = read_requirements(comparison.settings.require)
+    arms, metric = _eligible(comparison)
     whole = prices_of(comparison).questions is not None
     offers = []
     for price in arm_prices(comparison):
         cost = price.whole_thousand if whole else price.thousand
-        if cost is not None and not any(each.excess(arms[price.arm]) for each in required):
-            offers.append((cost / THOUSAND, arms[price.arm].estimates[metric].mean, price.arm))
+        if cost is not None and price.arm in arms:
+            offers.append((-cost / THOUSAND, arms[price.arm].estimates[metric].mean, price.arm))
+    return _steps(offers)
+
+
+def harm_steps(comparison: Comparison) -> tuple[Step, ...]:
+    """Which arm brings most, by the harm of a wrong answer: its share of right answers minus that times its wrong ones.
+
+    A right answer brings 1; a refusal where there is an answer brings nothing and does no harm, and a failure neither.
+    Among arms that meet every requirement and ``NO_ASSISTANT``.
+    """
+    arms, metric = _eligible(comparison)
+    last, wrong = comparison.phases[-1], dict.fromkeys(arms, 0)
+    for row, scores in zip(comparison.rows, comparison.scores, strict=True):
+        if row.phase == last and row.arm in arms and row.answer.error is None and not scores["refused"]:
+            wrong[row.arm] += not scores[metric]
+    offers = [(arm.estimates[metric].mean, -wrong[name] / arm.questions, name) for name, arm in arms.items()]
+    return _steps([*offers, (0.0, 0.0, NO_ASSISTANT)])
+
+
+def _eligible(comparison: Comparison) -> tuple[dict[str, ArmResult], str]:
+    """The arms that meet every requirement, cheapest first, and the metric that decides."""
+    arms, required = comparison.at(comparison.phases[-1]), read_requirements(comparison.settings.require)
+    kept = {name: arms[name] for name in compared(arms) if not any(each.excess(arms[name]) for each in required)}
+    return kept, deciding_metric(tuple(comparison.arms), comparison.settings)
+
+
+def _steps(offers: Sequence[tuple[float, float, str]]) -> tuple[Step, ...]:
+    """The best of ``offers`` from a weight of 0 upwards: each brings its first number plus the weight times its second.
+
+    Of equal ones the earlier.
+    """
     if not offers:
         return ()
-    cost, right, arm = min(offers, key=lambda offer: (offer[0], -offer[1]))
+    start, rise, arm = max(offers, key=lambda offer: offer[:2])
     steps = [Step(0.0, arm)]
-    while better := [offer for offer in offers if offer[1] > right]:
-        rises = {offer: (offer[0] - cost) / (offer[1] - right) for offer in better}
-        cost, right, arm = min(better, key=lambda offer: (rises[offer], -offer[1]))
-        steps.append(Step(rises[cost, right, arm], arm))
+    while better := [offer for offer in offers if offer[1] > rise]:
+        weights = {offer: (start - offer[0]) / (offer[1] - rise) for offer in better}
+        start, rise, arm = min(better, key=lambda offer: (weights[offer], -offer[1]))
+        steps.append(Step(weights[start, rise, arm], arm))
     return tuple(steps)

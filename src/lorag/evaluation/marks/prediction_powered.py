@@ -30,14 +30,7 @@ from lorag.evaluation.comparison import adjusted, made_warnings
 from lorag.evaluation.marks.marking import Reviewer, answers_of, right_marks
 from lorag.evaluation.results import ArmDifference, ArmResult, Comparison, Reason, Verdict, compared, pairs
 from lorag.evaluation.row_log import Phase, RowKey
-from lorag.evaluation.statistics import (
-    FEWEST_CLUSTERS,
-    Difference,
-    Estimate,
-    Floats,
-    Interval,
-    effective_documents,
-)
+from lorag.evaluation.statistics import FEWEST_CLUSTERS, Difference, Estimate, Floats, Interval, effective_documents
 from lorag.evaluation.verdict import FEWEST_QUESTIONS, decide, deciding_metric
 from lorag.settings import VerdictSettings
 

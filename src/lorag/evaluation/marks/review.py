@@ -11,12 +11,7 @@ from typing import Any
 from lorag.evaluation.labels import METRIC_NAMES
 from lorag.evaluation.marks.marking import Reviewer, read_reviewers
 from lorag.evaluation.marks.prediction_powered import judged_by_marks
-from lorag.evaluation.marks.rater_agreement import (
-    POOR,
-    Agreement,
-    metric_agreements,
-    reviewer_agreements,
-)
+from lorag.evaluation.marks.rater_agreement import POOR, Agreement, metric_agreements, reviewer_agreements
 from lorag.evaluation.results import Comparison, Reason, Verdict
 from lorag.evaluation.statistics import Estimate
 from lorag.evaluation.verdict import deciding_metric

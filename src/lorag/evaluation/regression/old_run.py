@@ -1,30 +1,32 @@
 """What changed since an earlier run: paired differences of each arm over the questions that both runs asked.
 
 A question is common when id and wording are the same. Answers of both are scored with today's metric, by today's
-references and with the word weights of today's report, so that a difference comes from the answers alone. Where a run
+references and with the word weights of today's report, so that a difference comes from the answers alone. Where the
+verdict rests on right and supported answers, the claims of both are checked by rule, without a judge. Where a run
 trained several times, its share is the mean over its trainings.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from lorag.errors import DataError, InputError
 from lorag.evaluation.answers.metrics import Correct, NewContentRecall
-from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.labels import ARM_NAMES, p_value, points
+from lorag.evaluation.answers.scoring import clusters, is_supported
+from lorag.evaluation.comparison import found_passages
+from lorag.evaluation.labels import ARM_NAMES, METRIC_NAMES, p_value, points
 from lorag.evaluation.marks.review import with_marks
 from lorag.evaluation.report.json_record import examples_of, read_result
 from lorag.evaluation.results import CHOSEN_ARMS, LONG_CONTEXT, NO_ARM, Comparison, compared, own_arms
 from lorag.evaluation.row_log import Phase, Row, RowLog
 from lorag.evaluation.statistics import Difference, holm, trainings_difference
-from lorag.evaluation.verdict import FEWEST_QUESTIONS
+from lorag.evaluation.verdict import FEWEST_QUESTIONS, deciding_metric
 from lorag.files import read_text
-from lorag.types import Example
+from lorag.types import Chunk, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Change:
     """An arm's share of right answers now minus that of the old run; ``adjusted_p`` is Holm's over the arms."""
 
     arm: str
+    metric: str
+    """What counts as right: the metric that the verdict rests on."""
     phase: Phase
     old: float
     new: float
@@ -59,7 +63,8 @@ class Change:
     def __str__(self) -> str:
         """The change in a sentence."""
         return (
-            f"{ARM_NAMES[self.arm]} is right on {100 * self.new:.1f} %, before on {100 * self.old:.1f} %:"
+            f"{ARM_NAMES[self.arm]} is {METRIC_NAMES[self.metric]} on {100 * self.new:.1f} %, before on"
+            f" {100 * self.old:.1f} %:"
             f" {points(self.difference)} over {self.difference.n} common questions (Holm p {p_value(self.adjusted_p)})"
         )
 
@@ -111,30 +116,59 @@ def changes_since(old: OldRun, comparison: Comparison) -> tuple[Change, ...]:
     Raises ``InputError`` as ``common_questions`` does.
     """
     phase, settings = comparison.phases[-1], comparison.settings
-    earlier = [_answers(rows, phase) for rows in (old.rows, *old.further)]
     further = _further(comparison.folder) if comparison.folder is not None else ()
-    now = [_answers(rows, phase) for rows in (comparison.rows, *further)]
+    now, earlier = _Answered.of(phase, comparison.rows, further), _Answered.of(phase, old.rows, old.further)
     both = common_questions(old, comparison.examples, phase)
-    metric = Correct(NewContentRecall.fit(comparison.examples))
+    recall = NewContentRecall.fit(comparison.examples)
+    metric = deciding_metric(comparison.arms, settings)
+    if earlier.passages is None or now.passages is None:
+        metric = "correct"  # there is nothing to check claims against
     found = []
     for arm in compared(comparison.at(phase)):
-        asked = [e for e in both if (arm, e.id) in earlier[0] and (arm, e.id) in now[0]]
+        asked = [e for e in both if (arm, e.id) in earlier.trainings[0] and (arm, e.id) in now.trainings[0]]
         if asked:
             current = [example.after_update() if phase == "after" else example for example in asked]
-            new, before = (
-                [
-                    [score.value or 0.0 for score in metric.score(current, [rows[arm, e.id].answer for e in asked])]
-                    for rows in trainings
-                    if all((arm, e.id) in rows for e in asked)
-                ]
-                for trainings in (now, earlier)
-            )
-            found.append((arm, before, new, trainings_difference(new, before, clusters(asked), settings)))
+            new, before = (run.right(arm, current, metric, recall) for run in (now, earlier))
+            difference = trainings_difference(new, before, clusters(asked), settings)
+            found.append((arm, fmean(map(fmean, before)), fmean(map(fmean, new)), difference))
     adjusted = holm([difference.p_value for *_, difference in found])
     return tuple(
-        Change(arm, phase, fmean(map(fmean, before)), fmean(map(fmean, new)), difference, p, settings.confidence)
+        Change(arm, metric, phase, before, new, difference, p, settings.confidence)
         for (arm, before, new, difference), p in zip(found, adjusted, strict=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """The answers of a run in one phase."""
+
+    trainings: list[dict[tuple[str, str], Row]]
+    """Of each training, by arm and question."""
+    passages: Mapping[str, Sequence[Chunk]] | None
+    """For each question those that any arm was given; None where none was given any."""
+
+    @classmethod
+    def of(cls, phase: Phase, rows: Sequence[Row], further: Sequence[Sequence[Row]]) -> _Answered:
+        trainings = [
+            {(row.arm, row.example_id): row for row in each if row.phase == phase} for each in (rows, *further)
+        ]
+        return cls(trainings, found_passages(rows).get(phase))
+
+    def right(self, arm: str, asked: Sequence[Example], metric: str, recall: NewContentRecall) -> list[list[float]]:
+        """The metric of each answer, under each training that has them all."""
+        found = []
+        for rows in self.trainings:
+            answered = [rows[arm, each.id] for each in asked if (arm, each.id) in rows]
+            if len(answered) == len(asked):
+                scores = Correct(recall).score(asked, [row.answer for row in answered])
+                values = [score.value or 0.0 for score in scores]
+                if metric == "right_and_supported" and self.passages is not None:
+                    values = [
+                        value * is_supported(row, example, self.passages[example.id], recall)
+                        for value, row, example in zip(values, answered, asked, strict=True)
+                    ]
+                found.append(values)
+        return found
 
 
 def missing_arms(old: OldRun, comparison: Comparison) -> list[str]:
@@ -152,8 +186,3 @@ def missing_arms(old: OldRun, comparison: Comparison) -> list[str]:
 def _further(folder: Path) -> tuple[tuple[Row, ...], ...]:
     """The rows under the further trainings of the run in ``folder``."""
     return tuple(tuple(RowLog(path).rows.values()) for path in sorted(folder.glob("seed-*/rows.jsonl")))
-
-
-def _answers(rows: Sequence[Row], phase: Phase) -> dict[tuple[str, str], Row]:
-    """The rows in one phase, by arm and question."""
-    return {(row.arm, row.example_id): row for row in rows if row.phase == phase}

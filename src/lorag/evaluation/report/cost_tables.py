@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lorag.evaluation.cost.arm_costs import ArmCosts, Spread, arm_costs
-from lorag.evaluation.cost.worth import THOUSAND, Price, arm_prices, break_evens, prices_of, worth_steps
+from lorag.evaluation.cost.worth import THOUSAND, Price, arm_prices, break_evens, harm_steps, prices_of, worth_steps
 from lorag.evaluation.report.result_tables import NOTHING, Table
 from lorag.evaluation.results import Comparison, Latency
 
@@ -31,10 +31,12 @@ _PRICED: dict[str, Callable[[Price], float | None]] = {
 
 def cost_tables(comparison: Comparison) -> dict[str, Table]:
     """The tables that have something to tell, by their captions."""
-    worth, pays = worth_table(comparison), break_even_table(comparison)
+    worth, harm, pays = worth_table(comparison), harm_table(comparison), break_even_table(comparison)
     tables = {"Seconds as median and 95th percentile, tokens as means": cost_table(comparison)}
     if len(worth.rows) > 1:
         tables["Value of right answers minus the price, from the measured shares without their intervals"] = worth
+    if len(harm.rows) > 1:
+        tables["Value of right answers minus the harm of wrong ones, from the same shares"] = harm
     if pays.rows:
         tables["When an arm that costs more to build but less per question pays off, by cost alone"] = pays
     return tables
@@ -44,7 +46,7 @@ def cost_table(comparison: Comparison) -> Table:
     """One row a cost that was measured, one column an arm; money or machine hours last."""
     costs, prices, currency = arm_costs(comparison), arm_prices(comparison), prices_of(comparison).currency
     spent = [(name, *(cell(arm) for arm in costs)) for name, cell in _SPENT.items()]
-    priced = [(f"{name}, {currency}", *(_money(value(each)) for each in prices)) for name, value in _PRICED.items()]
+    priced = [(f"{name}, {currency}", *(money(value(each)) for each in prices)) for name, value in _PRICED.items()]
     measured = (row for row in (*spent, *priced) if any(cell != NOTHING for cell in row[1:]))
     return Table(("", *(arm.arm for arm in costs)), tuple(measured))
 
@@ -65,11 +67,17 @@ def break_even_table(comparison: Comparison) -> Table:
 def worth_table(comparison: Comparison) -> Table:
     """One row for each arm that is best at some worth of right answers, from nothing upwards."""
     currency = prices_of(comparison).currency
-    rows = tuple((f"{_money(THOUSAND * step.worth)} {currency} or more", step.arm) for step in worth_steps(comparison))
+    rows = tuple((f"{money(THOUSAND * step.worth)} {currency} or more", step.arm) for step in worth_steps(comparison))
     return Table(("1,000 right answers are worth", "the best arm"), rows)
 
 
-def _money(value: float | None) -> str:
+def harm_table(comparison: Comparison) -> Table:
+    """One row for each arm that is best at some harm of wrong answers, from none upwards."""
+    rows = tuple((f"{money(step.worth)} or more", step.arm) for step in harm_steps(comparison))
+    return Table(("right answers that balance a wrong one", "the best arm"), rows)
+
+
+def money(value: float | None) -> str:
     """Two decimals, or two digits where it is less than 1; "–" where it is not known."""
     if value is None:
         return NOTHING

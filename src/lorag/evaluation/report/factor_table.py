@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lorag.evaluation.cost.arm_costs import arm_costs
+from lorag.evaluation.cost.worth import arm_prices
 from lorag.evaluation.labels import whole_percent
+from lorag.evaluation.report.cost_tables import money
 from lorag.evaluation.report.result_tables import NOTHING, Table
 from lorag.evaluation.results import BOTH, TRAINED, ArmResult, Comparison, compared
 from lorag.evaluation.statistics import Estimate, Interval
 from lorag.settings import RecipeSettings
 
 AMONG_THE_BEST, BEHIND = "✓", "✗"
-LEGEND = "✓ the best arm, or one whose interval holds the best value; ✗ behind it."
+LEGEND = (
+    "✓ the best arm, or one whose interval holds the best value; ✗ behind it. Of minutes, money and seconds the least"
+    " is best, and up to a tenth, a minute or a tenth of a second more is level with it."
+)
 """What the marks mean. It is for looking at; what decides is the test of every pair."""
+SHORT_LEGEND = f"%: {AMONG_THE_BEST} best or level, {BEHIND} behind"
+_TENTH = 0.1
+_FEWEST_ROWS = 8
 _MOST_FORGETTING = RecipeSettings().most_forgetting
 """Nats per token of general text: more is marked."""
 
@@ -38,14 +47,26 @@ _FACTORS = (
 
 
 def factor_table(comparison: Comparison) -> Table:
-    """One row a factor that was measured in the last phase, one column an arm; percent, seconds and minutes."""
+    """One row a factor that was measured in the last phase, one column an arm; percent, money or minutes, seconds."""
     last = comparison.at(comparison.phases[-1])
     arms = {name: last[name] for name in compared(last)}
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
-    rows += [row for row in (_forgetting(comparison, arms), _building(comparison)) if row is not None]
+    rows += [row for row in (_forgetting(comparison, arms), _cost(comparison)) if row is not None]
     alone = " for one user" if any(arm.latency for arm in arms.values()) else ""
-    rows.append((f"seconds{alone}: median, p95", *(_latency(arm) for arm in arms.values())))
+    waits = [_wait(arm) for arm in arms.values()]
+    shown = [", ".join(f"{seconds:.2f}" for seconds in wait) for wait in waits]
+    rows.append((f"seconds{alone}: median, p95", *_least([wait[0] if wait else None for wait in waits], shown, _TENTH)))
     return Table(("", *arms), tuple(rows))
+
+
+def short_factor_table(comparison: Comparison) -> Table:
+    """``factor_table`` for a terminal: of more than eight rows the last ones are left out in which no arm is behind."""
+    whole = factor_table(comparison)
+    rows = list(whole.rows)
+    for row in reversed(whole.rows):
+        if len(rows) > _FEWEST_ROWS and not any(BEHIND in cell for cell in row[1:]):
+            rows.remove(row)
+    return Table((SHORT_LEGEND, *whole.headings[1:]), tuple(rows))
 
 
 def _marked(factor: _Factor, arms: dict[str, ArmResult]) -> tuple[str, ...]:
@@ -84,18 +105,33 @@ def _forgetting(comparison: Comparison, arms: dict[str, ArmResult]) -> tuple[str
     return ("forgets nothing", *map(changed, arms))
 
 
-def _building(comparison: Comparison) -> tuple[str, ...] | None:
-    """Minutes of indexing and of all trainings; None where they are not known of any arm."""
-    seconds = [costs.build_seconds for costs in arm_costs(comparison)]
-    if not any(seconds):
-        return None
-    return ("minutes to build", *(NOTHING if each is None else f"{each / 60:.1f}" for each in seconds))
+def _cost(comparison: Comparison) -> tuple[str, ...] | None:
+    """What questions cost, if the prices are known, else minutes of indexing and of all trainings.
+
+    None where that is not known of any arm.
+    """
+    if (prices := comparison.prices) is not None:
+        costs = [each.thousand if prices.questions is None else each.whole_thousand for each in arm_prices(comparison)]
+        name, level = f"1,000 questions, {prices.currency}", 0.0
+        shown = list(map(money, costs))
+    else:
+        seconds = [each.build_seconds for each in arm_costs(comparison)]
+        costs = [None if each is None else each / 60 for each in seconds]
+        name, level = "minutes to build", 1.0
+        shown = [NOTHING if each is None else f"{each:.1f}" for each in costs]
+    return (name, *_least(costs, shown, level)) if any(costs) else None
 
 
-def _latency(arm: ArmResult) -> str:
+def _wait(arm: ArmResult) -> tuple[float, ...]:
+    """Median and 95th percentile of the seconds of an answer, as far as they were measured."""
     if arm.latency is not None:
-        return f"{arm.latency.answer:.2f}, {arm.latency.answer_p95:.2f}"
-    if arm.seconds is None:
-        return NOTHING
-    slow = "" if arm.seconds_p95 is None else f", {arm.seconds_p95:.2f}"
-    return f"{arm.seconds:.2f}{slow}"
+        return arm.latency.answer, arm.latency.answer_p95
+    return tuple(each for each in (arm.seconds, arm.seconds_p95) if each is not None)
+
+
+def _least(values: Sequence[float | None], shown: Sequence[str], level: float) -> list[str]:
+    """What is ``shown`` of ``values``, marked by the least: level with it is a tenth more, or ``level``."""
+    least = min((value for value in values if value is not None), default=0.0)
+    most = max(least * (1 + _TENTH), least + level)
+    marked = zip(values, shown, strict=True)
+    return [NOTHING if v is None else f"{AMONG_THE_BEST if v <= most else BEHIND} {text}" for v, text in marked]

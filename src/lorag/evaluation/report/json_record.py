@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from lorag.errors import DataError, InputError
 from lorag.evaluation.comparison import compare_rows
 from lorag.evaluation.cost.arm_costs import arm_costs
-from lorag.evaluation.cost.worth import arm_prices, break_evens, prices_of, worth_steps
+from lorag.evaluation.cost.worth import arm_prices, break_evens, harm_steps, prices_of, worth_steps
 from lorag.evaluation.results import Comparison, Reason
 from lorag.evaluation.row_log import Row, key_of, recorded_fields
 from lorag.evaluation.verdict import rule
@@ -75,6 +75,7 @@ def _costs(comparison: Comparison) -> dict[str, Any]:
         "arms": [{**asdict(arm), **asdict(price)} for arm, price in zip(arm_costs(comparison), prices, strict=True)],
         "break_even": list(map(asdict, break_evens(prices))),
         "worth": list(map(asdict, worth_steps(comparison))),
+        "harm": list(map(asdict, harm_steps(comparison))),
     }
 
 

@@ -1,6 +1,7 @@
 """A language model behind an OpenAI-compatible address: vLLM, Ollama, a llama.cpp server, or a hosted one.
 
 The key is taken from the environment (``OPENAI_API_KEY``), sent to the address that was named, and kept nowhere else.
+An address with ``?api-version=`` is one of Azure, which takes the key in a header of its own and names deployments.
 Weights, template and context are the server's own: no adapter is applied here, and what a prompt's text may make of
 control tokens is decided there. Not here: images, tools. Embedders share ``client`` and its errors.
 """
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 from lorag.errors import EndpointError, InputError, require
 from lorag.files import fingerprint
 from lorag.llm.engines.ledger import Ledger
+from lorag.llm.engines.patience import Patience
 from lorag.settings import RemoteSettings
 from lorag.types import Completion, Prompt, Sampling, TokenLogprob
 
@@ -31,8 +33,9 @@ KEY = "OPENAI_API_KEY"
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://.+)")
 _OLLAMA_FORM = re.compile(r"ollama:(?P<model>[\w./-]+(:[\w.-]+)?)")
 _OLLAMA_PORT = 11434
-_NAMES_DEPLOYMENTS = ".azure.com"
+_AZURE = ".azure.com"
 """Hosts on which a model is asked for by the name of a deployment, and answers by its own."""
+_API_VERSION = re.compile(r"api-version=(?P<version>[\w.-]+)")
 _BYTES_A_TOKEN = 4
 """Of English text in the vocabularies in use, about."""
 
@@ -43,6 +46,8 @@ class Address:
 
     model: str
     url: str
+    api_version: str | None = None
+    """That of Azure's API, where the URL had ``?api-version=``."""
 
     @classmethod
     def parse(cls, name: str) -> Address:
@@ -59,10 +64,20 @@ class Address:
                 " ollama:MODEL[:TAG]"
             )
         parts = urlsplit(found["url"])
-        if parts.username or parts.password or parts.query:
+        version = _API_VERSION.fullmatch(parts.query)
+        if parts.username or parts.password or (parts.query and version is None):
             # The name stands in reports: it is not repeated here either.
-            raise InputError(f"the address of {found['model']!r} holds a password or a query; set {KEY} instead")
-        return cls(found["model"], found["url"].rstrip("/"))
+            raise InputError(
+                f"the address of {found['model']!r} holds a password, or a query other than ?api-version=...;"
+                f" set {KEY} instead"
+            )
+        url = found["url"].partition("?")[0].rstrip("/")
+        return cls(found["model"], url, version["version"] if version else None)
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether models are asked for by the names of deployments."""
+        return self.api_version is not None or (urlsplit(self.url).hostname or "").endswith(_AZURE)
 
 
 def _ollama() -> str:
@@ -77,17 +92,24 @@ def _ollama() -> str:
 def client(address: Address, settings: RemoteSettings, owner: object) -> Any:
     """OpenAI's client of an address, with the key of the environment; it connects to nothing yet.
 
-    Its connections are closed with its ``owner``: its parts refer to each other and would wait for the collector.
+    Its connections are closed with its ``owner``: its parts refer to each other and would wait for the collector. It
+    repeats no request: see ``Patience``.
 
     Raises ``MissingExtraError`` without the package ``openai``.
     """
     openai = require("openai", "openai", "a remote model")
-    made = openai.OpenAI(
-        base_url=address.url,
-        api_key=os.environ.get(KEY) or "none",
-        timeout=settings.timeout_seconds,
-        max_retries=settings.retries,
-    )
+    given: dict[str, Any] = {
+        "base_url": address.url,
+        "api_key": os.environ.get(KEY) or "none",
+        "timeout": settings.timeout_seconds,
+        "max_retries": 0,
+    }
+    if address.api_version is None:
+        made = openai.OpenAI(**given)
+    elif address.url.endswith("/v1"):  # of Azure too, where it takes the key and the model as OpenAI does
+        made = openai.OpenAI(**given, default_query={"api-version": address.api_version})
+    else:
+        made = openai.AzureOpenAI(**given, api_version=address.api_version)
     weakref.finalize(owner, made.close)
     return made
 
@@ -98,9 +120,8 @@ def require_named(address: Address, answer: Any) -> None:
     A dated release of a model is that model.
     """
     asked, answered = address.model, getattr(answer, "model", None) or ""
-    host = urlsplit(address.url).hostname or ""
     same = re.fullmatch(rf"{re.escape(asked)}(-\d{{4}}(-?\d\d-?\d\d)?|:latest)?", answered)
-    if answered and not same and not host.endswith(_NAMES_DEPLOYMENTS):
+    if answered and not same and not address.is_azure:
         raise EndpointError(
             f"{address.url} was asked for {asked!r} but answered as {answered!r}; if that is the model you"
             f" mean, name it (openai:{answered}@{address.url}), otherwise let the server load {asked!r}"
@@ -149,6 +170,7 @@ class RemoteModel:
         self._ledger = ledger
         self._context = self._settings.context_tokens
         self._client = client(self._address, self._settings, self)
+        self._patience = Patience(self._settings)
 
     def require_reachable(self) -> None:
         """Raises ``EndpointError`` at once, before anything is asked, where no server listens or the key is wrong.
@@ -160,7 +182,7 @@ class RemoteModel:
 
         with self._errors():
             try:
-                found = self._client.with_options(max_retries=0).models.list()
+                found = self._client.models.list()
             except openai.APIStatusError as error:
                 if error.status_code in (401, 403):  # other servers may have no list of models
                     raise
@@ -188,7 +210,9 @@ class RemoteModel:
         told: tuple[TokenLogprob, ...] = ()
         with self._errors():
             request |= {"stream": True, "stream_options": {"include_usage": True}}
-            chunks = self._client.chat.completions.create(messages=_messages(prompt), **request)
+            chunks = self._patience.ask(
+                lambda: self._client.chat.completions.create(messages=_messages(prompt), **request)
+            )
         try:
             for chunk in self._arriving(chunks):
                 require_named(self._address, chunk)
@@ -234,7 +258,9 @@ class RemoteModel:
     def _asked(self, prompt: Prompt, request: dict[str, Any]) -> Completion:
         start = time.perf_counter()
         with self._errors():
-            answer = self._client.chat.completions.create(messages=_messages(prompt), **request)
+            answer = self._patience.ask(
+                lambda: self._client.chat.completions.create(messages=_messages(prompt), **request)
+            )
             (choice, *_) = answer.choices
             told = _told(choice)
             text, finish, usage = choice.message.content or "", choice.finish_reason, answer.usage

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +82,16 @@ class TransformersModel:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the weights, such as ``float32``."""
+        """The dtype of the weights, such as ``float32``; for ``nf4`` with the one that they are computed in."""
         computed = str(self.weights.model.dtype).removeprefix("torch.")
-        return f"nf4 computed in {computed}" if getattr(self.weights.model, "is_quantized", False) else computed
+        return f"nf4 computed in {computed}" if self.stored_dtype == "nf4" else computed
+
+    @property
+    def stored_dtype(self) -> Dtype:
+        """The dtype in which the weights are loaded again as they are here."""
+        if getattr(self.weights.model, "is_quantized", False):
+            return "nf4"
+        return cast("Dtype", str(self.weights.model.dtype).removeprefix("torch."))
 
     @property
     def weight_bytes(self) -> int:

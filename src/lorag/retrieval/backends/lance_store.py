@@ -10,7 +10,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec, module_from_spec
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from lorag.errors import StoreError
 from lorag.files import full_disk_errors
+from lorag.interfaces import Among
 from lorag.retrieval.backends.hits import RECALL_DEPTH, like_questions, recall, sample_rows
 from lorag.retrieval.ranking import best_first
 from lorag.retrieval.search_words import asked_words, indexed_words
@@ -131,9 +131,7 @@ class LanceStore:
         with self._errors():
             self._table.delete(_any_of(document_versions))
 
-    def search_dense(
-        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_dense(self, vectors: NDArray[np.float32], k: int, among: Among = None) -> list[list[Hit]]:
         """See ``Store``. Hits come with their exact cosines; above ``exact_up_to`` texts one may be missed."""
         if among is not None:
             return self._nearest(vectors, k, exact=True, among=among)
@@ -144,12 +142,7 @@ class LanceStore:
         return hits
 
     def _nearest(
-        self,
-        vectors: NDArray[np.float32],
-        k: int,
-        *,
-        exact: bool = False,
-        among: AbstractSet[tuple[str, str]] | None = None,
+        self, vectors: NDArray[np.float32], k: int, *, exact: bool = False, among: Among = None
     ) -> list[list[Hit]]:
         """The ``k`` nearest, by the index where there is one; all rows are searched in one pass over the table."""
         hits: list[list[Hit]] = [[] for _ in vectors]
@@ -165,16 +158,14 @@ class LanceStore:
             hits[row.get("query_index", 0)].append(_hit(row, 1 - row["_distance"], "dense"))
         return [best_first(found) for found in hits]
 
-    def search_lexical(
-        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_lexical(self, queries: Sequence[str], k: int, among: Among = None) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
 
         Stop words count for nothing: a query of nothing else finds nothing.
         """
         return [[] if among == set() else self._search_words(query, k, among) for query in queries]
 
-    def _search_words(self, query: str, k: int, among: AbstractSet[tuple[str, str]] | None) -> list[Hit]:
+    def _search_words(self, query: str, k: int, among: Among) -> list[Hit]:
         from lancedb.query import MatchQuery
 
         with self._errors():

@@ -55,6 +55,12 @@ def location_name(place: IndexLocation) -> str:
     return str(_place(place))
 
 
+def full_name(place: IndexLocation) -> str:
+    """``location_name`` with the absolute path of a folder: the same in every process."""
+    found = _place(place)
+    return str(found.absolute() if isinstance(found, Path) else found)
+
+
 def replacing(place: IndexLocation) -> AbstractContextManager[IndexLocation]:
     """A place beside ``place`` that becomes it when the block ends well; until then, the old index stays."""
     if isinstance(found := _place(place), Database):

@@ -10,7 +10,6 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lorag.interfaces import Among
 from lorag.retrieval.backends.hits import RECALL_DEPTH, SAMPLE, like_questions, recall
 from lorag.retrieval.backends.postgres_database import Database
 from lorag.retrieval.ranking import best_first
@@ -128,9 +128,7 @@ class PostgresStore:
             with self._database.transaction():
                 self._take_out("document", [digest(*pair) for pair in document_versions])
 
-    def search_dense(
-        self, vectors: NDArray[np.float32], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_dense(self, vectors: NDArray[np.float32], k: int, among: Among = None) -> list[list[Hit]]:
         """See ``Store``. Above ``exact_up_to`` texts one of the nearest may be missed."""
         if among is not None:
             return self._nearest(vectors, k, exact=True, among=among)
@@ -140,9 +138,7 @@ class PostgresStore:
         # An approximate search ends somewhere: whoever asks for more gets it from all rows.
         return self._nearest(vectors, k, exact=True) if any(len(found) < k for found in hits) else hits
 
-    def search_lexical(
-        self, queries: Sequence[str], k: int, among: AbstractSet[tuple[str, str]] | None = None
-    ) -> list[list[Hit]]:
+    def search_lexical(self, queries: Sequence[str], k: int, among: Among = None) -> list[list[Hit]]:
         """See ``Store``. A chunk is found when it shares a word with the query; no sign in a query is an operator.
 
         Stop words count for nothing: a query of nothing else finds nothing. Of a query longer than a passage the first
@@ -189,12 +185,7 @@ class PostgresStore:
             return recall(found, self._nearest(questions, RECALL_DEPTH, exact=True))
 
     def _nearest(
-        self,
-        vectors: NDArray[np.float32],
-        k: int,
-        *,
-        exact: bool = False,
-        among: AbstractSet[tuple[str, str]] | None = None,
+        self, vectors: NDArray[np.float32], k: int, *, exact: bool = False, among: Among = None
     ) -> list[list[Hit]]:
         """The ``k`` nearest, by the index unless ``exact``."""
         condition, keys = self._any_of(among)
@@ -211,7 +202,7 @@ class PostgresStore:
         found = [self._database.rows(statement, vector, *keys, k, local=local) for vector in vectors]
         return [best_first(_hit(row, "dense") for row in rows) for rows in found]
 
-    def _any_of(self, among: AbstractSet[tuple[str, str]] | None) -> tuple[str, list[list[uuid.UUID]]]:
+    def _any_of(self, among: Among) -> tuple[str, list[list[uuid.UUID]]]:
         """The condition that ``chunk`` is of one of these documents, and its parameter; else nothing."""
         if among is None:
             return "", []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorag.errors import ModelError
-from lorag.interfaces import Progress, no_progress
+from lorag.interfaces import LossNote, Progress, no_progress
 from lorag.models.quiet import quiet_transformers
 from lorag.retrieval.encoders.torch_embedder import TorchEmbedder
 from lorag.settings import EmbedderSettings
@@ -76,7 +76,7 @@ def train(
                 optimizer.step()
                 schedule.step()
                 total += loss.item() * len(batch)
-                progress("training", done := done + 1, steps, f"loss {loss.item():.2f}")
+                progress("training", done := done + 1, steps, LossNote(loss.item()))
             losses.append(total / len(pairs))
     embedder.model.eval()
     return tuple(losses)

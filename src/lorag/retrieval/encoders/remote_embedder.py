@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,14 +12,15 @@ from numpy.typing import NDArray
 
 from lorag.errors import EndpointError
 from lorag.llm.engines.openai import Address, client, endpoint_errors, require_named
+from lorag.llm.engines.patience import Patience
 from lorag.retrieval.encoders.sentence_layout import unit
 from lorag.settings import RemoteSettings
 
 _TEXTS_AT_ONCE = 32
 _BYTES_A_TOKEN = 3
 """Fewer than English has: a passage of numbers or of another language must fit too."""
-_PATIENT = RemoteSettings(retries=14)
-"""An index is long work: so many retries wait out more than a minute."""
+_PATIENT = RemoteSettings(retries=14, outage_seconds=300.0)
+"""An index is long work, which waits for a busy server."""
 
 
 class RemoteEmbedder:
@@ -37,9 +39,10 @@ class RemoteEmbedder:
         """
         self.name = name
         self._address, self._settings = Address.parse(name), settings or _PATIENT
-        self._client = client(self._address, RemoteSettings(retries=min(2, self._settings.retries)), self)
-        (probe,) = self._asked(["dimension"])
         self._client = client(self._address, self._settings, self)
+        self._patience = Patience(replace(self._settings, retries=min(2, self._settings.retries)))
+        (probe,) = self._asked(["dimension"])
+        self._patience = Patience(self._settings)
         self.dim = len(probe)
         self.identity = f"{self._address.model}@{self._address.url}, {self.dim}"
 
@@ -66,7 +69,9 @@ class RemoteEmbedder:
         """The vectors of one request, in order; servers refuse a blank text, for which a full stop is sent."""
         sent = [text.encode(errors="replace").decode() if text.strip() else "." for text in texts]
         with endpoint_errors(self._address, self._settings, "embeddings"):
-            answer: Any = self._client.embeddings.create(model=self._address.model, input=sent, encoding_format="float")
+            answer: Any = self._patience.ask(
+                lambda: self._client.embeddings.create(model=self._address.model, input=sent, encoding_format="float")
+            )
             rows = sorted(answer.data, key=lambda row: row.index)
             vectors = [np.asarray(row.embedding, dtype=np.float32) for row in rows]
         require_named(self._address, answer)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lorag.errors import InputError
+from lorag.errors import SettingError
 from lorag.llm.turn_text import ROLES, joined_text, merged
 from lorag.serving.http_errors import HttpError
 from lorag.types import Message, Prompt, Sampling
@@ -233,8 +233,8 @@ def _sampling(given: Mapping[str, Any], usual: Sampling) -> Sampling:
         chosen["seed"] %= 2**63
     try:
         return replace(usual, **chosen)
-    except InputError as error:
-        raise HttpError(400, str(error), str(error).split()[0]) from error
+    except SettingError as error:
+        raise HttpError(400, str(error), error.name) from error
 
 
 def _schema(form: object) -> str | None:

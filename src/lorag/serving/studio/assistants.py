@@ -147,7 +147,7 @@ class Assistants:
     def _loaded(self, folder: Path, name: str, dtype: Dtype) -> TransformersModel:
         """The base of that name: the one that another part of the server keeps, where its dtype is right."""
         kept = [model for model in self._shared.values() if isinstance(model, TransformersModel)]
-        same = [model for model in kept if model.name == name and dtype in ("auto", model.dtype)]
+        same = [model for model in kept if model.name == name and dtype in ("auto", model.stored_dtype)]
         return same[0] if same else load(folder, name, dtype)
 
     def _tuned_prompt(self, model: LanguageModel) -> KeptPrompt:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import logging
+import multiprocessing
+import signal
 import threading
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from lorag.build import is_remote
-from lorag.errors import InputError
+from lorag.errors import DataError, LoragError
 from lorag.files import storage_errors, write_whole
 from lorag.serving.http_errors import HttpError
 from lorag.serving.routes import read_body
@@ -24,6 +28,7 @@ from lorag.settings import FinetuneSettings, ServeSettings
 from lorag.training.data.conversations import Outcome, read_outcomes
 from lorag.training.data.inspection import by_reason, contradicting, placed, repeated
 from lorag.workflows.check_data import served_tokens
+from lorag.workflows.finetune import estimate_finetune
 from lorag.workflows.synthesize import plain_words
 
 _PAGE = 50
@@ -97,25 +102,37 @@ class DataRoom:
         return None if report is None else asdict(report)
 
     def estimate(self, file: str) -> dict[str, str]:
-        """What ``lorag finetune --dry-run`` prints for a file, by that command in a process of its own.
+        """What ``lorag finetune --dry-run`` prints for a file, estimated in a process of its own.
 
         Raises ``HttpError`` with the reason where nothing can be estimated, and while another file is.
         """
         path = self.place.inside(file, "file")
-        given = [] if self.model is None else [f"--model={self.model}"]
-        command = [sys.executable, "-m", "lorag", "finetune", str(path), "--dry-run", *given]
         if not _estimating.acquire(blocking=False):
             raise HttpError(429, "another training is being estimated; try again in a minute", code="busy")
+        settings, alone = FinetuneSettings(), multiprocessing.get_context("spawn")
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_ESTIMATE_SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise HttpError(504, f"nothing was estimated within {_ESTIMATE_SECONDS} seconds; try again") from error
+            with ProcessPoolExecutor(1, alone, _begin, (_ESTIMATE_SECONDS,)) as pool:
+                found = pool.submit(estimate_finetune, path, model=self.model, settings=settings).result()
+        except LoragError as error:
+            raise HttpError(422, _said(error)) from error
+        except BrokenProcessPool as error:
+            reason = f"the estimate took over {_ESTIMATE_SECONDS} seconds or too much memory; use `lorag finetune`"
+            raise HttpError(504, reason) from error
         finally:
             _estimating.release()
-        if done.returncode:
-            reason = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
-            raise HttpError(422, reason.replace(str(path), path.name) or "the training could not be estimated")
-        return {"takes": " ".join(done.stdout.split())}
+        return {"takes": f"{settings}: {found}."}
+
+
+def _begin(most_seconds: int) -> None:
+    """Ends this process after that time; what libraries log and warn of is not for the terminal of the server."""
+    signal.alarm(most_seconds)
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def _said(error: LoragError) -> str:
+    """The message, in which a data file has its name alone."""
+    return str(DataError(error.path.name, error.message, error.line)) if isinstance(error, DataError) else str(error)
 
 
 def _exists(name: str) -> HttpError:
@@ -140,8 +157,8 @@ def _store(target: Path, content: bytes) -> None:
 def _outcomes(path: Path) -> list[Outcome]:
     try:
         return read_outcomes(path)
-    except InputError as error:
-        raise HttpError(422, str(error).replace(str(path), path.name)) from error
+    except DataError as error:
+        raise HttpError(422, _said(error)) from error
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class DocumentsRoom:
     def _refused(self) -> dict[str, str]:
         """Why files could not be read when the folder was last read."""
         refused = (printed_by(self.place.reading) or {}).get("refused", ())
-        return {file["source"]: file["reason"].removeprefix(f"{self._folder}/{file['source']}: ") for file in refused}
+        return {file["source"]: file.get("message") or file["reason"] for file in refused}
 
     def _mended(self, name: str) -> None:
         """Takes an uploaded file from those that could not be read."""

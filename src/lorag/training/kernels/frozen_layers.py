@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from lorag.llm.rendering import Rendered
-from lorag.machine import free_bytes
+from lorag.machine import free_for_process
 from lorag.training.kernels import fused_step as fused
 from lorag.training.kernels.supervised_tree import supervised_tree
 
@@ -42,7 +42,7 @@ class FrozenBelow:
         if below is None:
             below = fused.states_below(model, batch)
             if self._room is None:
-                self._room = int(_SHARE_OF_FREE * free_bytes(model.device.type))
+                self._room = int(_SHARE_OF_FREE * free_for_process(model.device.type))
             if below.nbytes <= self._room:
                 self._room -= below.nbytes
                 self._states[key] = below

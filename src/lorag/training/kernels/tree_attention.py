@@ -89,19 +89,27 @@ def attention(
     width: int,
     scaling: float,
     window: int | None = None,
+    by_branches: bool | None = None,
 ) -> Attention:
     """Attention of the tokens at ``queries``, ascending; ``cos`` and ``sin`` are ``(n, width)``, both halves alike.
 
     Where they are narrower, only so much of each head is turned. A token sees the last ``window`` tokens, itself
-    among them. All are on one device.
+    among them. All are on one device, by default a CPU ``by_branches`` and others under a mask.
     """
-    way = branched if cos.device.type == "cpu" else masked
-    if cos.shape[1] == width:
-        return way(made, queries, cos, sin, width, scaling, window)
-    order = _halves_side_by_side(cos.shape[1], width).to(cos.device)
-    rest = (0, (width - cos.shape[1]) // 2)
-    cos, sin = (functional.pad(x[:, : x.shape[1] // 2], rest, value=still) for x, still in ((cos, 1.0), (sin, 0.0)))
-    attend = way(made, queries, cos, sin, width, scaling, window)
+    turned = cos.shape[1]
+    if turned < width:
+        rest = (0, (width - turned) // 2)
+        cos, sin = (functional.pad(x[:, : turned // 2], rest, value=still) for x, still in ((cos, 1.0), (sin, 0.0)))
+    turns = _turns(queries, cos, sin, width, scaling)
+    attend: Attention
+    if by_branches or (by_branches is None and cos.device.type == "cpu"):
+        seen, alike = made.within(window), _alike(made.visible, queries)
+        attend = Branched(tuple(_side_by_side(seen, queries, each, cos.dtype) for each in alike), *turns, width)
+    else:
+        attend = Masked(made.mask(cos.dtype, window)[queries], *turns, width)
+    if turned == width:
+        return attend
+    order = _halves_side_by_side(turned, width).to(cos.device)
 
     def partly_turned(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         q, k = (x.unflatten(1, (-1, width))[..., order].flatten(1) for x in (q, k))
@@ -115,34 +123,6 @@ def _halves_side_by_side(turned: int, width: int) -> torch.Tensor:
     first, second = torch.arange(turned).chunk(2)
     still, other = torch.arange(turned, width).chunk(2)
     return torch.cat((first, still, second, other))
-
-
-def branched(
-    made: Tree,
-    queries: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    width: int,
-    scaling: float,
-    window: int | None = None,
-) -> Branched:
-    """``attention`` by branches, on a CPU."""
-    seen = made.within(window)
-    groups = tuple(_side_by_side(seen, queries, alike, cos.dtype) for alike in _alike(made.visible, queries))
-    return Branched(groups, *_turns(queries, cos, sin, width, scaling), width)
-
-
-def masked(
-    made: Tree,
-    queries: torch.Tensor,
-    cos: torch.Tensor,
-    sin: torch.Tensor,
-    width: int,
-    scaling: float,
-    window: int | None = None,
-) -> Masked:
-    """``attention`` under a mask, anywhere."""
-    return Masked(made.mask(cos.dtype, window)[queries], *_turns(queries, cos, sin, width, scaling), width)
 
 
 _Turns = tuple[torch.Tensor, torch.Tensor]

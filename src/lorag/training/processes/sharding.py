@@ -7,21 +7,16 @@ layer. What is saved is gathered weight by weight and is what one process would 
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lorag.errors import InputError, OperationError
+from lorag.errors import InputError
 from lorag.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     import torch
     from torch.distributed.tensor import DTensor
     from transformers import PreTrainedModel
-
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited", "timed out")
-"""What the libraries beneath say, in whatever type of error, where another process is gone."""
 
 
 def processes() -> int:
@@ -79,32 +74,3 @@ def part_of(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
     held: DTensor = weight  # type: ignore[assignment]
     return distribute_tensor(whole, held.device_mesh, held.placements).to(weight.device)
-
-
-class _Stopped(BaseException):
-    """``torchrun`` asks this process to end, because another one has."""
-
-
-@contextmanager
-def lost_process_errors() -> Iterator[None]:
-    """Turns what is raised, or signalled, where another process has ended into ``OperationError`` with what to do."""
-    if processes() == 1:
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise _Stopped
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except (RuntimeError, _Stopped) as error:
-        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _LOST):
-            raise
-        before = signal.SIG_IGN  # this process ends by itself, when it has told why
-        raise OperationError(
-            "another process of this training ended; what the last finished epoch saved is kept: run the same command"
-            " again to resume, on any number of processes that share an update evenly"
-        ) from error
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -23,14 +23,7 @@ from lorag.settings import PromptSettings
 from lorag.types import Example, LinearProbe
 from lorag.workflows.comparing.asking import Arm, Scene
 from lorag.workflows.comparing.inputs import Inputs
-from lorag.workflows.comparing.prompt_trials import (
-    Prompting,
-    Shown,
-    as_example,
-    chosen_prompt,
-    trials,
-    worked_examples,
-)
+from lorag.workflows.comparing.prompt_trials import Prompting, Shown, as_example, chosen_prompt, trials, worked_examples
 from lorag.workflows.comparing.sourced import with_and_without, with_sources, within
 from lorag.workflows.comparing.training_data import TrainingData
 from lorag.workspace import Run

@@ -40,8 +40,9 @@ class Scene:
     progress: Progress
     ledger: Ledger | None = None
     """Keeps what models on this machine answer; of servers the engine keeps it."""
-    further: Mapping[Run, RowLog] = field(default_factory=dict)
-    """The parts of the run for trainings with other seeds, and what has been answered under each."""
+    further: dict[Run, RowLog] = field(default_factory=dict)
+    """The parts of the run for trainings with other seeds, and what has been answered under each. More are added where
+    the first training leaves room for them."""
     workers: Workers | None = None
     """Those of a cluster that answer for the models of this process."""
 
@@ -88,7 +89,8 @@ def _completion(row: Row) -> Completion:
 def ask_arms(phase: Phase, examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> None:
     """Asks the arms in one phase: the same questions, each arm in the prompt that suits it best."""
     for name, bot in _bots(examples, arms, scene).items():
-        ask(name, bot, examples, phase, scene.log, arms[name].model.workers * scene.settings.slice_size, scene.progress)
+        size = arms[name].model.workers * scene.settings.slice_size
+        ask(name, bot, examples, phase, scene.log, size, scene.progress, scene.knowledge)
 
 
 def _bots(examples: Sequence[Example], arms: Mapping[str, Arm], scene: Scene) -> dict[str, ChatBot]:

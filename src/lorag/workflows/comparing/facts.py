@@ -13,12 +13,7 @@ from typing import Any
 from lorag.evaluation.results import Built
 from lorag.files import toml_lines
 from lorag.llm.engines.transformers import TransformersModel
-from lorag.settings import (
-    CompareSettings,
-    FinetuneSettings,
-    RecipeSettings,
-    RetrievalSettings,
-)
+from lorag.settings import CompareSettings, FinetuneSettings, RecipeSettings, RetrievalSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.loss_curve import loss_curve
 from lorag.training.recipe import Recipe

@@ -14,7 +14,7 @@ from lorag import build
 from lorag.chat.prompts import without_examples
 from lorag.errors import InputError
 from lorag.evaluation.results import BOTH, FINETUNED, FINETUNED_EVIDENCE
-from lorag.evaluation.row_log import Phase
+from lorag.evaluation.row_log import Phase, RowLog
 from lorag.files import write_whole
 from lorag.interfaces import LanguageModel
 from lorag.llm.engines.completion_cache import CachedModel
@@ -23,7 +23,7 @@ from lorag.settings import CompareSettings, PromptSettings, RecipeSettings
 from lorag.training.adapter import MANIFEST, Adapter, read_adapter
 from lorag.training.data.conversations import write_conversations
 from lorag.training.data.qa_rules import GAP
-from lorag.training.recipe import Recipe
+from lorag.training.recipe import Recipe, seeds_within
 from lorag.types import Conversation, Example, Message
 from lorag.workflows.comparing.arm_prompts import Trial, finetuned_forms
 from lorag.workflows.comparing.asking import Arm, Scene, ask_arms, recall
@@ -97,6 +97,9 @@ def train_finetuned(
         return f"{NOT_FINETUNED} there was nothing to train on. {data.origin}"
     data, adapter, recipe = _adapter(data, inputs, trained, recipe_settings, trial, engine)
     first = First(brought(scene.run, own), adapter, recipe, trained)
+    if scene.settings.seeds is None and recipe is not None and recipe_settings is not None:
+        for part in scene.run.further(seeds_within(recipe_settings, recipe)):
+            scene.further.setdefault(part, RowLog(part.rows))
     further = _further(first, data, engine, scene)
     model = build.finetuned_model(engine, adapter)
     cached = scene.cached(model)

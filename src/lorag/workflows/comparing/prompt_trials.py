@@ -16,6 +16,7 @@ from lorag.chat.kept_prompt import KeptPrompt, text_source
 from lorag.chat.prompts import WorkedExample
 from lorag.evaluation.answers.metrics import contains, normalise
 from lorag.evaluation.answers.style import Style
+from lorag.evaluation.examples import not_to_be_taught
 from lorag.evaluation.prompt_choice import (
     Form,
     PromptChoice,
@@ -124,7 +125,7 @@ def gives_away(tested: Sequence[Example]) -> Callable[[WorkedExample], bool]:
     The neutral ones do not, even where a number in them is an answer.
     """
     references = [answer for example in tested for answer in (*example.answers, *(example.answers_after or ()))]
-    near = TestQuestions([example.question for example in tested], normalise).repeats
+    near = TestQuestions(not_to_be_taught(tested), normalise).repeats
     return lambda given: given not in _NEUTRAL and (near(given.question) or contains(given.reply, references) > 0)
 
 
@@ -169,7 +170,7 @@ def trials(
     used = shown.under(PromptSettings(examples=_MOST_SHOWN, refused_example=True))
     shown_questions = {example.question for example in used}
     stated = " \n ".join(example.reply for example in used)
-    near = TestQuestions([example.question for example in tested], normalise).repeats
+    near = TestQuestions(not_to_be_taught(tested), normalise).repeats
     own = [
         example
         for example in examples

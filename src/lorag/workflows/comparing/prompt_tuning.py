@@ -23,13 +23,7 @@ from lorag.llm.engines.completion_cache import CachedModel
 from lorag.retrieval.knowledge import Knowledge
 from lorag.settings import REFUSAL, ChatSettings, RetrievalSettings
 from lorag.types import Answer, Conversation, Example, Message
-from lorag.workflows.comparing.prompt_trials import (
-    Prompting,
-    Shown,
-    chosen_prompt,
-    trials,
-    worked_examples,
-)
+from lorag.workflows.comparing.prompt_trials import Prompting, Shown, chosen_prompt, trials, worked_examples
 from lorag.workflows.comparing.sourced import with_sources, within
 
 ROOMS = (ChatSettings().context_tokens, 250, 800, 1200)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from lorag.chat.prompts import as_served, as_served_with_sources, has_sources, is_refusal
 from lorag.evaluation.answers.metrics import contains
+from lorag.evaluation.examples import not_to_be_taught
 from lorag.files import draw, write_whole
 from lorag.interfaces import LanguageModel, Progress
 from lorag.llm.engines.transformers import TransformersModel
@@ -82,7 +83,7 @@ def synthesised_conversations(
     Where those that rules make are ``enough``, the model writes only about documents in which rules find nothing: it
     takes seconds for each passage, for what could not be trained on. Raises ``InputError`` when no passage brings any.
     """
-    log, exclude = run.synthesis_log(), [example.question for example in tested]
+    log, exclude = run.synthesis_log(), not_to_be_taught(tested)
     chunks = [chunk for chunk in knowledge.chunks() if documents is None or chunk.document_id in documents]
     ruled = _not_tested(apart_from(synthesize(chunks, None, ask_from, exclude=exclude), tested).conversations, tested)
     are_enough = enough is not None and bool(ruled) and enough(ruled)
@@ -118,7 +119,7 @@ def widened(data: TrainingData, wordings: int, tested: Sequence[Example]) -> Tra
 
     A fact that is told in one wording is learned in that wording (docs/training-data.md).
     """
-    made = augment(data.conversations, plain=plain_words, exclude=[e.question for e in tested], wordings=wordings)
+    made = augment(data.conversations, plain=plain_words, exclude=not_to_be_taught(tested), wordings=wordings)
     counts, origin = made.counts, f"{data.origin}{_left_out(made.counts.left_out)}"
     if counts.by_rules:
         total = len(made.conversations)
@@ -314,7 +315,7 @@ def _with_contradictions(data: TrainingData) -> TrainingData:
 
 
 def _questions_of(examples: Sequence[Example]) -> TestQuestions:
-    return TestQuestions((example.question for example in examples), plain_words)
+    return TestQuestions(not_to_be_taught(examples), plain_words)
 
 
 def _left_out(count: int) -> str:
@@ -326,12 +327,13 @@ _MOST_REFUSALS = 0.1
 
 
 def _rephrased(examples: Sequence[Example], tested: Sequence[Example], refusal: str) -> TrainingData | None:
-    """Conversations from other wordings of the questions; some refusals, where the test does not ask.
+    """Conversations from other wordings of the questions that people brought; some refusals, where no test asks.
 
     Of each question the first wording that repeats no tested one is taken. None where there is no such wording.
     """
     tests, asked = _questions_of(tested), {example.id for example in tested}
-    first = ((e, next((w for w in e.paraphrases if not tests.repeats(w)), "")) for e in examples)
+    own = [example for example in examples if "made_by" not in example.meta]
+    first = ((e, next((w for w in e.paraphrases if not tests.repeats(w)), "")) for e in own)
     worded = [(example, wording) for example, wording in first if wording]
     open_ones = sorted((e for e, _ in worded if not e.answers and e.id not in asked), key=lambda e: draw(e.question))
     answered = sum(bool(example.answers) for example, _ in worded)

@@ -163,7 +163,7 @@ def _measured(engine: TransformersModel, adapter: Adapter, checked: Sequence[Seq
 
 
 def _loaded(adapter: Adapter, served: TransformersModel, checked: Sequence[Sequence[Rendered]]) -> Adapter:
-    return replace(adapter, served_format=served.dtype, served_loss=_loss(served, checked))
+    return replace(adapter, served_format=served.stored_dtype, served_loss=_loss(served, checked))
 
 
 def _keeps(adapter: Adapter, expected: float | None) -> bool:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lorag.errors import InputError, ModelError
+from lorag.llm.engines.base_model import Dtype
 from lorag.llm.engines.completion_cache import Generate
 from lorag.llm.engines.transformers import TransformersModel, load
 from lorag.models import naming
@@ -39,6 +40,7 @@ class _Source:
     """The name or folder by which every machine finds the base."""
     fingerprint: str
     dtype: str
+    stored_dtype: Dtype
     is_trained_whole: bool
     """Whether all weights were trained, and are sent."""
     probe: LinearProbe | None
@@ -66,8 +68,8 @@ class Workers:
             self._sent[model.name] = {name: ray.put(path.read_bytes()) for name, path in files.items()}
         folder = Path(weights.name).expanduser()
         located_at = str(folder.absolute()) if folder.is_dir() or folder.suffix == naming.GGUF else weights.name
-        found = (model.name, weights.name, located_at, weights.fingerprint, model.dtype, is_whole, model.probe)
-        return partial(self._generate, _Source(*found), self._sent[model.name])
+        told = (weights.fingerprint, model.dtype, model.stored_dtype, is_whole, model.probe)
+        return partial(self._generate, _Source(model.name, weights.name, located_at, *told), self._sent[model.name])
 
     def _generate(
         self, source: _Source, files: dict[str, Any], prompts: Sequence[Prompt], sampling: Sampling
@@ -189,7 +191,7 @@ def _base(source: _Source) -> TransformersModel:
 
 
 def _loaded(folder: Path, source: _Source) -> TransformersModel:
-    model = load(folder, source.base, "nf4" if source.dtype.startswith("nf4") else source.dtype)  # type: ignore[arg-type]
+    model = load(folder, source.base, source.stored_dtype)
     if model.dtype != source.dtype:
         raise ModelError(
             f"{source.base} is {model.dtype} on {socket.gethostname()}, and {source.dtype} where the command runs; set"

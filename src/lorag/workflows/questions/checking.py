@@ -11,7 +11,7 @@ from pathlib import Path
 from lorag.documents.load import load_documents
 from lorag.evaluation.answers.metrics import NewContentRecall, contains
 from lorag.evaluation.answers.scoring import clusters
-from lorag.evaluation.examples import check_evidence, read_examples
+from lorag.evaluation.examples import check_evidence, not_to_be_taught, read_examples
 from lorag.evaluation.statistics import FEWEST_CLUSTERS, detectable_difference, effective_documents
 from lorag.files import read_jsonl
 from lorag.training.data.conversations import read_outcomes
@@ -82,7 +82,10 @@ def check_questions(questions: Path | str, documents: Path | str, *, train: Path
         unsupported=_unsupported(examples, texts),
         one_sided=tuple(e.id for e in examples if _needs_two(e) and _holding(e, texts) > 0),
         given_away=tuple(
-            e.id for e in examples if not (_is_yes_no(e) or _needs_two(e)) and contains(e.question, e.answers)
+            e.id
+            for e in examples
+            if not (_is_yes_no(e) or _needs_two(e))
+            and any(contains(asked, e.answers) for asked in not_to_be_taught([e]))
         ),
         single=tuple(e.id for e in examples if len(e.answers) == 1 and not _is_yes_no(e)),
         documents=len({name for example in examples for name in example.evidence}),
@@ -100,8 +103,8 @@ def _leaks(examples: Sequence[Example], train: Path) -> Ids:
     return tuple(
         example.id
         for example in examples
-        if taught.nearly_asks(example.question)
-        or any(f" {plain_words(example.question)} " in text for text in texts)
+        if any(map(taught.nearly_asks, not_to_be_taught([example])))
+        or any(f" {plain_words(asked)} " in text for text in texts for asked in not_to_be_taught([example]))
         or any(lies_in(*span, asked_sections([example])) for span in spans)
     )
 
@@ -113,15 +116,19 @@ def _spans(train: Path) -> list[tuple[str, int, int]]:
 
 
 def _repeated(examples: Sequence[Example]) -> tuple[Ids, Ids]:
-    """Later questions in the words of an earlier one: with an answer in common, and without one."""
+    """Later questions in the words of an earlier one: with an answer in common, and without one.
+
+    Other wordings of made questions count as questions.
+    """
     first: dict[str, Example] = {}
-    repeated: list[str] = []
-    ambiguous: list[str] = []
+    repeated: dict[str, None] = {}
+    ambiguous: dict[str, None] = {}
     for example in examples:
-        earlier = first.setdefault(plain_words(example.question), example)
-        if earlier is not example:
-            common = _plain(earlier) & _plain(example) or not (earlier.answers or example.answers)
-            (repeated if common else ambiguous).append(example.id)
+        for asked in not_to_be_taught([example]):
+            earlier = first.setdefault(plain_words(asked), example)
+            if earlier is not example:
+                common = _plain(earlier) & _plain(example) or not (earlier.answers or example.answers)
+                (repeated if common else ambiguous)[example.id] = None
     return tuple(repeated), tuple(ambiguous)
 
 

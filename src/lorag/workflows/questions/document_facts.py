@@ -7,8 +7,9 @@ plain sentences. Rules know English; documents in another language give none.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -55,6 +56,13 @@ _APPARATUS = re.compile(
 )
 """Keys and subjects of which nobody asks what they are: Figure 2, DOI, authors' initials."""
 _MOST_WORDS, _LONGEST_CELL, _LONGEST_TOPIC = 30, 8, 12
+_FEWEST_TO_CUT = 4
+"""Facts from which the only section that states any is cut in two."""
+_THING = re.compile(r"\b[Tt]he ([a-z]+)\b")
+_FEW = 50
+"""Of so many documents, one at least mentions a thing that "the" is enough to name."""
+_REFERS = re.compile(r"\b(?:same|similar|such|other|another|following|above|below)\b")
+_INVERTED = re.compile(r"(?:Are|Were) an? ")
 _CAPITAL = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+")
 _COMMON = frozenset(["the", "of", "and", "is", "are", "in", "to", "a", "for", "with"])
 
@@ -70,10 +78,12 @@ class Fact:
     start: int
     end: int
     section: tuple[int, int]
-    """Where the section of the answer begins and ends, from heading to heading."""
+    """Where the section of the answer begins and ends, from heading to heading, or from there to a line between."""
     made_by: str = "rules"
     second: Fact | None = None
     """What another document states, where the question needs both."""
+    paraphrases: tuple[str, ...] = ()
+    """Other wordings of the question."""
 
     @property
     def parts(self) -> tuple[Fact, ...]:
@@ -91,6 +101,12 @@ def capitalised(documents: Sequence[Document]) -> frozenset[str]:
     return frozenset(word for document in documents for word in _CAPITAL.findall(document.text))
 
 
+def named_by_the(documents: Sequence[Document]) -> frozenset[str]:
+    """The nouns that "the" precedes in enough of the documents for readers to know which thing is meant."""
+    counted = Counter(noun for document in documents for noun in set(_THING.findall(document.text)))
+    return frozenset(noun for noun, count in counted.items() if _FEW * count >= len(documents))
+
+
 def is_english(text: str) -> bool:
     """Whether a text in Latin letters has no fewer of the commonest English words than of those of other languages."""
     letters = [c for c in text if c.isalpha()]
@@ -105,25 +121,47 @@ def section_spans(document: Document) -> list[tuple[int, int]]:
     return list(pairwise((*starts, len(document.text))))
 
 
-def document_facts(document: Document, names: Collection[str]) -> list[Fact]:
-    """Every fact that the rules find, in the order of the document; none of a document that is not in English."""
+def section_at(spans: Sequence[tuple[int, int]], place: int) -> tuple[int, int]:
+    """The section in which a place lies."""
+    return next(span for span in reversed(spans) if span[0] <= place)
+
+
+def in_parts(document: Document, facts: Sequence[Fact]) -> list[Fact]:
+    """The facts of a document, whose only section with facts is cut in two between lines, where it has enough of them.
+
+    So such a document can be tested, and trained on.
+    """
+    if len({fact.section for fact in facts}) != 1 or len(facts) < _FEWEST_TO_CUT:
+        return list(facts)
+    start, end = facts[0].section
+    lines = sorted(document.text.rfind("\n", 0, fact.start) + 1 for fact in facts)
+    cuts = [at for at in lines[len(lines) // 2 :] if at > lines[0] and not any(f.start < at < f.end for f in facts)]
+    if not cuts:
+        return list(facts)
+    return [replace(f, section=(start, cuts[0]) if f.start < cuts[0] else (cuts[0], end)) for f in facts]
+
+
+def document_facts(document: Document, names: Collection[str], things: Collection[str] | None = None) -> list[Fact]:
+    """Every fact that the rules find, in the order of the document; none of a document that is not in English.
+
+    ``things`` are those that "the" is enough to name; None takes every thing for one.
+    """
     if not is_english(document.text):
         return []
     spans = section_spans(document)
     found = []
-    for question, answers, kind, start, end in _stated(document, names):
+    for question, answers, kind, start, end in _stated(document, names, things):
         asked = tidy(question)
         references = tuple(dict.fromkeys(tidy(answer).strip() for answer in answers))
         if len(asked.split()) <= _MOST_WORDS and all(references) and not _UNCLEAR.search(f"{asked} {references[0]}"):
-            section = next(span for span in reversed(spans) if span[0] <= start)
-            found.append(Fact(asked, references, kind, document.id, start, end, section))
+            found.append(Fact(asked, references, kind, document.id, start, end, section_at(spans, start)))
     return found
 
 
 _Stated = tuple[str, Sequence[str], Kind, int, int]
 
 
-def _stated(document: Document, names: Collection[str]) -> Iterator[_Stated]:
+def _stated(document: Document, names: Collection[str], things: Collection[str] | None) -> Iterator[_Stated]:
     yield from _cells(document.text, names)
     for section in sections(document.text, document.title):
         if len(section.about.split()) > _LONGEST_TOPIC:
@@ -132,7 +170,7 @@ def _stated(document: Document, names: Collection[str]) -> Iterator[_Stated]:
             yield from _line(line, section)
         yield from _asking_heading(document.text, section)
         for match in sentences(document.text, section):
-            yield from _sentence(match, section, names)
+            yield from _sentence(match, section, names, things)
 
 
 def _cells(text: str, names: Collection[str]) -> Iterator[_Stated]:
@@ -221,7 +259,9 @@ def _asking_heading(text: str, section: Section) -> Iterator[_Stated]:
         return
 
 
-def _sentence(match: re.Match[str], section: Section, names: Collection[str]) -> Iterator[_Stated]:
+def _sentence(
+    match: re.Match[str], section: Section, names: Collection[str], things: Collection[str] | None
+) -> Iterator[_Stated]:
     sentence, (start, end) = " ".join(match[0].split()), match.span()
     if (definition := defined(sentence)) and _can_be_defined(definition["subject"], definition["what"], names):
         named = definition["subject"].split()[0] in names or definition["subject"] in section.topic
@@ -229,6 +269,10 @@ def _sentence(match: re.Match[str], section: Section, names: Collection[str]) ->
         asked = _with_topic(f"What {definition['verb']} {subject}?", section, names)
         yield asked, [sentence, definition["what"].rstrip(".")], "sentence", start, end
     for question in sentence_questions(sentence, names):
+        thing = _THING.fullmatch(question.subject)
+        unnamed = thing and things is not None and thing[1] not in things and thing[1] not in section.topic.lower()
+        if unnamed or _REFERS.search(question.value) or _INVERTED.match(question.text):
+            continue
         asked = _with_topic(question.text, section, names)
         if not question.yes_no:
             long = len(question.value.split()) > 3 and not has_number(question.value)

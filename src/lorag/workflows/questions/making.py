@@ -1,10 +1,10 @@
 """Make test questions from documents, for a comparison where nobody has any.
 
-The sections of the documents are parted by chance, always the same way: test questions ask about one half, and training
-data that is made for such questions leaves these sections out. Questions are dealt out over documents and kinds. What
-answers a question stands in its evidence and not in the question itself; a question that two places answer otherwise is
-left out. A model, where one is named, writes questions beside the rules, and every question with an answer is put to it
-with its evidence: those that it answers otherwise are left out.
+The sections of the documents are parted by chance, always the same way: test questions ask about one half of those that
+state facts, and training data that is made for such questions leaves these sections out. Questions are dealt out over
+documents and kinds. What answers a question stands in its evidence and not in the question itself; a question that two
+places answer otherwise is left out. A model, where one is named, writes questions beside the rules, and every question
+with an answer is put to it with its evidence: those that it answers otherwise are left out, and so are other wordings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -28,8 +28,18 @@ from lorag.settings import ChunkSettings
 from lorag.training.data.qa_synthesis import synthesize
 from lorag.types import Chunk, Document, Example, Sampling
 from lorag.workflows.questions.apart import Span
-from lorag.workflows.questions.document_facts import Fact, Kind, capitalised, document_facts, section_spans
+from lorag.workflows.questions.document_facts import (
+    Fact,
+    Kind,
+    capitalised,
+    document_facts,
+    in_parts,
+    named_by_the,
+    section_at,
+    section_spans,
+)
 from lorag.workflows.questions.near_misses import NearMisses
+from lorag.workflows.questions.other_wordings import reworded
 from lorag.workflows.questions.two_documents import two_document_facts
 from lorag.workflows.questions.value_variants import has_number, variants
 from lorag.workflows.synthesize import NO_MODEL, ask_from, plain_words
@@ -47,6 +57,8 @@ SHARES: Mapping[Kind, float] = {
 """How many of the questions are of each kind, as far as the documents have them."""
 _MOST_OF_A_KIND = 2.5
 """How many times its share a kind may have where the documents lack others."""
+_MORE_FOR_A_DOCUMENT = 1.5
+"""How many times its share a kind may have as long as it asks about documents that nothing else asks about."""
 _LONGEST_VALUE = 6
 """Words of the longest answer of a model that is no sentence."""
 _SLICE = 40
@@ -69,6 +81,20 @@ class MadeQuestions:
     """Left out because the question holds the answer."""
     unread: int
     """Left out because the model, given the evidence, answers otherwise."""
+    without_facts: int
+    """Documents in which nothing was found that can be asked."""
+    kept_for_training: int
+    """Documents whose facts are all in sections that no test question asks about."""
+
+    @property
+    def not_asked(self) -> int:
+        """Documents with facts to test that no question asks about: these were left out, or others were enough."""
+        return self.documents - self.asked_about - self.without_facts - self.kept_for_training
+
+    @property
+    def paraphrases(self) -> int:
+        """Other wordings of the questions, of all of them together."""
+        return sum(len(example.paraphrases) for example in self.examples)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -98,13 +124,13 @@ def make_questions(
     require_writable(target.absolute().parent)
     engine = None if model in (None, NO_MODEL) else build.language_model(model, progress=progress)
     log = _log(target, read, engine, seed) if engine is not None else None
-    names = capitalised(read)
-    every = [fact for document in read for fact in document_facts(document, names)]
+    every = _every_fact(read)
     found = _found(every, read, engine, log, seed, progress)
     clear = _unambiguous(found)
+    tested, stated = ({fact.document_id for fact in facts} for facts in (found, (*every, *found)))
     by_id = {document.id: document for document in read}
-    fair = [fact for fact in clear if not _given_away(fact)]
-    fair += _unambiguous(two_document_facts(fair, every, by_id))
+    own = [fact for fact in clear if not _given_away(fact)]
+    fair = [*own, *_unambiguous(two_document_facts(own, every, by_id))]
     pool = fair if engine is None else choose(fair, 2 * count, seed)
     sound = pool if engine is None else _answered(engine, pool, by_id, progress)
     chosen = choose([*sound, *_near_misses(sound, read, 4 * count)], count, seed)
@@ -113,7 +139,9 @@ def make_questions(
             f"no question came from {len(read)} document{'s' * (len(read) != 1)}: rules find tables, `key: value` lines"
             " and plain English sentences; name a model that writes questions with --with, or bring your own"
         )
-    rows = [_row(fact, number, by_id) for number, fact in enumerate(chosen, start=1)]
+    worded = reworded(chosen, [fact.question for fact in (*every, *found)])
+    worded = worded if engine is None else _proven_wordings(engine, worded, by_id, progress)
+    rows = [_row(fact, number, by_id) for number, fact in enumerate(worded, start=1)]
     write_whole(target, "".join(dump(row) + "\n" for row in rows))
     if log is not None:
         log.path.unlink()
@@ -121,12 +149,19 @@ def make_questions(
         str(target),
         tuple(read_examples(target)),
         len(read),
-        len({name for fact in chosen for name in fact.documents}),
-        len(found),
+        len(asked := {name for fact in chosen if fact.answers for name in fact.documents}),
+        len(found) + len(fair) - len(own),
         len(found) - len(clear),
-        len(clear) - len(fair),
+        len(clear) - len(own),
         len(pool) - len(sound),
+        len(by_id.keys() - stated - asked),
+        len(stated - tested - asked),
     )
+
+
+def _every_fact(documents: Sequence[Document]) -> list[Fact]:
+    names, things = capitalised(documents), named_by_the(documents)
+    return [fact for document in documents for fact in in_parts(document, document_facts(document, names, things))]
 
 
 def _log(target: Path, documents: Sequence[Document], model: LanguageModel, seed: int) -> LineLog:
@@ -144,7 +179,7 @@ def _found(
     progress: Progress,
 ) -> list[Fact]:
     """Everything that can be asked of one document about the sections that are tested."""
-    tested = sections_to_ask(documents, seed)
+    tested = sections_to_ask(documents, every, seed)
     kept = [fact for fact in every if fact.section in tested[fact.document_id]]
     return kept if model is None else [*kept, *_written(documents, tested, model, log, progress)]
 
@@ -156,13 +191,26 @@ def _near_misses(facts: Sequence[Fact], documents: Sequence[Document], most: int
     return _unambiguous([miss for fact in asked[:most] if (miss := near.of(fact)) is not None])
 
 
-def sections_to_ask(documents: Sequence[Document], seed: int = 0) -> dict[str, frozenset[Span]]:
-    """The sections that test questions ask about, by document: half of each, rounded up in every second document."""
-    found = {}
-    for place, document in enumerate(sorted(documents, key=lambda document: draw(f"{seed} {document.id}"))):
-        spans = section_spans(document)
-        half = (len(spans) + 1 - place % 2) // 2
-        found[document.id] = frozenset(sorted(spans, key=lambda span: draw(f"{seed} {document.id} {span[0]}"))[:half])
+def sections_to_ask(documents: Sequence[Document], facts: Sequence[Fact], seed: int = 0) -> dict[str, frozenset[Span]]:
+    """The sections that test questions ask about, by document: half of those with ``facts``, and half of the others.
+
+    Of an odd number, one more than half is taken in every second document.
+    """
+    stating: dict[str, set[Span]] = {document.id: set() for document in documents}
+    for fact in facts:
+        stating[fact.document_id].add(fact.section)
+    found: dict[str, frozenset[Span]] = {document.id: frozenset() for document in documents}
+    for are_stating in (True, False):
+        rounded_up = True
+        for document in sorted(documents, key=lambda document: draw(f"{seed} {document.id}")):
+            own = stating[document.id]
+            others = [
+                (a, b) for a, b in section_spans(document) if not any(a < end and start < b for start, end in own)
+            ]
+            spans = sorted(own if are_stating else others)
+            half = (len(spans) + rounded_up) // 2
+            rounded_up ^= len(spans) % 2 == 1
+            found[document.id] |= set(sorted(spans, key=lambda span: draw(f"{seed} {document.id} {span[0]}"))[:half])
     return found
 
 
@@ -175,15 +223,16 @@ def _written(
 ) -> list[Fact]:
     """What the model asks about the sections that are tested, proven by its own answers from the passage."""
     chunks = [c for d in documents for c in split(d, ChunkSettings().max_tokens, model.count_tokens)]
-    within = [(chunk, span) for chunk in chunks for span in tested[chunk.document_id] if _holds(span, chunk.start)]
-    made = synthesize([chunk for chunk, _ in within], model, ask_from, rules=False, log=log, progress=progress)
+    within = [chunk for chunk in chunks if any(a < chunk.end and chunk.start < b for a, b in tested[chunk.document_id])]
+    made = synthesize(within, model, ask_from, rules=False, log=log, progress=progress)
     found = []
     for pair in made.pairs:
         spans = [span for span in tested[pair.document_id] if _holds(span, pair.start)]
         long = len(pair.answer.split()) > _LONGEST_VALUE
         kind: Kind = "sentence" if long else "number" if has_number(pair.answer) else "short"
         if spans:
-            where = (pair.document_id, pair.start, pair.end, spans[0])
+            section = (spans[0][0], max(spans[0][1], pair.end))
+            where = (pair.document_id, pair.start, pair.end, section)
             found.append(Fact(pair.question, (pair.answer,), kind, *where, pair.origin))
     return found
 
@@ -223,18 +272,32 @@ def _answered(
     return kept
 
 
+def _proven_wordings(
+    model: LanguageModel, facts: Sequence[Fact], documents: Mapping[str, Document], progress: Progress
+) -> list[Fact]:
+    """The facts, without the wordings that the model answers otherwise; where nothing is answered, all are kept."""
+    worded = [replace(fact, question=each) for fact in facts if fact.answers for each in fact.paraphrases]
+    proven = {fact.question for fact in _answered(model, worded, documents, progress)}
+    return [
+        replace(fact, paraphrases=tuple(each for each in fact.paraphrases if not fact.answers or each in proven))
+        for fact in facts
+    ]
+
+
 def _evidence(documents: Mapping[str, Document], fact: Fact) -> Chunk:
     """The section of a fact as a passage; of two documents, both sections in one."""
     document = documents[fact.document_id]
-    text = "\n\n".join(documents[part.document_id].text[slice(*part.section)] for part in fact.parts)
-    start = fact.section[0]
+    spans = [section_at(section_spans(documents[part.document_id]), part.start) for part in fact.parts]
+    text = "\n\n".join(documents[p.document_id].text[slice(*span)] for p, span in zip(fact.parts, spans, strict=True))
+    start = spans[0][0]
     return Chunk(document.id, document.version, start, start + len(text), text, document.title)
 
 
 def choose(facts: Sequence[Fact], count: int, seed: int) -> list[Fact]:
     """At most ``count`` facts of different places, dealt out over kinds by ``SHARES`` and over documents evenly.
 
-    As many yes-no questions are answered by yes as by no. Which facts, and their order, depends on the seed alone.
+    Of documents asked about equally often, those with the fewest facts come first. As many yes-no questions are
+    answered by yes as by no. Which facts, and their order, depends on the seed alone.
     """
     groups: dict[tuple[Kind, tuple[str, ...]], list[Fact]] = {}
     for fact in sorted(facts, key=lambda fact: draw(f"{seed} {fact.question}")):
@@ -244,19 +307,24 @@ def choose(facts: Sequence[Fact], count: int, seed: int) -> list[Fact]:
         dict.fromkeys(groups, 0),
         {key: math.ceil(_MOST_OF_A_KIND * share * count) for key, share in shares.items()},
     )
-    asked: Counter[str] = Counter()
+    stated = Counter(fact.document_id for fact in facts)
+    having = {key: {f.document_id for f in group if f.answers} for key, group in groups.items()}
+    unasked = set().union(*having.values())
+    asked: Counter[tuple[str, bool]] = Counter()
     chosen: list[Fact] = []
     used: dict[tuple[str, int, int], set[tuple[str, ...]]] = {}
     while groups and len(chosen) < count:
-        key = min(groups, key=lambda key: ((taken[key] + 1) / shares[key], key))
+        dearer = {key: 1 if having[key] & unasked else _MORE_FOR_A_DOCUMENT for key in groups}
+        key = min(groups, key=lambda key: ((taken[key] + 1) / shares[key] * dearer[key], key))
         left = [fact for fact in groups[key] if _adds(fact, used.get(_place(fact), set()))]
         if not left or taken[key] >= room[key]:
             del groups[key]
             continue
-        fact = min(left, key=lambda fact: asked[fact.document_id])
+        fact = min(left, key=lambda f: (asked[f.document_id, bool(f.answers)], stated[f.document_id]))
         groups[key] = [other for other in left if other is not fact]
         used.setdefault(_place(fact), set()).add(fact.answers)
-        asked[fact.document_id] += 1
+        asked.update((name, bool(fact.answers)) for name in fact.documents)
+        unasked -= set(fact.documents) if fact.answers else set()
         taken[key] += 1
         chosen.append(fact)
     return sorted(chosen, key=lambda fact: draw(f"{seed} order {fact.question}"))
@@ -277,6 +345,7 @@ def _row(fact: Fact, number: int, documents: Mapping[str, Document]) -> dict[str
     made: dict[str, object] = {
         "id": f"made-{number}",
         "question": fact.question,
+        **({"paraphrases": list(fact.paraphrases)} if fact.paraphrases else {}),
         "kind": fact.kind,
         "made_by": fact.made_by,
     }

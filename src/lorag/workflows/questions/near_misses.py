@@ -16,7 +16,7 @@ from lorag.files import draw
 from lorag.types import Document
 from lorag.workflows.questions.document_facts import Fact, section_spans
 
-_CODE = re.compile(r"(?P<before>\S+) (?P<code>(?=[\w.-]*\d)[A-Za-z]*[\w.-]*\d\w*)(?![\w-]|\.\d|[.,/:]\d)")
+_CODE = re.compile(r"(?P<before>\S+) (?P<code>(?=[\w.-]*\d)[A-Za-z]*[\w.-]*\d\w*)(?![\w-]|\.\d|[.,/:]\d| [A-Z])")
 _YEAR = re.compile(r"(?:1\d|20)\d\d")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][\w'-]+(?: [A-Z][\w'-]+)*")
 _IN_TIME = ("in", "on", "since", "until", "by")

@@ -13,15 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
-from lorag.evaluation.answers.matching.units import (
-    AMBIGUOUS,
-    MULTIPLIERS,
-    NUMERALS,
-    Unit,
-    alternation,
-    months,
-    units,
-)
+from lorag.evaluation.answers.matching.units import AMBIGUOUS, MULTIPLIERS, NUMERALS, Unit, alternation, months, units
 from lorag.evaluation.answers.matching.words import UNSPACED
 
 _ONE = Decimal(1)

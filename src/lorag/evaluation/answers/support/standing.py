@@ -66,22 +66,31 @@ def support(
     passages: Sequence[Chunk],
     granted: Sequence[str] = (),
     *,
+    elsewhere: Sequence[Chunk] = (),
     further: bool = False,
     readings: Readings | None = None,
 ) -> tuple[Support, ...]:
     """The claims of an answer to ``question``; empty where it states nothing.
 
     ``granted`` are texts that are known to be right and to stand in the passages, such as a reference that the answer
-    gives: only what a claim adds to them is looked for. ``further`` says that ``text`` stands behind other sentences.
-    ``readings`` are a judge's, of claims that it was asked about.
+    gives: only what a claim adds to them is looked for. A claim that ``passages`` do not support is supported where one
+    sentence of another passage ``elsewhere`` has all of its words and figures. ``further`` says that ``text`` stands
+    behind other sentences. ``readings`` are a judge's, of claims that it was asked about.
     """
-    found = _weighed(text, question, passages, granted, further)
+    found = _weighed(text, question, passages, granted, elsewhere, further)
     return tuple(each.support if readings is None else _with_judge(each, readings) for each in found)
 
 
-def to_judge(text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str] = ()) -> list[Asked]:
+def to_judge(
+    text: str,
+    question: str,
+    passages: Sequence[Chunk],
+    granted: Sequence[str] = (),
+    *,
+    elsewhere: Sequence[Chunk] = (),
+) -> list[Asked]:
     """What a judge can be asked about the claims of an answer; see ``support``."""
-    return [each.asked for each in _weighed(text, question, passages, granted) if each.asked is not None]
+    return [each.asked for each in _weighed(text, question, passages, granted, elsewhere) if each.asked is not None]
 
 
 def _with_judge(weighed: _Weighed, readings: Readings) -> Support:
@@ -94,16 +103,36 @@ def _with_judge(weighed: _Weighed, readings: Readings) -> Support:
 
 
 def _weighed(
-    text: str, question: str, passages: Sequence[Chunk], granted: Sequence[str], further: bool = False
+    text: str,
+    question: str,
+    passages: Sequence[Chunk],
+    granted: Sequence[str],
+    elsewhere: Sequence[Chunk],
+    further: bool = False,
 ) -> list[_Weighed]:
     claims = [claim for claim in assertions(text) if terms(claim)]
     if not passages:
         return [_Weighed(Support(claim, "not there", "", "", -_SURE), None) for claim in claims]
     laid = Passages(passages)
-    return [
+    found = [
         _weigh(claim, " ".join(claims[:place]), question, laid, granted, further or place > 0)
         for place, claim in enumerate(claims)
     ]
+    known = {passage.id for passage in passages}
+    others = [passage for passage in elsewhere if passage.id not in known]
+    if not others or all(each.support.score > 0 for each in found):
+        return found
+    laid = Passages(others)
+    return [_or_elsewhere(each, laid) for each in found]
+
+
+def _or_elsewhere(weighed: _Weighed, others: Passages) -> _Weighed:
+    """A claim as it was weighed, or supported where it is not and one sentence of other passages has all of it."""
+    claim = weighed.support.claim
+    there = others.place(claim, (), terms(claim))
+    if weighed.support.score > 0 or there.negated or not there.whole:
+        return weighed
+    return _Weighed(Support(claim, "supported", *others.sentence(there.sentence), _SURE), None)
 
 
 def _weigh(

@@ -110,6 +110,11 @@ def paraphrases(question: str, answer: str, limit: int) -> list[Wording]:
     return kept[:limit]
 
 
+def in_other_grammar(question: str, answer: str) -> list[str]:
+    """The question in other forms of English, the most useful first: no frame around it, and nothing to complete."""
+    return list(_grammatical(question, answer, _asked(question, answer))) if is_english_question(question) else []
+
+
 def _mixed(grammatical: list[str], framed: list[str]) -> list[str]:
     """Wordings in other grammar with a frame after every few of them, then the other frames."""
     mixed = []

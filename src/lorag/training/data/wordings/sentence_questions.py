@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorag.training.data.wordings.english_words import (
     ADVERBS,
@@ -89,6 +89,8 @@ class SentenceQuestion:
     text: str
     value: str
     yes_no: bool = False
+    subject: str = ""
+    """The subject of the sentence, where it is asked about as it stands there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,9 @@ def sentence_questions(sentence: str, names: Container[str] = ()) -> list[Senten
         return [SentenceQuestion(text, dated["value"]) for clause, text in asked if not _WHEN.search(clause.rest)]
     clauses = _clauses(sentence, names)
     return [
-        *(question for clause in clauses for question in _asked(clause)),
+        *(replace(question, subject=clause.subject) for clause in clauses for question in _asked(clause)),
         *(
-            SentenceQuestion(f"{capital(clause.auxiliary)} {clause.subject} {clause.rest}?", "", yes_no=True)
+            SentenceQuestion(f"{capital(clause.auxiliary)} {clause.subject} {clause.rest}?", "", True, clause.subject)
             for clause in clauses
             if len(clause.rest.split()) > 2
         ),

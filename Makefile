@@ -11,11 +11,12 @@ READY  := $(VENV)/.ready
 demo: $(READY)  ## The whole comparison on the bundled documents; a second call resumes or shows it again.
 	$(BIN)/lorag demo --out .lorag/demo
 
-# Two processes of one thread each: small models gain little from a second thread, and each process takes up to 4 GB.
-# Files come in the order of tests/conftest.py, long ones first. With COVERAGE=1 the share of lines that ran is printed
-# for each module; what runs in processes of its own is not counted.
+# Three processes of one thread each: small models gain little from a second thread, one of three often waits for a
+# server, a browser or a cluster, and each takes up to 4 GB. Files come in the order of tests/conftest.py, long ones
+# first. With COVERAGE=1 the share of lines that ran is printed for each module; what runs in processes of its own is not
+# counted. Compiled modules are kept, because the tests start hundreds of processes.
 test: $(READY)  ## Every test, offline but for the models, which come from the package index once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		$(if $(COVERAGE),--cov=lorag --cov-report=term:skip-covered)
 
 # On a processor without units for it, bfloat16 is emulated, which takes longer.

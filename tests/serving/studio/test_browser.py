@@ -360,7 +360,7 @@ def test_of_ten_thousand_files_the_first_are_listed_and_the_rest_counted(browser
         (place.uploads / f"{number:05}.md").write_text(f"Lamp {number} is red.")
     job = place.reading.folder / "job"
     job.mkdir(parents=True)
-    refused = [{"source": "09999.md", "reason": "documents/09999.md: is empty"}]
+    refused = [{"source": "09999.md", "reason": "documents/09999.md: is empty", "message": "is empty"}]
     (job / "printed.json").write_text(json.dumps({"refused": refused}))
     embedder = SlowEmbedder()
     with listening(studio_application(place, assistants(place, embedder))) as port:

@@ -179,7 +179,7 @@ class Trial:
         used = {e.question for e in self.questions} | {shown.question for shown in prompting.examples}
         fitted = [each for each in self.answered if each.question not in used][:_MOST_PROBED]
         asked = [each for each in self.questions if each.answers]
-        if len(asked) == len(self.questions):
+        if len(asked) == len(self.questions) or len(fitted) < _FEWEST_PROBED:
             return None
         self.scene.progress("fitting the probe", 0, 1, f"{len(fitted)} questions, with their passage and without")
         bot, k, layer = prompting.bot(engine, knowledge, settings), settings.retrieval.k, probed_layer(engine.layers)

@@ -12,8 +12,8 @@ from lorag.evaluation.results import ArmResult
 from lorag.evaluation.statistics import Estimate, Interval
 
 _COSTS: Mapping[str, tuple[str, Callable[[ArmResult], float | None]]] = {
-    "latency_p50": ("{:.2f} seconds", lambda arm: arm.latency.answer if arm.latency else arm.seconds),
-    "latency_p95": ("{:.2f} seconds", lambda arm: arm.latency.answer_p95 if arm.latency else arm.seconds_p95),
+    "latency_p50": ("{:.2f} seconds", lambda arm: arm.waits[0]),
+    "latency_p95": ("{:.2f} seconds", lambda arm: arm.waits[1]),
     "prompt_tokens": ("{:.0f} tokens", lambda arm: arm.prompt_tokens),
     "completion_tokens": ("{:.0f} tokens", lambda arm: arm.completion_tokens),
 }

@@ -166,6 +166,13 @@ class ArmResult:
     """Mean of each estimate over several trainings, which requirements are compared with; empty with one."""
 
     @property
+    def waits(self) -> tuple[float | None, float | None]:
+        """Median and 95th percentile of the seconds to a whole answer: for one user if measured, else in a batch."""
+        if self.latency is not None:
+            return self.latency.answer, self.latency.answer_p95
+        return self.seconds, self.seconds_p95
+
+    @property
     def accuracy(self) -> Estimate:
         """The estimate of ``correct``."""
         return self.estimates["correct"]

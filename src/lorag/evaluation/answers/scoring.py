@@ -153,11 +153,16 @@ def _claims(
     if searched is None:
         return [() for _ in rows]
     return [
-        support(
-            *_checked(row.answer, example, searched[example.id], recall), elsewhere=_elsewhere(row), readings=readings
-        )
+        _support(row, example, searched[example.id], recall, readings)
         for example, row in zip(examples, rows, strict=True)
     ]
+
+
+def _support(
+    row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall, readings: Readings | None = None
+) -> tuple[Support, ...]:
+    checked = _checked(row.answer, example, searched, recall)
+    return support(*checked, elsewhere=_elsewhere(row), readings=readings)
 
 
 def _elsewhere(row: Row) -> list[Chunk]:
@@ -166,8 +171,7 @@ def _elsewhere(row: Row) -> list[Chunk]:
 
 def is_supported(row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall) -> bool:
     """Whether passages support every claim of an answer, by rule; ``example`` has the references that hold."""
-    claims = support(*_checked(row.answer, example, searched, recall), elsewhere=_elsewhere(row))
-    return all(claim.standing == "supported" for claim in claims)
+    return all(claim.standing == "supported" for claim in _support(row, example, searched, recall))
 
 
 def open_claims(row: Row, example: Example, searched: Sequence[Chunk], recall: NewContentRecall) -> list[Asked]:

@@ -22,7 +22,7 @@ LEGEND = (
 """What the marks mean. It is for looking at; what decides is the test of every pair."""
 SHORT_LEGEND = f"%: {AMONG_THE_BEST} best or level, {BEHIND} behind"
 _TENTH = 0.1
-_FEWEST_ROWS = 8
+_MOST_ROWS = 8
 _MOST_FORGETTING = RecipeSettings().most_forgetting
 """Nats per token of general text: more is marked."""
 
@@ -53,7 +53,7 @@ def factor_table(comparison: Comparison) -> Table:
     rows = [_marked(factor, arms) for factor in _FACTORS if any(factor.metric in a.estimates for a in arms.values())]
     rows += [row for row in (_forgetting(comparison, arms), _cost(comparison)) if row is not None]
     alone = " for one user" if any(arm.latency for arm in arms.values()) else ""
-    waits = [_wait(arm) for arm in arms.values()]
+    waits = [[each for each in arm.waits if each is not None] for arm in arms.values()]
     shown = [", ".join(f"{seconds:.2f}" for seconds in wait) for wait in waits]
     rows.append((f"seconds{alone}: median, p95", *_least([wait[0] if wait else None for wait in waits], shown, _TENTH)))
     return Table(("", *arms), tuple(rows))
@@ -64,7 +64,7 @@ def short_factor_table(comparison: Comparison) -> Table:
     whole = factor_table(comparison)
     rows = list(whole.rows)
     for row in reversed(whole.rows):
-        if len(rows) > _FEWEST_ROWS and not any(BEHIND in cell for cell in row[1:]):
+        if len(rows) > _MOST_ROWS and not any(BEHIND in cell for cell in row[1:]):
             rows.remove(row)
     return Table((SHORT_LEGEND, *whole.headings[1:]), tuple(rows))
 
@@ -120,13 +120,6 @@ def _cost(comparison: Comparison) -> tuple[str, ...] | None:
         name, level = "minutes to build", 1.0
         shown = [NOTHING if each is None else f"{each:.1f}" for each in costs]
     return (name, *_least(costs, shown, level)) if any(costs) else None
-
-
-def _wait(arm: ArmResult) -> tuple[float, ...]:
-    """Median and 95th percentile of the seconds of an answer, as far as they were measured."""
-    if arm.latency is not None:
-        return arm.latency.answer, arm.latency.answer_p95
-    return tuple(each for each in (arm.seconds, arm.seconds_p95) if each is not None)
 
 
 def _least(values: Sequence[float | None], shown: Sequence[str], level: float) -> list[str]:
